@@ -1,0 +1,1 @@
+"""The terminal of mnist-arch: commands, tables, live displays and exit codes."""

@@ -1,0 +1,80 @@
+"""The resolved experiment with the origin of every value, before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from cli.consoles import stdout
+from mnist_arch.budget import within
+from mnist_arch.loading import Loaded
+from mnist_arch.plan import Plan
+from mnist_arch.storage import to_json
+
+
+def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_json: bool) -> None:
+    """Prints every value with its origin, what the network costs, and whether it is within its budget."""
+    experiment = loaded.experiment
+    values = experiment.model_dump(mode="json")
+    fits = within(experiment, planned)
+    if as_json:
+        content = {
+            "format": 1,
+            "experiment": values,
+            "origins": loaded.origins,
+            "seeds": list(seeds),
+            "parameters": planned.parameters,
+            "macs": planned.macs,
+            "within_budget": fits,
+        }
+        stdout().out(to_json(content), end="")
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("path", "value", "origin"):
+        table.add_column(heading, overflow="fold")
+    for path, value in _leaves(values, ""):
+        table.add_row(escape(path), escape(_text(value)), escape(_origin(loaded.origins, path)))
+    console = stdout()
+    console.print(table)
+    console.print(f"seeds       {', '.join(map(str, seeds))}")
+    console.print(
+        f"parameters  {planned.parameters:,} (fewer than {experiment.budget.parameters_below:,} asked)"
+    )
+    console.print(f"budget      {'kept' if fits else 'broken: train would refuse this'}")
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _leaves(inner, f"{path}.{key}" if path else key)
+        case list() if value:
+            for index, inner in enumerate(value):
+                yield from _leaves(inner, f"{path}[{index}]")
+        case None if not path.startswith("recipe"):
+            return  # an option that is inherited or absent
+        case _:
+            yield path, value
+
+
+def _text(value: Any) -> str:
+    """As one would write it in YAML."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _origin(origins: dict[str, str], path: str) -> str:
+    """The value's own origin, or that of its short form: `…channels[0]` for `…channels[0].out`."""
+    if path in origins:
+        return origins[path]
+    short, _, last = path.rpartition(".")
+    return origins[short] if short in origins and last in ("out", "kind", "rate") else "default"

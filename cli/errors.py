@@ -1,0 +1,116 @@
+"""How every way to fail looks at the terminal, and the exit code that it has."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Final
+
+import typer
+
+from cli.consoles import stderr
+from mnist_arch.errors import (
+    BudgetExceeded,
+    DataUnavailable,
+    DeviceUnavailable,
+    LaterFormat,
+    MnistArchError,
+    NonFiniteLoss,
+    Problem,
+    RunCorrupt,
+    RunError,
+    RunLocked,
+    SpecError,
+    StorageError,
+    WeightsError,
+)
+
+DONE, ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG, INTERRUPTED, PIPE_CLOSED = (
+    0,
+    1,
+    2,
+    3,
+    70,
+    130,
+    141,
+)
+
+EXIT_CODES: Final[tuple[tuple[type[MnistArchError], int], ...]] = (
+    (BudgetExceeded, ANSWER_IS_NO),
+    (NonFiniteLoss, ANSWER_IS_NO),
+    (SpecError, BAD_INPUT),
+    (LaterFormat, BAD_INPUT),
+    (DataUnavailable, MACHINE_CANNOT),
+    (DeviceUnavailable, MACHINE_CANNOT),
+    (StorageError, MACHINE_CANNOT),
+    (RunCorrupt, MACHINE_CANNOT),
+    (RunLocked, MACHINE_CANNOT),
+    (RunError, BAD_INPUT),
+    (WeightsError, BAD_INPUT),
+)
+"""The first row whose type fits decides."""
+
+EXIT_CODES_HELP: Final = (
+    "Exit codes: 0 done · 1 the answer is no (over budget, a required rule missed, loss not finite) · "
+    "2 bad input · 3 the machine cannot (data, disk, device) · 70 a bug of this program · "
+    "130 interrupted · 141 the reader closed the pipe."
+)
+
+# Typer carries its own copy of Click, which is not to be imported: this is its UsageError.
+UsageError: Final[Any] = typer.BadParameter.__base__
+
+
+def exit_code(error: MnistArchError) -> int:
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def report(error: MnistArchError, *, as_json: bool) -> int:
+    """Prints an error of the library on stderr and returns its exit code."""
+    problems = (
+        error.problems if isinstance(error, SpecError) else (Problem(str(error), hint=error.hint),)
+    )
+    code = exit_code(error)
+    _print(type(error).__name__, problems, code, as_json=as_json)
+    return code
+
+
+def report_usage(error: Any, *, as_json: bool) -> int:
+    """Prints an error in the command line itself."""
+    context = error.ctx
+    path = context.command_path if context is not None else "mnist-arch"
+    problem = Problem(error.format_message(), hint=f"{path} --help")
+    _print("UsageError", (problem,), BAD_INPUT, as_json=as_json)
+    return BAD_INPUT
+
+
+def report_bug(error: BaseException, *, as_json: bool) -> int:
+    """Prints what can only be our own mistake, with the traceback that helps to mend it."""
+    import traceback
+
+    where = "".join(traceback.format_tb(error.__traceback__)[-3:])
+    problem = Problem(
+        f"this is a bug in mnist-arch: {type(error).__name__}: {error}",
+        hint=f"please report it with these lines:\n{where.rstrip()}",
+    )
+    _print(type(error).__name__, (problem,), OUR_BUG, as_json=as_json)
+    return OUR_BUG
+
+
+def _print(kind: str, problems: tuple[Problem, ...], code: int, *, as_json: bool) -> None:
+    if as_json:
+        found = [
+            {"message": p.message, "path": p.path, "where": p.origin, "hint": p.hint}
+            for p in problems
+        ]
+        content = {"format": 1, "error": kind, "exit_code": code, "problems": found}
+        sys.stderr.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        return
+    console = stderr()
+    for problem in problems:
+        console.print(
+            "error:", str(problem), style="bold red", markup=False, highlight=False, soft_wrap=True
+        )
+        if problem.origin:
+            console.print(f"  --> {problem.origin}", markup=False, highlight=False, soft_wrap=True)
+        if problem.hint:
+            console.print(f"hint: {problem.hint}", markup=False, highlight=False, soft_wrap=True)

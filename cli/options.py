@@ -1,0 +1,47 @@
+"""Options that several commands share, each said once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnist_arch.loading import zoo_names
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+def complete_spec(incomplete: str) -> list[str]:
+    """Names of the zoo for the shell; files are completed by the shell itself."""
+    return [name for name in zoo_names() if name.startswith(incomplete)]
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override a value of the spec, such as blocks.1.dropout=0.1.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, exact and unrounded.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the datasets; also MNIST_ARCH_DATA. Missing ones are downloaded into it."
+    ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="auto takes cuda, then mps, then cpu.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder that holds the folders of runs.")]

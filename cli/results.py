@@ -1,0 +1,142 @@
+"""Tables of what a training came to, with its verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from cli.consoles import stdout
+from mnist_arch.budget import Verdict
+from mnist_arch.groups import GroupResult, group, write_group
+from mnist_arch.runs import Result, Run, Verdicts
+from mnist_arch.specs import Budget, Experiment
+
+VERDICTS = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
+
+
+def show_results(
+    results: Sequence[Result],
+    experiment: Experiment,
+    folders: Sequence[Path],
+    *,
+    as_json: bool,
+    as_group: bool,
+) -> bool:
+    """Prints one result, or a group of them; returns whether every rule has the verdict `kept`."""
+    if not as_group:
+        (result,), (folder,) = results, folders
+        if as_json:
+            stdout().out(result.json_text(), end="")
+        else:
+            _show_one(result, experiment.budget, folder)
+        return _all_kept(result.verdicts)
+    whole = group(results, experiment.budget)
+    path = write_group(whole, folders[0].parent)
+    if as_json:
+        stdout().out(whole.json_text(), end="")
+    else:
+        _show_group(whole, experiment.budget, folders, path)
+    return _all_kept(whole.verdicts)
+
+
+def percent_with_interval(result: Result) -> str:
+    low, high = result.interval_percent
+    return (
+        f"{result.accuracy_percent:.2f} % ({result.split}, {result.images:,} images, "
+        f"Wilson 95 % {low:.2f}–{high:.2f})"
+    )
+
+
+def _all_kept(verdicts: Verdicts) -> bool:
+    return verdicts.parameters == verdicts.epochs == verdicts.accuracy == "kept"
+
+
+def _show_one(result: Result, budget: Budget, folder: Path) -> None:
+    accuracy = f"{result.accuracy_percent:.2f} %"
+    table = _rules(
+        f"{result.name} · seed {result.seed} · {result.dataset}",
+        result,
+        budget,
+        accuracy,
+        result.verdicts,
+    )
+    console = stdout()
+    console.print(table)
+    console.print(
+        f"final epoch    {percent_with_interval(result)}, {result.correct:,} correct", markup=False
+    )
+    extra = f"{result.best_accuracy_percent:.2f} % in epoch {result.best_epoch}"
+    console.print(
+        f"best epoch     {extra} (an extra: chosen after the fact, decides nothing)", markup=False
+    )
+    run = Run(folder)
+    console.print(
+        f"run            {folder} · {result.seconds:,.0f} s", markup=False, soft_wrap=True
+    )
+    console.print(f"curves         {run.curves_path}", markup=False, soft_wrap=True)
+    console.print(f"next           mnist-arch eval {folder}", markup=False, soft_wrap=True)
+
+
+def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], path: Path) -> None:
+    console = stdout()
+    seeds = Table(
+        box=box.SIMPLE_HEAD, title=f"{escape(whole.name)} · {whole.dataset}", title_justify="left"
+    )
+    for heading in ("seed", "accuracy", "correct", "Wilson 95 %", "best epoch (extra)", "seconds"):
+        seeds.add_column(heading, justify="right")
+    for result in whole.results:
+        low, high = result.interval_percent
+        seeds.add_row(
+            str(result.seed),
+            f"{result.accuracy_percent:.2f} %",
+            f"{result.correct:,}",
+            f"{low:.2f}–{high:.2f}",
+            f"{result.best_accuracy_percent:.2f} % ({result.best_epoch})",
+            f"{result.seconds:,.0f}",
+        )
+    console.print(seeds)
+    mean = score_text(whole)
+    console.print(_rules("the rules, on the mean", whole.results[0], budget, mean, whole.verdicts))
+    if whole.bound_percent is not None:
+        bound = f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"
+        console.print(f"bound of mean  {bound}", markup=False)
+    console.print(f"result         {path}", markup=False, soft_wrap=True)
+    console.print(f"next           mnist-arch eval {folders[-1]}", markup=False, soft_wrap=True)
+
+
+def score_text(whole: GroupResult) -> str:
+    """`99.523 ± 0.031 % (test, 5 seeds)`."""
+    spread = "" if whole.spread_percent is None else f" ± {whole.spread_percent:.3f}"
+    count = len(whole.seeds)
+    return f"{whole.mean_percent:.3f}{spread} % ({whole.split}, {count} seed{'s' if count != 1 else ''})"
+
+
+def _rules(title: str, result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> Table:
+    """The three rules with what was reached; `result` gives parameters and epochs."""
+    table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left")
+    table.add_column("rule")
+    table.add_column("asked", justify="right")
+    table.add_column("reached", justify="right")
+    table.add_column("verdict")
+    rows: list[tuple[str, str, str, Verdict]] = [
+        (
+            "parameters",
+            f"< {budget.parameters_below:,}",
+            f"{result.parameters:,}",
+            verdicts.parameters,
+        ),
+        ("epochs", f"< {budget.epochs_below:,}", f"{result.epochs:,}", verdicts.epochs),
+        (
+            f"{budget.dataset} test accuracy",
+            f"≥ {budget.accuracy_percent:g} %",
+            accuracy,
+            verdicts.accuracy,
+        ),
+    ]
+    for rule, asked, reached, verdict in rows:
+        table.add_row(rule, asked, reached, VERDICTS[verdict])
+    return table

@@ -1,0 +1,2 @@
+def summary() -> None:
+    """x"""

@@ -1,0 +1,205 @@
+"""`mnist-arch train`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import errors
+from cli.clock import seconds_since_start
+from cli.dry_run import show_dry_run
+from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, Set, complete_spec
+from cli.results import show_results
+from cli.training_display import make_display
+from mnist_arch import budget
+from mnist_arch.errors import RunError
+from mnist_arch.loading import Loaded, Override, check_dataset, load, override, parse_override
+from mnist_arch.plan import plan
+from mnist_arch.runs import Engine, Result, Run, folder_name, latest, read_manifest
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained, however it was asked for."""
+
+    loaded: Loaded
+    seeds: tuple[int, ...]
+    device: Device
+    parent: Path
+    """Folder of the run's folder."""
+    threads: int | None = None
+    """Torch threads of a run that goes on or is repeated; None leaves torch's choice."""
+    run: Run | None = None
+    """The run that goes on."""
+
+
+def train(
+    spec: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name in the zoo, or path of a YAML file; s6 unless given.",
+            autocompletion=complete_spec,
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the run; 0 unless given.", min=0)
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Train the seeds 0 to N-1, one after the other.", min=1)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset; auto is MNIST where it can be had.")
+    ] = None,
+    data_dir: DataDir = None,
+    holdout: Annotated[
+        int | None,
+        typer.Option(help="Hold out N training images and judge on them; test is not read."),
+    ] = None,
+    device: DeviceOption = Device.AUTO,
+    out: Out = Path("runs"),
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run: its folder, or latest.")
+    ] = None,
+    from_manifest: Annotated[
+        Path | None, typer.Option(help="Repeat the run of a manifest.json, in a folder of its own.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Start anew; the old folder is kept aside.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the resolved experiment with the origin of every value."
+        ),
+    ] = False,
+    require: Annotated[
+        bool,
+        typer.Option("--require", help="Exit with 1 where a rule is missed or has no verdict."),
+    ] = False,
+    set_: Set = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network and judge its final epoch.
+
+    The rules of the budget are enforced before anything heavy is loaded. The same command again goes
+    on with an unfinished run, and shows the result of a finished one.
+
+    Examples:
+
+      mnist-arch train --epochs 19
+
+      mnist-arch train mine.yaml --seeds 5 --require
+
+      mnist-arch train --holdout 5000 --set recipe.schedule.peak=0.2
+
+      mnist-arch train --resume latest
+    """
+    flags = {"--epochs": epochs, "--dataset": dataset, "--holdout": holdout}
+    given = {"a SPEC": spec, **flags, "--seed": seed, "--seeds": seeds, "--set": set_ or None}
+    _exclude(
+        "--resume", resume, {**given, "--from-manifest": from_manifest, "--again": again or None}
+    )
+    _exclude("--from-manifest", from_manifest, given)
+    _exclude("--seeds", seeds, {"--seed": seed})
+    if resume is not None:
+        request = _resumed(resume, out)
+    elif from_manifest is not None:
+        request = _repeated(from_manifest, device, out)
+    else:
+        overrides = [*map(parse_override, set_ or ()), *_from_flags(flags)]
+        loaded = load("s6" if spec is None else spec, overrides=overrides)
+        request = Request(
+            loaded, (seed or 0,) if seeds is None else tuple(range(seeds)), device, out
+        )
+    planned = plan(request.loaded.experiment)
+    if dry_run:
+        show_dry_run(request.loaded, planned, seeds=request.seeds, as_json=as_json)
+        return
+    budget.check(request.loaded.experiment, planned)
+    check_dataset(request.loaded)
+    results, folders = _train_all(request, data_dir=data_dir, again=again, quiet=quiet)
+    kept = show_results(
+        results, request.loaded.experiment, folders, as_json=as_json, as_group=seeds is not None
+    )
+    if require and not kept:
+        raise typer.Exit(errors.ANSWER_IS_NO)
+
+
+def _exclude(option: str, value: object, others: Mapping[str, object]) -> None:
+    """Refuses options that say the same thing twice."""
+    clashing = [name for name, other in others.items() if other is not None]
+    if value is not None and clashing:
+        raise typer.BadParameter(f"{option} excludes {', '.join(clashing)}")
+
+
+def _from_flags(flags: Mapping[str, object]) -> list[Override]:
+    paths = {"--epochs": "recipe.epochs", "--dataset": "dataset", "--holdout": "holdout"}
+    return [
+        override(paths[flag], value, origin=flag)
+        for flag, value in flags.items()
+        if value is not None
+    ]
+
+
+def _resumed(what: str, parent: Path) -> Request:
+    """Everything as the manifest of the run has it."""
+    run = latest(parent) if what == "latest" else Run(Path(what))
+    if run is None:
+        raise RunError(f"there is no run in {parent}", hint="mnist-arch train starts one")
+    manifest = run.manifest()
+    loaded = manifest.loaded(str(run.manifest_path))
+    engine = manifest.engine
+    return Request(
+        loaded, (manifest.seed,), Device(engine.device), run.folder.parent, engine.threads, run
+    )
+
+
+def _repeated(path: Path, device: Device, parent: Path) -> Request:
+    """The experiment, seed and threads of a manifest, in a folder of its own."""
+    manifest = read_manifest(path)
+    return Request(
+        manifest.loaded(str(path)), (manifest.seed,), device, parent, manifest.engine.threads
+    )
+
+
+def _train_all(
+    request: Request, *, data_dir: Path | None, again: bool, quiet: bool
+) -> tuple[list[Result], list[Path]]:
+    """Trains every seed, and returns the results with their folders; the images are read once."""
+    display = make_display(quiet=quiet)
+    with display.waiting("loading torch and the images"):
+        import torch
+
+        from mnist_arch.data import resolve_dataset
+        from mnist_arch.running import read_material, resolve_device, run_experiment
+
+        device = resolve_device(request.device)
+        resolved = resolve_dataset(request.loaded.experiment.dataset, data_dir=data_dir)
+        loaded = request.loaded.with_dataset(resolved.name)
+        material = read_material(loaded.experiment, data_dir=data_dir, device=device)
+    if resolved.reason:
+        display.warn_of_sample(resolved.reason)
+    engine = Engine(device=device, threads=request.threads or torch.get_num_threads())
+    results, folders = [], []
+    for seed in request.seeds:
+        run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
+        events = run_experiment(
+            loaded,
+            material,
+            run=run,
+            seed=seed,
+            engine=engine,
+            command=["mnist-arch", *sys.argv[1:]],
+            command_seconds=seconds_since_start,
+            again=again,
+        )
+        results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))
+        folders.append(run.folder)
+    return results, folders

@@ -1,0 +1,233 @@
+"""What one sees while a network trains: a live panel on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from cli.consoles import stderr
+from cli.errors import INTERRUPTED
+from mnist_arch.errors import NonFiniteLoss
+from mnist_arch.runs import Result, Run
+from mnist_arch.specs import Experiment
+
+if TYPE_CHECKING:
+    from mnist_arch.running import Started
+    from mnist_arch.training import EpochRecord, Progress
+
+    Event = Started | Progress | EpochRecord | Result
+
+_SHOWN_EPOCHS = 8
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def make_display(*, quiet: bool) -> Display:
+    """A live display where stderr is a terminal, plain lines where it is not."""
+    console = stderr(quiet=quiet)
+    return LiveDisplay(console) if console.is_terminal and not quiet else Display(console)
+
+
+@dataclass
+class Display:
+    """Plain lines, one an epoch."""
+
+    console: Console
+
+    def follow(
+        self, events: Iterator[Event], experiment: Experiment, *, seed: int, split: str
+    ) -> Result:
+        """Shows a run until its result, which is returned. On Ctrl-C says how to go on."""
+        from mnist_arch.running import Started
+        from mnist_arch.training import EpochRecord, Progress
+
+        run: Run | None = None
+        self.begin(experiment, seed=seed, split=split)
+        try:
+            for event in events:
+                match event:
+                    case Started():
+                        run = event.run
+                        self.started(event)
+                    case Progress():
+                        self.progress(event)
+                    case EpochRecord():
+                        self.epoch(event)
+                    case Result():
+                        return event
+                    case never:
+                        assert_never(never)
+        except (KeyboardInterrupt, NonFiniteLoss) as error:
+            self.end()
+            if run is not None:
+                self._say_how_to_go_on(run, interrupted=isinstance(error, KeyboardInterrupt))
+            raise
+        finally:
+            self.end()
+        raise AssertionError("a run ends with its result")
+
+    def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
+        self.experiment, self.seed, self.split = experiment, seed, split
+
+    def started(self, event: Started) -> None:
+        epochs = self.experiment.recipe.epochs
+        if event.epochs_done == epochs and event.run.result_path.exists():
+            self.note(f"{event.run.folder} is finished; --again would start it anew")
+        elif event.epochs_done:
+            self.note(
+                f"going on with {event.run.folder} after epoch {event.epochs_done} of {epochs}"
+            )
+        else:
+            self.note(f"training in {event.run.folder}")
+
+    def progress(self, event: Progress) -> None:
+        """Plain output has nothing to say within an epoch."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.note(
+            f"seed {self.seed} · epoch {record.epoch:>2}/{self.experiment.recipe.epochs} · "
+            f"loss {record.train_loss:.4f} · {self.split} {record.accuracy_percent:.2f} % · "
+            f"rate {record.rate:.2g} · {record.images_per_second:,.0f} images/s · "
+            f"{duration(self._seconds_left(record))} left"
+        )
+
+    def end(self) -> None:
+        """Takes down what is live."""
+
+    def note(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Shows that something takes a moment."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status(f"{what} …"):
+            yield
+
+    def warn_of_sample(self, reason: str) -> None:
+        """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
+        text = (
+            "MNIST is not here, so this trains on mnist-5k, the embedded sample of 4,000 training and\n"
+            "1,000 test digits. The result says nothing about MNIST and has no verdict on accuracy.\n\n"
+            f"Why: {reason}\n"
+            "The way out: name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA."
+        )
+        stderr().print(Panel(Text(text), title="NOT MNIST", border_style="bold yellow", width=100))
+
+    def _seconds_left(self, record: EpochRecord) -> float:
+        return record.seconds / record.epoch * (self.experiment.recipe.epochs - record.epoch)
+
+    def _say_how_to_go_on(self, run: Run, *, interrupted: bool) -> None:
+        if interrupted:
+            text = f"interrupted (exit {INTERRUPTED}); go on with: mnist-arch train --resume {run.folder}"
+            stderr().print(text, markup=False, soft_wrap=True)
+        else:
+            self.note(f"the run's folder is {run.folder}")
+
+
+class LiveDisplay(Display):
+    """Bars for epoch and batch, the last epochs as a table, and the curve in one line."""
+
+    live: Live | None = None
+
+    def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
+        super().begin(experiment, seed=seed, split=split)
+        self.records: list[EpochRecord] = []
+        self.bars = Bars(
+            TextColumn("{task.description:<6}"),
+            BarColumn(bar_width=44),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        epochs = experiment.recipe.epochs
+        self.epochs_bar = self.bars.add_task("epoch", total=epochs, note="")
+        self.steps_bar = self.bars.add_task("batch", total=None, note="")
+
+    def started(self, event: Started) -> None:
+        super().started(event)
+        self.bars.update(self.epochs_bar, completed=event.epochs_done)
+        self.live = Live(self._panel(), console=self.console, refresh_per_second=8, transient=True)
+        self.live.start()
+
+    def progress(self, event: Progress) -> None:
+        epochs = self.experiment.recipe.epochs
+        done = event.epoch - 1 + event.step / event.steps
+        steps_left = (epochs - done) * event.steps
+        batch = self.experiment.recipe.batch_size
+        left = steps_left * batch / event.images_per_second
+        self.bars.update(
+            self.epochs_bar, completed=done, note=f"{event.epoch}/{epochs} · {duration(left)} left"
+        )
+        note = f"{event.step}/{event.steps} · {event.images_per_second:,.0f} images/s · rate {event.rate:.2g}"
+        self.bars.update(self.steps_bar, completed=event.step, total=event.steps, note=note)
+        self._redraw()
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.records.append(record)
+        self.bars.update(self.epochs_bar, completed=record.epoch)
+        self._redraw()
+
+    def end(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _redraw(self) -> None:
+        if self.live is not None:
+            self.live.update(self._panel())
+
+    def _panel(self) -> Panel:
+        table = Table(box=None, padding=(0, 2))
+        for heading in (
+            "epoch",
+            "train loss",
+            f"{self.split} loss",
+            f"{self.split} accuracy",
+            "rate",
+            "images/s",
+        ):
+            table.add_column(heading, justify="right")
+        for record in self.records[-_SHOWN_EPOCHS:]:
+            table.add_row(
+                str(record.epoch),
+                f"{record.train_loss:.4f}",
+                f"{record.loss:.4f}",
+                f"{record.accuracy_percent:.2f} %",
+                f"{record.rate:.2g}",
+                f"{record.images_per_second:,.0f}",
+            )
+        curve = Text(sparkline([record.accuracy_percent for record in self.records]), style="green")
+        name = escape(self.experiment.name)
+        return Panel(
+            Group(self.bars, table, curve),
+            title=f"{name} · seed {self.seed}",
+            title_align="left",
+            width=96,
+        )
+
+
+def sparkline(values: list[float]) -> str:
+    """Values as bars of eight heights, from the lowest to the highest."""
+    if not values:
+        return ""
+    low, span = min(values), max(values) - min(values)
+    return "".join(_BARS[round(7 * (value - low) / span) if span else 7] for value in values)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

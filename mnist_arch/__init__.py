@@ -1,0 +1,1 @@
+"""Very small neural networks under hard budgets, with claims that hold up."""

@@ -1,0 +1,90 @@
+"""From stored images to what the network sees: pixels as numbers, random changes, normalisation.
+
+All of it is batched and runs where the images live. Background is 0 in every dataset, so the random
+changes come before the normalisation and what comes into view is filled with 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from mnist_arch.datasets import DatasetInfo
+from mnist_arch.specs import Augment, Elastic, Erase
+
+
+def to_unit(images_NCHW: Tensor) -> Tensor:
+    """(N, C, H, W) uint8 → float32 in [0, 1], same shape."""
+    return images_NCHW.float().div_(255)
+
+
+def normalize(x_NCHW: Tensor, info: DatasetInfo) -> Tensor:
+    """(N, C, H, W) float32 in [0, 1] → mean 0 and standard deviation 1 over the training pixels, channels last."""
+    return x_NCHW.sub(info.mean).div_(info.std).contiguous(memory_format=torch.channels_last)
+
+
+def augment(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Tensor:
+    """Changes each image by its own draw from `rng`. (N, C, H, W) float32 in [0, 1] → same.
+
+    One bilinear resampling does rotation, scale, shear, shift and elastic distortion together.
+    """
+    moved = any((spec.rotate_degrees, spec.shift_pixels, spec.scale, spec.shear_degrees))
+    if moved or spec.elastic is not None:
+        grid_NHW2 = F.affine_grid(
+            _affine(x_NCHW, spec, rng), list(x_NCHW.shape), align_corners=False
+        )
+        if spec.elastic is not None:
+            grid_NHW2 = grid_NHW2 + _displacement(x_NCHW, spec.elastic, rng)
+        x_NCHW = F.grid_sample(x_NCHW, grid_NHW2, align_corners=False)
+    if spec.erase is not None:
+        x_NCHW = _erase(x_NCHW, spec.erase, rng)
+    return x_NCHW
+
+
+def _affine(x_NCHW: Tensor, spec: Augment, rng: Generator) -> Tensor:
+    """(N, 2, 3) maps from output to input coordinates, both in [-1, 1]."""
+    count, _, height, width = x_NCHW.shape
+    # Uniform in [-1, 1): angle, shear, size, horizontal and vertical shift.
+    draws = torch.rand(5, count, generator=rng, device=x_NCHW.device).mul_(2).sub_(1)
+    angle = draws[0] * math.radians(spec.rotate_degrees)
+    shear = torch.tan(draws[1] * math.radians(spec.shear_degrees))
+    inverse_scale = 1 / (1 + draws[2] * spec.scale)
+    cos, sin = torch.cos(angle) * inverse_scale, torch.sin(angle) * inverse_scale
+    # A pixel is 2 / side of the coordinate range.
+    right, down = (
+        draws[3] * (2 * spec.shift_pixels / width),
+        draws[4] * (2 * spec.shift_pixels / height),
+    )
+    rows = [cos, cos * shear - sin, right, sin, sin * shear + cos, down]
+    return torch.stack(rows, dim=1).view(count, 2, 3)
+
+
+def _displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
+    """(N, H, W, 2) smooth random field in coordinates of [-1, 1]; its standard deviation is `spec.pixels`."""
+    count, _, height, width = x_NCHW.shape
+    radius = math.ceil(3 * spec.sigma_pixels)
+    offsets = torch.arange(-radius, radius + 1, device=x_NCHW.device, dtype=torch.float32)
+    kernel = torch.exp(-(offsets**2) / (2 * spec.sigma_pixels**2))
+    # The sum of independent unit normals weighted by the kernel has the variance of its squares' sum.
+    kernel = kernel / kernel.square().sum().sqrt()
+    shape = (2 * count, 1, height + 2 * radius, width + 2 * radius)
+    noise = torch.randn(shape, generator=rng, device=x_NCHW.device)
+    smooth = F.conv2d(F.conv2d(noise, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    pixels_NHW2 = smooth.view(count, 2, height, width).permute(0, 2, 3, 1) * spec.pixels
+    return pixels_NHW2 * pixels_NHW2.new_tensor([2 / width, 2 / height])
+
+
+def _erase(x_NCHW: Tensor, spec: Erase, rng: Generator) -> Tensor:
+    """Sets a square to background in a share of the images; the whole square lies inside."""
+    count, _, height, width = x_NCHW.shape
+    draws = torch.rand(3, count, 1, generator=rng, device=x_NCHW.device)
+    top = (draws[0] * (height - spec.pixels + 1)).floor()
+    left = (draws[1] * (width - spec.pixels + 1)).floor()
+    rows = torch.arange(height, device=x_NCHW.device)
+    columns = torch.arange(width, device=x_NCHW.device)
+    in_rows = (rows >= top) & (rows < top + spec.pixels) & (draws[2] < spec.probability)
+    in_columns = (columns >= left) & (columns < left + spec.pixels)
+    return x_NCHW.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.0)

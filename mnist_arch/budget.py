@@ -1,0 +1,125 @@
+"""The rules of the exercise, held against a plan and a recipe before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Literal
+
+from mnist_arch.errors import BudgetExceeded, ShapeError
+from mnist_arch.plan import Plan, plan
+from mnist_arch.specs import Block, Budget, Experiment
+
+Verdict = Literal["kept", "missed", "none"]
+
+
+def check(experiment: Experiment, planned: Plan) -> None:
+    """Raises BudgetExceeded where the network or the recipe breaks a rule, with what would fit."""
+    broken = [*_parameters(experiment, planned), *_epochs(experiment)]
+    if broken:
+        messages, hints = zip(*broken, strict=True)
+        message = f"{experiment.name}: {'; '.join(messages)}"
+        raise BudgetExceeded(message, hint="; ".join(hint for hint in hints if hint))
+
+
+def within(experiment: Experiment, planned: Plan) -> bool:
+    """Whether the rules that can be checked without training are kept."""
+    budget, epochs = experiment.budget, experiment.recipe.epochs
+    return planned.parameters < budget.parameters_below and epochs < budget.epochs_below
+
+
+def needed_correct(budget: Budget, images: int) -> int:
+    """The fewest correct images of `images` that keep the accuracy rule."""
+    return math.ceil(_share(budget) * images)
+
+
+def accuracy_verdict(
+    budget: Budget, *, correct: int, images: int, dataset: str, split: str
+) -> Verdict:
+    """Of integer counts, on the test split of the budget's dataset; `none` anywhere else."""
+    if split != "test" or dataset != budget.dataset:
+        return "none"
+    return "kept" if correct >= _share(budget) * images else "missed"
+
+
+def _share(budget: Budget) -> Fraction:
+    """The accuracy rule as an exact share: 99.4 means 994/1000, not the nearest binary number."""
+    return Fraction(str(budget.accuracy_percent)) / 100
+
+
+def _parameters(experiment: Experiment, planned: Plan) -> Iterator[tuple[str, str]]:
+    limit, count = experiment.budget.parameters_below, planned.parameters
+    if count < limit:
+        return
+    largest = planned.largest
+    yield (
+        f"{count:,} parameters, {count - limit + 1:,} too many for fewer than {limit:,}; "
+        f"the largest layer is {largest.place} ({largest.parameters:,})",
+        _what_fits(experiment, largest.place),
+    )
+
+
+def _epochs(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    limit, epochs = experiment.budget.epochs_below, experiment.recipe.epochs
+    if epochs >= limit:
+        excess = epochs - limit + 1
+        yield (
+            f"{epochs:,} epochs, {excess:,} too many for fewer than {limit:,}",
+            f"--epochs {limit - 1:,} would fit" if limit > 1 else "",
+        )
+
+
+def _what_fits(experiment: Experiment, place: str) -> str:
+    """One change that brings the network under the budget: its largest layer narrower, else all layers."""
+    limit = experiment.budget.parameters_below
+    for block_index, block in enumerate(experiment.blocks):
+        for index, conv in enumerate(block.channels):
+            if place == f"blocks[{block_index}].channels[{index}]":
+                for out in _narrower(conv.out):
+                    fitting = _count(_with_out(experiment, block_index, index, out))
+                    if fitting is not None and fitting < limit:
+                        return f"{out} channels instead of {conv.out} at {place} would fit ({fitting:,})"
+    for percent in range(95, 0, -5):
+        fitting = _count(_scaled(experiment, percent))
+        if fitting is not None and fitting < limit:
+            return f"{percent} % of the channels in every block would fit ({fitting:,})"
+    return "use fewer or smaller layers"
+
+
+def _narrower(out: int) -> range:
+    """Widths to try: down to half of `out`, since less would starve one layer for the others."""
+    return range(out - 1, out // 2, -max(1, out // 32))
+
+
+def _count(experiment: Experiment) -> int | None:
+    try:
+        return plan(experiment).parameters
+    except ShapeError:
+        return None
+
+
+def _with_out(experiment: Experiment, block_index: int, index: int, out: int) -> Experiment:
+    block = experiment.blocks[block_index]
+    channels = list(block.channels)
+    channels[index] = channels[index].model_copy(update={"out": out})
+    return _with_blocks(
+        experiment, {block_index: block.model_copy(update={"channels": tuple(channels)})}
+    )
+
+
+def _scaled(experiment: Experiment, percent: int) -> Experiment:
+    """All `channels` scaled; what a block reduces to stays, since the last reduces to the classes."""
+    blocks = {}
+    for index, block in enumerate(experiment.blocks):
+        outs = [
+            conv.model_copy(update={"out": max(1, conv.out * percent // 100)})
+            for conv in block.channels
+        ]
+        blocks[index] = block.model_copy(update={"channels": tuple(outs)})
+    return _with_blocks(experiment, blocks)
+
+
+def _with_blocks(experiment: Experiment, changed: dict[int, Block]) -> Experiment:
+    blocks = tuple(changed.get(index, block) for index, block in enumerate(experiment.blocks))
+    return experiment.model_copy(update={"blocks": blocks})

@@ -1,0 +1,232 @@
+"""What a network costs, layer by layer, in plain integers: no torch is needed to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from mnist_arch.layers import (
+    Activation,
+    Convolution,
+    Dropout,
+    Flatten,
+    GlobalPooling,
+    Layer,
+    Linear,
+    Normalization,
+    Pooling,
+    Residual,
+    Shape,
+    SqueezeExcitation,
+    unroll,
+)
+from mnist_arch.specs import Network
+
+BYTES_PER_VALUE: Final = 4
+"""Activations and weights are float32."""
+
+_ACTIVATIONS: Final = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "prelu": "PReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "hardswish": "Hardswish",
+}
+_NORMS: Final = {"batch": "BatchNorm2d", "group": "GroupNorm", "instance": "InstanceNorm2d"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One module of the network. Shapes are (channels, height, width)."""
+
+    index: int
+    """Number in the order of execution, from 1."""
+    layer: str
+    """Class name of the torch module."""
+    place: str
+    """Path in the spec."""
+    output_shape: Shape
+    kernel: int | None
+    """Side of the window, in pixels, where there is one."""
+    parameters: int
+    """Elements of its own tensors; 0 where it uses tensors of an earlier row."""
+    shared: bool
+    """Whether it uses the tensors of an earlier row."""
+    buffers: int
+    """Elements of its buffers, which are not parameters."""
+    macs: int
+    """Multiply-accumulates for one image, of convolutions and linear layers, without bias."""
+    receptive_field: int
+    """Side of the square of input pixels, padding included, that a value sees through windows.
+
+    Squeeze-and-excitation and norms, which see the whole map, are left aside.
+    """
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of the output of one image, as float32."""
+        channels, height, width = self.output_shape
+        return channels * height * width * BYTES_PER_VALUE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network counted. Totals are sums over the rows."""
+
+    layers: tuple[Layer, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def buffers(self) -> int:
+        return sum(row.buffers for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(row.activation_bytes for row in self.rows)
+
+    @property
+    def receptive_field(self) -> int:
+        return self.rows[-1].receptive_field
+
+    @property
+    def shares_tensors(self) -> bool:
+        return any(row.shared for row in self.rows)
+
+    @property
+    def largest(self) -> Row:
+        """The row with the most parameters."""
+        return max(self.rows, key=lambda row: row.parameters)
+
+
+def plan(network: Network) -> Plan:
+    """Counts `network`. Raises ShapeError where its layers cannot be connected."""
+    layers = unroll(network)
+    counter = _Counter()
+    return Plan(layers, tuple(counter.rows_of(layers)))
+
+
+class _Counter:
+    """Walks the layers once, with the receptive field and the tensors seen so far."""
+
+    def __init__(self) -> None:
+        self.index = 0
+        self.field = 1
+        self.jump = 1  # distance, in input pixels, between neighbouring values of the map
+        self.seen: set[str] = set()
+
+    def rows_of(self, layers: tuple[Layer, ...]) -> Iterator[Row]:
+        for layer in layers:
+            yield from self._rows(layer)
+
+    def _rows(self, layer: Layer) -> Iterator[Row]:
+        """The module rows of one layer; composites give several."""
+        channels, height, width = layer.in_shape
+        match layer.op:
+            case Convolution() as op:
+                yield self._convolution(layer, op)
+            case Normalization(kind=kind):
+                # Running mean and variance, and the count of steps.
+                buffers = 2 * channels + 1 if kind == "batch" else 0
+                yield self._row(layer, _NORMS[kind], parameters=2 * channels, buffers=buffers)
+            case Activation(kind=kind):
+                yield self._row(layer, _ACTIVATIONS[kind], parameters=1 if kind == "prelu" else 0)
+            case Dropout(kind=kind):
+                yield self._row(layer, "Dropout2d" if kind == "spatial" else "Dropout")
+            case Pooling() as op:
+                self._look(op.size, op.stride)
+                yield self._row(
+                    layer, "MaxPool2d" if op.kind == "max" else "AvgPool2d", kernel=op.size
+                )
+            case GlobalPooling(kind=kind):
+                self._look(max(height, width), 1)
+                yield self._row(
+                    layer, "AdaptiveMaxPool2d" if kind == "max" else "AdaptiveAvgPool2d"
+                )
+            case Flatten():
+                self._look(max(height, width), 1)
+                yield self._row(layer, "Flatten")
+            case Linear() as op:
+                parameters = channels * op.out + (op.out if op.bias else 0)
+                yield self._row(layer, "Linear", parameters=parameters, macs=channels * op.out)
+            case SqueezeExcitation(hidden=hidden):
+                yield from self._squeeze_excitation(layer, hidden)
+            case Residual() as op:
+                yield from self._residual(op)
+            case never:
+                assert_never(never)
+
+    def _convolution(self, layer: Layer, op: Convolution) -> Row:
+        self._look(op.kernel, op.stride)
+        weights = layer.in_shape[0] // op.groups * op.out * op.kernel**2
+        shared = op.weights in self.seen
+        self.seen.add(op.weights)
+        _, height, width = layer.out_shape
+        own = 0 if shared else weights + (op.out if op.bias else 0)
+        macs = weights * height * width
+        return self._row(
+            layer, "Conv2d", kernel=op.kernel, parameters=own, macs=macs, shared=shared
+        )
+
+    def _squeeze_excitation(self, layer: Layer, hidden: int) -> Iterator[Row]:
+        channels = layer.in_shape[0]
+        squeezed, back = (hidden, 1, 1), (channels, 1, 1)
+        macs = channels * hidden
+        yield self._row(layer, "AdaptiveAvgPool2d", shape=back)
+        yield self._row(
+            layer, "Conv2d", shape=squeezed, kernel=1, parameters=macs + hidden, macs=macs
+        )
+        yield self._row(layer, "ReLU", shape=squeezed)
+        yield self._row(
+            layer, "Conv2d", shape=back, kernel=1, parameters=macs + channels, macs=macs
+        )
+        yield self._row(layer, "Sigmoid", shape=back)
+
+    def _residual(self, op: Residual) -> Iterator[Row]:
+        field, jump = self.field, self.jump
+        yield from self.rows_of(op.body)
+        after = self.field, self.jump
+        if op.skip is not None:
+            self.field, self.jump = field, jump
+            yield from self._rows(op.skip)
+        self.field, self.jump = max(after[0], self.field), after[1]
+
+    def _look(self, size: int, stride: int) -> None:
+        """Widens the receptive field by a window (Araujo et al. 2019, eq. 2)."""
+        self.field += (size - 1) * self.jump
+        self.jump *= stride
+
+    def _row(
+        self,
+        layer: Layer,
+        name: str,
+        *,
+        shape: Shape | None = None,
+        kernel: int | None = None,
+        parameters: int = 0,
+        buffers: int = 0,
+        macs: int = 0,
+        shared: bool = False,
+    ) -> Row:
+        self.index += 1
+        return Row(
+            index=self.index,
+            layer=name,
+            place=layer.place,
+            output_shape=layer.out_shape if shape is None else shape,
+            kernel=kernel,
+            parameters=parameters,
+            shared=shared,
+            buffers=buffers,
+            macs=macs,
+            receptive_field=self.field,
+        )

@@ -1,0 +1,260 @@
+"""One run from start to end: claim the folder, go on from where it is, train, write the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from mnist_arch.budget import accuracy_verdict
+from mnist_arch.data import Split, content_hash, hold_out, load_split
+from mnist_arch.datasets import INFO
+from mnist_arch.errors import DeviceUnavailable, RunCorrupt, RunError
+from mnist_arch.loading import Loaded
+from mnist_arch.pictures import draw_curves
+from mnist_arch.plan import plan
+from mnist_arch.runs import (
+    Engine,
+    GitState,
+    Manifest,
+    Result,
+    Run,
+    SplitName,
+    Verdicts,
+    digest,
+)
+from mnist_arch.specs import Experiment
+from mnist_arch.statistics import wilson_interval_percent
+from mnist_arch.storage import write_whole
+from mnist_arch.training import EpochRecord, Progress, State, dataset_of, train
+from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
+
+_VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images of an experiment: what it trains on and what it is judged on."""
+
+    training: Split
+    held: Split
+    split: SplitName
+    """Which split `held` is: validation where there is a hold-out, else test."""
+    sha256: str
+    seconds: float
+    """Time it took to read."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first thing a run yields."""
+
+    run: Run
+    epochs_done: int
+    """More than 0 for a run that goes on; all of them for one that is finished."""
+
+
+def read_material(experiment: Experiment, *, data_dir: Path | None, device: str) -> Material:
+    """Reads what the run needs and no more: with a hold-out the test split is not even opened.
+
+    Raises DataUnavailable, or SpecError for a hold-out that is too large.
+    """
+    start = time.perf_counter()
+    name = dataset_of(experiment)
+    training = load_split(name, "train", data_dir=data_dir)
+    split: SplitName = "validation" if experiment.holdout else "test"
+    if experiment.holdout:
+        training, held = hold_out(training, experiment.holdout)
+    else:
+        held = load_split(name, "test", data_dir=data_dir)
+    sha256 = content_hash(training, held)
+    training, held = (
+        Split(part.images.to(device), part.labels.to(device)) for part in (training, held)
+    )
+    return Material(training, held, split, sha256, time.perf_counter() - start)
+
+
+def resolve_device(wanted: str) -> str:
+    """`auto` → cuda, mps or cpu, the first there is. Raises DeviceUnavailable."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return next(device for device, is_there in there.items() if is_there)
+    if not there[wanted]:
+        known = ", ".join(device for device, is_there in there.items() if is_there)
+        raise DeviceUnavailable(
+            f"there is no {wanted} device on this machine", hint=f"--device {known}"
+        )
+    return wanted
+
+
+def run_experiment(
+    loaded: Loaded,
+    material: Material,
+    *,
+    run: Run,
+    seed: int,
+    engine: Engine,
+    command: list[str],
+    command_seconds: Callable[[], float],
+    again: bool = False,
+) -> Iterator[Started | Progress | EpochRecord | Result]:
+    """Trains one seed in the folder `run`, from wherever an earlier process left it.
+
+    A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
+    A run that goes on keeps the engine of its manifest. Raises NonFiniteLoss, RunLocked, RunCorrupt,
+    LaterFormat and StorageError; whatever is raised, and whenever the process is killed, the same call
+    goes on from the last whole epoch.
+    """
+    experiment = loaded.experiment
+    if again:
+        with run.lock():
+            run.put_aside()
+    with run.lock():
+        if (result := run.result()) is not None:
+            yield Started(run, result.epochs)
+            yield result.model_copy(update={"verdicts": _verdicts(experiment, result)})
+            return
+        if not run.manifest_path.exists():
+            manifest = _manifest(loaded, material, seed=seed, engine=engine, command=command)
+            write_whole(run.manifest_path, manifest.json_text().encode())
+        manifest = run.manifest()
+        state = _state(run, manifest, experiment, material)
+        yield Started(run, state.epoch)
+        for record in train(state, material.training, material.held):
+            if isinstance(record, EpochRecord):
+                run.append_metrics(dataclasses.asdict(record))
+                save_checkpoint(
+                    run.checkpoint_path, {"digest": manifest.digest, "state": state.state_dict()}
+                )
+            yield record
+        yield _finish(run, state, material, manifest, command_seconds)
+
+
+def _state(run: Run, manifest: Manifest, experiment: Experiment, material: Material) -> State:
+    """The state of the run after its last whole epoch; what was written later is dropped."""
+    if manifest.digest != digest(experiment):
+        hint = "start it anew with --again, or finish it with the version that started it"
+        raise RunError(
+            f"{run.folder} was started by a version with another meaning of its spec", hint=hint
+        )
+    if manifest.data_sha256 != material.sha256:
+        hint = "restore the data, or start anew with --again"
+        raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
+    torch.set_num_threads(manifest.engine.threads)
+    state = State.fresh(experiment, seed=manifest.seed, device=manifest.engine.device)
+    if run.checkpoint_path.exists():
+        saved = read_checkpoint(run.checkpoint_path)
+        if saved.get("digest") != manifest.digest:
+            hint = "start the run anew with --again; its folder is kept aside"
+            raise RunCorrupt(f"{run.checkpoint_path} belongs to another experiment", hint=hint)
+        state.load_state_dict(saved["state"])
+    run.keep_metrics(epochs=state.epoch)
+    state.seconds += material.seconds
+    return state
+
+
+def _finish(
+    run: Run,
+    state: State,
+    material: Material,
+    manifest: Manifest,
+    command_seconds: Callable[[], float],
+) -> Result:
+    """Weights, curves and, last, the result."""
+    experiment = state.experiment
+    records = [EpochRecord(**record) for record in run.metrics(epochs=state.epoch)]
+    final, best = records[-1], max(records, key=lambda record: record.correct)
+    planned = plan(experiment)
+    save_weights(run.weights_path, state.result, experiment)
+    title = f"{experiment.name}, seed {manifest.seed}: {final.accuracy_percent:.2f} % ({material.split})"
+    write_whole(run.curves_path, draw_curves(records, split=material.split, title=title))
+    result = Result(
+        name=experiment.name,
+        digest=manifest.digest,
+        seed=manifest.seed,
+        dataset=dataset_of(experiment),
+        split=material.split,
+        correct=final.correct,
+        images=final.images,
+        accuracy_percent=final.accuracy_percent,
+        interval_percent=wilson_interval_percent(final.correct, final.images),
+        loss=final.loss,
+        best_epoch=best.epoch,
+        best_accuracy_percent=best.accuracy_percent,
+        parameters=planned.parameters,
+        macs=planned.macs,
+        epochs=state.epoch,
+        seconds=state.seconds,
+        command_seconds=command_seconds(),
+        verdicts=Verdicts(parameters="none", epochs="none", accuracy="none"),
+    )
+    result = result.model_copy(update={"verdicts": _verdicts(experiment, result)})
+    write_whole(run.result_path, result.json_text().encode())
+    return result
+
+
+def _verdicts(experiment: Experiment, result: Result) -> Verdicts:
+    """Of counts, under the experiment's budget; a stored result is judged anew when it is shown."""
+    budget = experiment.budget
+    return Verdicts(
+        parameters="kept" if result.parameters < budget.parameters_below else "missed",
+        epochs="kept" if result.epochs < budget.epochs_below else "missed",
+        accuracy=accuracy_verdict(
+            budget,
+            correct=result.correct,
+            images=result.images,
+            dataset=result.dataset,
+            split=result.split,
+        ),
+    )
+
+
+def _manifest(
+    loaded: Loaded, material: Material, *, seed: int, engine: Engine, command: list[str]
+) -> Manifest:
+    return Manifest(
+        experiment=loaded.experiment.model_dump(mode="json"),
+        origins=loaded.origins,
+        digest=digest(loaded.experiment),
+        seed=seed,
+        engine=engine,
+        versions={
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _VERSIONS_OF},
+        },
+        data_sha256=material.sha256,
+        git=_git_state(),
+        command=command,
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+    )
+
+
+def _git_state() -> GitState | None:
+    """The checkout that this package is tracked in; None where it is installed from elsewhere."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return GitState(
+            commit=git("rev-parse", "HEAD"), changed=bool(git("status", "--porcelain", "-uno"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,340 @@
+"""The folder of a run: its name, its files, who may write to it. Nothing here imports torch.
+
+runs/<name>-<digest8>-s<seed>/
+    manifest.json         written before training: what was asked for, with what, on what
+    metrics.jsonl         one EpochRecord a line
+    checkpoint            state of the training after the last epoch; the truth about how far it is
+    weights.safetensors   the result's weights, with the spec in the header
+    curves.png            loss, accuracy and learning rate by epoch
+    result.json           written last: a run with a result is finished
+    readings.jsonl        later readings of the test split by `eval`, one a line
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mnist_arch.budget import Verdict
+from mnist_arch.datasets import DatasetName
+from mnist_arch.errors import LaterFormat, RunCorrupt, RunError, RunLocked
+from mnist_arch.layers import Layer, Residual, unroll
+from mnist_arch.loading import Loaded
+from mnist_arch.specs import FORMAT, Experiment
+from mnist_arch.storage import append_line, make_folder, storage_errors, to_json, write_whole
+
+SplitName = Literal["train", "validation", "test"]
+
+
+class Record(BaseModel):
+    """A frozen value that is stored as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def json_text(self) -> str:
+        return to_json(self.model_dump(mode="json"))
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class Engine(Record):
+    """What the bits of a run depend on beside its experiment and seed."""
+
+    device: str
+    """cpu, cuda or mps."""
+    threads: int
+    """Threads of torch within an operation."""
+    memory_format: Literal["channels_last"] = "channels_last"
+    """Memory format of weights and images."""
+
+
+class GitState(Record):
+    """The checkout that the program ran from."""
+
+    commit: str
+    """Full hash of HEAD."""
+    changed: bool
+    """Whether tracked files differed from it."""
+
+
+class Manifest(Record):
+    """What a run is, written before it trains."""
+
+    format: int = FORMAT
+    experiment: dict[str, Any]
+    """The resolved spec, every default filled in."""
+    origins: dict[str, str]
+    """Where each value that is not a default came from."""
+    digest: str
+    seed: int
+    engine: Engine
+    versions: dict[str, str]
+    """Of Python, this program and the packages that results depend on."""
+    data_sha256: str
+    """Over the images and labels that the run trains on and is judged on."""
+    git: GitState | None
+    command: list[str]
+    """The command line."""
+    started: str
+    """UTC, ISO 8601."""
+
+    def loaded(self, source: str) -> Loaded:
+        """The experiment, validated again. Raises SpecError."""
+        from mnist_arch.loading import loads
+
+        experiment = loads(json.dumps(self.experiment), source=source).experiment
+        return Loaded(experiment, self.origins)
+
+
+class Verdicts(Record):
+    """The three rules of the budget."""
+
+    parameters: Verdict
+    epochs: Verdict
+    accuracy: Verdict
+
+
+class Result(Record):
+    """What a finished run came to: its final epoch. `best_…` is an extra, chosen after the fact."""
+
+    format: int = FORMAT
+    name: str
+    digest: str
+    seed: int
+    dataset: DatasetName
+    split: SplitName
+    """What the run was judged on: test, or validation with a hold-out."""
+    correct: int
+    images: int
+    accuracy_percent: float
+    """100 · correct / images."""
+    interval_percent: tuple[float, float]
+    """Wilson's 95 % interval over the images."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+    best_epoch: int
+    """Epoch of the highest accuracy on this split; nothing depends on it."""
+    best_accuracy_percent: float
+    parameters: int
+    macs: int
+    epochs: int
+    seconds: float
+    """Data, training and evaluation, over all segments of the run."""
+    command_seconds: float
+    """The whole command that finished the run, imports included."""
+    verdicts: Verdicts
+
+
+# ---------------------------------------------------------------------------------------- the name
+
+
+def digest(experiment: Experiment) -> str:
+    """SHA-256 of what a result depends on beside the seed: layers, recipe, dataset, hold-out, format.
+
+    Two specs that mean the same network have the same digest; name and budget do not count.
+    """
+    content = {
+        "format": FORMAT,
+        "layers": _canonical(unroll(experiment)),
+        "recipe": experiment.recipe.model_dump(mode="json"),
+        "dataset": experiment.dataset,
+        "holdout": experiment.holdout,
+    }
+    if experiment.dataset == "auto":
+        raise ValueError("resolve the dataset `auto` before taking the digest")
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _canonical(layers: tuple[Layer, ...]) -> list[Any]:
+    """Layers as JSON values, without their places; tensors are numbered by their first use."""
+    numbers: dict[str, int] = {}
+
+    def value_of(layer: Layer) -> Any:
+        op = layer.op
+        fields: dict[str, Any] = {
+            "op": type(op).__name__,
+            "in": layer.in_shape,
+            "out": layer.out_shape,
+        }
+        if isinstance(op, Residual):
+            fields["body"] = [value_of(inner) for inner in op.body]
+            fields["skip"] = None if op.skip is None else value_of(op.skip)
+            return fields
+        values = dataclasses.asdict(op)
+        if "weights" in values:
+            values["weights"] = numbers.setdefault(values["weights"], len(numbers))
+        return {**fields, **{f"op.{key}": value for key, value in values.items()}}
+
+    return [value_of(layer) for layer in layers]
+
+
+def folder_name(experiment: Experiment, seed: int) -> str:
+    return f"{experiment.name}-{digest(experiment)[:8]}-s{seed}"
+
+
+# -------------------------------------------------------------------------------------- the folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def weights_path(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def curves_path(self) -> Path:
+        return self.folder / "curves.png"
+
+    @property
+    def result_path(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def readings_path(self) -> Path:
+        return self.folder / "readings.jsonl"
+
+    def manifest(self) -> Manifest:
+        """Raises RunError, RunCorrupt or LaterFormat."""
+        return read_manifest(self.manifest_path)
+
+    def result(self) -> Result | None:
+        """None for a run that is not finished. Raises RunCorrupt or LaterFormat."""
+        if not self.result_path.exists():
+            return None
+        return _read(self.result_path, Result)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[Self]:
+        """Holds the folder, which is made if needed. Raises RunLocked, or StorageError."""
+        from filelock import FileLock, Timeout
+
+        make_folder(self.folder)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            with storage_errors(self.folder):
+                lock.acquire()
+        except Timeout:
+            hint = "wait for it, or choose another folder with --out"
+            raise RunLocked(f"another process is working in {self.folder}", hint=hint) from None
+        try:
+            yield self
+        finally:
+            lock.release()
+
+    def put_aside(self) -> Path | None:
+        """Renames the folder to the first free `<folder>.<n>`; None where there is none."""
+        if not self.folder.exists():
+            return None
+        number = 1
+        while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
+            number += 1
+        with storage_errors(aside):
+            self.folder.rename(aside)
+        return aside
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        append_line(self.metrics_path, json.dumps(record, sort_keys=True, allow_nan=False))
+
+    def metrics(self, *, epochs: int) -> list[dict[str, Any]]:
+        """The records of the first `epochs` epochs; later and torn lines do not count. Raises RunCorrupt."""
+        if not self.metrics_path.exists():
+            return []
+        records: dict[int, dict[str, Any]] = {}
+        for line in self.metrics_path.read_text("utf-8", "replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                record = json.loads(line)
+                records[int(record["epoch"])] = record
+        kept = [records[epoch] for epoch in range(1, epochs + 1) if epoch in records]
+        if len(kept) != epochs:
+            hint = "start the run anew with --again; its folder is kept aside"
+            raise RunCorrupt(f"{self.metrics_path} lacks epochs that the checkpoint has", hint=hint)
+        return kept
+
+    def keep_metrics(self, *, epochs: int) -> None:
+        """Drops what a killed process wrote after its last checkpoint."""
+        kept = self.metrics(epochs=epochs)
+        if self.metrics_path.exists():
+            lines = [json.dumps(record, sort_keys=True) + "\n" for record in kept]
+            write_whole(self.metrics_path, "".join(lines).encode())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises RunError where there is none, RunCorrupt or LaterFormat."""
+    if not path.exists():
+        raise RunError(
+            f"{path.parent} is no run: it has no {path.name}", hint="runs are folders under --out"
+        )
+    return _read(path, Manifest)
+
+
+def all_runs(parent: Path) -> list[Run]:
+    """The runs in a folder, the latest first; folders put aside do not count."""
+    folders = [
+        path.parent
+        for path in parent.glob("*/manifest.json")
+        if re.search(r"-s\d+\Z", path.parent.name)
+    ]
+    started = {folder: _started(folder) for folder in folders}
+    return [
+        Run(folder)
+        for folder in sorted(folders, key=lambda folder: (started[folder], folder), reverse=True)
+    ]
+
+
+def latest(parent: Path, *, name: str | None = None) -> Run | None:
+    """The run that was started last, of one network where a name is given."""
+    for run in all_runs(parent):
+        if name is None or re.fullmatch(re.escape(name) + r"-[0-9a-f]{8}-s\d+", run.folder.name):
+            return run
+    return None
+
+
+def _started(folder: Path) -> str:
+    with contextlib.suppress(RunError):
+        return read_manifest(folder / "manifest.json").started
+    return ""
+
+
+class _Format(BaseModel):
+    """The only field that every version of a file has."""
+
+    format: Annotated[int, Field(ge=1)]
+
+
+def _read(path: Path, kind: type[RecordT]) -> RecordT:
+    hint = "start the run anew with --again; its folder is kept aside"
+    try:
+        text = path.read_text("utf-8")
+        found = _Format.model_validate_json(text).format
+        if found > FORMAT:
+            message = f"{path} has format {found}; this program reads up to {FORMAT}"
+            raise LaterFormat(message, hint="install a later version of mnist-arch")
+        return kind.model_validate_json(text)
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunCorrupt(f"{path} is damaged: {reason}", hint=hint) from None

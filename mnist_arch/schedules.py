@@ -1,0 +1,48 @@
+"""The learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import assert_never
+
+from mnist_arch.specs import Constant, Cosine, OneCycle, Schedule, Step
+
+# Constants of torch.optim.lr_scheduler.OneCycleLR: the cycle starts at peak / 25 and ends at that / 10,000.
+ONE_CYCLE_START_DIVISOR = 25
+ONE_CYCLE_END_DIVISOR = 25 * 10_000
+
+
+def learning_rate(schedule: Schedule, step: int, *, steps: int, steps_per_epoch: int) -> float:
+    """Rate for `step` (from 0) of a training of `steps`; it peaks at the last step of the warm-up."""
+    warmup = round(schedule.warmup * steps)
+    if step < warmup:
+        return schedule.peak * _rise(schedule, (step + 1) / warmup)
+    done = (step + 1 - warmup) / (steps - warmup)  # in (0, 1]
+    return schedule.peak * _fall(schedule, done, (step // steps_per_epoch))
+
+
+def _rise(schedule: Schedule, done: float) -> float:
+    """Share of the peak during warm-up, from its start (0) to its end (1)."""
+    if isinstance(schedule, OneCycle):
+        return _cosine(1 / ONE_CYCLE_START_DIVISOR, 1.0, done)
+    return done
+
+
+def _fall(schedule: Schedule, done: float, epoch: int) -> float:
+    """Share of the peak after warm-up, from its start (0) to its end (1)."""
+    match schedule:
+        case OneCycle():
+            return _cosine(1.0, 1 / ONE_CYCLE_END_DIVISOR, done)
+        case Cosine():
+            return _cosine(1.0, 0.0, done)
+        case Step():
+            return schedule.factor ** (epoch // schedule.every_epochs)
+        case Constant():
+            return 1.0
+        case _:
+            raise AssertionError(schedule)
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    """Half a cosine from `start` to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,477 @@
+"""The block language: frozen values that say what a network is and how it is trained.
+
+Every spec refuses unknown keys, counts are strict integers, and every field has a description, from
+which the JSON Schema of the file is made. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from mnist_arch.datasets import DatasetName
+
+FORMAT: Final = 1
+"""Number of the spec language; part of every digest and of every file written."""
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MAX_ITEMS: Final = 64
+"""Longest list of blocks or of convolutions, and the most repeats: bounds the work of planning."""
+
+Count = Annotated[StrictInt, Field(gt=0, le=4096)]
+Small = Annotated[StrictInt, Field(gt=0, le=64)]
+Rate = Annotated[StrictFloat, Field(ge=0, lt=1, allow_inf_nan=False)]
+Fraction = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[StrictFloat, Field(gt=0, le=1e6, allow_inf_nan=False)]
+NotNegative = Annotated[StrictFloat, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none"]
+ConvKind = Literal["ordinary", "separable", "depthwise", "grouped"]
+Order = Literal["conv-activation-norm", "conv-norm-activation"]
+Where = Literal["before", "after"]
+
+
+class Spec(BaseModel):
+    """A frozen value with strict fields; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ShortSpec(Spec):
+    """A spec that may be written as the bare value of one field: `16` for `{out: 16}`."""
+
+    short: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | cls) else {cls.short: value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        whole = handler.resolve_ref_schema(handler(core_schema))
+        bare = {
+            key: item for key, item in whole["properties"][cls.short].items() if key != "default"
+        }
+        return {"anyOf": [bare, whole], "description": whole["description"]}
+
+
+# ------------------------------------------------------------------------------------- the network
+
+
+class Norm(ShortSpec):
+    """Normalisation; every kind learns a scale and a shift for each channel."""
+
+    short = "kind"
+
+    kind: Literal["batch", "group", "instance", "none"] = "batch"
+    """batch, group, instance, or none."""
+    groups: Count | None = None
+    """Number of groups, which divides the channels; for `group` only, where it is 4 unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.groups is not None and self.kind != "group":
+            raise PydanticCustomError("groups", "`groups` belongs to `kind: group`")
+        return self
+
+    @property
+    def group_count(self) -> int:
+        return 4 if self.groups is None else self.groups
+
+
+class ConvDropout(ShortSpec):
+    """Dropout after one convolution."""
+
+    short = "rate"
+
+    rate: Rate
+    """Probability of dropping; 0 leaves the layer out."""
+    kind: Literal["elementwise", "spatial"] = "elementwise"
+    """elementwise drops single values, spatial whole channels of an image."""
+
+
+class BlockDropout(ConvDropout):
+    """Dropout of a block."""
+
+    after: Literal["block", "each"] = "block"
+    """At the end of the block, or after each of its `channels` convolutions."""
+
+
+class HeadDropout(ConvDropout):
+    """Dropout in the head."""
+
+    at: Where = "after"
+    """Before or after the head's pool."""
+
+
+class ConvOptions(Spec):
+    """What a convolution can inherit: from its block, and the block from `defaults`."""
+
+    kernel: Small | None = None
+    """Side of the square kernel, in pixels; inherited unless set."""
+    stride: Small | None = None
+    """Step of the kernel, in pixels; inherited unless set."""
+    padding: Literal["same", "valid"] | None = None
+    """same pads by (kernel - 1) / 2, valid not at all; inherited unless set."""
+    padding_mode: Literal["zeros", "replicate"] | None = None
+    """What the padding is filled with; inherited unless set."""
+    kind: ConvKind | None = None
+    """ordinary, separable, depthwise or grouped; inherited unless set."""
+    groups: Count | None = None
+    """Number of groups of a `grouped` convolution; inherited unless set."""
+    bias: StrictBool | None = None
+    """Whether it has a bias; inherited unless set."""
+    norm: Norm | None = None
+    """Normalisation; inherited unless set."""
+    activation: Activation | None = None
+    """Activation; inherited unless set."""
+    order: Order | None = None
+    """Whether norm or activation comes first; inherited unless set."""
+
+    def over(self, base: Defaults) -> Defaults:
+        """These options where they are set, else those of `base`."""
+        names = ConvOptions.model_fields
+        options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return base.model_copy(update=options)
+
+
+class Defaults(ConvOptions):
+    """What every block starts from."""
+
+    kernel: Small = 3
+    """Side of the square kernel, in pixels."""
+    stride: Small = 1
+    """Step of the kernel, in pixels."""
+    padding: Literal["same", "valid"] = "same"
+    """same pads by (kernel - 1) / 2, which needs an odd kernel; valid not at all."""
+    padding_mode: Literal["zeros", "replicate"] = "zeros"
+    """What the padding is filled with."""
+    kind: ConvKind = "ordinary"
+    """ordinary; separable (depthwise, then pointwise 1×1); depthwise; or grouped."""
+    groups: Count | None = None
+    """Number of groups of a `grouped` convolution, which divides both its channel counts."""
+    bias: StrictBool = True
+    """Whether convolutions have a bias."""
+    norm: Norm = Norm(kind="batch")
+    """Normalisation of each of the `channels` convolutions."""
+    activation: Activation = "relu"
+    """Activation of each of the `channels` convolutions."""
+    order: Order = "conv-activation-norm"
+    """Whether norm or activation comes first."""
+    dropout: BlockDropout = BlockDropout(rate=0.0)
+    """Dropout of every block that names none."""
+
+
+class Conv(ConvOptions, ShortSpec):
+    """A convolution of a block: its channels, or an object where it differs from the block."""
+
+    short = "out"
+
+    out: Count
+    """Output channels."""
+    dropout: ConvDropout | None = None
+    """Dropout after this convolution, in place of the block's."""
+
+
+class Reduce(ShortSpec):
+    """The 1×1 convolution of a block or head; bare unless it names a norm or an activation."""
+
+    short = "out"
+
+    out: Count
+    """Output channels."""
+    at: Where = "after"
+    """Before or after the pool."""
+    bias: StrictBool | None = None
+    """Whether it has a bias. Inherited unless set."""
+    norm: Norm = Norm(kind="none")
+    """Normalisation; none unless set."""
+    activation: Activation = "none"
+    """Activation; none unless set."""
+    order: Order | None = None
+    """Which of the two comes first. Inherited unless set."""
+
+
+class Pool(ShortSpec):
+    """How a block makes its map smaller. Rows and columns that do not fill a window are lost."""
+
+    short = "kind"
+
+    kind: Literal["max", "average", "convolution", "none"]
+    """max, average, a strided convolution that keeps the channels (bare), or none."""
+    size: Small = 2
+    """Side of the window, in pixels."""
+    stride: Small | None = None
+    """Step of the window, in pixels; unless set, 2 for a convolution, else the size."""
+
+    @property
+    def step(self) -> int:
+        if self.stride is not None:
+            return self.stride
+        return 2 if self.kind == "convolution" else self.size
+
+
+class Block(ConvOptions):
+    """Convolutions that expand, a pool, a 1×1 convolution that reduces, and dropout."""
+
+    channels: Annotated[tuple[Conv, ...], Field(max_length=MAX_ITEMS)] = ()
+    """Output channels of each convolution, in order; an object where one differs from its block."""
+    repeat: Annotated[StrictInt, Field(gt=0, le=MAX_ITEMS)] = 1
+    """How many times the `channels` are applied, one after the other."""
+    share: StrictBool = False
+    """Whether repeats share the weights of `channels` where shapes are equal; never of norms."""
+    residual: StrictBool = False
+    """Adds the input of a repeat to its output; by a bare 1×1 convolution if shapes differ."""
+    squeeze_excitation: Count | None = None
+    """Ratio of a squeeze-and-excitation that ends each repeat (Hu et al. 2018); none unless set."""
+    pool: Pool = Pool(kind="none")
+    """The pool after the convolutions; none unless set."""
+    reduce: Reduce | None = None
+    """The 1×1 convolution around the pool; none unless set."""
+    dropout: BlockDropout | None = None
+    """Dropout at the end of the block or after each convolution; inherited unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.channels and self.reduce is None and self.pool.kind == "none":
+            raise PydanticCustomError(
+                "empty_block", "a block needs `channels`, a `pool` or a `reduce`"
+            )
+        repeated = self.repeat > 1 or self.share or self.residual or self.squeeze_excitation
+        if repeated and not self.channels:
+            message = "`repeat`, `share`, `residual` and `squeeze_excitation` need `channels`"
+            raise PydanticCustomError("no_channels", message)
+        return self
+
+
+class Head(Spec):
+    """What leads from the last feature map to one number a class."""
+
+    pool: Literal["average", "global-average", "global-max", "flatten"] = "global-average"
+    """average over windows of `size`; over the whole map; its maximum; or no pool at all."""
+    size: Small | None = None
+    """Side of the window, in pixels; for `average` only, which needs it."""
+    reduce: Reduce | None = None
+    """A last 1×1 convolution, before or after the pool; none unless set."""
+    linear: StrictBool = False
+    """Whether a fully connected layer to the classes comes last."""
+    bias: StrictBool = True
+    """Whether the fully connected layer has a bias."""
+    dropout: HeadDropout = HeadDropout(rate=0.0)
+    """Dropout before or after the pool."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.pool == "average") != (self.size is not None):
+            raise PydanticCustomError(
+                "head_size", "`size` belongs to `pool: average`, which needs it"
+            )
+        return self
+
+
+class Network(Spec):
+    """A network: blocks between an input of 1×28×28 and a head."""
+
+    classes: Count = 10
+    """Number of classes, which is the number of outputs."""
+    defaults: Defaults = Defaults()
+    """What every block starts from."""
+    blocks: Annotated[tuple[Block, ...], Field(max_length=MAX_ITEMS)]
+    """The blocks, from the input on."""
+    head: Head = Head()
+    """What follows the last block."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.blocks:
+            raise PydanticCustomError("no_blocks", "`blocks` needs at least one block")
+        return self
+
+
+# -------------------------------------------------------------------------------------- the recipe
+
+
+class Sgd(Spec):
+    """Stochastic gradient descent."""
+
+    kind: Literal["sgd"] = "sgd"
+    """sgd."""
+    momentum: Rate = 0.9
+    """Momentum."""
+    nesterov: StrictBool = True
+    """Whether momentum is Nesterov's, which needs a momentum above 0."""
+    weight_decay: NotNegative = 1e-4
+    """L2 penalty on convolution and linear weights; never on norms and biases."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise PydanticCustomError("nesterov", "`nesterov` needs a momentum above 0")
+        return self
+
+
+class AdamW(Spec):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"]
+    """adamw."""
+    beta1: Rate = 0.9
+    """Decay of the mean of the gradient."""
+    beta2: Rate = 0.999
+    """Decay of the mean of its square."""
+    weight_decay: NotNegative = 0.01
+    """Decoupled decay of convolution and linear weights; never of norms and biases."""
+
+
+class Schedule(Spec):
+    """Common to all schedules, which change the learning rate at every step."""
+
+    peak: Positive = 0.1
+    """The highest learning rate."""
+    warmup: Rate = 0.2
+    """Share of all steps over which the rate rises to its peak."""
+
+
+class OneCycle(Schedule):
+    """Cosine from peak/25 to the peak, then down to peak/250,000 (Smith 2018; as in torch)."""
+
+    kind: Literal["one-cycle"] = "one-cycle"
+    """one-cycle."""
+
+
+class Cosine(Schedule):
+    """Linear warm-up, then half a cosine down to 0."""
+
+    kind: Literal["cosine"]
+    """cosine."""
+
+
+class Step(Schedule):
+    """Linear warm-up, then the rate falls by a factor every so many epochs."""
+
+    kind: Literal["step"]
+    """step."""
+    every_epochs: Small = 6
+    """Epochs between two falls, counted from the start."""
+    factor: Fraction = 0.1
+    """What the rate is multiplied with at each fall."""
+
+
+class Constant(Schedule):
+    """Linear warm-up, then the peak until the end."""
+
+    kind: Literal["constant"]
+    """constant."""
+
+
+class Elastic(Spec):
+    """Smooth random displacement of the pixels (Simard et al. 2003)."""
+
+    pixels: NotNegative
+    """Standard deviation of the displacement, in pixels."""
+    sigma_pixels: Annotated[StrictFloat, Field(ge=0.5, le=14, allow_inf_nan=False)] = 4.0
+    """Standard deviation of the Gaussian that smooths the displacement field, in pixels."""
+
+
+class Erase(Spec):
+    """A square of background at a random place (after Zhong et al. 2020)."""
+
+    probability: Fraction
+    """Share of the images that lose a square."""
+    pixels: Annotated[StrictInt, Field(gt=0, le=28)] = 8
+    """Side of the square, in pixels."""
+
+
+class Augment(Spec):
+    """Random changes, drawn for each image of each batch; what comes into view is background."""
+
+    rotate_degrees: Annotated[StrictFloat, Field(ge=0, le=180, allow_inf_nan=False)] = 8.0
+    """Largest rotation, either way, in degrees."""
+    shift_pixels: Annotated[StrictFloat, Field(ge=0, le=28, allow_inf_nan=False)] = 1.2
+    """Largest shift along each axis, either way, in pixels."""
+    scale: Rate = 0.08
+    """Largest change of size, either way, as a share of it."""
+    shear_degrees: Annotated[StrictFloat, Field(ge=0, le=60, allow_inf_nan=False)] = 6.0
+    """Largest horizontal shear, either way, in degrees."""
+    elastic: Elastic | None = None
+    """Elastic distortion; none unless set."""
+    erase: Erase | None = None
+    """Random erasing; none unless set."""
+
+
+def _kind_unless_given(kind: str) -> BeforeValidator:
+    """Lets `{peak: 0.2}` mean the default kind, so that one value can be set alone."""
+    return BeforeValidator(
+        lambda value: {"kind": kind, **value} if isinstance(value, dict) else value
+    )
+
+
+class Recipe(Spec):
+    """How a network is trained."""
+
+    epochs: Annotated[StrictInt, Field(gt=0, le=10_000)] = 19
+    """Passes over the training images."""
+    batch_size: Annotated[StrictInt, Field(ge=2, le=65_536)] = 64
+    """Images a step; at least 2, since batch statistics of one image do not exist."""
+    optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind"), _kind_unless_given("sgd")] = (
+        Sgd()
+    )
+    """The optimizer."""
+    schedule: Annotated[
+        OneCycle | Cosine | Step | Constant,
+        Field(discriminator="kind"),
+        _kind_unless_given("one-cycle"),
+    ] = OneCycle()
+    """The learning rate, step by step."""
+    label_smoothing: Rate = 0.0
+    """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
+    clip_norm: Positive | None = None
+    """Largest norm of the gradient of all parameters together; none unless set."""
+    ema: Rate | None = 0.998
+    """Decay of the running average of the weights, which then is the model; null for none."""
+    augment: Augment = Augment()
+    """Random changes to the training images."""
+
+
+class Budget(Spec):
+    """The rules of the exercise."""
+
+    parameters_below: Annotated[StrictInt, Field(gt=0)] = 20_000
+    """The network has fewer parameters than this."""
+    epochs_below: Annotated[StrictInt, Field(gt=0)] = 20
+    """The training has fewer epochs than this."""
+    accuracy_percent: Annotated[StrictFloat, Field(ge=0, le=100, allow_inf_nan=False)] = 99.4
+    """The final test accuracy is at least this."""
+    dataset: DatasetName = "mnist"
+    """The dataset on whose test split the accuracy is judged."""
+
+
+class Experiment(Network):
+    """A spec file: a network, the recipe that trains it, and the budget that judges it."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    """Name of the network: letters, digits, dots, dashes and underscores."""
+    recipe: Recipe = Recipe()
+    """How it is trained."""
+    budget: Budget = Budget()
+    """The rules it is held to."""
+    dataset: Literal[DatasetName, "auto"] = "auto"
+    """What it is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had."""
+    holdout: Annotated[StrictInt, Field(ge=0)] = 0
+    """Training images held out for validation; with any, the test split is not read."""

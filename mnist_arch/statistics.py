@@ -1,0 +1,69 @@
+"""Scores with their uncertainty. Results are integer counts of correct images; percents are for reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+Interval = tuple[float, float]
+
+
+def wilson_interval_percent(correct: int, images: int, *, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a share, in percent (Wilson 1927; scipy's binomtest)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, images).proportion_ci(confidence, method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracies of several runs that differ in their seed alone, on the same images."""
+
+    correct: tuple[int, ...]
+    """Correct images of each run."""
+    images: int
+    """Images that each run was judged on."""
+
+    @classmethod
+    def of(cls, correct: Sequence[int], images: int) -> Score:
+        """Raises ValueError without runs or images."""
+        if not correct or images < 1:
+            raise ValueError("a score needs at least one run and one image")
+        return cls(tuple(correct), images)
+
+    @property
+    def runs(self) -> int:
+        return len(self.correct)
+
+    @property
+    def mean_share(self) -> Fraction:
+        """Mean accuracy, exact, in [0, 1]."""
+        return Fraction(sum(self.correct), self.runs * self.images)
+
+    @property
+    def mean_percent(self) -> float:
+        return float(100 * self.mean_share)
+
+    @property
+    def spread_percent(self) -> float | None:
+        """Sample standard deviation (n - 1) over the runs, in percent points; None for one run."""
+        if self.runs < 2:
+            return None
+        mean = Fraction(sum(self.correct), self.runs)
+        squares = sum((count - mean) ** 2 for count in self.correct)
+        return 100 * math.sqrt(squares / (self.runs - 1)) / self.images
+
+    @property
+    def bound_percent(self) -> float | None:
+        """One-sided 95 % lower bound of the mean over seeds: mean - t(0.95, n - 1) · s / √n; None for one run.
+
+        It covers the choice of seeds, not the choice of test images.
+        """
+        if (spread := self.spread_percent) is None:
+            return None
+        from scipy.stats import t
+
+        return self.mean_percent - float(t.ppf(0.95, self.runs - 1)) * spread / math.sqrt(self.runs)

