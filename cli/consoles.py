@@ -7,8 +7,8 @@ import sys
 
 from rich.console import Console
 
-PIPED_WIDTH = 118
-"""Columns of a table that is not read on a terminal; Rich would wrap it at 80."""
+PIPED_WIDTH = 160
+"""Most columns of a table that is not read on a terminal; Rich would wrap it at 80."""
 
 
 def stdout() -> Console:

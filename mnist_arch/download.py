@@ -166,7 +166,7 @@ def _unpack(packed: Path, target: Path, *, archive: bool) -> None:
 def _sources(name: DatasetName, hint: str) -> dict[str, Source]:
     """Where each file is to be had, by the name of the uncompressed file."""
     try:
-        from torchvision import datasets  # type: ignore[import-untyped]
+        from torchvision import datasets
     except (ImportError, OSError, RuntimeError) as error:  # built for another torch, usually
         message = f"{name} is not on this machine, and torchvision cannot be imported: {error}"
         raise DataUnavailable(message, hint=hint) from None

@@ -197,7 +197,7 @@ def mean_loss(logits_NK: Tensor, labels_N: Tensor) -> float:
 
 
 def shift(images_NCHW: Tensor, *, right: int, down: int) -> Tensor:
-    """Moves images by whole pixels, filling with background. (N, C, H, W) → same shape and dtype."""
+    """Moves images by whole pixels, filling with background. (N, C, H, W) → same."""
     return F.pad(images_NCHW, (right, -right, down, -down))
 
 

@@ -20,7 +20,7 @@ from mnist_arch.layers import (
     Residual,
     SqueezeExcitation,
 )
-from mnist_arch.plan import plan
+from mnist_arch.plan import Plan, plan
 from mnist_arch.specs import Network
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -86,12 +86,17 @@ def build(network: Network, *, seed: int = 0) -> Classifier:
     Raises ShapeError, and CountMismatch where the module does not have the planned parameters.
     """
     planned = plan(network)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Classifier(_Builder().sequence(planned.layers))
+    model = assemble(planned, seed=seed)
     if (built := count_parameters(model)) != planned.parameters:
         raise CountMismatch(f"the plan has {planned.parameters:,} parameters, the module {built:,}")
     return model
+
+
+def assemble(planned: Plan, *, seed: int) -> Classifier:
+    """The module of a plan, not counted; see `build`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(_Builder().sequence(planned.layers))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -7,12 +7,16 @@ import io
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.patches import Patch
+    from torch import Tensor
 
+    from mnist_arch.evaluation import Evaluation
     from mnist_arch.training import EpochRecord
 
 DPI: Final = 120
@@ -23,6 +27,11 @@ GRID: Final = "#e4e7eb"
 BLUE: Final = "#1f6fb2"
 ORANGE: Final = "#e07b26"
 GREEN: Final = "#2b8a5b"
+RED: Final = "#b42318"
+
+ROWS: Final = 5
+COLUMNS: Final = 6
+"""Mistakes in a gallery, down and across."""
 
 
 def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> bytes:
@@ -118,6 +127,99 @@ def _line(
     axes.plot(
         epochs[-1:], values[-1:], color=color, marker="o", markersize=7, zorder=4, clip_on=False
     )
+
+
+def draw_gallery(
+    evaluation: Evaluation, images_NCHW: Tensor, *, class_names: Sequence[str], title: str
+) -> bytes:
+    """The most confident mistakes beside the confusion matrix, as PNG.
+
+    `images_NCHW` is the split that was judged, (N, 1, 28, 28) uint8 on any device.
+    """
+    figure = _figure(17, 9.4)
+    figure.suptitle(
+        title, x=0.012, ha="left", fontsize=16, fontweight="bold", color=INK, parse_math=False
+    )
+    left, right = figure.subfigures(1, 2, width_ratios=(8.6, 8.4), wspace=0.02)
+    _draw_mistakes(left, evaluation, images_NCHW, class_names)
+    _draw_confusion(right, evaluation, class_names)
+    return _png(figure)
+
+
+def _draw_mistakes(
+    figure: SubFigure, evaluation: Evaluation, images_NCHW: Tensor, class_names: Sequence[str]
+) -> None:
+    shown = evaluation.mistakes[: ROWS * COLUMNS]
+    mistakes = evaluation.images - evaluation.correct
+    heading = f"The most confident mistakes: {len(shown):,} of {mistakes:,}"
+    _heading(figure, heading if mistakes else f"No mistakes in {evaluation.images:,} images")
+    for axes, mistake in zip_longest(figure.subplots(ROWS, COLUMNS).flat, shown):
+        axes.set_axis_off()
+        if mistake is None:
+            continue
+        pixels = images_NCHW[mistake.index, 0].cpu().numpy()
+        axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        truth, said = class_names[mistake.label], class_names[mistake.predicted]
+        caption = f"{truth} \N{RIGHTWARDS ARROW} {said}"
+        size = 15 if len(caption) < 8 else 8.5
+        axes.set_title(caption, fontsize=size, color=RED, pad=14, parse_math=False)
+        note = f"{100 * mistake.probability:.1f} % · no. {mistake.index}"
+        axes.text(0.5, 1.02, note, transform=axes.transAxes, ha="center", fontsize=8.5, color=SOFT)
+
+
+def _draw_confusion(figure: SubFigure, evaluation: Evaluation, class_names: Sequence[str]) -> None:
+    """Mistakes in red, by the logarithm of their count; the diagonal stays grey, for it would drown them."""
+    import numpy as np
+
+    _heading(figure, "Confusion: a row for the truth, a column for what the network said")
+    counts = np.array(evaluation.confusion)
+    classes = len(counts)
+    wrong = counts * (1 - np.eye(classes, dtype=counts.dtype))
+    axes = figure.subplots()
+    shade = np.log1p(wrong) / max(np.log1p(wrong.max()), 1e-9)
+    axes.imshow(np.ma.masked_equal(shade, 0), cmap="Reds", vmin=-0.35, vmax=1.15)
+    axes.set_facecolor("white")
+    for index in range(classes):
+        axes.add_patch(_cell(index))
+    small = classes > 12
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        if small and row == column:
+            continue  # no room for the many right ones
+        text = str(counts[row, column]) if small else f"{counts[row, column]:,}"
+        dark = row != column and shade[row, column] > 0.6
+        color = SOFT if row == column else "white" if dark else INK
+        size = 120 / classes if small else 11
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+    _dress_confusion(axes, class_names)
+
+
+def _cell(index: int) -> Patch:
+    """The grey square of one class on the diagonal."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((index - 0.5, index - 0.5), 1, 1, color=GRID, zorder=0.5)
+
+
+def _dress_confusion(axes: Axes, class_names: Sequence[str]) -> None:
+    classes = len(class_names)
+    long = max(map(len, class_names)) > 3
+    size = 11 if classes <= 12 else max(5.5, 190 / classes)
+    axes.set_xticks(range(classes), class_names, fontsize=size, rotation=45 if long else 0)
+    axes.set_yticks(range(classes), class_names, fontsize=size)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.set_xlabel("said", fontsize=10, color=SOFT)
+    axes.set_ylabel("truth", fontsize=10, color=SOFT)
+    # Lines between the cells.
+    axes.set_xticks([index - 0.5 for index in range(1, classes)], minor=True)
+    axes.set_yticks([index - 0.5 for index in range(1, classes)], minor=True)
+    axes.grid(True, which="minor", color=GRID, linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+
+
+def _heading(figure: SubFigure, text: str) -> None:
+    figure.suptitle(text, x=0.02, ha="left", fontsize=12, color=INK, parse_math=False)
 
 
 # ------------------------------------------------------------------------------- common to pictures

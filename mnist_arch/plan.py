@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+from mnist_arch.datasets import IMAGE_SHAPE
 from mnist_arch.layers import (
     Activation,
     Convolution,
@@ -26,6 +27,7 @@ from mnist_arch.specs import Network
 BYTES_PER_VALUE: Final = 4
 """Activations and weights are float32."""
 
+_MIB: Final = 1024**2
 _ACTIVATIONS: Final = {
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",
@@ -72,6 +74,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Size:
+    """Memory of one image and the weights as torchsummary states it, in MiB."""
+
+    input: float
+    forward_backward: float
+    """Outputs of all layers, twice: once for the values and once for their gradients."""
+    parameters: float
+
+    @property
+    def total(self) -> float:
+        return self.input + self.forward_backward + self.parameters
+
+
+@dataclass(frozen=True)
 class Plan:
     """A network counted. Totals are sums over the rows."""
 
@@ -97,6 +113,22 @@ class Plan:
     @property
     def receptive_field(self) -> int:
         return self.rows[-1].receptive_field
+
+    @property
+    def size(self) -> Size:
+        values = IMAGE_SHAPE[0] * IMAGE_SHAPE[1] * IMAGE_SHAPE[2]
+        return Size(
+            input=values * BYTES_PER_VALUE / _MIB,
+            forward_backward=2 * self.activation_bytes / _MIB,
+            parameters=self.parameters * BYTES_PER_VALUE / _MIB,
+        )
+
+    def parts(self) -> dict[str, tuple[Row, ...]]:
+        """Rows by block and head, in order: `blocks[0]`, …, `head`."""
+        parts: dict[str, list[Row]] = {}
+        for row in self.rows:
+            parts.setdefault(row.place.split(".")[0], []).append(row)
+        return {place: tuple(rows) for place, rows in parts.items()}
 
     @property
     def shares_tensors(self) -> bool:

@@ -134,6 +134,21 @@ class Result(Record):
     verdicts: Verdicts
 
 
+class Reading(Record):
+    """A reading of the test split by a run that was trained with a hold-out."""
+
+    time: str
+    """UTC, ISO 8601."""
+    dataset: DatasetName
+    split: SplitName
+    correct: int
+    images: int
+    accuracy_percent: float
+    """100 · correct / images."""
+    command: list[str]
+    """The command line."""
+
+
 # ---------------------------------------------------------------------------------------- the name
 
 
@@ -274,6 +289,11 @@ class Run:
             hint = "start the run anew with --again; its folder is kept aside"
             raise RunCorrupt(f"{self.metrics_path} lacks epochs that the checkpoint has", hint=hint)
         return kept
+
+    def append_reading(self, reading: Reading) -> int:
+        """Appends a line to `readings.jsonl`; returns the number of lines. Raises StorageError."""
+        append_line(self.readings_path, json.dumps(reading.model_dump(mode="json"), sort_keys=True))
+        return len(self.readings_path.read_bytes().splitlines())
 
     def keep_metrics(self, *, epochs: int) -> None:
         """Drops what a killed process wrote after its last checkpoint."""

@@ -11,8 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.errors import RunCorrupt, SpecError, WeightsError
-from mnist_arch.loading import loads
+from mnist_arch.errors import RunCorrupt, WeightsError
 from mnist_arch.network import Classifier, build
 from mnist_arch.specs import Experiment, Network
 from mnist_arch.storage import write_whole
@@ -44,19 +43,6 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         hint = "the file is damaged or is no safetensors file; copy it again"
         raise WeightsError(f"{path} cannot be read: {error}", hint=hint) from None
-
-
-def spec_of(metadata: dict[str, str], path: Path) -> Experiment:
-    """The spec in the header of a weights file, validated as a stranger's. Raises WeightsError."""
-    if "spec" not in metadata:
-        raise WeightsError(
-            f"{path} does not say which network it belongs to", hint="name it with --spec"
-        )
-    try:
-        return loads(metadata["spec"], source=str(path)).experiment
-    except SpecError as error:
-        hint = "name the network with --spec"
-        raise WeightsError(f"the spec inside {path} cannot be used: {error}", hint=hint) from None
 
 
 def build_with(network: Network, tensors: dict[str, Tensor], path: Path) -> Classifier:

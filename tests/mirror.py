@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Behaviour = Literal["serve", "wrong", "missing", "short", "endless", "silent", "stall"]
-"""As it should; other bytes; 404; the connection closed early; without end; no answer; half of it."""
+"""As it should; other bytes; 404; cut short; without end; no answer; half of one, then silence."""
 
 
 def idx(array: NDArray[Any]) -> bytes:

@@ -1,0 +1,82 @@
+"""A counted network as JSON: exact integers, nothing rounded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cli.summary_tables import Counted
+from mnist_arch.advice import advise
+from mnist_arch.budget import within
+from mnist_arch.plan import Row
+
+if TYPE_CHECKING:
+    from mnist_arch.verification import Verification
+
+
+def as_object(counted: Counted, verification: Verification | None) -> dict[str, Any]:
+    """One network. The same keys whatever the options, and `verification` where it was asked for."""
+    experiment, planned = counted.experiment, counted.plan
+    size = planned.size
+    content = {
+        "format": 1,
+        "name": experiment.name,
+        "parameters": planned.parameters,
+        "trainable_parameters": planned.parameters,
+        "buffers": planned.buffers,
+        "macs": planned.macs,
+        "receptive_field": planned.receptive_field,
+        "activation_bytes": planned.activation_bytes,
+        "size_mib": {**dataclasses.asdict(size), "total": size.total},
+        "budget": experiment.budget.model_dump(mode="json"),
+        "epochs": experiment.recipe.epochs,
+        "headroom": experiment.budget.parameters_below - 1 - planned.parameters,
+        "within_budget": within(experiment, planned),
+        "layers": [_layer(row) for row in planned.rows],
+        "blocks": [_block(place, rows) for place, rows in planned.parts().items()],
+        "advice": [dataclasses.asdict(advice) for advice in advise(experiment, planned)],
+    }
+    if verification is not None:
+        content["verification"] = {
+            **dataclasses.asdict(verification),
+            "agrees": verification.agrees,
+        }
+    return content
+
+
+def as_objects(
+    counted: Sequence[Counted], verified: Sequence[Verification] | None
+) -> dict[str, Any]:
+    """Several networks, in the order given."""
+    checks = verified or [None] * len(counted)
+    networks = [as_object(one, check) for one, check in zip(counted, checks, strict=True)]
+    return {"format": 1, "networks": networks}
+
+
+def _layer(row: Row) -> dict[str, Any]:
+    return {
+        "index": row.index,
+        "layer": row.layer,
+        "place": row.place,
+        "output_shape": list(row.output_shape),
+        "kernel": row.kernel,
+        "parameters": row.parameters,
+        "shared": row.shared,
+        "buffers": row.buffers,
+        "macs": row.macs,
+        "receptive_field": row.receptive_field,
+        "activation_bytes": row.activation_bytes,
+    }
+
+
+def _block(place: str, rows: tuple[Row, ...]) -> dict[str, Any]:
+    return {
+        "place": place,
+        "layers": len(rows),
+        "output_shape": list(rows[-1].output_shape),
+        "parameters": sum(row.parameters for row in rows),
+        "macs": sum(row.macs for row in rows),
+        "receptive_field": rows[-1].receptive_field,
+        "activation_bytes": sum(row.activation_bytes for row in rows),
+    }

@@ -1,0 +1,155 @@
+"""Remarks on a network, from what goes wrong in public solutions of the exercise. They block nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mnist_arch.layers import (
+    Convolution,
+    Dropout,
+    Flatten,
+    GlobalPooling,
+    Layer,
+    Linear,
+    Normalization,
+    Pooling,
+    Residual,
+)
+from mnist_arch.plan import Plan
+from mnist_arch.specs import Network
+
+DIGIT_PIXELS: Final = 20
+"""Side of the box that MNIST's digits were scaled into (LeCun et al. 1998)."""
+
+LARGE_SHARE: Final = 0.5
+"""Share of all parameters from which on one layer is remarked upon."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One remark: the place, what is there, and why it matters."""
+
+    place: str
+    message: str
+    reason: str
+
+
+def advise(network: Network, planned: Plan) -> tuple[Advice, ...]:
+    """All remarks on a network, in the order of its layers within each kind."""
+    layers = tuple(_flat(planned.layers))
+    return (
+        *_dropout_on_logits(layers),
+        *_small_receptive_field(planned),
+        *_large_layer(planned),
+        *_useless_bias(layers),
+        *_no_norm(layers),
+        *_lost_pixels(layers),
+        *_nothing_shared(network, planned),
+    )
+
+
+def _flat(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+    """Layers in order of execution, the insides of residuals included."""
+    for layer in layers:
+        if isinstance(layer.op, Residual):
+            yield from _flat(layer.op.body)
+        else:
+            yield layer
+
+
+def _dropout_on_logits(layers: tuple[Layer, ...]) -> Iterator[Advice]:
+    for layer in reversed(layers):
+        match layer.op:
+            case Dropout():
+                yield Advice(
+                    layer.place,
+                    f"dropout of {layer.op.rate:g} on the logits",
+                    "it sets scores of classes to 0 at random, right before the loss; "
+                    "dropout before the last convolution regularises without that noise",
+                )
+            case Pooling() | GlobalPooling() | Flatten():
+                continue
+            case _:
+                return
+
+
+def _small_receptive_field(planned: Plan) -> Iterator[Advice]:
+    body = [row for row in planned.rows if not row.place.startswith("head")]
+    if body and body[-1].receptive_field < DIGIT_PIXELS:
+        yield Advice(
+            body[-1].place,
+            f"a receptive field of {body[-1].receptive_field} pixels before the head",
+            f"a digit is {DIGIT_PIXELS} pixels high: no value there has seen a whole one",
+        )
+
+
+def _large_layer(planned: Plan) -> Iterator[Advice]:
+    largest, total = planned.largest, planned.parameters
+    if total and largest.parameters > LARGE_SHARE * total:
+        yield Advice(
+            largest.place,
+            f"{100 * largest.parameters / total:.0f} % of all parameters in one layer",
+            "a 1×1 convolution before it, or fewer channels in it, pays for more layers elsewhere",
+        )
+
+
+def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
+    wasted = [
+        first
+        for first, second in zip(layers, layers[1:], strict=False)
+        if isinstance(first.op, Convolution) and first.op.bias and _centres(second)
+    ]
+    if wasted:
+        count = sum(layer.out_shape[0] for layer in wasted)
+        more = f" and {len(wasted) - 1} more" if len(wasted) > 1 else ""
+        yield Advice(
+            wasted[0].place + more,
+            f"a convolution bias right before a norm: {count:,} parameters that do nothing",
+            "the norm subtracts the mean of each channel, and the bias with it; set `bias: false`",
+        )
+
+
+def _centres(layer: Layer) -> bool:
+    """Whether a layer subtracts the mean of each channel; group norm does so only with one channel a group."""
+    op = layer.op
+    if not isinstance(op, Normalization):
+        return False
+    return op.kind != "group" or op.groups == layer.in_shape[0]
+
+
+def _no_norm(layers: tuple[Layer, ...]) -> Iterator[Advice]:
+    if not any(isinstance(layer.op, Normalization) for layer in layers):
+        yield Advice(
+            "blocks",
+            "no normalisation anywhere",
+            "small networks train to a higher accuracy in few epochs with batch norm, "
+            "which costs two parameters a channel",
+        )
+
+
+def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
+    for layer in layers:
+        _, height, width = layer.in_shape
+        match layer.op:
+            case Pooling(size=size, stride=stride) if lost := (height - size) % stride:
+                kept = layer.out_shape[1]
+                yield Advice(
+                    layer.place,
+                    f"{height}×{width} pooled to {kept}×{kept} leaves out {lost} row and column"
+                    + ("s" if lost > 1 else ""),
+                    "the pixels at the bottom and the right never reach the output",
+                )
+
+
+def _nothing_shared(network: Network, planned: Plan) -> Iterator[Advice]:
+    for index, block in enumerate(network.blocks):
+        place = f"blocks[{index}]"
+        shares = any(row.shared for row in planned.rows if row.place.startswith(f"{place}."))
+        if block.share and not shares:
+            yield Advice(
+                place,
+                "`share: true` shares nothing",
+                "weights are shared between repeats of equal shape, and no two repeats have one",
+            )

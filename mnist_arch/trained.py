@@ -1,0 +1,256 @@
+"""A trained network on disk, found by a folder, a file or a name. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
+from mnist_arch.loading import ZOO, is_path, load, loads, zoo_names
+from mnist_arch.runs import Run, SplitName, all_runs, latest
+from mnist_arch.specs import NAME_PATTERN, Experiment
+
+PICKLE_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+"""Files that other programs keep weights in, as pickles."""
+
+_PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""First bytes of what torch.save writes, a zip archive, and of bare pickles."""
+
+_MNIST_IMAGES: Final = ("mnist", "qmnist")
+"""Datasets whose training images are MNIST's, of which `mnist-5k` is a sample."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights, and what is known about them before they are read."""
+
+    weights: Path
+    experiment: Experiment
+    """The network, and what it was trained on; its dataset is resolved."""
+    dataset: DatasetName
+    """What it was trained on, and normalises by."""
+    run: Run | None = None
+    """The run that the weights are the result of; None for a file from elsewhere."""
+    seed: int | None = None
+
+    @property
+    def holdout(self) -> int:
+        """Training images that were held out, on which `validation` is judged."""
+        return self.experiment.holdout
+
+    def default_split(self, dataset: DatasetName) -> SplitName:
+        """What is judged unless asked otherwise: with a hold-out the test split is left alone."""
+        return "validation" if self.holdout and dataset == self.dataset else "test"
+
+    def check(self, dataset: DatasetName, split: SplitName) -> None:
+        """Raises SpecError where the network cannot be judged on these images, or not honestly."""
+        name, classes = self.experiment.name, INFO[dataset].classes
+        if self.experiment.classes != classes:
+            message = (
+                f"{name} has {self.experiment.classes} outputs, and {dataset} has {classes} classes"
+            )
+            raise _refusal(message, "--dataset", f"it was trained on {self.dataset}")
+        if dataset == "mnist-5k" and self.dataset in _MNIST_IMAGES:
+            message = (
+                f"{name} was trained on {self.dataset}, and the images of mnist-5k are among its "
+                "training images: the result would mean nothing"
+            )
+            raise _refusal(message, "--dataset", "--dataset mnist has a test split of its own")
+        if split == "validation" and not self.holdout:
+            message = f"{name} was trained without a hold-out, so there are no validation images"
+            raise _refusal(message, "--split", "--split test")
+        if split == "validation" and dataset != self.dataset:
+            message = f"the validation images of {name} are of {self.dataset}, not of {dataset}"
+            raise _refusal(message, "--split", "--split test")
+
+
+def find(what: str | None, *, parent: Path, spec: str | None = None) -> Trained:
+    """The trained network that `what` names.
+
+    `what` is a run's folder, a weights file, or a name: of a run's folder in `parent`, of a network,
+    which means its latest finished run, or of weights in the zoo. None is the latest finished run of
+    all. `spec` names the network of a weights file. Raises RunError, WeightsError or SpecError.
+    """
+    if what is None:
+        found: Run | Path = _latest(parent)
+    elif _is_name(what, parent):
+        found = _by_name(what, parent)
+    else:
+        found = _by_path(Path(what))
+    if isinstance(found, Path):
+        return _of_file(found, spec)
+    if spec is not None:
+        raise _refusal(
+            f"{found.folder} is a run, which knows its network", "--spec", "leave it out"
+        )
+    return _of_run(found)
+
+
+def spec_of(metadata: dict[str, str], path: Path) -> Experiment:
+    """The spec in the header of a weights file, validated as a stranger's. Raises WeightsError."""
+    if "spec" not in metadata:
+        message = f"{path} does not say which network it belongs to"
+        raise WeightsError(message, hint="name the network with --spec")
+    try:
+        return loads(metadata["spec"], source=str(path)).experiment
+    except SpecError as error:
+        hint = "name the network with --spec"
+        raise WeightsError(f"the spec inside {path} cannot be used: {error}", hint=hint) from None
+
+
+# -------------------------------------------------------------------------------------- by its name
+
+
+def _is_name(what: str, parent: Path) -> bool:
+    """A name with a dot is a path, unless a network of that name was trained."""
+    if re.fullmatch(NAME_PATTERN, what) is None:
+        return False
+    return not is_path(what) or latest(parent, name=what) is not None
+
+
+def _latest(parent: Path) -> Run:
+    runs = all_runs(parent)
+    for run in runs:
+        if run.weights_path.is_file():
+            return run
+    if runs:
+        raise _unfinished(f"no run in {parent} is finished", runs[0])
+    raise RunError(
+        f"there is no run in {parent}", hint=f"train one: mnist-arch train; {_FILES_HINT}"
+    )
+
+
+def _by_name(name: str, parent: Path) -> Run | Path:
+    if (run := Run(parent / name)).manifest_path.is_file():
+        return run
+    runs = [run for run in all_runs(parent) if _name_of(run) == name]
+    for run in runs:
+        if run.weights_path.is_file():
+            return run
+    if runs:
+        raise _unfinished(f"no run of {name} in {parent} is finished", runs[0])
+    shipped = Path(str(ZOO / f"{name}.safetensors"))
+    if shipped.is_file():
+        return shipped
+    if name in zoo_names():
+        message = f"{name} has no run in {parent}, and its weights are not part of this program"
+        raise RunError(message, hint=f"train it: mnist-arch train {name}; {_FILES_HINT}")
+    raise RunError(f"no run and no network is named {name!r}", hint=_what_there_is(parent))
+
+
+def _name_of(run: Run) -> str:
+    return re.sub(r"-[0-9a-f]{8}-s\d+\Z", "", run.folder.name)
+
+
+def _unfinished(message: str, run: Run) -> RunError:
+    return RunError(message, hint=f"go on with one: mnist-arch train --resume {run.folder}")
+
+
+def _what_there_is(parent: Path) -> str:
+    shipped = sorted(
+        item.name.removesuffix(".safetensors")
+        for item in ZOO.iterdir()
+        if item.name.endswith(".safetensors")
+    )
+    trained = sorted({_name_of(run) for run in all_runs(parent)})
+    known = [f"{parent} has runs of {', '.join(trained)}"] if trained else [f"{parent} has no runs"]
+    if shipped:
+        known.append(f"the zoo has weights of {', '.join(shipped)}")
+    return "; ".join((*known, _FILES_HINT))
+
+
+_FILES_HINT: Final = "a file is given by its path, such as mine.safetensors"
+
+# -------------------------------------------------------------------------------------- by its path
+
+
+def _by_path(path: Path) -> Run | Path:
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        message = f"{path} is a spec, which has no weights"
+        raise RunError(message, hint=f"train it: mnist-arch train {path}")
+    if suffix in PICKLE_SUFFIXES:
+        raise _pickle(path)
+    # isdir and isfile of os.path are false, and do not raise, for a path that no file can have.
+    if os.path.isdir(path):
+        return Run(path)
+    if not os.path.isfile(path):
+        raise RunError(
+            f"there is no file or folder {str(path)!r}", hint="runs are folders under --out"
+        )
+    if _start(path).startswith(_PICKLE_STARTS):
+        raise _pickle(path)
+    run = Run(path.parent)
+    belongs = path.name == run.weights_path.name and run.manifest_path.is_file()
+    return run if belongs else path
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror or error}"
+        raise WeightsError(message, hint="see who may read it") from None
+
+
+def _pickle(path: Path) -> WeightsError:
+    message = f"{path} is a pickle, which can execute code when it is read, so it is not opened"
+    hint = (
+        "convert it where you trust it: "
+        "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+    )
+    return WeightsError(message, hint=hint)
+
+
+def _of_run(run: Run) -> Trained:
+    manifest = run.manifest()
+    if not run.weights_path.is_file():
+        raise _unfinished(f"the run in {run.folder} is not finished: it has no weights", run)
+    experiment = manifest.loaded(str(run.manifest_path)).experiment
+    return _trained(run.weights_path, experiment, experiment, run=run, seed=manifest.seed)
+
+
+def _of_file(path: Path, spec: str | None) -> Trained:
+    metadata = _metadata(path)
+    if spec is None:
+        experiment = spec_of(metadata, path)
+        return _trained(path, experiment, experiment)
+    experiment = trained_as = load(spec).experiment
+    with suppress(WeightsError):  # the header knows better what the weights were trained on
+        trained_as = spec_of(metadata, path)
+    return _trained(path, experiment, trained_as)
+
+
+def _trained(
+    weights: Path,
+    network: Experiment,
+    trained_as: Experiment,
+    *,
+    run: Run | None = None,
+    seed: int | None = None,
+) -> Trained:
+    dataset = "mnist" if trained_as.dataset == "auto" else trained_as.dataset
+    update = {"dataset": dataset, "holdout": trained_as.holdout}
+    return Trained(weights, network.model_copy(update=update), dataset, run=run, seed=seed)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The header's metadata, read without torch."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        hint = "the file is damaged or is no safetensors file; copy it again"
+        raise WeightsError(f"{path} cannot be read: {error}", hint=hint) from None
+
+
+def _refusal(message: str, option: str, hint: str) -> SpecError:
+    return SpecError((Problem(message, origin=option, hint=hint),))

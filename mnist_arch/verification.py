@@ -1,0 +1,82 @@
+"""The plan against the module that torch builds, and against torchinfo, the outside auditor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mnist_arch.datasets import IMAGE_SHAPE
+from mnist_arch.network import assemble, count_parameters
+from mnist_arch.plan import plan
+from mnist_arch.specs import Network
+
+
+@dataclass(frozen=True)
+class Line:
+    """One leaf module in order of execution, with its parameters as each of the three counts them."""
+
+    index: int
+    layer: str
+    plan: int
+    torch: int
+    torchinfo: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Three counts of one network. With shared tensors torchinfo counts them again at every use."""
+
+    lines: tuple[Line, ...]
+    plan: int
+    torch: int
+    torchinfo: int
+    shares_tensors: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether plan and torch agree, line by line and in total; torchinfo decides nothing."""
+        return self.plan == self.torch and all(line.plan == line.torch for line in self.lines)
+
+
+def verify(network: Network) -> Verification:
+    """Builds `network`, runs one image through it, and counts. Raises ShapeError."""
+    import torchinfo
+
+    planned = plan(network)
+    model = assemble(planned, seed=0).eval()
+    used = _leaves_in_order(model)
+    with torch.random.fork_rng(devices=[]):
+        audit = torchinfo.summary(model, input_size=(1, *IMAGE_SHAPE), verbose=0, device="cpu")
+    audited = [info.num_params for info in audit.summary_list if info.is_leaf_layer]
+    lines, seen = [], set()
+    for row, leaf, outside in zip(planned.rows, used, audited, strict=True):
+        own = sum(
+            tensor.numel() for tensor in leaf.parameters(recurse=False) if id(tensor) not in seen
+        )
+        seen |= {id(tensor) for tensor in leaf.parameters(recurse=False)}
+        lines.append(Line(row.index, type(leaf).__name__, row.parameters, own, outside))
+    return Verification(
+        lines=tuple(lines),
+        plan=planned.parameters,
+        torch=count_parameters(model),
+        torchinfo=int(audit.total_params),
+        shares_tensors=planned.shares_tensors,
+    )
+
+
+@torch.no_grad()
+def _leaves_in_order(model: nn.Module) -> list[nn.Module]:
+    """Leaf modules in the order in which a forward pass uses them; a shared one comes again."""
+    used: list[nn.Module] = []
+
+    def note(module: nn.Module, _inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        used.append(module)
+
+    leaves = [module for module in model.modules() if not any(module.children())]
+    hooks = [leaf.register_forward_hook(note) for leaf in leaves]
+    model(torch.zeros(1, *IMAGE_SHAPE))
+    for hook in hooks:
+        hook.remove()
+    return used

@@ -1,0 +1,410 @@
+"""Random specs in the block language, as plain dictionaries.
+
+The rules of what fits together are written down here a second time, so that every network drawn
+must be accepted. Options are drawn freely at each level; where they do not fit, the convolution
+that would break says otherwise for itself, as a person would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+Mapping = dict[str, Any]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+ACTIVATIONS = ["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none"]
+ORDERS = ["conv-activation-norm", "conv-norm-activation"]
+MOST_CHANNELS = 48
+
+_NORMS: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        "batch",
+        {"kind": "batch"},
+        {},
+        {"kind": "group"},
+        {"kind": "group", "groups": 2},
+        {"kind": "group", "groups": 1},
+        "group",
+        "instance",
+        {"kind": "instance"},
+        "none",
+    ]
+)
+_OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "kernel": st.sampled_from([1, 2, 3, 3, 5]),
+    "stride": st.sampled_from([1, 1, 2, 3]),
+    "padding": st.sampled_from(["same", "valid"]),
+    "padding_mode": st.sampled_from(["zeros", "replicate"]),
+    "kind": st.sampled_from(["ordinary", "separable", "depthwise", "grouped"]),
+    "groups": st.sampled_from([1, 2, 4]),
+    "bias": st.booleans(),
+    "norm": _NORMS,
+    "activation": st.sampled_from(ACTIVATIONS),
+    "order": st.sampled_from(ORDERS),
+}
+_RATES = st.sampled_from([0, 0.1, 0.25, 0.5])
+_KINDS = st.sampled_from(["elementwise", "spatial"])
+_CONV_DROPOUTS = _RATES | st.fixed_dictionaries({"rate": _RATES}, optional={"kind": _KINDS})
+_BLOCK_DROPOUTS = _RATES | st.fixed_dictionaries(
+    {"rate": _RATES}, optional={"kind": _KINDS, "after": st.sampled_from(["block", "each"])}
+)
+_HEAD_DROPOUTS = _RATES | st.fixed_dictionaries(
+    {"rate": _RATES}, optional={"kind": _KINDS, "at": st.sampled_from(["before", "after"])}
+)
+_WHERE = st.sampled_from(["before", "after"])
+
+_STANDARD: Mapping = {
+    "kernel": 3,
+    "stride": 1,
+    "padding": "same",
+    "kind": "ordinary",
+    "groups": None,
+    "norm": "batch",
+}
+
+
+def text_of(spec: Mapping, *, flow: bool | None = None) -> str:
+    """The spec as YAML, without anchors."""
+    return yaml.dump(spec, Dumper=_NoAliases, default_flow_style=flow, sort_keys=False)
+
+
+class _NoAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+@st.composite
+def networks(draw: Draw) -> Mapping:
+    """A valid spec file with a network and a name, every option of the block language in it."""
+    spec: Mapping = {"name": "drawn"}
+    classes = draw(st.sampled_from([10, 10, 4, 7]))
+    if classes != 10 or draw(st.booleans()):
+        spec["classes"] = classes
+    defaults = _some(draw, _OPTIONS)
+    options = {**_STANDARD, **defaults}
+    if draw(st.booleans()):
+        defaults["dropout"] = draw(_BLOCK_DROPOUTS)
+    drawn = _Drawn(draw, options)
+    blocks = [drawn.block() for _ in range(draw(st.integers(1, 3)))]
+    head = drawn.head(classes, blocks)
+    if not drawn.grouped:
+        defaults.pop("groups", None)
+    if defaults or draw(st.booleans()):
+        spec["defaults"] = defaults
+    spec["blocks"] = blocks
+    if head or draw(st.booleans()):
+        spec["head"] = head
+    return spec
+
+
+def _some(draw: Draw, options: dict[str, st.SearchStrategy[Any]]) -> Mapping:
+    chosen: Mapping = draw(st.fixed_dictionaries({}, optional=options))
+    return dict(chosen)
+
+
+class _Drawn:
+    """Draws from the input on, and knows the channels and the side of the map that it has reached."""
+
+    def __init__(self, draw: Draw, defaults: Mapping) -> None:
+        self.draw = draw
+        self.defaults = defaults
+        self.channels = 1
+        self.side = 28
+        self.grouped = False
+
+    def block(self) -> Mapping:
+        draw = self.draw
+        block = _some(draw, _OPTIONS) if draw(st.booleans()) else {}
+        options = {**self.defaults, **block}
+        start = self.channels, self.side
+        convs = [self._conv(options) for _ in range(draw(st.sampled_from([1, 1, 2, 3, 0])))]
+        if convs:
+            block["channels"] = [conv for conv, _ in convs]
+            self._repeat(block, [resolved for _, resolved in convs], start)
+        grouped = any(resolved["kind"] == "grouped" for _, resolved in convs)
+        self.grouped = self.grouped or grouped
+        if not grouped:
+            block.pop("groups", None)
+        reduce_first = draw(st.booleans())
+        reduces = draw(st.booleans()) or not convs
+        if reduces and reduce_first:
+            block["reduce"] = self._reduce(at="before")
+        if draw(st.booleans()):
+            block["pool"] = self._pool()
+        if reduces and not reduce_first:
+            block["reduce"] = self._reduce(at="after")
+        if draw(st.booleans()):
+            block["dropout"] = draw(_BLOCK_DROPOUTS if convs else _CONV_DROPOUTS)
+        return block
+
+    def head(self, classes: int, blocks: list[Mapping]) -> Mapping:
+        """A head, and where it needs it a last block, that end in one number a class."""
+        draw = self.draw
+        head: Mapping = {}
+        linear = draw(st.booleans())
+        ending = draw(st.sampled_from(["before", "after", "block", "conv"]))
+        if linear:
+            head["linear"] = True
+            if draw(st.booleans()):
+                head["bias"] = draw(st.booleans())
+            if ending in ("before", "after"):
+                classes = draw(st.integers(1, 4)) * 4
+        elif ending == "block":
+            blocks.append({"reduce": self._reduce(at="after", out=classes)})
+        elif ending == "conv":
+            conv, _ = self._conv(self.defaults, out=classes)
+            blocks.append({"channels": [conv]})
+        if draw(st.booleans()) and not linear:
+            head["linear"] = False
+        if ending == "before":
+            head["reduce"] = self._reduce(at="before", out=classes)
+        self._head_pool(head, whole=not linear)
+        if ending == "after":
+            head["reduce"] = self._reduce(at="after", out=classes)
+        if draw(st.booleans()):
+            head["dropout"] = draw(_HEAD_DROPOUTS)
+        return head
+
+    def _head_pool(self, head: Mapping, *, whole: bool) -> None:
+        """A pool of the head: of the whole map, unless a linear layer follows."""
+        pools = ["average", "global-average", "global-max"]
+        pool = self.draw(st.sampled_from([*pools, "flatten"] if self.side == 1 or not whole else pools))
+        if pool != "global-average" or self.draw(st.booleans()):
+            head["pool"] = pool
+        if pool == "average":
+            least = self.side // 2 + 1 if whole else 1
+            head["size"] = self.draw(st.integers(least, self.side))
+            self.side //= head["size"]
+        elif pool != "flatten":
+            self.side = 1
+
+    def _conv(self, options: Mapping, *, out: int | None = None) -> tuple[Any, Mapping]:
+        """A convolution after what is there, and its options with all that it inherits."""
+        draw = self.draw
+        own = _some(draw, _OPTIONS) if draw(st.integers(0, 2)) == 0 else {}
+        resolved = {**options, **own}
+
+        def change(**changes: Any) -> None:
+            own.update(changes)
+            resolved.update(changes)
+
+        if resolved["kind"] == "grouped":
+            groups = resolved["groups"]
+            if groups is None or self.channels % groups or (out is not None and out % groups):
+                change(groups=1)
+        else:
+            own.pop("groups", None)
+        if resolved["kind"] == "depthwise" and out is not None and out % self.channels:
+            change(kind="ordinary")
+        if resolved["padding"] == "valid" and resolved["kernel"] > self.side:
+            change(padding="same")
+        if resolved["padding"] == "same" and resolved["kernel"] % 2 == 0:
+            change(kernel=3)
+        side = _side_after(self.side, resolved)
+        multiple = _multiple(self.channels, resolved)
+        if out is None and multiple > MOST_CHANNELS:
+            change(kind="ordinary", norm="batch")
+            own.pop("groups", None)
+            multiple = 1
+        if out is None:
+            out = multiple * draw(st.integers(1, max(1, 8 // multiple)))
+        if not _norm_fits(resolved["norm"], out, side):
+            change(norm="none")
+        self.channels, self.side = out, side
+        conv: Any = {"out": out, **own} if own or draw(st.booleans()) else out
+        if draw(st.integers(0, 4)) == 0:
+            conv = {**(conv if isinstance(conv, dict) else {"out": out}), "dropout": draw(_CONV_DROPOUTS)}
+        return conv, resolved | {"out": out}
+
+    def _repeat(self, block: Mapping, convs: list[Mapping], start: tuple[int, int]) -> None:
+        """Repeats, residuals and squeeze-and-excitation, as far as the convolutions allow them."""
+        draw = self.draw
+        if draw(st.booleans()):
+            block["squeeze_excitation"] = draw(st.integers(1, 8))
+        units = [start, (self.channels, self.side)]
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            after = _unit_after(units[-1], convs)
+            if after is None:
+                break
+            units.append(after)
+        if len(units) > 2 or draw(st.booleans()):
+            block["repeat"] = len(units) - 1
+        if draw(st.booleans()):
+            block["share"] = draw(st.sampled_from([True, True, False]))
+        stride = math.prod(conv["stride"] for conv in convs)
+        pairs = list(zip(units, units[1:], strict=False))
+        if all(a == b or (a[1] - 1) // stride + 1 == b[1] for a, b in pairs) and draw(st.booleans()):
+            block["residual"] = True
+        self.channels, self.side = units[-1]
+
+    def _reduce(self, *, at: str, out: int | None = None) -> Any:
+        draw = self.draw
+        options: Mapping = {}
+        if draw(st.booleans()):
+            names = ("bias", "norm", "activation", "order")
+            options = _some(draw, {name: _OPTIONS[name] for name in names})
+        if out is None:
+            groups = _norm_groups(options.get("norm", "none"))
+            out = groups * draw(st.integers(1, max(1, 8 // groups)))
+        if not _norm_fits(options.get("norm", "none"), out, self.side):
+            options["norm"] = "none"
+        self.channels = out
+        if at == "before" or draw(st.booleans()):
+            options["at"] = at
+        return {"out": out, **options} if options or draw(st.booleans()) else out
+
+    def _pool(self) -> Any:
+        draw = self.draw
+        kind = draw(st.sampled_from(["max", "average", "convolution", "none"]))
+        if kind == "none":
+            return draw(st.sampled_from(["none", {"kind": "none"}]))
+        if self.side >= 2 and draw(st.booleans()):
+            self.side = (self.side - 2) // 2 + 1
+            return kind
+        pool: Mapping = {"kind": kind, "size": draw(st.integers(1, min(4, self.side)))}
+        if draw(st.booleans()):
+            pool["stride"] = draw(st.integers(1, 4))
+        padding = (pool["size"] - 1) // 2 if kind == "convolution" else 0
+        step = pool.get("stride", 2 if kind == "convolution" else pool["size"])
+        self.side = (self.side + 2 * padding - pool["size"]) // step + 1
+        return pool
+
+
+def _side_after(side: int, conv: Mapping) -> int:
+    reach = conv["kernel"] if conv["padding"] == "valid" else 1
+    return int((side - reach) // conv["stride"] + 1)
+
+
+def _norm_groups(norm: Any) -> int:
+    """What the channels under a norm must be a multiple of."""
+    match norm:
+        case "group" | {"kind": "group"}:
+            return int(norm.get("groups", 4)) if isinstance(norm, dict) else 4
+    return 1
+
+
+def _norm_fits(norm: Any, channels: int, side: int) -> bool:
+    """Whether there are two values or more in what is normalised."""
+    kind = norm.get("kind", "batch") if isinstance(norm, dict) else norm
+    groups = channels if kind == "instance" else _norm_groups(norm)
+    return kind in ("batch", "none") or (channels % groups == 0 and channels * side**2 > groups)
+
+
+def _multiple(channels: int, conv: Mapping) -> int:
+    """What the output channels must be a multiple of."""
+    kinds = {"depthwise": channels, "grouped": conv["groups"]}
+    return math.lcm(kinds.get(conv["kind"], 1), _norm_groups(conv["norm"]))
+
+
+def _unit_after(shape: tuple[int, int], convs: list[Mapping]) -> tuple[int, int] | None:
+    """Channels and side after the convolutions, or None where they do not fit."""
+    channels, side = shape
+    for conv in convs:
+        if conv["padding"] == "valid" and conv["kernel"] > side:
+            return None
+        if conv["out"] % _multiple(channels, conv):
+            return None
+        if conv["kind"] == "grouped" and channels % conv["groups"]:
+            return None
+        channels, side = conv["out"], _side_after(side, conv)
+        if not _norm_fits(conv["norm"], channels, side):
+            return None
+    return channels, side
+
+
+# ------------------------------------------------------------------------------- the rest of a file
+
+_SGD = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.just("sgd"),
+        "momentum": st.floats(0.001, 0.999),
+        "nesterov": st.booleans(),
+        "weight_decay": st.floats(0, 1),
+    },
+)
+_ADAMW = st.fixed_dictionaries(
+    {"kind": st.just("adamw")},
+    optional={
+        "beta1": st.floats(0, 0.999),
+        "beta2": st.floats(0, 0.9999),
+        "weight_decay": st.floats(0, 1),
+    },
+)
+_RATE_OVER_TIME: dict[str, st.SearchStrategy[Any]] = {
+    "peak": st.floats(1e-6, 10),
+    "warmup": st.sampled_from([0, 0.25]),
+}
+_SCHEDULES = (
+    st.fixed_dictionaries({}, optional={"kind": st.just("one-cycle"), **_RATE_OVER_TIME})
+    | st.fixed_dictionaries(
+        {"kind": st.sampled_from(["cosine", "constant"])}, optional=_RATE_OVER_TIME
+    )
+    | st.fixed_dictionaries(
+        {"kind": st.just("step")},
+        optional={
+            "every_epochs": st.integers(1, 64),
+            "factor": st.floats(0, 1),
+            **_RATE_OVER_TIME,
+        },
+    )
+)
+_AUGMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "rotate_degrees": st.integers(0, 180) | st.floats(0, 180),
+        "shift_pixels": st.floats(0, 28),
+        "scale": st.floats(0, 0.99),
+        "shear_degrees": st.floats(0, 60),
+        "elastic": st.none()
+        | st.fixed_dictionaries(
+            {"pixels": st.floats(0, 10)}, optional={"sigma_pixels": st.floats(0.5, 14)}
+        ),
+        "erase": st.none()
+        | st.fixed_dictionaries(
+            {"probability": st.floats(0, 1)}, optional={"pixels": st.integers(1, 28)}
+        ),
+    },
+)
+_DATASETS = st.sampled_from(["mnist", "mnist-5k", "fashion-mnist", "kmnist", "emnist-letters"])
+rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
+    {},
+    optional={
+        "recipe": st.fixed_dictionaries(
+            {},
+            optional={
+                "epochs": st.integers(1, 10_000),
+                "batch_size": st.integers(2, 65_536),
+                "optimizer": _SGD | _ADAMW,
+                "schedule": _SCHEDULES,
+                "label_smoothing": st.floats(0, 0.5),
+                "clip_norm": st.none() | st.floats(1e-3, 1e6),
+                "ema": st.none() | st.floats(0, 0.9999),
+                "augment": _AUGMENTS,
+            },
+        ),
+        "budget": st.fixed_dictionaries(
+            {},
+            optional={
+                "parameters_below": st.integers(1, 10**12),
+                "epochs_below": st.integers(1, 10**6),
+                "accuracy_percent": st.integers(0, 100) | st.floats(0, 100),
+                "dataset": _DATASETS,
+            },
+        ),
+        "dataset": _DATASETS | st.just("auto"),
+        "holdout": st.integers(0, 60_000),
+    },
+)
+"""The keys of a file besides its network: recipe, budget, dataset and hold-out."""
+
+
+@st.composite
+def files(draw: Draw) -> Mapping:
+    """A valid spec file, whole."""
+    return {**draw(networks()), **draw(rest_of_file)}
