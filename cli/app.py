@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -23,16 +23,14 @@ class Group(TyperGroup):
 
     as_json = False
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
         arguments = list(sys.argv[1:] if args is None else args)
         self.as_json = "--json" in arguments
-        standalone = extra.pop("standalone_mode", True)
+        options["standalone_mode"] = False  # else Typer prints usage errors in its own way
         try:
-            code = super().main(arguments, *rest, standalone_mode=False, **extra)
+            code = super().main(arguments, **options)
         except errors.UsageError as error:
             code = self._usage(error)
-        if not standalone:
-            return code
         sys.exit(code if isinstance(code, int) else errors.DONE)
 
     def invoke(self, ctx: Any) -> Any:

@@ -10,7 +10,7 @@ import typer
 from cli import errors
 from cli.consoles import stdout
 from cli.options import Json, Set, complete_spec
-from cli.summary_json import as_object, as_objects
+from cli.summary_json import as_object
 from cli.summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
 from mnist_arch.loading import json_schema, load, parse_override
 from mnist_arch.plan import plan
@@ -65,13 +65,11 @@ def summary(
     for spec in specs or ["s6"]:
         experiment = load(spec, overrides=overrides).experiment
         counted.append(Counted(experiment, plan(experiment)))
-    verified = _verify(counted) if verify else None
+    verified: Sequence[Verification] | None = _verify(counted) if verify else None
     if as_json:
-        content = (
-            as_objects(counted, verified)
-            if len(counted) > 1
-            else as_object(counted[0], (verified or [None])[0])
-        )
+        checks: Sequence[Verification | None] = verified or [None] * len(counted)
+        objects = [as_object(one, check) for one, check in zip(counted, checks, strict=True)]
+        content = objects[0] if len(objects) == 1 else {"format": 1, "networks": objects}
         stdout().out(to_json(content), end="")
     elif markdown:
         show_markdown(counted, by_block=blocks)

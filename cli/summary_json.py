@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli.summary_tables import Counted
@@ -43,15 +42,6 @@ def as_object(counted: Counted, verification: Verification | None) -> dict[str, 
             "agrees": verification.agrees,
         }
     return content
-
-
-def as_objects(
-    counted: Sequence[Counted], verified: Sequence[Verification] | None
-) -> dict[str, Any]:
-    """Several networks, in the order given."""
-    checks = verified or [None] * len(counted)
-    networks = [as_object(one, check) for one, check in zip(counted, checks, strict=True)]
-    return {"format": 1, "networks": networks}
 
 
 def _layer(row: Row) -> dict[str, Any]:

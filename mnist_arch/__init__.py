@@ -1,1 +1,94 @@
-"""Very small neural networks under hard budgets, with claims that hold up."""
+"""Very small neural networks under hard budgets, with claims that hold up.
+
+    from mnist_arch import State, hold_out, load, load_split, plan, train
+
+    experiment = load("s6").with_dataset("mnist-5k").experiment
+    print(plan(experiment).parameters)
+    training, held = hold_out(load_split("mnist-5k", "train"), 400)
+    for record in train(State.fresh(experiment, seed=7), training, held):
+        print(record)
+
+Names that need torch are imported when they are first used, so that counting stays instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mnist_arch.advice import Advice, advise
+from mnist_arch.budget import check
+from mnist_arch.errors import (
+    BudgetExceeded,
+    DataUnavailable,
+    DeviceUnavailable,
+    LaterFormat,
+    MnistArchError,
+    NonFiniteLoss,
+    Problem,
+    RunCorrupt,
+    RunError,
+    RunLocked,
+    ShapeError,
+    SpecError,
+    StorageError,
+    WeightsError,
+)
+from mnist_arch.groups import GroupResult, group
+from mnist_arch.loading import Loaded, load, loads, override, parse_override, zoo_names
+from mnist_arch.plan import Plan, Row, plan
+from mnist_arch.runs import Manifest, Result, Run, digest, latest
+from mnist_arch.specs import Block, Budget, Conv, Experiment, Network, Recipe
+from mnist_arch.statistics import Score, wilson_interval_percent
+
+if TYPE_CHECKING:
+    from mnist_arch.data import Split, hold_out, load_split, resolve_dataset
+    from mnist_arch.evaluation import Evaluation, evaluate, predict
+    from mnist_arch.network import build
+    from mnist_arch.running import read_material, run_experiment
+    from mnist_arch.training import EpochRecord, Progress, State, train
+    from mnist_arch.verification import verify
+    from mnist_arch.weights import build_with, read_weights, save_weights
+
+_WITH_TORCH = {
+    "EpochRecord": "training",
+    "Evaluation": "evaluation",
+    "Progress": "training",
+    "Split": "data",
+    "State": "training",
+    "build": "network",
+    "build_with": "weights",
+    "evaluate": "evaluation",
+    "hold_out": "data",
+    "load_split": "data",
+    "predict": "evaluation",
+    "read_material": "running",
+    "read_weights": "weights",
+    "resolve_dataset": "data",
+    "run_experiment": "running",
+    "save_weights": "weights",
+    "train": "training",
+    "verify": "verification",
+}
+
+__all__ = [  # noqa: RUF022  # by meaning: specs, counting, running, statistics, errors, then what needs torch
+    *("Block", "Budget", "Conv", "Experiment", "Network", "Recipe"),
+    *("Loaded", "load", "loads", "override", "parse_override", "zoo_names"),
+    *("Advice", "Plan", "Row", "advise", "check", "plan"),
+    *("GroupResult", "Manifest", "Result", "Run", "digest", "group", "latest"),
+    *("Score", "wilson_interval_percent"),
+    *("BudgetExceeded", "DataUnavailable", "DeviceUnavailable", "LaterFormat", "MnistArchError"),
+    *("NonFiniteLoss", "Problem", "RunCorrupt", "RunError", "RunLocked", "ShapeError", "SpecError"),
+    *("StorageError", "WeightsError"),
+    *_WITH_TORCH,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -95,7 +95,7 @@ def build(network: Network, *, seed: int = 0) -> Classifier:
 def assemble(planned: Plan, *, seed: int) -> Classifier:
     """The module of a plan, not counted; see `build`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too
         return Classifier(_Builder().sequence(planned.layers))
 
 

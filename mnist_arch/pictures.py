@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,9 @@ ORANGE: Final = "#e07b26"
 GREEN: Final = "#2b8a5b"
 RED: Final = "#b42318"
 
+FEW_CLASSES: Final = 26
+"""Up to this many, the diagonal of a confusion matrix has its numbers."""
+
 ROWS: Final = 5
 COLUMNS: Final = 6
 """Mistakes in a gallery, down and across."""
@@ -41,11 +44,8 @@ def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> by
     """
     if not records:
         raise ValueError("curves need at least one epoch")
-    figure = _figure(13.5, 4.2)
+    figure = _figure(13.5, 4.5, title)
     loss, accuracy, rate = figure.subplots(1, 3)
-    figure.suptitle(
-        title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False
-    )
     _draw_loss(loss, records, split)
     _draw_accuracy(accuracy, records, split)
     _draw_rate(rate, records)
@@ -136,11 +136,8 @@ def draw_gallery(
 
     `images_NCHW` is the split that was judged, (N, 1, 28, 28) uint8 on any device.
     """
-    figure = _figure(17, 9.4)
-    figure.suptitle(
-        title, x=0.012, ha="left", fontsize=16, fontweight="bold", color=INK, parse_math=False
-    )
-    left, right = figure.subfigures(1, 2, width_ratios=(8.6, 8.4), wspace=0.02)
+    figure = _figure(17, 9.8, title)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(8.6, 8.4), wspace=0.03)[0]
     _draw_mistakes(left, evaluation, images_NCHW, class_names)
     _draw_confusion(right, evaluation, class_names)
     return _png(figure)
@@ -151,24 +148,28 @@ def _draw_mistakes(
 ) -> None:
     shown = evaluation.mistakes[: ROWS * COLUMNS]
     mistakes = evaluation.images - evaluation.correct
-    heading = f"The most confident mistakes: {len(shown):,} of {mistakes:,}"
-    _heading(figure, heading if mistakes else f"No mistakes in {evaluation.images:,} images")
+    if not mistakes:
+        _heading(figure, "The mistakes")
+        note = f"none in {evaluation.images:,} images"
+        figure.text(0.5, 0.5, note, ha="center", fontsize=20, color=GREEN)
+        return
+    _heading(figure, f"The most confident mistakes: {len(shown):,} of {mistakes:,}")
     for axes, mistake in zip_longest(figure.subplots(ROWS, COLUMNS).flat, shown):
-        axes.set_axis_off()
         if mistake is None:
+            axes.set_axis_off()
             continue
         pixels = images_NCHW[mistake.index, 0].cpu().numpy()
         axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-        truth, said = class_names[mistake.label], class_names[mistake.predicted]
-        caption = f"{truth} \N{RIGHTWARDS ARROW} {said}"
+        _frame_only(axes)
+        caption = f"{class_names[mistake.label]} → {class_names[mistake.predicted]}"
         size = 15 if len(caption) < 8 else 8.5
-        axes.set_title(caption, fontsize=size, color=RED, pad=14, parse_math=False)
+        axes.set_title(caption, fontsize=size, color=RED, pad=13, parse_math=False)
         note = f"{100 * mistake.probability:.1f} % · no. {mistake.index}"
-        axes.text(0.5, 1.02, note, transform=axes.transAxes, ha="center", fontsize=8.5, color=SOFT)
+        axes.text(0.5, 1.03, note, transform=axes.transAxes, ha="center", fontsize=8.5, color=SOFT)
 
 
 def _draw_confusion(figure: SubFigure, evaluation: Evaluation, class_names: Sequence[str]) -> None:
-    """Mistakes in red, by the logarithm of their count; the diagonal stays grey, for it would drown them."""
+    """Mistakes in red, by the logarithm of their count; the diagonal, larger by far, in grey."""
     import numpy as np
 
     _heading(figure, "Confusion: a row for the truth, a column for what the network said")
@@ -176,19 +177,17 @@ def _draw_confusion(figure: SubFigure, evaluation: Evaluation, class_names: Sequ
     classes = len(counts)
     wrong = counts * (1 - np.eye(classes, dtype=counts.dtype))
     axes = figure.subplots()
-    shade = np.log1p(wrong) / max(np.log1p(wrong.max()), 1e-9)
+    shade = np.log1p(wrong) / np.log1p(max(wrong.max(), 4))
     axes.imshow(np.ma.masked_equal(shade, 0), cmap="Reds", vmin=-0.35, vmax=1.15)
-    axes.set_facecolor("white")
     for index in range(classes):
         axes.add_patch(_cell(index))
-    small = classes > 12
     for row, column in zip(*np.nonzero(counts), strict=True):
-        if small and row == column:
-            continue  # no room for the many right ones
-        text = str(counts[row, column]) if small else f"{counts[row, column]:,}"
-        dark = row != column and shade[row, column] > 0.6
-        color = SOFT if row == column else "white" if dark else INK
-        size = 120 / classes if small else 11
+        right = row == column
+        if right and classes > FEW_CLASSES:
+            continue  # no room for numbers this large
+        color = SOFT if right else "white" if shade[row, column] > 0.6 else INK
+        size = min(11, 230 / classes)
+        text = str(counts[row, column])
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
     _dress_confusion(axes, class_names)
 
@@ -201,38 +200,64 @@ def _cell(index: int) -> Patch:
 
 
 def _dress_confusion(axes: Axes, class_names: Sequence[str]) -> None:
+    """Class names along both axes, and lines between the cells."""
     classes = len(class_names)
     long = max(map(len, class_names)) > 3
-    size = 11 if classes <= 12 else max(5.5, 190 / classes)
-    axes.set_xticks(range(classes), class_names, fontsize=size, rotation=45 if long else 0)
+    size = min(11, 330 / classes)
+    slanted: dict[str, Any] = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    )
+    axes.set_xticks(range(classes), class_names, fontsize=size, **slanted)
     axes.set_yticks(range(classes), class_names, fontsize=size)
-    axes.tick_params(length=0, labelcolor=INK)
+    axes.set_anchor("N")
     axes.set_xlabel("said", fontsize=10, color=SOFT)
     axes.set_ylabel("truth", fontsize=10, color=SOFT)
-    # Lines between the cells.
-    axes.set_xticks([index - 0.5 for index in range(1, classes)], minor=True)
-    axes.set_yticks([index - 0.5 for index in range(1, classes)], minor=True)
+    between = [index + 0.5 for index in range(classes - 1)]
+    axes.set_xticks(between, minor=True)
+    axes.set_yticks(between, minor=True)
     axes.grid(True, which="minor", color=GRID, linewidth=0.6)
-    axes.tick_params(which="minor", length=0)
+    axes.tick_params(which="both", length=0, labelcolor=INK)
     for spine in axes.spines.values():
         spine.set_color(GRID)
-
-
-def _heading(figure: SubFigure, text: str) -> None:
-    figure.suptitle(text, x=0.02, ha="left", fontsize=12, color=INK, parse_math=False)
 
 
 # ------------------------------------------------------------------------------- common to pictures
 
 
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure of inches, on the Agg canvas."""
+def _heading(figure: SubFigure, text: str) -> None:
+    # The empty line is the room below, which the layout leaves none of.
+    figure.suptitle(f"{text}\n", x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
+
+
+def _frame_only(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    """A figure of inches with its title on top, on the Agg canvas."""
     with _quiet_import():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    margin, top = 0.1, 0.5
+    inside = (margin / width, margin / height, 1 - 2 * margin / width, 1 - (top + margin) / height)
+    layout = ConstrainedLayoutEngine(rect=inside)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
+    figure.text(
+        1.5 * margin / width,
+        1 - 1.2 * margin / height,
+        title,
+        va="top",
+        fontsize=15,
+        fontweight="bold",
+        color=INK,
+        parse_math=False,
+    )
     return figure
 
 

@@ -72,9 +72,10 @@ class Trained:
 def find(what: str | None, *, parent: Path, spec: str | None = None) -> Trained:
     """The trained network that `what` names.
 
-    `what` is a run's folder, a weights file, or a name: of a run's folder in `parent`, of a network,
-    which means its latest finished run, or of weights in the zoo. None is the latest finished run of
-    all. `spec` names the network of a weights file. Raises RunError, WeightsError or SpecError.
+    `what` is a run's folder, a weights file, or a name: of a run's folder in `parent`, of a
+    network, which means its latest finished run, or of weights in the zoo. None is the latest
+    finished run of all. `spec` names the network of a weights file.
+    Raises RunError, WeightsError or SpecError.
     """
     if what is None:
         found: Run | Path = _latest(parent)

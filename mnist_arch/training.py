@@ -177,7 +177,7 @@ def train(state: State, training: Split, held: Split) -> Iterator[Progress | Epo
             )
             finite.look(loss, epoch=state.epoch + 1, step=step + 1, rate=rate)
             state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             state.optimizer.step()

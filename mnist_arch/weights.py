@@ -57,7 +57,7 @@ def build_with(network: Network, tensors: dict[str, Tensor], path: Path) -> Clas
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def _differences(own: dict[str, Tensor], given: dict[str, Tensor]) -> list[str]:

@@ -173,7 +173,9 @@ class _Drawn:
     def _head_pool(self, head: Mapping, *, whole: bool) -> None:
         """A pool of the head: of the whole map, unless a linear layer follows."""
         pools = ["average", "global-average", "global-max"]
-        pool = self.draw(st.sampled_from([*pools, "flatten"] if self.side == 1 or not whole else pools))
+        pool = self.draw(
+            st.sampled_from([*pools, "flatten"] if self.side == 1 or not whole else pools)
+        )
         if pool != "global-average" or self.draw(st.booleans()):
             head["pool"] = pool
         if pool == "average":
@@ -218,7 +220,10 @@ class _Drawn:
         self.channels, self.side = out, side
         conv: Any = {"out": out, **own} if own or draw(st.booleans()) else out
         if draw(st.integers(0, 4)) == 0:
-            conv = {**(conv if isinstance(conv, dict) else {"out": out}), "dropout": draw(_CONV_DROPOUTS)}
+            conv = {
+                **(conv if isinstance(conv, dict) else {"out": out}),
+                "dropout": draw(_CONV_DROPOUTS),
+            }
         return conv, resolved | {"out": out}
 
     def _repeat(self, block: Mapping, convs: list[Mapping], start: tuple[int, int]) -> None:
@@ -238,7 +243,9 @@ class _Drawn:
             block["share"] = draw(st.sampled_from([True, True, False]))
         stride = math.prod(conv["stride"] for conv in convs)
         pairs = list(zip(units, units[1:], strict=False))
-        if all(a == b or (a[1] - 1) // stride + 1 == b[1] for a, b in pairs) and draw(st.booleans()):
+        if all(a == b or (a[1] - 1) // stride + 1 == b[1] for a, b in pairs) and draw(
+            st.booleans()
+        ):
             block["residual"] = True
         self.channels, self.side = units[-1]
 

