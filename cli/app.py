@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli import clock, errors  # the clock first: it starts when it is imported
+from cli import errors
 from cli.evaluate import evaluate
 from cli.summary import summary
 from cli.train import train
@@ -40,10 +40,13 @@ class Group(TyperGroup):
             return result
         except MnistArchError as error:
             raise typer.Exit(errors.report(error, as_json=self.as_json)) from None
+        except (errors.Interrupted, KeyboardInterrupt) as error:
+            stop = error if isinstance(error, errors.Interrupted) else errors.Interrupted()
+            raise typer.Exit(errors.report_interrupt(stop, as_json=self.as_json)) from None
         except BrokenPipeError:
             _silence(sys.stdout)
             raise typer.Exit(errors.PIPE_CLOSED) from None
-        except (typer.Exit, typer.Abort, KeyboardInterrupt, errors.UsageError):
+        except (typer.Exit, typer.Abort, errors.UsageError):
             raise
         except Exception as error:
             raise typer.Exit(errors.report_bug(error, as_json=self.as_json)) from None
@@ -56,7 +59,7 @@ class Group(TyperGroup):
 
 
 def _silence(stream: Any) -> None:
-    """Points a closed pipe at nothing, so that the interpreter does not complain about it at exit."""
+    """Points a closed pipe at nothing, so that Python does not complain about it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

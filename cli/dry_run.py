@@ -17,7 +17,7 @@ from mnist_arch.storage import to_json
 
 
 def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_json: bool) -> None:
-    """Prints every value with its origin, what the network costs, and whether it is within its budget."""
+    """Prints every value with its origin, the network's cost, and the budget's answer."""
     experiment = loaded.experiment
     values = experiment.model_dump(mode="json")
     fits = within(experiment, planned)
@@ -39,11 +39,10 @@ def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_js
     for path, value in _leaves(values, ""):
         table.add_row(escape(path), escape(_text(value)), escape(_origin(loaded.origins, path)))
     console = stdout()
+    limit = experiment.budget.parameters_below
     console.print(table)
     console.print(f"seeds       {', '.join(map(str, seeds))}")
-    console.print(
-        f"parameters  {planned.parameters:,} (fewer than {experiment.budget.parameters_below:,} asked)"
-    )
+    console.print(f"parameters  {planned.parameters:,} (asked: fewer than {limit:,})")
     console.print(f"budget      {'kept' if fits else 'broken: train would refuse this'}")
 
 

@@ -51,13 +51,22 @@ EXIT_CODES: Final[tuple[tuple[type[MnistArchError], int], ...]] = (
 """The first row whose type fits decides."""
 
 EXIT_CODES_HELP: Final = (
-    "Exit codes: 0 done · 1 the answer is no (over budget, a required rule missed, loss not finite) · "
+    "Exit codes: 0 done · 1 the answer is no (over budget, a required rule missed, a loss not "
+    "finite) · "
     "2 bad input · 3 the machine cannot (data, disk, device) · 70 a bug of this program · "
     "130 interrupted · 141 the reader closed the pipe."
 )
 
 # Typer carries its own copy of Click, which is not to be imported: this is its UsageError.
 UsageError: Final[Any] = typer.BadParameter.__base__
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what there is to know about going on."""
+
+    def __init__(self, *, hint: str = "") -> None:
+        super().__init__("interrupted")
+        self.hint = hint
 
 
 def exit_code(error: MnistArchError) -> int:
@@ -72,6 +81,12 @@ def report(error: MnistArchError, *, as_json: bool) -> int:
     code = exit_code(error)
     _print(type(error).__name__, problems, code, as_json=as_json)
     return code
+
+
+def report_interrupt(error: Interrupted, *, as_json: bool) -> int:
+    """Prints that the user ended the command."""
+    _print("Interrupted", (Problem(str(error), hint=error.hint),), INTERRUPTED, as_json=as_json)
+    return INTERRUPTED
 
 
 def report_usage(error: Any, *, as_json: bool) -> int:

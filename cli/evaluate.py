@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,22 +16,24 @@ from cli.consoles import stdout
 from cli.evaluation_json import as_object
 from cli.evaluation_tables import Report, accuracy_text, show, title
 from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, complete_spec
-from cli.training_display import Display, make_display
+from cli.training_display import make_display
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.datasets import INFO, DatasetName
-from mnist_arch.runs import Reading, Run, SplitName
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.runs import Reading, SplitName
 from mnist_arch.storage import to_json, write_whole
 from mnist_arch.trained import Trained, find
 
 if TYPE_CHECKING:
     from mnist_arch.data import Split
-    from mnist_arch.evaluation import Evaluation
+    from mnist_arch.network import Classifier
 
 
 def evaluate(
     what: Annotated[
         str | None,
         typer.Argument(
+            metavar="[WHAT]",
             help="A run's folder, a .safetensors file, or the name of a network, which means its "
             "latest finished run; the latest finished run of all unless given.",
             autocompletion=complete_spec,
@@ -39,7 +44,11 @@ def evaluate(
         typer.Option(help="Images to judge on: validation for a run with a hold-out, else test."),
     ] = None,
     dataset: Annotated[
-        DatasetName | None, typer.Option(help="Dataset to judge on; the run's own unless given.")
+        str | None,
+        typer.Option(
+            help="Dataset to judge on; the one it was trained on unless given.",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     data_dir: DataDir = None,
     spec: Annotated[
@@ -79,49 +88,45 @@ def evaluate(
       mnist-arch eval weights.safetensors --spec mine.yaml --json
     """
     _check_gallery(gallery)
+    named = None if dataset is None else dataset_named(dataset)
     trained = find(what, parent=out, spec=spec)
-    dataset = dataset or trained.dataset
-    split = split or trained.default_split(dataset)
-    trained.check(dataset, split)
-    display = make_display(quiet=quiet)
+    judged_on = named or trained.dataset
+    split = split or trained.default_split(judged_on)
+    trained.check(judged_on, split)
+    display = make_display(quiet=quiet, as_json=as_json)
     with display.waiting("loading torch and the images"):
-        import torch
-
-        from mnist_arch.evaluation import evaluate, evaluate_shifted
         from mnist_arch.running import resolve_device
         from mnist_arch.weights import build_with, read_weights
 
         where = resolve_device(device)
         tensors, _ = read_weights(trained.weights)
         model = build_with(trained.experiment, tensors, trained.weights).to(where)
-        images = _load(trained, dataset, split, data_dir=data_dir, device=where)
+        images = _load(trained, judged_on, split, data_dir=data_dir, device=where)
     with display.waiting(f"judging {len(images):,} images"):
-        info = INFO[trained.dataset]  # the normalisation that the network was trained with
-        evaluation = evaluate(model, images, info)
-        shifted = evaluate_shifted(model, images, info) if tta else None
-    verdict = accuracy_verdict(
-        trained.experiment.budget,
-        correct=evaluation.correct,
-        images=evaluation.images,
-        dataset=dataset,
-        split=split,
-    )
-    written = []
-    if trained.run is not None and trained.holdout and split == "test":
-        written.append(_note_reading(trained.run, dataset, evaluation, display))
-    if gallery is not None:
-        written.append(gallery)
-    threads = torch.get_num_threads()
-    report = Report(
-        trained, dataset, split, evaluation, shifted, verdict, where, threads, tuple(written)
-    )
-    if gallery is not None:
-        _draw(report, images, gallery)
-    _warn(report, display)
+        report = _judge(model, images, trained, judged_on, split, device=where, tta=tta)
+    report = replace(report, written=tuple(_write(report, images, gallery)))
+    for note in _notes(report):
+        display.note(note)
     if as_json:
         stdout().out(to_json(as_object(report)), end="")
     else:
         show(report)
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Names of datasets for the shell."""
+    return [name for name in INFO if name.startswith(incomplete)]
+
+
+def dataset_named(text: str) -> DatasetName:
+    """Raises SpecError where there is none, with the nearest name."""
+    for name in INFO:
+        if name == text:
+            return name
+    near = difflib.get_close_matches(text, INFO, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"datasets: {', '.join(INFO)}"
+    message = f"no dataset is named {text!r}"
+    raise SpecError((Problem(message, origin="--dataset", hint=hint),))
 
 
 def _check_gallery(path: Path | None) -> None:
@@ -149,37 +154,86 @@ def _load(
     return Split(images.images.to(device), images.labels.to(device), source=images.source)
 
 
-def _note_reading(run: Run, dataset: DatasetName, evaluation: Evaluation, display: Display) -> Path:
-    """Appends this reading of test to the run's folder, before anybody sees it."""
-    reading = Reading(
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+def _judge(
+    model: Classifier,
+    images: Split,
+    trained: Trained,
+    dataset: DatasetName,
+    split: SplitName,
+    *,
+    device: str,
+    tta: bool,
+) -> Report:
+    """All numbers; nothing is written yet."""
+    import torch
+
+    from mnist_arch.evaluation import evaluate, evaluate_shifted
+
+    info = INFO[trained.dataset]  # the normalisation that the network was trained with
+    evaluation = evaluate(model, images, info)
+    return Report(
+        trained=trained,
         dataset=dataset,
-        split="test",
-        correct=evaluation.correct,
-        images=evaluation.images,
-        accuracy_percent=evaluation.accuracy_percent,
+        split=split,
+        evaluation=evaluation,
+        shifted=evaluate_shifted(model, images, info) if tta else None,
+        verdict=accuracy_verdict(
+            trained.experiment.budget,
+            correct=evaluation.correct,
+            images=evaluation.images,
+            dataset=dataset,
+            split=split,
+        ),
+        device=device,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _write(report: Report, images: Split, gallery: Path | None) -> Iterator[Path]:
+    """Writes what there is to keep; a reading of test is noted before anybody sees it."""
+    run = report.trained.run
+    if run is not None and report.reads_test_anew:
+        run.append_reading(_reading(report))
+        yield run.readings_path
+    if gallery is not None:
+        from mnist_arch.pictures import draw_gallery
+
+        heading = f"{title(report)}: {accuracy_text(report.evaluation, report.split)}"
+        names = report.class_names
+        picture = draw_gallery(report.evaluation, images.images, class_names=names, title=heading)
+        write_whole(gallery, picture)
+        yield gallery
+
+
+def _reading(report: Report) -> Reading:
+    return Reading(
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+        dataset=report.dataset,
+        split=report.split,
+        correct=report.evaluation.correct,
+        images=report.evaluation.images,
+        accuracy_percent=report.evaluation.accuracy_percent,
         command=["mnist-arch", *sys.argv[1:]],
     )
-    count = run.append_reading(reading)
-    display.note(f"this run had not read test while it trained; reading {count} is noted")
-    return run.readings_path
 
 
-def _draw(report: Report, images: Split, path: Path) -> None:
-    from mnist_arch.pictures import draw_gallery
-
-    heading = f"{title(report)}: {accuracy_text(report.evaluation, report.split)}"
-    picture = draw_gallery(
-        report.evaluation, images.images, class_names=report.class_names, title=heading
-    )
-    write_whole(path, picture)
-
-
-def _warn(report: Report, display: Display) -> None:
-    """Says where a number means something else than it seems to."""
+def _notes(report: Report) -> Iterator[str]:
+    """Where a number means something else than it seems to."""
     trained = report.trained
     name = trained.experiment.name
     if report.dataset != trained.dataset:
-        display.note(f"{name} was trained on {trained.dataset}, and is judged on {report.dataset}")
+        yield f"{name} was trained on {trained.dataset}, and is judged on {report.dataset}"
     if report.split == "train":
-        display.note(f"these are images that {name} was trained on: no estimate of its accuracy")
+        yield f"{name} was trained on these images: this is no estimate of its accuracy"
+    if report.reads_test_anew and trained.run is not None:
+        readings = len(trained.run.readings_path.read_bytes().splitlines())
+        yield f"{name} was trained without reading test; this is reading {readings} of it since"
+    if report.reads_test_anew and trained.run is None:
+        yield f"{name} was trained without reading test; there is no run to note this reading in"
+    stored, correct = trained.result, report.evaluation.correct
+    same = stored is not None and (stored.dataset, stored.split) == (report.dataset, report.split)
+    if stored is not None and same and stored.correct != correct:
+        yield (
+            f"the run's result says {stored.correct:,} correct, not {correct:,}: "
+            "this is another machine, or its files were changed"
+        )

@@ -46,11 +46,16 @@ class Report:
     device: str
     threads: int
     """Torch threads on the CPU."""
-    written: tuple[Path, ...]
+    written: tuple[Path, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return INFO[self.dataset].class_names
+
+    @property
+    def reads_test_anew(self) -> bool:
+        """Whether this reads a test split that the training left alone."""
+        return self.trained.holdout > 0 and self.split == "test"
 
 
 def title(report: Report) -> str:
@@ -95,7 +100,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "accuracy", f"[bold]{accuracy}[/]"
     if shifted is not None:
         text = f"{accuracy_text(shifted, report.split)}, {shifted.correct:,} correct"
-        yield "shifted", f"{text} (an extra: mean of {len(shifted.shifts)} shifts, decides nothing)"
+        yield "shifted", f"{text} (an extra: mean of {len(shifted.shifts)} shifts)"
     yield "rule", _rule(report)
     yield "loss", f"{evaluation.loss:.4f} nats (cross-entropy)"
     error = 100 * evaluation.calibration_error
@@ -108,7 +113,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
 def _rule(report: Report) -> str:
     budget = report.trained.experiment.budget
     rule = f"≥ {budget.accuracy_percent:g} % on {budget.dataset} test: {VERDICTS[report.verdict]}"
-    reason = f", these are {report.dataset} {report.split} images"
+    reason = f" (these are {report.dataset} {report.split} images)"
     return rule + (reason if report.verdict == "none" else "")
 
 

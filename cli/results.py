@@ -110,9 +110,9 @@ def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], pat
 
 def score_text(whole: GroupResult) -> str:
     """`99.523 ± 0.031 % (test, 5 seeds)`."""
+    seeds = f"{len(whole.seeds)} seed{'s' if len(whole.seeds) != 1 else ''}"
     spread = "" if whole.spread_percent is None else f" ± {whole.spread_percent:.3f}"
-    count = len(whole.seeds)
-    return f"{whole.mean_percent:.3f}{spread} % ({whole.split}, {count} seed{'s' if count != 1 else ''})"
+    return f"{whole.mean_percent:.3f}{spread} % ({whole.split}, {seeds})"
 
 
 def _rules(title: str, result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> Table:

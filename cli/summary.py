@@ -25,7 +25,7 @@ def summary(
         list[str] | None,
         typer.Argument(
             metavar="[SPEC]...",
-            help="Names in the zoo or paths of YAML files; s6 unless given. Several are set side by side.",
+            help="Names in the zoo or paths of YAML files; s6 unless given. Several stand side by side.",
             autocompletion=complete_spec,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def summary(
 ) -> None:
     """Count a network: shapes, parameters, MACs, receptive field, budget and advice.
 
-    Nothing is built or trained, unless --verify asks for it. A network over its budget is shown, too.
+    Nothing is built, unless --verify asks for it. A network over its budget is shown, too.
 
     Examples:
 

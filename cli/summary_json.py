@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def as_object(counted: Counted, verification: Verification | None) -> dict[str, Any]:
-    """One network. The same keys whatever the options, and `verification` where it was asked for."""
+    """One network, always with the same keys, and `verification` where it was asked for."""
     experiment, planned = counted.experiment, counted.plan
     size = planned.size
     content = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import Annotated
 
 import typer
 
-from cli import errors
-from cli.clock import seconds_since_start
+from cli import STARTED, errors
 from cli.dry_run import show_dry_run
 from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, Set, complete_spec
 from cli.results import show_results
-from cli.training_display import make_display
+from cli.training_display import Display, make_display
 from mnist_arch import budget
 from mnist_arch.errors import RunError
 from mnist_arch.loading import Loaded, Override, check_dataset, load, override, parse_override
@@ -36,6 +36,8 @@ class Request:
     """Torch threads of a run that goes on or is repeated; None leaves torch's choice."""
     run: Run | None = None
     """The run that goes on."""
+    data_sha256: str | None = None
+    """Of the images of a run that is repeated."""
 
 
 def train(
@@ -48,7 +50,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the run; 0 unless given.", min=0)
+        int | None, typer.Option(help="Seed of the run; 0 unless given.", min=0, max=2**32 - 1)
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Train the seeds 0 to N-1, one after the other.", min=1)
@@ -88,8 +90,8 @@ def train(
 ) -> None:
     """Train a network and judge its final epoch.
 
-    The rules of the budget are enforced before anything heavy is loaded. The same command again goes
-    on with an unfinished run, and shows the result of a finished one.
+    The rules of the budget are enforced first. The same command again goes on with an unfinished
+    run, and shows the result of a finished one.
 
     Examples:
 
@@ -124,7 +126,9 @@ def train(
         return
     budget.check(request.loaded.experiment, planned)
     check_dataset(request.loaded)
-    results, folders = _train_all(request, data_dir=data_dir, again=again, quiet=quiet)
+    results, folders = _train_all(
+        request, data_dir=data_dir, again=again, display=make_display(quiet=quiet, as_json=as_json)
+    )
     kept = show_results(
         results, request.loaded.experiment, folders, as_json=as_json, as_group=seeds is not None
     )
@@ -170,10 +174,9 @@ def _repeated(path: Path, device: Device, parent: Path) -> Request:
 
 
 def _train_all(
-    request: Request, *, data_dir: Path | None, again: bool, quiet: bool
+    request: Request, *, data_dir: Path | None, again: bool, display: Display
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
-    display = make_display(quiet=quiet)
     with display.waiting("loading torch and the images"):
         import torch
 
@@ -186,6 +189,9 @@ def _train_all(
         material = read_material(loaded.experiment, data_dir=data_dir, device=device)
     if resolved.reason:
         display.warn_of_sample(resolved.reason)
+    if request.data_sha256 not in (None, material.sha256):
+        hint = "name the folder that has them with --data-dir"
+        raise RunError("the images found here are not those of the manifest", hint=hint)
     engine = Engine(device=device, threads=request.threads or torch.get_num_threads())
     results, folders = [], []
     for seed in request.seeds:
@@ -197,7 +203,7 @@ def _train_all(
             seed=seed,
             engine=engine,
             command=["mnist-arch", *sys.argv[1:]],
-            command_seconds=seconds_since_start,
+            command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
         )
         results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))

@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.consoles import stderr
-from cli.errors import INTERRUPTED
-from mnist_arch.errors import NonFiniteLoss
+from cli.errors import Interrupted
 from mnist_arch.runs import Result, Run
 from mnist_arch.specs import Experiment
 
@@ -32,10 +31,11 @@ _SHOWN_EPOCHS = 8
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def make_display(*, quiet: bool) -> Display:
-    """A live display where stderr is a terminal, plain lines where it is not."""
-    console = stderr(quiet=quiet)
-    return LiveDisplay(console) if console.is_terminal and not quiet else Display(console)
+def make_display(*, quiet: bool, as_json: bool = False) -> Display:
+    """A live display where stderr is a terminal; elsewhere plain lines, or with --json nothing."""
+    on_terminal = stderr().is_terminal
+    console = stderr(quiet=quiet or (as_json and not on_terminal))
+    return LiveDisplay(console) if on_terminal and not quiet else Display(console)
 
 
 @dataclass
@@ -67,11 +67,9 @@ class Display:
                         return event
                     case never:
                         assert_never(never)
-        except (KeyboardInterrupt, NonFiniteLoss) as error:
-            self.end()
-            if run is not None:
-                self._say_how_to_go_on(run, interrupted=isinstance(error, KeyboardInterrupt))
-            raise
+        except KeyboardInterrupt:
+            hint = f"go on with: mnist-arch train --resume {run.folder}" if run else ""
+            raise Interrupted(hint=hint) from None
         finally:
             self.end()
         raise AssertionError("a run ends with its result")
@@ -119,8 +117,8 @@ class Display:
     def warn_of_sample(self, reason: str) -> None:
         """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
         text = (
-            "MNIST is not here, so this trains on mnist-5k, the embedded sample of 4,000 training and\n"
-            "1,000 test digits. The result says nothing about MNIST and has no verdict on accuracy.\n\n"
+            "MNIST is not here, so this trains on mnist-5k, the embedded sample of 4,000\n"
+            "training and 1,000 test digits. The result is not about MNIST: it has no verdict.\n\n"
             f"Why: {reason}\n"
             "The way out: name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA."
         )
@@ -128,13 +126,6 @@ class Display:
 
     def _seconds_left(self, record: EpochRecord) -> float:
         return record.seconds / record.epoch * (self.experiment.recipe.epochs - record.epoch)
-
-    def _say_how_to_go_on(self, run: Run, *, interrupted: bool) -> None:
-        if interrupted:
-            text = f"interrupted (exit {INTERRUPTED}); go on with: mnist-arch train --resume {run.folder}"
-            stderr().print(text, markup=False, soft_wrap=True)
-        else:
-            self.note(f"the run's folder is {run.folder}")
 
 
 class LiveDisplay(Display):
@@ -158,7 +149,7 @@ class LiveDisplay(Display):
     def started(self, event: Started) -> None:
         super().started(event)
         self.bars.update(self.epochs_bar, completed=event.epochs_done)
-        self.live = Live(self._panel(), console=self.console, refresh_per_second=8, transient=True)
+        self.live = Live(self.panel(), console=self.console, refresh_per_second=8, transient=True)
         self.live.start()
 
     def progress(self, event: Progress) -> None:
@@ -170,7 +161,8 @@ class LiveDisplay(Display):
         self.bars.update(
             self.epochs_bar, completed=done, note=f"{event.epoch}/{epochs} · {duration(left)} left"
         )
-        note = f"{event.step}/{event.steps} · {event.images_per_second:,.0f} images/s · rate {event.rate:.2g}"
+        speed = f"{event.images_per_second:,.0f} images/s"
+        note = f"{event.step}/{event.steps} · {speed} · rate {event.rate:.2g}"
         self.bars.update(self.steps_bar, completed=event.step, total=event.steps, note=note)
         self._redraw()
 
@@ -186,9 +178,10 @@ class LiveDisplay(Display):
 
     def _redraw(self) -> None:
         if self.live is not None:
-            self.live.update(self._panel())
+            self.live.update(self.panel())
 
-    def _panel(self) -> Panel:
+    def panel(self) -> Panel:
+        """The display as it stands."""
         table = Table(box=None, padding=(0, 2))
         for heading in (
             "epoch",

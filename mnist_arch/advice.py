@@ -1,9 +1,10 @@
-"""Remarks on a network, from what goes wrong in public solutions of the exercise. They block nothing."""
+"""Remarks on a network, from what goes wrong in public solutions. They block nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from mnist_arch.layers import (
@@ -12,7 +13,6 @@ from mnist_arch.layers import (
     Flatten,
     GlobalPooling,
     Layer,
-    Linear,
     Normalization,
     Pooling,
     Residual,
@@ -98,7 +98,7 @@ def _large_layer(planned: Plan) -> Iterator[Advice]:
 def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     wasted = [
         first
-        for first, second in zip(layers, layers[1:], strict=False)
+        for first, second in pairwise(layers)
         if isinstance(first.op, Convolution) and first.op.bias and _centres(second)
     ]
     if wasted:
@@ -112,7 +112,7 @@ def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
 
 
 def _centres(layer: Layer) -> bool:
-    """Whether a layer subtracts the mean of each channel; group norm does so only with one channel a group."""
+    """Whether a layer subtracts each channel's mean; group norm does with one channel a group."""
     op = layer.op
     if not isinstance(op, Normalization):
         return False

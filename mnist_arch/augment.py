@@ -22,7 +22,7 @@ def to_unit(images_NCHW: Tensor) -> Tensor:
 
 
 def normalize(x_NCHW: Tensor, info: DatasetInfo) -> Tensor:
-    """(N, C, H, W) float32 in [0, 1] → mean 0 and standard deviation 1 over the training pixels, channels last."""
+    """(N, C, H, W) float32 in [0, 1] → mean 0 and deviation 1 over all training pixels."""
     return x_NCHW.sub(info.mean).div_(info.std).contiguous(memory_format=torch.channels_last)
 
 
@@ -63,12 +63,15 @@ def _affine(x_NCHW: Tensor, spec: Augment, rng: Generator) -> Tensor:
 
 
 def _displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
-    """(N, H, W, 2) smooth random field in coordinates of [-1, 1]; its standard deviation is `spec.pixels`."""
+    """(N, H, W, 2) smooth random field, in coordinates of [-1, 1].
+
+    Its standard deviation is `spec.pixels` pixels.
+    """
     count, _, height, width = x_NCHW.shape
     radius = math.ceil(3 * spec.sigma_pixels)
     offsets = torch.arange(-radius, radius + 1, device=x_NCHW.device, dtype=torch.float32)
     kernel = torch.exp(-(offsets**2) / (2 * spec.sigma_pixels**2))
-    # The sum of independent unit normals weighted by the kernel has the variance of its squares' sum.
+    # A sum of independent unit normals has the variance of the sum of its squared weights.
     kernel = kernel / kernel.square().sum().sqrt()
     shape = (2 * count, 1, height + 2 * radius, width + 2 * radius)
     noise = torch.randn(shape, generator=rng, device=x_NCHW.device)

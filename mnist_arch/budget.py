@@ -71,7 +71,7 @@ def _epochs(experiment: Experiment) -> Iterator[tuple[str, str]]:
 
 
 def _what_fits(experiment: Experiment, place: str) -> str:
-    """One change that brings the network under the budget: its largest layer narrower, else all layers."""
+    """One change that fits the budget: the largest layer narrower, else all layers."""
     limit = experiment.budget.parameters_below
     for block_index, block in enumerate(experiment.blocks):
         for index, conv in enumerate(block.channels):
@@ -79,7 +79,8 @@ def _what_fits(experiment: Experiment, place: str) -> str:
                 for out in _narrower(conv.out):
                     fitting = _count(_with_out(experiment, block_index, index, out))
                     if fitting is not None and fitting < limit:
-                        return f"{out} channels instead of {conv.out} at {place} would fit ({fitting:,})"
+                        change = f"{out} channels instead of {conv.out} at {place}"
+                        return f"{change} would fit ({fitting:,})"
     for percent in range(95, 0, -5):
         fitting = _count(_scaled(experiment, percent))
         if fitting is not None and fitting < limit:
@@ -109,7 +110,7 @@ def _with_out(experiment: Experiment, block_index: int, index: int, out: int) ->
 
 
 def _scaled(experiment: Experiment, percent: int) -> Experiment:
-    """All `channels` scaled; what a block reduces to stays, since the last reduces to the classes."""
+    """All `channels` scaled; reductions stay, since the last one is to the classes."""
     blocks = {}
     for index, block in enumerate(experiment.blocks):
         outs = [

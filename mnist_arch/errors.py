@@ -14,7 +14,7 @@
     ├── StorageError          the disk is full or the folder cannot be written
     └── WeightsError          a weights file is damaged or does not fit the network
 
-The message says what is wrong and where; `hint` says the way out. Exit codes belong to the terminal.
+The message says what is wrong and where; `hint` says the way out. The terminal has the exit codes.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class NonFiniteLoss(MnistArchError):
 
     def __init__(self, *, epoch: int, step: int, rate: float) -> None:
         super().__init__(
-            f"the loss is not finite at epoch {epoch}, step {step}, with a learning rate of {rate:.3g}",
-            hint="lower recipe.schedule.peak, lengthen recipe.schedule.warmup, or set recipe.clip_norm",
+            f"the loss is not finite at epoch {epoch}, step {step}, learning rate {rate:.3g}",
+            hint="lower recipe.schedule.peak, or set recipe.schedule.warmup or recipe.clip_norm",
         )
         self.epoch, self.step, self.rate = epoch, step, rate
 

@@ -34,7 +34,7 @@ class GroupResult(Record):
 
 
 def group(results: Sequence[Result], budget: Budget) -> GroupResult:
-    """The group of finished runs of one digest, in the order given. Raises ValueError for mixed runs."""
+    """The group of finished runs, in the order given. Raises ValueError for mixed experiments."""
     first = results[0]
     if (
         len({(result.digest, result.dataset, result.split, result.images) for result in results})

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.data import Split, content_hash, hold_out, load_split
-from mnist_arch.datasets import INFO
 from mnist_arch.errors import DeviceUnavailable, RunCorrupt, RunError
 from mnist_arch.loading import Loaded
 from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
 from mnist_arch.runs import (
+    START_ANEW,
     Engine,
     GitState,
     Manifest,
@@ -114,23 +115,26 @@ def run_experiment(
     """Trains one seed in the folder `run`, from wherever an earlier process left it.
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
-    A run that goes on keeps the engine of its manifest. Raises NonFiniteLoss, RunLocked, RunCorrupt,
-    LaterFormat and StorageError; whatever is raised, and whenever the process is killed, the same call
-    goes on from the last whole epoch.
+    A run that goes on keeps the engine of its manifest. Raises NonFiniteLoss, RunError and
+    StorageError. Whatever is raised, and whenever the process is killed, the same call goes on from
+    the last whole epoch.
     """
     experiment = loaded.experiment
-    if again:
+    if again and run.folder.exists():
         with run.lock():
             run.put_aside()
     with run.lock():
-        if (result := run.result()) is not None:
-            yield Started(run, result.epochs)
-            yield result.model_copy(update={"verdicts": _verdicts(experiment, result)})
-            return
-        if not run.manifest_path.exists():
+        if run.is_new:
             manifest = _manifest(loaded, material, seed=seed, engine=engine, command=command)
             write_whole(run.manifest_path, manifest.json_text().encode())
         manifest = run.manifest()
+        _check_same_run(run, manifest, experiment, seed=seed)
+        if (result := run.result()) is not None:
+            if (result.digest, result.seed) != (manifest.digest, manifest.seed):
+                raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
+            yield Started(run, result.epochs)
+            yield result.model_copy(update={"verdicts": _verdicts(experiment, result)})
+            return
         state = _state(run, manifest, experiment, material)
         yield Started(run, state.epoch)
         for record in train(state, material.training, material.held):
@@ -143,13 +147,20 @@ def run_experiment(
         yield _finish(run, state, material, manifest, command_seconds)
 
 
-def _state(run: Run, manifest: Manifest, experiment: Experiment, material: Material) -> State:
-    """The state of the run after its last whole epoch; what was written later is dropped."""
+def _check_same_run(run: Run, manifest: Manifest, experiment: Experiment, *, seed: int) -> None:
+    """Raises RunError where the folder holds another experiment or another seed."""
     if manifest.digest != digest(experiment):
         hint = "start it anew with --again, or finish it with the version that started it"
         raise RunError(
             f"{run.folder} was started by a version with another meaning of its spec", hint=hint
         )
+    if manifest.seed != seed:
+        message = f"{run.folder} holds a run of seed {manifest.seed}, not of seed {seed}"
+        raise RunError(message, hint=START_ANEW)
+
+
+def _state(run: Run, manifest: Manifest, experiment: Experiment, material: Material) -> State:
+    """The state of the run after its last whole epoch; what was written later is dropped."""
     if manifest.data_sha256 != material.sha256:
         hint = "restore the data, or start anew with --again"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
@@ -157,10 +168,14 @@ def _state(run: Run, manifest: Manifest, experiment: Experiment, material: Mater
     state = State.fresh(experiment, seed=manifest.seed, device=manifest.engine.device)
     if run.checkpoint_path.exists():
         saved = read_checkpoint(run.checkpoint_path)
-        if saved.get("digest") != manifest.digest:
-            hint = "start the run anew with --again; its folder is kept aside"
-            raise RunCorrupt(f"{run.checkpoint_path} belongs to another experiment", hint=hint)
-        state.load_state_dict(saved["state"])
+        try:
+            if saved["digest"] != manifest.digest:
+                message = f"{run.checkpoint_path} belongs to another experiment"
+                raise RunCorrupt(message, hint=START_ANEW)
+            state.load_state_dict(saved["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            message = f"{run.checkpoint_path} is no checkpoint of this program"
+            raise RunCorrupt(message, hint=START_ANEW) from None
     run.keep_metrics(epochs=state.epoch)
     state.seconds += material.seconds
     return state
@@ -175,11 +190,12 @@ def _finish(
 ) -> Result:
     """Weights, curves and, last, the result."""
     experiment = state.experiment
-    records = [EpochRecord(**record) for record in run.metrics(epochs=state.epoch)]
+    records = _records(run, epochs=state.epoch)
     final, best = records[-1], max(records, key=lambda record: record.correct)
     planned = plan(experiment)
     save_weights(run.weights_path, state.result, experiment)
-    title = f"{experiment.name}, seed {manifest.seed}: {final.accuracy_percent:.2f} % ({material.split})"
+    reached = f"{final.accuracy_percent:.2f} % ({material.split})"
+    title = f"{experiment.name}, seed {manifest.seed}: {reached}"
     write_whole(run.curves_path, draw_curves(records, split=material.split, title=title))
     result = Result(
         name=experiment.name,
@@ -204,6 +220,15 @@ def _finish(
     result = result.model_copy(update={"verdicts": _verdicts(experiment, result)})
     write_whole(run.result_path, result.json_text().encode())
     return result
+
+
+def _records(run: Run, *, epochs: int) -> list[EpochRecord]:
+    """The curve as it is stored. Raises RunCorrupt."""
+    try:
+        return TypeAdapter(list[EpochRecord]).validate_python(run.metrics(epochs=epochs))
+    except ValidationError as error:
+        message = f"{run.metrics_path} is damaged: {error.errors()[0]['msg']}"
+        raise RunCorrupt(message, hint=START_ANEW) from None
 
 
 def _verdicts(experiment: Experiment, result: Result) -> Verdicts:

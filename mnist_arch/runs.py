@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,9 +29,22 @@ from mnist_arch.errors import LaterFormat, RunCorrupt, RunError, RunLocked
 from mnist_arch.layers import Layer, Residual, unroll
 from mnist_arch.loading import Loaded
 from mnist_arch.specs import FORMAT, Experiment
-from mnist_arch.storage import append_line, make_folder, storage_errors, to_json, write_whole
+from mnist_arch.storage import (
+    append_line,
+    make_folder,
+    remove_unfinished,
+    storage_errors,
+    to_json,
+    write_whole,
+)
 
 SplitName = Literal["train", "validation", "test"]
+
+START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
+"""The way out of a damaged folder."""
+
+MAX_SEED: Final = 2**32 - 1
+"""Largest seed of a run; torch takes 64 bits, of which its several streams need some."""
 
 
 class Record(BaseModel):
@@ -49,9 +62,9 @@ RecordT = TypeVar("RecordT", bound=Record)
 class Engine(Record):
     """What the bits of a run depend on beside its experiment and seed."""
 
-    device: str
-    """cpu, cuda or mps."""
-    threads: int
+    device: Literal["cpu", "cuda", "mps"]
+    """Where the run computes."""
+    threads: Annotated[int, Field(ge=1)]
     """Threads of torch within an operation."""
     memory_format: Literal["channels_last"] = "channels_last"
     """Memory format of weights and images."""
@@ -75,7 +88,7 @@ class Manifest(Record):
     origins: dict[str, str]
     """Where each value that is not a default came from."""
     digest: str
-    seed: int
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     engine: Engine
     versions: dict[str, str]
     """Of Python, this program and the packages that results depend on."""
@@ -153,7 +166,7 @@ class Reading(Record):
 
 
 def digest(experiment: Experiment) -> str:
-    """SHA-256 of what a result depends on beside the seed: layers, recipe, dataset, hold-out, format.
+    """SHA-256 of what a result depends on beside its seed: layers, recipe, dataset, hold-out.
 
     Two specs that mean the same network have the same digest; name and budget do not count.
     """
@@ -233,6 +246,15 @@ class Run:
     def readings_path(self) -> Path:
         return self.folder / "readings.jsonl"
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been written yet. Raises RunCorrupt where only the manifest lacks."""
+        if self.manifest_path.exists():
+            return False
+        if self.checkpoint_path.exists() or self.result_path.exists():
+            raise RunCorrupt(f"{self.folder} has lost its manifest.json", hint=START_ANEW)
+        return True
+
     def manifest(self) -> Manifest:
         """Raises RunError, RunCorrupt or LaterFormat."""
         return read_manifest(self.manifest_path)
@@ -250,13 +272,15 @@ class Run:
 
         make_folder(self.folder)
         lock = FileLock(self.folder / ".lock", timeout=0)
-        try:
-            with storage_errors(self.folder):
+        with storage_errors(self.folder):
+            try:
                 lock.acquire()
-        except Timeout:
-            hint = "wait for it, or choose another folder with --out"
-            raise RunLocked(f"another process is working in {self.folder}", hint=hint) from None
+            except Timeout:  # which is an OSError, too
+                hint = "wait for it, or choose another folder with --out"
+                message = f"another process is working in {self.folder}"
+                raise RunLocked(message, hint=hint) from None
         try:
+            remove_unfinished(self.folder)
             yield self
         finally:
             lock.release()
@@ -276,7 +300,7 @@ class Run:
         append_line(self.metrics_path, json.dumps(record, sort_keys=True, allow_nan=False))
 
     def metrics(self, *, epochs: int) -> list[dict[str, Any]]:
-        """The records of the first `epochs` epochs; later and torn lines do not count. Raises RunCorrupt."""
+        """The first `epochs` records; later and torn lines do not count. Raises RunCorrupt."""
         if not self.metrics_path.exists():
             return []
         records: dict[int, dict[str, Any]] = {}
@@ -286,14 +310,12 @@ class Run:
                 records[int(record["epoch"])] = record
         kept = [records[epoch] for epoch in range(1, epochs + 1) if epoch in records]
         if len(kept) != epochs:
-            hint = "start the run anew with --again; its folder is kept aside"
-            raise RunCorrupt(f"{self.metrics_path} lacks epochs that the checkpoint has", hint=hint)
+            message = f"{self.metrics_path} lacks epochs that the checkpoint has"
+            raise RunCorrupt(message, hint=START_ANEW)
         return kept
 
-    def append_reading(self, reading: Reading) -> int:
-        """Appends a line to `readings.jsonl`; returns the number of lines. Raises StorageError."""
+    def append_reading(self, reading: Reading) -> None:
         append_line(self.readings_path, json.dumps(reading.model_dump(mode="json"), sort_keys=True))
-        return len(self.readings_path.read_bytes().splitlines())
 
     def keep_metrics(self, *, epochs: int) -> None:
         """Drops what a killed process wrote after its last checkpoint."""
@@ -347,7 +369,6 @@ class _Format(BaseModel):
 
 
 def _read(path: Path, kind: type[RecordT]) -> RecordT:
-    hint = "start the run anew with --again; its folder is kept aside"
     try:
         text = path.read_text("utf-8")
         found = _Format.model_validate_json(text).format
@@ -357,4 +378,4 @@ def _read(path: Path, kind: type[RecordT]) -> RecordT:
         return kind.model_validate_json(text)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise RunCorrupt(f"{path} is damaged: {reason}", hint=hint) from None
+        raise RunCorrupt(f"{path} is damaged: {reason}", hint=START_ANEW) from None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import assert_never
 
 from mnist_arch.specs import Constant, Cosine, OneCycle, Schedule, Step
 
-# Constants of torch.optim.lr_scheduler.OneCycleLR: the cycle starts at peak / 25 and ends at that / 10,000.
+# As torch's OneCycleLR: the cycle starts at peak / 25 and ends at a 10,000th of that.
 ONE_CYCLE_START_DIVISOR = 25
 ONE_CYCLE_END_DIVISOR = 25 * 10_000
 
 
 def learning_rate(schedule: Schedule, step: int, *, steps: int, steps_per_epoch: int) -> float:
-    """Rate for `step` (from 0) of a training of `steps`; it peaks at the last step of the warm-up."""
+    """Rate for `step` (from 0) of `steps`; it peaks at the last step of the warm-up."""
     warmup = round(schedule.warmup * steps)
     if step < warmup:
         return schedule.peak * _rise(schedule, (step + 1) / warmup)

@@ -1,4 +1,4 @@
-"""Scores with their uncertainty. Results are integer counts of correct images; percents are for reading."""
+"""Scores with their uncertainty: integer counts of correct images inside, percents for reading."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Score:
 
     @property
     def bound_percent(self) -> float | None:
-        """One-sided 95 % lower bound of the mean over seeds: mean - t(0.95, n - 1) · s / √n; None for one run.
+        """One-sided 95 % lower bound of the mean: mean - t(0.95, n - 1) · s / √n; None for one run.
 
         It covers the choice of seeds, not the choice of test images.
         """

@@ -8,9 +8,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from mnist_arch.errors import StorageError
+
+_UNFINISHED: Final = ".unfinished"
 
 
 @contextlib.contextmanager
@@ -31,9 +33,11 @@ def make_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Writes a file beside `path`, syncs it and renames it. Raises StorageError and then leaves nothing."""
+    """Writes a file beside `path`, syncs it, renames it. Raises StorageError, leaving nothing."""
     with storage_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent
+        )
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if callable(content):
@@ -50,6 +54,13 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
             raise
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what `write_whole` left behind where its process was killed. Raises StorageError."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends one line and syncs it. Raises StorageError."""
     with storage_errors(path), path.open("ab") as file:
@@ -59,5 +70,5 @@ def append_line(path: Path, line: str) -> None:
 
 
 def to_json(value: Any) -> str:
-    """JSON as this program writes it: sorted keys, indented, finite numbers only, a final newline."""
+    """JSON as this program writes it: sorted keys, indented, finite numbers, a final newline."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.loading import ZOO, is_path, load, loads, zoo_names
-from mnist_arch.runs import Run, SplitName, all_runs, latest
+from mnist_arch.runs import Result, Run, SplitName, all_runs, latest
 from mnist_arch.specs import NAME_PATTERN, Experiment
 
 PICKLE_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -37,6 +37,8 @@ class Trained:
     run: Run | None = None
     """The run that the weights are the result of; None for a file from elsewhere."""
     seed: int | None = None
+    result: Result | None = None
+    """What the run says of itself; None for a file from elsewhere."""
 
     @property
     def holdout(self) -> int:
@@ -214,7 +216,8 @@ def _of_run(run: Run) -> Trained:
     if not run.weights_path.is_file():
         raise _unfinished(f"the run in {run.folder} is not finished: it has no weights", run)
     experiment = manifest.loaded(str(run.manifest_path)).experiment
-    return _trained(run.weights_path, experiment, experiment, run=run, seed=manifest.seed)
+    trained = _trained(run.weights_path, experiment, experiment)
+    return replace(trained, run=run, seed=manifest.seed, result=run.result())
 
 
 def _of_file(path: Path, spec: str | None) -> Trained:
@@ -228,17 +231,10 @@ def _of_file(path: Path, spec: str | None) -> Trained:
     return _trained(path, experiment, trained_as)
 
 
-def _trained(
-    weights: Path,
-    network: Experiment,
-    trained_as: Experiment,
-    *,
-    run: Run | None = None,
-    seed: int | None = None,
-) -> Trained:
+def _trained(weights: Path, network: Experiment, trained_as: Experiment) -> Trained:
     dataset = "mnist" if trained_as.dataset == "auto" else trained_as.dataset
     update = {"dataset": dataset, "holdout": trained_as.holdout}
-    return Trained(weights, network.model_copy(update=update), dataset, run=run, seed=seed)
+    return Trained(weights, network.model_copy(update=update), dataset)
 
 
 def _metadata(path: Path) -> dict[str, str]:

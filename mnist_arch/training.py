@@ -5,12 +5,13 @@
         print(record)
 
 Four streams of random numbers come from the one seed, each for one use: initial weights, shuffling,
-augmentation, and dropout, which torch draws from its global generator. All of them are in the state.
+augmentation, and dropout, which torch draws from its global generator. The state holds them all.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class EpochRecord:
 
 @dataclass
 class State:
-    """All that a training needs to go on: weights, their average, optimizer, random streams, clock."""
+    """All that a training needs to go on: weights, average, optimizer, random streams, clock."""
 
     experiment: Experiment
     model: Classifier
@@ -195,6 +196,8 @@ def train(state: State, training: Split, held: Split) -> Iterator[Progress | Epo
             mean_loss(logits_NK, held.labels),
             count_correct(logits_NK, held.labels),
         )
+        if not math.isfinite(loss_held):  # the epoch's last step was one too many
+            raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=rate)
         state.epoch += 1
         state.seconds += clock.seconds()
         _keep_dropout_stream(state)
@@ -221,9 +224,9 @@ def dataset_of(experiment: Experiment) -> DatasetName:
 def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: int) -> None:
     """Moves the running average towards the model after `step` steps (from 1).
 
-    The decay is min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage with
-    num_updates: without that warm-up the average of a short training is mostly its random start.
-    Floating-point buffers are averaged too; integer buffers are copied.
+    The decay is min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage
+    with num_updates: without that warm-up the average of a short training is mostly its random
+    start. Floating-point buffers are averaged too; integer buffers are copied.
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
     kept = [*average.parameters(), *average.buffers()]
@@ -236,7 +239,10 @@ def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: 
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weights of convolutions and linear layers decay; norms, biases and PReLU slopes, all of one axis, do not."""
+    """Weights of convolutions and linear layers decay; tensors of one axis do not.
+
+    Those are norms, biases and the slopes of PReLU.
+    """
     spec = recipe.optimizer
     tensors = list(model.parameters())
     groups = [
@@ -280,10 +286,10 @@ def _keep_dropout_stream(state: State) -> None:
 
 
 class _FiniteCheck:
-    """Finds the first loss that is not finite: at once on a CPU, at the end of the epoch on a GPU.
+    """Finds the first loss that is not finite: at once on a CPU, at an epoch's end on a GPU.
 
-    Reading a value from a GPU waits for it, so there the number of the first bad step is kept on the
-    device, and read once before anything is saved.
+    Reading a value from a GPU waits for it, so there the number of the first bad step is kept on
+    the device, and read once before anything is saved.
     """
 
     def __init__(self, device: torch.device) -> None:

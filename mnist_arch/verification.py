@@ -15,7 +15,7 @@ from mnist_arch.specs import Network
 
 @dataclass(frozen=True)
 class Line:
-    """One leaf module in order of execution, with its parameters as each of the three counts them."""
+    """One leaf module in order of execution, with its parameters by each of the three counts."""
 
     index: int
     layer: str

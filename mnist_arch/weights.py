@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 
 from mnist_arch.errors import RunCorrupt, WeightsError
 from mnist_arch.network import Classifier, build
+from mnist_arch.runs import START_ANEW
 from mnist_arch.specs import Experiment, Network
 from mnist_arch.storage import write_whole
 
@@ -30,23 +34,57 @@ def save_weights(path: Path, model: nn.Module, experiment: Experiment) -> None:
         name: tensor.detach().cpu().contiguous() for name, tensor in unique_tensors(model).items()
     }
     metadata = {"format": "1", "spec": experiment.model_dump_json()}
-    write_whole(path, safetensors.torch.save(tensors, metadata=metadata))
+    metadata["sha256"] = _fingerprint(tensors, metadata["spec"])
+    write_whole(path, _serialized(tensors, metadata))
+
+
+def _serialized(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """A safetensors file: size of the header in 8 bytes, header as JSON, tensors.
+
+    The library writes the metadata in random order; here equal content is equal bytes.
+    """
+    content = safetensors.torch.save(tensors, metadata=metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file. Raises WeightsError."""
+    """Tensors and metadata of a safetensors file. Raises WeightsError.
+
+    Files that `save_weights` wrote carry a checksum, by which any damage to them is found.
+    """
+    hint = "the file is damaged or is no safetensors file; copy it again"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(
-                file.metadata() or {}
-            )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            metadata = dict(file.metadata() or {})
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        hint = "the file is damaged or is no safetensors file; copy it again"
         raise WeightsError(f"{path} cannot be read: {error}", hint=hint) from None
+    if "sha256" in metadata:
+        found = _fingerprint(tensors, metadata.get("spec", ""))
+        if found != metadata["sha256"]:
+            raise WeightsError(f"{path} is damaged: its checksum differs", hint=hint)
+    return tensors, metadata
+
+
+def _fingerprint(tensors: dict[str, Tensor], spec: str) -> str:
+    """SHA-256, in hexadecimal, over names, types, shapes and bytes of all tensors, and the spec."""
+    digest = hashlib.sha256(spec.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def build_with(network: Network, tensors: dict[str, Tensor], path: Path) -> Classifier:
-    """The network with these weights, in eval mode. Raises WeightsError naming the tensors that differ."""
+    """The network with these weights, in eval mode.
+
+    Raises WeightsError naming the tensors that differ.
+    """
     model = build(network)
     own = unique_tensors(model)
     if differences := _differences(own, tensors):
@@ -87,12 +125,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` wrote, on the CPU. Raises RunCorrupt."""
     try:
+        # torch.save writes a zip archive with the checksums of its members; torch.load skips them.
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} differs")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch.load has no error of its own: whatever it is, the file is not a checkpoint
-        hint = "start the run anew with --again; its folder is kept aside"
+    except Exception as error:  # neither has one kind of error for files that are damaged
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RunCorrupt(
-            f"the checkpoint {path} cannot be read: {type(error).__name__}", hint=hint
+            f"the checkpoint {path} cannot be read: {reason}", hint=START_ANEW
         ) from None
     return state
