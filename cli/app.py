@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ class Group(TyperGroup):
     as_json = False
 
     def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
+        _open_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         self.as_json = "--json" in arguments
         options["standalone_mode"] = False  # else Typer prints usage errors in its own way
@@ -31,6 +33,17 @@ class Group(TyperGroup):
             code = super().main(arguments, **options)
         except errors.UsageError as error:
             code = self._usage(error)
+        except SystemExit as error:  # how Rich and Typer leave when the reader has closed the pipe
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+            _silence()
+            code = errors.PIPE_CLOSED
+        except OSError as error:  # of --help and --version, which are printed before `invoke`
+            code = errors.report_bug(error, as_json=self.as_json)
+        try:
+            sys.stdout.flush()
+        except OSError:  # it has been reported
+            _silence()
         sys.exit(code if isinstance(code, int) else errors.DONE)
 
     def invoke(self, ctx: Any) -> Any:
@@ -44,7 +57,7 @@ class Group(TyperGroup):
             stop = error if isinstance(error, errors.Interrupted) else errors.Interrupted()
             raise typer.Exit(errors.report_interrupt(stop, as_json=self.as_json)) from None
         except BrokenPipeError:
-            _silence(sys.stdout)
+            _silence()
             raise typer.Exit(errors.PIPE_CLOSED) from None
         except (typer.Exit, typer.Abort, errors.UsageError):
             raise
@@ -58,9 +71,26 @@ class Group(TyperGroup):
         return errors.report_usage(error, as_json=self.as_json)
 
 
-def _silence(stream: Any) -> None:
-    """Points a closed pipe at nothing, so that Python does not complain about it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _open_streams() -> None:
+    """Mends what the caller may have left: a closed stream (`>&-`), or one without a buffer.
+
+    Under PYTHONUNBUFFERED a text stream has no buffer below it, and drops without an error what a
+    pipe that is being closed did not take.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        elif isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+            how = {"encoding": stream.encoding, "errors": stream.errors, "closefd": False}
+            setattr(sys, name, open(stream.fileno(), "w", **how))
+
+
+def _silence() -> None:
+    """Points both streams at nothing, so that Python does not complain about them at exit."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nothing, stream.fileno())
 
 
 def _version(wanted: bool) -> None:

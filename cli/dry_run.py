@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.markup import escape
@@ -14,6 +14,15 @@ from mnist_arch.budget import within
 from mnist_arch.loading import Loaded
 from mnist_arch.plan import Plan
 from mnist_arch.storage import to_json
+
+_SHORT: Final = {
+    "channels": "out",
+    "dropout": "rate",
+    "norm": "kind",
+    "pool": "kind",
+    "reduce": "out",
+}
+"""What may be written as the bare value of one field, and the field."""
 
 
 def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_json: bool) -> None:
@@ -33,14 +42,16 @@ def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_js
         }
         stdout().out(to_json(content), end="")
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("path", "value", "origin"):
-        table.add_column(heading, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("path", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("origin", overflow="fold")
     for path, value in _leaves(values, ""):
         table.add_row(escape(path), escape(_text(value)), escape(_origin(loaded.origins, path)))
     console = stdout()
     limit = experiment.budget.parameters_below
     console.print(table)
+    console.print()
     console.print(f"seeds       {', '.join(map(str, seeds))}")
     console.print(f"parameters  {planned.parameters:,} (asked: fewer than {limit:,})")
     console.print(f"budget      {'kept' if fits else 'broken: train would refuse this'}")
@@ -75,5 +86,6 @@ def _origin(origins: dict[str, str], path: str) -> str:
     """The value's own origin, or that of its short form: `…channels[0]` for `…channels[0].out`."""
     if path in origins:
         return origins[path]
-    short, _, last = path.rpartition(".")
-    return origins[short] if short in origins and last in ("out", "kind", "rate") else "default"
+    parent, _, field = path.rpartition(".")
+    name = parent.rpartition(".")[2].partition("[")[0]
+    return origins.get(parent, "default") if _SHORT.get(name) == field else "default"

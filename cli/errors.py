@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from typing import Any, Final
 
 import typer
+from rich.text import Text
 
 from cli.consoles import stderr
 from mnist_arch.errors import (
@@ -57,6 +59,8 @@ EXIT_CODES_HELP: Final = (
     "130 interrupted · 141 the reader closed the pipe."
 )
 
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
 # Typer carries its own copy of Click, which is not to be imported: this is its UsageError.
 UsageError: Final[Any] = typer.BadParameter.__base__
 
@@ -93,15 +97,22 @@ def report_usage(error: Any, *, as_json: bool) -> int:
     """Prints an error in the command line itself."""
     context = error.ctx
     path = context.command_path if context is not None else "mnist-arch"
-    problem = Problem(error.format_message(), hint=f"{path} --help")
+    message = error.format_message().replace("Value error, ", "")  # pydantic's words
+    problem = Problem(message, hint=f"{path} --help")
     _print("UsageError", (problem,), BAD_INPUT, as_json=as_json)
     return BAD_INPUT
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> int:
-    """Prints what can only be our own mistake, with the traceback that helps to mend it."""
+    """Prints what can only be our own mistake, with the traceback that helps to mend it.
+
+    A full disk, which can meet any write, is none.
+    """
     import traceback
 
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        full = StorageError(f"cannot write: {error.strerror}", hint="free some space")
+        return report(full, as_json=as_json)
     where = "".join(traceback.format_tb(error.__traceback__)[-3:])
     problem = Problem(
         f"this is a bug in mnist-arch: {type(error).__name__}: {error}",
@@ -122,10 +133,16 @@ def _print(kind: str, problems: tuple[Problem, ...], code: int, *, as_json: bool
         return
     console = stderr()
     for problem in problems:
-        console.print(
-            "error:", str(problem), style="bold red", markup=False, highlight=False, soft_wrap=True
-        )
+        # Text, since a string would be searched for markup; each line is one line however long.
+        line = f"error: {_printable(str(problem))}"
+        console.print(Text(line, style="bold red"), soft_wrap=True)
         if problem.origin:
-            console.print(f"  --> {problem.origin}", markup=False, highlight=False, soft_wrap=True)
+            console.print(Text(f"  --> {_printable(problem.origin)}"), soft_wrap=True)
         if problem.hint:
-            console.print(f"hint: {problem.hint}", markup=False, highlight=False, soft_wrap=True)
+            hint = "\n".join(map(_printable, problem.hint.split("\n")))
+            console.print(Text(f"hint: {hint}"), soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Text from a file on one line, with what could move or colour the cursor written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -209,7 +209,12 @@ def _mistake(mistake: Mistake, names: tuple[str, ...]) -> tuple[str, ...]:
 def _table(heading: str, *columns: str, padding: tuple[int, int] = (0, 1)) -> Table:
     """A table whose first column is on the left and whose numbers are on the right."""
     table = Table(
-        box=box.SIMPLE_HEAD, title=heading, title_justify="left", title_style="", padding=padding
+        box=box.SIMPLE_HEAD,
+        title=heading,
+        title_justify="left",
+        title_style="",
+        padding=padding,
+        min_width=len(heading) + 1,  # Rich would wrap the title
     )
     for index, column in enumerate(columns):
         table.add_column(escape(column), justify="right" if index else "left")

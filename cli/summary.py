@@ -12,8 +12,7 @@ from cli.consoles import stdout
 from cli.options import Json, Set, complete_spec
 from cli.summary_json import as_object
 from cli.summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
-from mnist_arch.loading import json_schema, load, parse_override
-from mnist_arch.plan import plan
+from mnist_arch.loading import json_schema, load, parse_override, plan_of
 from mnist_arch.storage import to_json
 
 if TYPE_CHECKING:
@@ -24,8 +23,9 @@ def summary(
     specs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SPEC]...",
-            help="Names in the zoo or paths of YAML files; s6 unless given. Several stand side by side.",
+            metavar="SPEC",
+            help="Names in the zoo or paths of YAML files; s6 unless given. "
+            "Several stand side by side.",
             autocompletion=complete_spec,
         ),
     ] = None,
@@ -63,8 +63,8 @@ def summary(
     overrides = [parse_override(text) for text in set_ or ()]
     counted = []
     for spec in specs or ["s6"]:
-        experiment = load(spec, overrides=overrides).experiment
-        counted.append(Counted(experiment, plan(experiment)))
+        loaded = load(spec, overrides=overrides)
+        counted.append(Counted(loaded.experiment, plan_of(loaded)))
     verified: Sequence[Verification] | None = _verify(counted) if verify else None
     if as_json:
         checks: Sequence[Verification | None] = verified or [None] * len(counted)

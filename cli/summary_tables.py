@@ -172,8 +172,9 @@ def show_verification(name: str, verification: Verification) -> None:
     console = stdout()
     console.print()
     _print(table, console)
+    console.print()
     if verification.shares_tensors:
-        console.print("torchinfo counts shared tensors again")
+        console.print("torchinfo counts shared tensors again, and decides nothing here")
     agrees = "agree" if verification.agrees else "[bold red]DIFFER: this is a bug of mnist-arch[/]"
     console.print(f"plan and torch {agrees}")
 
@@ -220,7 +221,8 @@ def _blocks(planned: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
                 f"{sum(row.activation_bytes for row in part):,}",
             )
         )
-    return ("block", "layers", "output", *_HEADINGS), [*rows, ("", "", "total", *_sums(planned))]
+    total = ("total", str(len(planned.rows)), "", *_sums(planned))
+    return ("block", "layers", "output", *_HEADINGS), [*rows, total]
 
 
 def _sums(planned: Plan) -> tuple[str, ...]:

@@ -18,8 +18,15 @@ from cli.results import show_results
 from cli.training_display import Display, make_display
 from mnist_arch import budget
 from mnist_arch.errors import RunError
-from mnist_arch.loading import Loaded, Override, check_dataset, load, override, parse_override
-from mnist_arch.plan import plan
+from mnist_arch.loading import (
+    Loaded,
+    Override,
+    check_dataset,
+    load,
+    override,
+    parse_override,
+    plan_of,
+)
 from mnist_arch.runs import Engine, Result, Run, folder_name, latest, read_manifest
 
 
@@ -120,7 +127,7 @@ def train(
         request = Request(
             loaded, (seed or 0,) if seeds is None else tuple(range(seeds)), device, out
         )
-    planned = plan(request.loaded.experiment)
+    planned = plan_of(request.loaded)
     if dry_run:
         show_dry_run(request.loaded, planned, seeds=request.seeds, as_json=as_json)
         return

@@ -198,7 +198,7 @@ class LiveDisplay(Display):
                 f"{record.train_loss:.4f}",
                 f"{record.loss:.4f}",
                 f"{record.accuracy_percent:.2f} %",
-                f"{record.rate:.2g}",
+                f"{record.rate:.4f}",
                 f"{record.images_per_second:,.0f}",
             )
         curve = Text(sparkline([record.accuracy_percent for record in self.records]), style="green")

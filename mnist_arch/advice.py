@@ -96,16 +96,16 @@ def _large_layer(planned: Plan) -> Iterator[Advice]:
 
 
 def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
-    wasted = [
-        first
-        for first, second in pairwise(layers)
-        if isinstance(first.op, Convolution) and first.op.bias and _centres(second)
-    ]
+    wasted: dict[str, tuple[str, int]] = {}  # by tensor, so that a shared one counts once
+    for first, second in pairwise(layers):
+        if isinstance(first.op, Convolution) and first.op.bias and _centres(second):
+            wasted.setdefault(first.op.weights, (first.place, first.op.out))
     if wasted:
-        count = sum(layer.out_shape[0] for layer in wasted)
-        more = f" and {len(wasted) - 1} more" if len(wasted) > 1 else ""
+        places, counts = zip(*wasted.values(), strict=True)
+        count = sum(counts)
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
         yield Advice(
-            wasted[0].place + more,
+            places[0] + more,
             f"a convolution bias right before a norm: {count:,} parameters that do nothing",
             "the norm subtracts the mean of each channel, and the bias with it; set `bias: false`",
         )
@@ -131,16 +131,22 @@ def _no_norm(layers: tuple[Layer, ...]) -> Iterator[Advice]:
 
 def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     for layer in layers:
-        _, height, width = layer.in_shape
+        height, width = layer.in_shape[1:]
         match layer.op:
-            case Pooling(size=size, stride=stride) if lost := (height - size) % stride:
-                kept = layer.out_shape[1]
-                yield Advice(
-                    layer.place,
-                    f"{height}×{width} pooled to {kept}×{kept} leaves out {lost} row and column"
-                    + ("s" if lost > 1 else ""),
-                    "the pixels at the bottom and the right never reach the output",
-                )
+            case Pooling(size=size, stride=stride):
+                lost = (height - size) % stride
+            case Convolution(kernel=size, stride=stride, padding=padding):
+                lost = (height + 2 * padding - size) % stride - padding  # padding is lost first
+            case _:
+                continue
+        if lost > 0:
+            kept = layer.out_shape[1]
+            lines = "1 row and column" if lost == 1 else f"{lost} rows and columns"
+            yield Advice(
+                layer.place,
+                f"{height}×{width} pooled to {kept}×{kept} leaves out {lines}",
+                "the pixels at the bottom and the right never reach the output",
+            )
 
 
 def _nothing_shared(network: Network, planned: Plan) -> Iterator[Advice]:

@@ -15,7 +15,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mnist_arch.datasets import INFO, DatasetName
-from mnist_arch.errors import Problem, SpecError
+from mnist_arch.errors import Problem, ShapeError, SpecError
+from mnist_arch.plan import Plan, plan
 from mnist_arch.problems import problems_of
 from mnist_arch.specs import NAME_PATTERN, Experiment
 from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, Node, Path, parse, place, too_long
@@ -39,6 +40,15 @@ class Loaded:
 
     def origin(self, path: str) -> str:
         return self.origins.get(path, "")
+
+    def near(self, path: str) -> str:
+        """Origin of the first value at `path` or in it, else around it; empty if there is none."""
+        while path:
+            for known, origin in self.origins.items():
+                if known == path or known.startswith((f"{path}.", f"{path}[")):
+                    return origin
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,15 @@ def loads(text: str, *, source: str) -> Loaded:
     if isinstance(tree.value, dict) and "extends" in tree.value:
         raise SpecError((Problem("`extends` is not allowed here", "extends", source),))
     return _resolve(tree, source, ())
+
+
+def plan_of(loaded: Loaded) -> Plan:
+    """Counts the network. Raises ShapeError with the line that its place was written at."""
+    try:
+        return plan(loaded.experiment)
+    except ShapeError as error:
+        where = (replace(problem, origin=loaded.near(problem.path)) for problem in error.problems)
+        raise ShapeError(tuple(where)) from None
 
 
 def check_dataset(loaded: Loaded) -> None:

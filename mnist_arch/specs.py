@@ -401,13 +401,13 @@ class Erase(Spec):
 class Augment(Spec):
     """Random changes, drawn for each image of each batch; what comes into view is background."""
 
-    rotate_degrees: Annotated[StrictFloat, Field(ge=0, le=180, allow_inf_nan=False)] = 8.0
+    rotate_degrees: Annotated[StrictFloat, Field(ge=0, le=180, allow_inf_nan=False)] = 10.0
     """Largest rotation, either way, in degrees."""
-    shift_pixels: Annotated[StrictFloat, Field(ge=0, le=28, allow_inf_nan=False)] = 1.2
+    shift_pixels: Annotated[StrictFloat, Field(ge=0, le=28, allow_inf_nan=False)] = 2.0
     """Largest shift along each axis, either way, in pixels."""
-    scale: Rate = 0.08
+    scale: Rate = 0.1
     """Largest change of size, either way, as a share of it."""
-    shear_degrees: Annotated[StrictFloat, Field(ge=0, le=60, allow_inf_nan=False)] = 6.0
+    shear_degrees: Annotated[StrictFloat, Field(ge=0, le=60, allow_inf_nan=False)] = 8.0
     """Largest horizontal shear, either way, in degrees."""
     elastic: Elastic | None = None
     """Elastic distortion; none unless set."""

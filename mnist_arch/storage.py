@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -62,11 +63,17 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line and syncs it. Raises StorageError."""
-    with storage_errors(path), path.open("ab") as file:
-        file.write(line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Appends one line and syncs it. Raises StorageError, leaving nothing of the line."""
+    content = line.encode() + b"\n"
+    with storage_errors(path), path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            if file.write(content) != len(content):  # a disk that is nearly full takes a part
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(end)
+            raise
 
 
 def to_json(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.loading import ZOO, is_path, load, loads, zoo_names
+from mnist_arch.plan import plan
 from mnist_arch.runs import Result, Run, SplitName, all_runs, latest
 from mnist_arch.specs import NAME_PATTERN, Experiment
 
@@ -100,10 +101,12 @@ def spec_of(metadata: dict[str, str], path: Path) -> Experiment:
         message = f"{path} does not say which network it belongs to"
         raise WeightsError(message, hint="name the network with --spec")
     try:
-        return loads(metadata["spec"], source=str(path)).experiment
+        experiment = loads(metadata["spec"], source=str(path)).experiment
+        plan(experiment)
     except SpecError as error:
         hint = "name the network with --spec"
         raise WeightsError(f"the spec inside {path} cannot be used: {error}", hint=hint) from None
+    return experiment
 
 
 # -------------------------------------------------------------------------------------- by its name
@@ -216,6 +219,7 @@ def _of_run(run: Run) -> Trained:
     if not run.weights_path.is_file():
         raise _unfinished(f"the run in {run.folder} is not finished: it has no weights", run)
     experiment = manifest.loaded(str(run.manifest_path)).experiment
+    _check_size(run.weights_path, experiment)
     trained = _trained(run.weights_path, experiment, experiment)
     return replace(trained, run=run, seed=manifest.seed, result=run.result())
 
@@ -224,8 +228,10 @@ def _of_file(path: Path, spec: str | None) -> Trained:
     metadata = _metadata(path)
     if spec is None:
         experiment = spec_of(metadata, path)
+        _check_size(path, experiment)
         return _trained(path, experiment, experiment)
     experiment = trained_as = load(spec).experiment
+    plan(experiment)
     with suppress(WeightsError):  # the header knows better what the weights were trained on
         trained_as = spec_of(metadata, path)
     return _trained(path, experiment, trained_as)
@@ -235,6 +241,14 @@ def _trained(weights: Path, network: Experiment, trained_as: Experiment) -> Trai
     dataset = "mnist" if trained_as.dataset == "auto" else trained_as.dataset
     update = {"dataset": dataset, "holdout": trained_as.holdout}
     return Trained(weights, network.model_copy(update=update), dataset)
+
+
+def _check_size(path: Path, experiment: Experiment) -> None:
+    """Refuses a file that names a network which it cannot hold, before memory is asked for it."""
+    size, parameters = path.stat().st_size, plan(experiment).parameters
+    if parameters > size:
+        message = f"{path} has {size:,} bytes, too few for the {parameters:,} parameters it names"
+        raise WeightsError(message, hint="the file is damaged; copy it again")
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -26,7 +26,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Verification:
-    """Three counts of one network. With shared tensors torchinfo counts them again at every use."""
+    """Three counts of one network. At every use of a shared tensor torchinfo's line counts it again.
+
+    Whether its total does so, too, depends on how the modules are nested.
+    """
 
     lines: tuple[Line, ...]
     plan: int

@@ -102,7 +102,7 @@ def _differences(own: dict[str, Tensor], given: dict[str, Tensor]) -> list[str]:
     """Missing and surplus tensors, and those of another shape or type, each in a few words."""
     found = [f"{name} is missing" for name in own if name not in given]
     found += [f"{name} is not in the network" for name in given if name not in own]
-    for name in own.keys() & given.keys():
+    for name in filter(given.__contains__, own):
         ours, theirs = own[name], given[name]
         if ours.shape != theirs.shape:
             found.append(f"{name} is {_shape(theirs)}, not {_shape(ours)}")

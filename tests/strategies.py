@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -108,7 +109,7 @@ def _some(draw: Draw, options: dict[str, st.SearchStrategy[Any]]) -> Mapping:
 
 
 class _Drawn:
-    """Draws from the input on, and knows the channels and the side of the map that it has reached."""
+    """Draws from the input on, and knows the channels and the side of the map it has reached."""
 
     def __init__(self, draw: Draw, defaults: Mapping) -> None:
         self.draw = draw
@@ -127,7 +128,6 @@ class _Drawn:
             block["channels"] = [conv for conv, _ in convs]
             self._repeat(block, [resolved for _, resolved in convs], start)
         grouped = any(resolved["kind"] == "grouped" for _, resolved in convs)
-        self.grouped = self.grouped or grouped
         if not grouped:
             block.pop("groups", None)
         reduce_first = draw(st.booleans())
@@ -218,6 +218,7 @@ class _Drawn:
         if not _norm_fits(resolved["norm"], out, side):
             change(norm="none")
         self.channels, self.side = out, side
+        self.grouped = self.grouped or resolved["kind"] == "grouped"
         conv: Any = {"out": out, **own} if own or draw(st.booleans()) else out
         if draw(st.integers(0, 4)) == 0:
             conv = {
@@ -242,10 +243,8 @@ class _Drawn:
         if draw(st.booleans()):
             block["share"] = draw(st.sampled_from([True, True, False]))
         stride = math.prod(conv["stride"] for conv in convs)
-        pairs = list(zip(units, units[1:], strict=False))
-        if all(a == b or (a[1] - 1) // stride + 1 == b[1] for a, b in pairs) and draw(
-            st.booleans()
-        ):
+        adds = all(a == b or (a[1] - 1) // stride + 1 == b[1] for a, b in pairwise(units))
+        if adds and draw(st.booleans()):
             block["residual"] = True
         self.channels, self.side = units[-1]
 

@@ -24,10 +24,6 @@ from mnist_arch.datasets import INFO, DatasetInfo, DatasetName
 from mnist_arch.errors import DataUnavailable, SpecError, StorageError
 
 REAL = Path(os.environ.get("MNIST_ARCH_DATA") or "/nonexistent")
-needs_mnist = pytest.mark.skipif(
-    not (REAL / "MNIST/raw/train-images-idx3-ubyte").exists(),
-    reason="needs the full MNIST in the folder that MNIST_ARCH_DATA names",
-)
 
 # Of the 333 images that are held out of the 4,000 of the sample: these, in every version.
 HOLD_OUT_OF_THE_SAMPLE = "4f7a4ad8c13240baafb87540d7da433b84206703f0936a44d58ac32ab12bc948"
@@ -574,7 +570,7 @@ def test_a_heavy_import_would_be_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.mnist
-@needs_mnist
+@pytest.mark.mnist
 def test_mnist_is_as_published() -> None:
     train, test = (load_split("mnist", split, data_dir=REAL) for split in ("train", "test"))
     # Counts of the digits: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist
@@ -603,7 +599,7 @@ def test_mnist_is_as_published() -> None:
 
 
 @pytest.mark.mnist
-@needs_mnist
+@pytest.mark.mnist
 def test_one_flipped_bit_of_mnist_is_found(tmp_path: Path) -> None:
     raw = tmp_path / "MNIST/raw"
     raw.mkdir(parents=True)
@@ -620,7 +616,7 @@ def test_one_flipped_bit_of_mnist_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.mnist
-@needs_mnist
+@pytest.mark.mnist
 @pytest.mark.usefixtures("parses")
 def test_the_sample_is_of_training_images() -> None:
     train = load_split("mnist", "train", data_dir=REAL)

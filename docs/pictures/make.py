@@ -1,0 +1,87 @@
+"""Draws the README's pictures from what the program prints.
+
+    python docs/pictures/make.py runs/s6-1a2b3c4d-s0
+
+`summary.svg` is the output of the real command; `training.svg` is the live display, fed with the
+records of a finished run up to its 14th epoch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+from cli.training_display import LiveDisplay
+from mnist_arch.runs import Run
+from mnist_arch.training import EpochRecord, Progress
+
+HERE = Path(__file__).parent
+PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
+EPOCHS_SHOWN = 14
+
+
+# Rich's page without its web fonts: a picture is to be whole without the network.
+PAGE = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+
+
+def console(width: int) -> Console:
+    return Console(
+        record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+
+
+def save(screen: Console, name: str, *, title: str) -> None:
+    screen.save_svg(str(HERE / f"{name}.svg"), title=title, code_format=PAGE)
+
+
+def draw_command(name: str, arguments: list[str], *, width: int) -> None:
+    """The output of a command, as its terminal would show it."""
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width)}
+    done = subprocess.run(
+        [*PROGRAM, *arguments], capture_output=True, text=True, check=True, env=environment
+    )
+    screen = console(width)
+    screen.print(Text.from_ansi(done.stdout.rstrip()))
+    save(screen, name, title=f"mnist-arch {' '.join(arguments)}")
+
+
+def draw_training(run: Run) -> None:
+    """The live display in the middle of an epoch."""
+    manifest = run.manifest()
+    experiment = manifest.loaded(str(run.manifest_path)).experiment
+    screen = console(98)
+    display = LiveDisplay(screen)
+    split = "validation" if experiment.holdout else "test"
+    display.begin(experiment, seed=manifest.seed, split=split)
+    for record in run.metrics(epochs=EPOCHS_SHOWN):
+        display.epoch(EpochRecord(**record))
+    last = display.records[-1]
+    display.progress(
+        Progress(
+            epoch=EPOCHS_SHOWN + 1,
+            step=400,
+            steps=60_000 // experiment.recipe.batch_size,
+            rate=last.rate,
+            images_per_second=last.images_per_second,
+        )
+    )
+    screen.print(display.panel())
+    save(screen, "training", title="mnist-arch train --epochs 19")
+
+
+def main() -> None:
+    run = Run(Path(sys.argv[1]))
+    draw_command("summary", ["summary", "s6"], width=112)
+    draw_training(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What all tests share: folders of their own, no network, one thread, and small images.
+
+No test reads or writes the user's cache. The parsed embedded sample is kept in one folder for the
+whole session, since parsing it takes seconds. The full MNIST is found through MNIST_ARCH_DATA, as
+it is outside the tests, but only by tests that carry the marker `mnist`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from mnist_arch.data import Split
+
+MNIST_FOLDER = os.environ.get("MNIST_ARCH_DATA", "")
+HAS_MNIST = bool(MNIST_FOLDER) and all(
+    (Path(MNIST_FOLDER) / "MNIST/raw" / f"{prefix}-{kind}-ubyte").exists()
+    for prefix in ("train", "t10k")
+    for kind in ("images-idx3", "labels-idx1")
+)
+
+# What the user's shell says about colours and widths is not to decide a test.
+SET = {"NO_COLOR": "1", "TYPER_USE_RICH": "0", "COLUMNS": "160"}
+UNSET = ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "MNIST_ARCH_DATA")
+
+# Read when torch is imported: sums are taken in an order that depends on the number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes says more about the other work of the machine than about the code.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    no_mnist = pytest.mark.skip(
+        reason="needs the full MNIST in the folder that MNIST_ARCH_DATA names"
+    )
+    for item in items:
+        if item.get_closest_marker("mnist") and not HAS_MNIST:
+            item.add_marker(no_mnist)
+        if item.get_closest_marker("gpu") and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder of the session; the workers of pytest-xdist share one."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(
+    request: pytest.FixtureRequest, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**SET, "XDG_CACHE_HOME": str(session_cache)}.items():
+        monkeypatch.setenv(name, value)
+    if request.node.get_closest_marker("mnist"):
+        monkeypatch.setenv("MNIST_ARCH_DATA", MNIST_FOLDER)
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # a run sets the threads of its manifest
+
+
+@pytest.fixture(autouse=True)
+def _this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that would use the network fails, whatever the code under test makes of that."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not _is_here(address[0]):
+            pytest.fail(f"a test connects to {address}")
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *args: Any, **options: Any) -> Any:
+        if not _is_here(host):
+            pytest.fail(f"a test looks up {host}")
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+def _is_here(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else str(host or "localhost")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+@pytest.fixture(scope="session")
+def training() -> Split:
+    """96 images of ten classes that are easy to tell apart."""
+    from small import synthetic
+
+    return synthetic(96, seed=1)
+
+
+@pytest.fixture(scope="session")
+def held() -> Split:
+    """50 more images of the same kind."""
+    from small import synthetic
+
+    return synthetic(50, seed=2)

@@ -1,0 +1,149 @@
+"""The pictures are PNG files of a sane size with something in them, whatever there is to show."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.evaluation import Evaluation, Mistake, calibration_bins
+from mnist_arch.pictures import COLUMNS, ROWS, draw_curves, draw_gallery
+from mnist_arch.training import EpochRecord
+
+
+def pixels_of(png: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3), decoded whole."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def ink(pixels: NDArray[np.uint8]) -> float:
+    """The share of pixels that are not white."""
+    return float((pixels < 250).any(axis=2).mean())
+
+
+def records(accuracies: Sequence[int], *, loss: float = 0.5) -> list[EpochRecord]:
+    return [
+        EpochRecord(
+            epoch, loss / epoch, loss / epoch / 2, correct, 1000, 0.1 / epoch, 1e3, 10.0 * epoch
+        )
+        for epoch, correct in enumerate(accuracies, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "accuracies",
+    [[995], [0, 1000], [1000] * 3, [0] * 4, [700, 900, 985, 990, 991, 989, 992], [100] * 400],
+    ids=["one epoch", "0 to 100", "all right", "all wrong", "usual", "many epochs"],
+)
+def test_curves(accuracies: list[int]) -> None:
+    pixels = pixels_of(draw_curves(records(accuracies), split="test", title="tiny, seed 0"))
+    height, width, _ = pixels.shape
+    assert 1200 < width < 2400
+    assert 400 < height < 800
+    assert 0.01 < ink(pixels) < 0.5
+
+
+def test_curves_of_a_loss_of_zero_and_a_title_with_signs() -> None:
+    png = draw_curves(records([1000, 1000], loss=0.0), split="validation", title=r"$x_ [b] \frac")
+    assert ink(pixels_of(png)) > 0.01
+
+
+def test_curves_need_an_epoch() -> None:
+    with pytest.raises(ValueError, match="at least one epoch"):
+        draw_curves([], split="test", title="")
+
+
+def test_the_same_records_are_the_same_bytes() -> None:
+    first, second = (draw_curves(records([900, 950]), split="test", title="a") for _ in range(2))
+    assert first == second
+    other = draw_curves(records([900, 951]), split="test", title="a")
+    assert other != first
+
+
+def fake(dataset: DatasetName, *, images: int, mistakes: int) -> Evaluation:
+    """An evaluation whose first images are wrong, each by one class."""
+    classes = INFO[dataset].classes
+    confusion = np.zeros((classes, classes), dtype=int)
+    for index in range(images):
+        label = index % classes
+        confusion[label, (label + (index < mistakes)) % classes] += 1
+    confidence, right = np.full(images, 0.9), np.arange(images) >= mistakes
+    wrong = [Mistake(i, i % classes, (i + 1) % classes, 0.999) for i in range(mistakes)]
+    return Evaluation(
+        images=images,
+        correct=images - mistakes,
+        loss=0.1,
+        interval_percent=(0.0, 100.0),
+        confusion=tuple(tuple(map(int, row)) for row in confusion),
+        classes=(),
+        bins=calibration_bins(confidence, right),
+        mistakes=tuple(wrong),
+        images_per_second=1.0,
+    )
+
+
+def gallery(dataset: DatasetName, *, images: int = 300, mistakes: int) -> NDArray[np.uint8]:
+    pixels = torch.full((images, 1, 28, 28), 128, dtype=torch.uint8)
+    png = draw_gallery(
+        fake(dataset, images=images, mistakes=mistakes),
+        pixels,
+        class_names=INFO[dataset].class_names,
+        title="tiny · seed 0 · [/red] $x$",
+    )
+    return pixels_of(png)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "mistakes"),
+    [
+        ("mnist", 40),
+        ("fashion-mnist", 5),
+        ("emnist-balanced", 31),
+    ],
+)
+def test_gallery(dataset: DatasetName, mistakes: int) -> None:
+    pixels = gallery(dataset, mistakes=mistakes)
+    height, width, _ = pixels.shape
+    assert 1600 < width < 2600
+    assert 900 < height < 1400
+    assert ink(pixels) > 0.01
+    # The images are of one grey, so its share counts them.
+    grey = float((np.abs(pixels.astype(int) - 127).max(axis=2) < 3).mean())
+    shown = min(mistakes, ROWS * COLUMNS)
+    assert 0.007 * shown < grey < 0.02 * shown
+
+
+def test_gallery_without_mistakes() -> None:
+    pixels = gallery("mnist", mistakes=0)
+    red = (pixels[..., 0].astype(int) - pixels[..., 1] > 60).mean()
+    assert red == 0
+    assert ink(pixels) > 0.01
+
+
+def test_the_diagonal_does_not_drown_the_mistakes() -> None:
+    # One mistake among many images is a red cell, and no cell of the diagonal is.
+    cell = gallery("mnist", images=300, mistakes=1)
+    red = (cell[..., 0].astype(int) - cell[..., 1] > 60).mean()
+    assert 0.001 < red < 0.01
+
+
+def test_nothing_global_is_touched(capfd: pytest.CaptureFixture[str]) -> None:
+    def state() -> tuple[str, int]:
+        return repr(matplotlib.rcParams.copy()), logging.getLogger("matplotlib").level
+
+    before = state()
+    draw_curves(records([900]), split="test", title="")
+    assert state() == before
+    assert "matplotlib.pyplot" not in sys.modules
+    assert capfd.readouterr() == ("", "")

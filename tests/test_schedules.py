@@ -1,0 +1,138 @@
+"""The learning rate, step by step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_arch.schedules import learning_rate
+from mnist_arch.specs import Constant, Cosine, OneCycle, Schedule, Step
+
+
+def curve(schedule: Schedule, steps: int, *, steps_per_epoch: int = 10) -> list[float]:
+    return [
+        learning_rate(schedule, step, steps=steps, steps_per_epoch=steps_per_epoch)
+        for step in range(steps)
+    ]
+
+
+def torch_one_cycle(*, peak: float, steps: int, pct_start: float) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=peak, total_steps=steps, pct_start=pct_start, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 20), (50, 15), (1000, 200), (7, 1), (10, 9)])
+def test_one_cycle_is_torchs_without_its_first_step(steps: int, warmup: int) -> None:
+    # torch spends its first step at peak / 25, from where the curve here starts to rise.
+    ours = curve(OneCycle(peak=0.1, warmup=warmup / steps), steps)
+    theirs = torch_one_cycle(peak=0.1, steps=steps + 1, pct_start=(warmup + 1) / (steps + 1))
+    assert ours == pytest.approx(theirs[1:], rel=1e-9)
+    assert theirs[0] == pytest.approx(0.1 / 25)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 20), (1000, 200)])
+def test_one_cycle_falls_at_the_very_steps_of_torchs(steps: int, warmup: int) -> None:
+    ours = curve(OneCycle(peak=0.1, warmup=warmup / steps), steps)
+    theirs = torch_one_cycle(peak=0.1, steps=steps, pct_start=warmup / steps)
+    assert ours[warmup - 1 :] == pytest.approx(theirs[warmup - 1 :], rel=1e-9)
+    # While it rises, it is at most one step ahead.
+    pairs = zip(theirs[: warmup - 1], ours, theirs[1:], strict=False)
+    assert all(before < rate <= after for before, rate, after in pairs)
+
+
+def test_one_cycle_ends_at_a_ten_thousandth_of_its_start() -> None:
+    rates = curve(OneCycle(peak=0.5, warmup=0.2), 50)
+    assert rates[-1] == pytest.approx(0.5 / 250_000)
+    assert rates.index(max(rates)) == 9
+    assert max(rates) == 0.5
+
+
+def test_warmup_is_linear_and_counts_in_steps() -> None:
+    rates = curve(Constant(kind="constant", peak=0.4, warmup=0.25), 16)
+    assert rates == pytest.approx([0.1, 0.2, 0.3, *[0.4] * 13])
+
+
+def test_cosine_falls_to_zero_in_half_a_wave() -> None:
+    rates = curve(Cosine(kind="cosine", peak=2.0, warmup=0.2), 10)
+    assert rates[:2] == pytest.approx([1.0, 2.0])
+    assert rates[2:] == pytest.approx([1 + math.cos(math.pi * k / 8) for k in range(1, 9)])
+    assert rates[-1] == 0
+    assert rates[5] == pytest.approx(1.0)  # half-way down
+
+
+def test_step_falls_every_so_many_epochs_from_the_start() -> None:
+    schedule = Step(kind="step", peak=1.0, warmup=0.0, every_epochs=2, factor=0.5)
+    rates = curve(schedule, 24, steps_per_epoch=4)
+    assert rates == [1.0] * 8 + [0.5] * 8 + [0.25] * 8
+
+
+def test_a_warmup_over_the_first_fall_ends_at_the_peak_all_the_same() -> None:
+    schedule = Step(kind="step", peak=1.0, warmup=0.75, every_epochs=1, factor=0.1)
+    rates = curve(schedule, 8, steps_per_epoch=2)
+    assert rates[:6] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0])
+    assert rates[6:] == pytest.approx([1e-3, 1e-3])
+
+
+@pytest.mark.parametrize("kind", [OneCycle(), Cosine(kind="cosine"), Constant(kind="constant")])
+def test_a_warmup_of_nearly_all_steps_only_rises(kind: Schedule) -> None:
+    schedule = kind.model_copy(update={"peak": 0.1, "warmup": 0.999})
+    rates = curve(schedule, 100)
+    assert rates == sorted(rates)
+    assert rates[-1] == 0.1
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.2, 0.6, 0.999])
+@pytest.mark.parametrize(
+    "kind", [OneCycle(), Cosine(kind="cosine"), Step(kind="step"), Constant(kind="constant")]
+)
+def test_a_single_step_has_a_rate(kind: Schedule, warmup: float) -> None:
+    (rate,) = curve(kind.model_copy(update={"warmup": warmup}), 1, steps_per_epoch=1)
+    if warmup >= 0.5 or isinstance(kind, Step | Constant):
+        assert rate == kind.peak
+    else:  # the end of the fall
+        assert rate == pytest.approx(0, abs=kind.peak / 1000)
+
+
+_SCHEDULES = st.sampled_from(
+    [
+        OneCycle(),
+        Cosine(kind="cosine"),
+        Constant(kind="constant"),
+        Step(kind="step", every_epochs=1),
+        Step(kind="step", every_epochs=3, factor=0.0),
+        Step(kind="step", every_epochs=2, factor=1.0),
+    ]
+)
+
+
+@given(
+    kind=_SCHEDULES,
+    peak=st.floats(1e-300, 1e6),
+    warmup=st.floats(0, 1, exclude_max=True),
+    epochs=st.integers(1, 30),
+    steps_per_epoch=st.integers(1, 20),
+)
+def test_every_rate_lies_between_zero_and_the_peak_and_the_warmup_reaches_it(
+    kind: Schedule, peak: float, warmup: float, epochs: int, steps_per_epoch: int
+) -> None:
+    schedule = kind.model_copy(update={"peak": peak, "warmup": warmup})
+    steps = epochs * steps_per_epoch
+    rates = curve(schedule, steps, steps_per_epoch=steps_per_epoch)
+    assert all(math.isfinite(rate) and 0 <= rate <= peak for rate in rates)
+    risen = round(warmup * steps)
+    assert rates[:risen] == sorted(rates[:risen])
+    assert rates[risen:] == sorted(rates[risen:], reverse=True)
+    if risen:
+        assert rates[risen - 1] == peak

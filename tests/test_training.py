@@ -1,0 +1,622 @@
+"""The loop: what happens in a step and in an epoch, what it yields, and that it can go on."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import equal, loaded, synthetic, tensors
+from torch import Tensor, nn
+
+from mnist_arch import training as module
+from mnist_arch.augment import normalize, to_unit
+from mnist_arch.data import Split
+from mnist_arch.datasets import INFO
+from mnist_arch.errors import NonFiniteLoss
+from mnist_arch.evaluation import count_correct, mean_loss, predict
+from mnist_arch.network import build
+from mnist_arch.schedules import learning_rate
+from mnist_arch.specs import Experiment
+from mnist_arch.training import (
+    EpochRecord,
+    Progress,
+    State,
+    _FiniteCheck,
+    dataset_of,
+    train,
+    update_average,
+)
+from mnist_arch.weights import build_with, read_checkpoint, save_checkpoint, save_weights
+from mnist_arch.weights import read_weights as read
+
+PLAIN_AUGMENT = {"rotate_degrees": 0.0, "shift_pixels": 0.0, "scale": 0.0, "shear_degrees": 0.0}
+
+
+def spec(**values: Any) -> Experiment:
+    return loaded(**values).experiment
+
+
+def plain(**values: Any) -> Experiment:
+    """Without anything random but the shuffle."""
+    return spec(defaults__dropout=0.0, recipe__augment=PLAIN_AUGMENT, **values)
+
+
+def records(state: State, training: Split, held: Split) -> list[EpochRecord]:
+    return [it for it in train(state, training, held) if isinstance(it, EpochRecord)]
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is yielded after every step."""
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)
+
+
+# ------------------------------------------------------------------------------ what it yields
+
+
+@pytest.mark.usefixtures("every_step")
+def test_it_yields_progress_in_steps_and_a_record_an_epoch(training: Split, held: Split) -> None:
+    experiment = spec()
+    events = list(train(State.fresh(experiment, seed=1), training, held))
+    kinds = [type(event) for event in events]
+    assert kinds == [*[Progress] * 3, EpochRecord] * 3
+    steps = [(it.epoch, it.step, it.steps) for it in events if isinstance(it, Progress)]
+    assert steps == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
+    rates = [it.rate for it in events if isinstance(it, Progress)]
+    schedule = experiment.recipe.schedule
+    assert rates == [learning_rate(schedule, s, steps=9, steps_per_epoch=3) for s in range(9)]
+    ends = [it for it in events if isinstance(it, EpochRecord)]
+    assert [end.epoch for end in ends] == [1, 2, 3]
+    assert [end.rate for end in ends] == [rates[2], rates[5], rates[8]]
+    assert all(end.images == 50 and 0 <= end.correct <= 50 for end in ends)
+    assert all(it.images_per_second > 0 for it in events if not isinstance(it, int))
+    assert 0 < ends[0].seconds < ends[1].seconds < ends[2].seconds
+    assert ends[0].accuracy_percent == 100 * ends[0].correct / 50
+
+
+def test_progress_comes_at_most_ten_times_a_second(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=0.03)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    experiment = spec(recipe__batch_size=2, recipe__epochs=1)
+    seen = []
+    for event in train(State.fresh(experiment, seed=1), training, held):
+        if isinstance(event, Progress):
+            seen.append(next(clock))
+    assert 10 < len(seen) < 48
+    assert all(later - earlier >= 0.1 for earlier, later in itertools.pairwise(seen))
+
+
+def test_a_record_judges_the_result(training: Split, held: Split) -> None:
+    for ema in (0.9, None):
+        state = State.fresh(spec(recipe__ema=ema), seed=1)
+        assert state.result is (state.model if ema is None else state.average)
+        *_, record = records(state, training, held)
+        logits = predict(state.result, held.images, INFO["mnist-5k"])
+        assert record.correct == count_correct(logits, held.labels)
+        assert record.loss == mean_loss(logits, held.labels)
+
+
+def test_the_train_loss_is_the_mean_over_the_steps(training: Split, held: Split) -> None:
+    experiment = plain(recipe__epochs=1, recipe__batch_size=96, recipe__label_smoothing=0.2)
+    state = State.fresh(experiment, seed=1)
+    model = copy.deepcopy(state.model).train()
+    (record,) = records(state, training, held)
+    logits = model(normalize(to_unit(training.images), INFO["mnist-5k"])).detach()
+    smoothed = F.cross_entropy(logits, training.labels, label_smoothing=0.2)
+    assert record.train_loss == pytest.approx(float(smoothed), rel=1e-5)
+    assert record.train_loss != pytest.approx(float(F.cross_entropy(logits, training.labels)))
+
+
+# ----------------------------------------------------------------------------------- an epoch
+
+
+def passes(training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, **values: Any) -> Any:
+    """Numbers of the images of each step, by epoch."""
+    images = training.images.clone()
+    images[:, 0, 0, 0] = torch.arange(len(images), dtype=torch.uint8)
+    seen: list[list[int]] = []
+
+    def spy(batch: Tensor) -> Tensor:
+        seen.append(batch[:, 0, 0, 0].tolist())
+        return to_unit(batch)
+
+    monkeypatch.setattr(module, "to_unit", spy)
+    experiment = spec(recipe__epochs=3, **values)
+    list(train(State.fresh(experiment, seed=4), Split(images, training.labels), held))
+    steps = len(seen) // 3
+    return [seen[epoch * steps : (epoch + 1) * steps] for epoch in range(3)]
+
+
+def test_an_epoch_is_one_freshly_shuffled_pass(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = passes(training, held, monkeypatch)
+    flat = [[number for step in epoch for number in step] for epoch in epochs]
+    for numbers, epoch in zip(flat, epochs, strict=True):
+        assert [len(step) for step in epoch] == [32, 32, 32]
+        assert sorted(numbers) == list(range(96))
+        assert numbers != list(range(96))
+    assert flat[0] != flat[1] != flat[2] != flat[0]
+
+
+def test_the_incomplete_last_batch_is_dropped(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = passes(training, held, monkeypatch, recipe__batch_size=40)
+    for epoch in epochs:
+        assert [len(step) for step in epoch] == [40, 40]
+        assert len({number for step in epoch for number in step}) == 80
+    left_out = [set(range(96)) - {n for step in epoch for n in step} for epoch in epochs]
+    assert left_out[0] != left_out[1]
+
+
+def test_fewer_images_than_a_batch_are_one_batch(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch in passes(training, held, monkeypatch, recipe__batch_size=200):
+        assert [len(step) for step in epoch] == [96]
+
+
+def test_an_epoch_trains_in_train_mode_and_judges_in_eval_mode(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    state = State.fresh(spec(recipe__ema=None, recipe__epochs=2), seed=1)
+    state.model.register_forward_hook(lambda model, *_: modes.append(model.training))
+    list(train(state, training, held))
+    assert modes == [True, True, True, False] * 2
+
+
+# ------------------------------------------------------------------------------------- the EMA
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("decay", [0.5, 0.998])
+def test_the_average_is_the_formula_by_hand(training: Split, held: Split, decay: float) -> None:
+    state = State.fresh(spec(recipe__ema=decay), seed=1)
+    assert state.average is not None
+    expected = {name: tensor.double() for name, tensor in tensors(state.model).items()}
+    step = 0
+    for event in train(state, training, held):
+        if not isinstance(event, Progress):
+            continue
+        step += 1
+        kept = min(decay, (1 + step) / (10 + step))
+        for name, tensor in state.model.state_dict().items():
+            if tensor.is_floating_point():
+                expected[name] = kept * expected[name] + (1 - kept) * tensor.double()
+            else:
+                expected[name] = tensor.double()
+        for name, tensor in state.average.state_dict().items():
+            assert torch.allclose(tensor.double(), expected[name], atol=1e-6), (step, name)
+    assert step == 9
+    counters = [name for name in expected if name.endswith("num_batches_tracked")]
+    assert len(counters) == 2
+    assert all(int(state.average.state_dict()[name]) == 9 for name in counters)
+
+
+def test_the_decay_warms_up() -> None:
+    average, model = nn.Linear(1, 1), nn.Linear(1, 1)
+    for step, decay in ((1, 2 / 11), (2, 3 / 12), (90, 0.9), (10**6, 0.9)):
+        nn.init.zeros_(average.weight)
+        nn.init.ones_(model.weight)
+        update_average(average, model, decay=0.9, step=step)
+        assert float(average.weight.detach()) == pytest.approx(1 - min(0.9, decay), rel=1e-6)
+
+
+def test_averaging_leaves_the_model_alone_and_has_no_gradient() -> None:
+    state = State.fresh(spec(), seed=1)
+    assert state.average is not None
+    assert not any(tensor.requires_grad for tensor in state.average.parameters())
+    before = tensors(state.model)
+    update_average(state.average, state.model, decay=0.9, step=1)
+    assert equal(tensors(state.model), before)
+    shared = {tensor.data_ptr() for tensor in state.model.state_dict().values()}
+    assert shared.isdisjoint(tensor.data_ptr() for tensor in state.average.state_dict().values())
+
+
+# ------------------------------------------------------------------------------ the optimizer
+
+
+def test_only_weights_of_convolutions_and_linear_layers_decay() -> None:
+    experiment = spec(
+        blocks=[
+            {"channels": [{"out": 4, "activation": "prelu"}], "squeeze_excitation": 2},
+            {"channels": [4], "kind": "separable", "norm": {"kind": "group", "groups": 2}},
+            {"channels": [4], "norm": {"kind": "instance"}, "pool": "max", "residual": True},
+        ]
+    )
+    state = State.fresh(experiment, seed=1)
+    names = {id(tensor): name for name, tensor in state.model.named_parameters()}
+    decaying, free = state.optimizer.param_groups
+    assert (decaying["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
+    owners = dict(state.model.named_modules())
+    for group, decays in ((decaying, True), (free, False)):
+        for tensor in group["params"]:
+            owner, _, last = names.pop(id(tensor)).rpartition(".")
+            heavy = isinstance(owners[owner], nn.Conv2d | nn.Linear) and last == "weight"
+            assert heavy == decays, (owner, last)
+    assert not names  # each is in one group
+
+
+def test_a_network_without_norm_and_bias_has_nothing_that_is_free_of_decay(
+    training: Split, held: Split
+) -> None:
+    experiment = spec(
+        defaults__bias=False, defaults__norm="none", head__bias=False, recipe__epochs=1
+    )
+    state = State.fresh(experiment, seed=1)
+    assert [len(group["params"]) for group in state.optimizer.param_groups] == [3, 0]
+    assert len(records(state, training, held)) == 1
+
+
+def one_step(
+    training: Split, held: Split, **values: Any
+) -> list[tuple[Tensor, Tensor, Tensor, float]]:
+    """Before, gradient, after and decay of every parameter, for the first step of a training."""
+    experiment = plain(recipe__epochs=1, recipe__batch_size=96, **values)
+    state = State.fresh(experiment, seed=1)
+    before = [tensor.detach().clone() for tensor in state.model.parameters()]
+    gradients: list[Tensor] = []
+
+    def keep(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        gradients.extend(
+            tensor.grad.clone() for tensor in state.model.parameters() if tensor.grad is not None
+        )
+
+    state.optimizer.register_step_pre_hook(keep)
+    list(train(state, training, held))
+    decays = {
+        id(tensor): group["weight_decay"]
+        for group in state.optimizer.param_groups
+        for tensor in group["params"]
+    }
+    return [
+        (old, gradient, tensor.detach(), decays[id(tensor)])
+        for old, gradient, tensor in zip(before, gradients, state.model.parameters(), strict=True)
+    ]
+
+
+CONSTANT = {"kind": "constant", "peak": 0.03, "warmup": 0.0}
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_a_step_of_sgd_by_hand(training: Split, held: Split, nesterov: bool) -> None:
+    optimizer = {"kind": "sgd", "momentum": 0.9, "nesterov": nesterov, "weight_decay": 0.5}
+    for old, gradient, new, decay in one_step(
+        training, held, recipe__optimizer=optimizer, recipe__schedule=CONSTANT
+    ):
+        slope = gradient + decay * old
+        expected = old - 0.03 * (1.9 if nesterov else 1.0) * slope
+        assert torch.allclose(new, expected, atol=1e-6)
+
+
+def test_a_step_of_adamw_by_hand(training: Split, held: Split) -> None:
+    optimizer = {"kind": "adamw", "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.5}
+    for old, gradient, new, decay in one_step(
+        training, held, recipe__optimizer=optimizer, recipe__schedule=CONSTANT
+    ):
+        # At the first step both averages, corrected for their start, are the gradient itself.
+        expected = old * (1 - 0.03 * decay) - 0.03 * gradient / (gradient.abs() + 1e-8)
+        assert torch.allclose(new, expected, atol=1e-5)
+
+
+def test_adamw_takes_its_betas() -> None:
+    optimizer = {"kind": "adamw", "beta1": 0.8, "beta2": 0.95}
+    state = State.fresh(spec(recipe__optimizer=optimizer), seed=1)
+    assert isinstance(state.optimizer, torch.optim.AdamW)
+    assert [group["betas"] for group in state.optimizer.param_groups] == [(0.8, 0.95)] * 2
+
+
+def test_the_gradient_is_clipped_by_its_norm(training: Split, held: Split) -> None:
+    def norm(**values: Any) -> float:
+        squares = [float(gradient.square().sum()) for _, gradient, _, _ in values["steps"]]
+        return math.sqrt(sum(squares))
+
+    free = one_step(training, held)
+    clipped = one_step(training, held, recipe__clip_norm=0.01)
+    assert norm(steps=free) > 0.1
+    assert norm(steps=clipped) == pytest.approx(0.01, rel=1e-3)
+    factor = 0.01 / norm(steps=free)
+    for (_, whole, _, _), (_, short, _, _) in zip(free, clipped, strict=True):
+        assert torch.allclose(short, whole * factor, atol=1e-6)
+    wide = one_step(training, held, recipe__clip_norm=1000.0)
+    assert norm(steps=wide) == norm(steps=free)
+
+
+# ------------------------------------------------------------------------------ what goes wrong
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
+    """The images of the step number `at` of all, from 1, are infinite."""
+    count = itertools.count(1)
+
+    def spy(x_NCHW: Tensor, info: Any) -> Tensor:
+        z = normalize(x_NCHW, info)
+        return z.fill_(math.inf) if next(count) == at else z
+
+    monkeypatch.setattr(module, "normalize", spy)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned(monkeypatch, at=5)
+    experiment = spec()
+    state = State.fresh(experiment, seed=1)
+    weights: dict[str, Tensor] = {}
+    done = []
+
+    def follow() -> None:
+        for event in train(state, training, held):
+            done.append(event)
+            weights.update((name, it.clone()) for name, it in state.model.named_parameters())
+
+    with pytest.raises(NonFiniteLoss) as caught:
+        follow()
+    assert (caught.value.epoch, caught.value.step) == (2, 2)
+    rate = learning_rate(experiment.recipe.schedule, 4, steps=9, steps_per_epoch=3)
+    assert caught.value.rate == rate
+    message = f"the loss is not finite at epoch 2, step 2, learning rate {rate:.3g}"
+    assert str(caught.value) == message
+    assert "recipe.schedule.peak" in caught.value.hint
+    assert len(done) == 5  # three steps, a record, one step
+    assert equal(dict(state.model.named_parameters()), weights)
+
+
+def test_a_rate_that_is_too_high_is_found(training: Split, held: Split) -> None:
+    schedule = {"kind": "constant", "peak": 1e6, "warmup": 0.0}
+    state = State.fresh(plain(recipe__schedule=schedule, defaults__norm="none"), seed=1)
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1, step [23], learning rate 1e\+06"):
+        list(train(state, training, held))
+
+
+def test_a_last_step_that_ruins_the_result_is_found(training: Split, held: Split) -> None:
+    state = State.fresh(plain(recipe__epochs=2, recipe__ema=None), seed=1)
+
+    def ruin(*_: object) -> None:
+        count.append(1)
+        if len(count) == 6:
+            for tensor in state.model.parameters():
+                tensor.data.fill_(math.nan)
+
+    count: list[int] = []
+    state.optimizer.register_step_post_hook(ruin)
+    seen = []
+    with pytest.raises(NonFiniteLoss, match="epoch 2, step 3"):
+        seen.extend(train(state, training, held))
+    assert state.epoch == 1
+
+
+def finite_check(losses: list[float]) -> _FiniteCheck:
+    check = _FiniteCheck(torch.device("cpu"))
+    check.at_once = False
+    for index, loss in enumerate(losses):
+        check.look(torch.tensor(loss), epoch=7, step=index + 1, rate=0.1 * (index + 1))
+    return check
+
+
+def test_on_a_device_the_first_bad_step_is_kept_until_the_end() -> None:
+    finite_check([1.0, 2.0, 3.0]).read()
+    with pytest.raises(NonFiniteLoss) as caught:
+        finite_check([1.0, math.nan, 3.0, math.inf, -math.inf]).read()
+    assert (caught.value.epoch, caught.value.step) == (7, 2)
+    assert caught.value.rate == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_on_a_device_a_bad_step_at_either_end_is_found(step: int) -> None:
+    losses = [1.0, 1.0, 1.0]
+    losses[step - 1] = math.inf
+    with pytest.raises(NonFiniteLoss, match=f"epoch 7, step {step},"):
+        finite_check(losses).read()
+
+
+def test_on_a_device_nothing_is_yielded_for_a_bad_epoch(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(_FiniteCheck):
+        def __init__(self, device: torch.device) -> None:
+            super().__init__(device)
+            self.at_once = False
+
+    monkeypatch.setattr(module, "_FiniteCheck", Late)
+    poisoned(monkeypatch, at=5)
+    state = State.fresh(spec(), seed=1)
+    seen: list[EpochRecord] = []
+    with pytest.raises(NonFiniteLoss, match="epoch 2, step 2"):
+        seen.extend(it for it in train(state, training, held) if isinstance(it, EpochRecord))
+    assert state.epoch == 1
+
+
+def test_auto_is_no_dataset() -> None:
+    with pytest.raises(ValueError, match="resolve the dataset"):
+        dataset_of(spec(dataset="auto"))
+
+
+# ------------------------------------------------------------------------- learning, and seeds
+
+
+@pytest.mark.parametrize("ema", [0.9, None])
+@pytest.mark.parametrize("optimizer", [{"kind": "sgd"}, {"kind": "adamw"}])
+def test_it_learns(training: Split, held: Split, optimizer: dict[str, str], ema: float) -> None:
+    peak = 0.1 if optimizer["kind"] == "sgd" else 0.03
+    experiment = spec(
+        recipe__optimizer=optimizer,
+        recipe__schedule={"peak": peak},
+        recipe__ema=ema,
+        recipe__epochs=15,
+        recipe__batch_size=16,
+    )
+    curve = records(State.fresh(experiment, seed=1), training, held)
+    assert curve[0].accuracy_percent < 90
+    assert curve[-1].accuracy_percent >= 98
+    assert curve[-1].loss < curve[0].loss / 5
+
+
+def trained(experiment: Experiment, training: Split, held: Split, *, seed: int) -> Any:
+    state = State.fresh(experiment, seed=seed)
+    curve = [(it.train_loss, it.loss, it.correct) for it in records(state, training, held)]
+    return tensors(state.result), curve
+
+
+def test_the_same_seed_gives_the_same_bits(training: Split, held: Split) -> None:
+    one, first = trained(spec(), training, held, seed=5)
+    torch.manual_seed(99)  # what the caller does with torch's generator does not matter
+    torch.rand(7)
+    two, second = trained(spec(), training, held, seed=5)
+    assert equal(one, two)
+    assert first == second
+
+
+def test_another_seed_gives_others(training: Split, held: Split) -> None:
+    one, first = trained(spec(), training, held, seed=5)
+    two, second = trained(spec(), training, held, seed=6)
+    assert not equal(one, two)
+    assert first != second
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_each_use_of_the_seed_has_a_stream_of_its_own(seed: int) -> None:
+    state = State.fresh(spec(), seed=seed)
+    other = State.fresh(spec(), seed=seed + 1)
+    streams = [
+        stream
+        for it in (state, other)
+        for stream in (it.shuffle.get_state(), it.augment.get_state(), it.dropout)
+    ]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(streams, 2))
+
+
+def test_a_fresh_state_leaves_torchs_generator_alone() -> None:
+    before = torch.get_rng_state()
+    one = tensors(build(spec(), seed=3))
+    assert equal(one, tensors(State.fresh(spec(), seed=3).model))
+    assert not equal(one, tensors(build(spec(), seed=4)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_does_not_change_the_shuffle(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_dropout = passes(training, held, monkeypatch)
+    without = passes(training, held, monkeypatch, defaults__dropout=0.0)
+    assert with_dropout == without
+
+
+# ----------------------------------------------------------------------------------- going on
+
+
+@pytest.mark.parametrize("ema", [0.9, None])
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_going_on_from_any_epoch_changes_no_bit(
+    training: Split, held: Split, tmp_path: Path, kind: str, ema: float | None
+) -> None:
+    experiment = spec(
+        recipe__optimizer={"kind": kind},
+        recipe__schedule={"peak": 0.02},
+        recipe__ema=ema,
+        recipe__augment={"elastic": {"pixels": 0.5}, "erase": {"probability": 0.3}},
+        recipe__clip_norm=1.0,
+        blocks=[
+            {"channels": [4], "dropout": {"rate": 0.2, "kind": "spatial", "after": "each"}},
+            {"channels": [{"out": 4, "activation": "prelu"}], "pool": {"kind": "max", "size": 4}},
+        ],
+    )
+    whole = State.fresh(experiment, seed=8)
+    curve = []
+    for record in train(whole, training, held):
+        if isinstance(record, EpochRecord):
+            curve.append((record.train_loss, record.loss, record.correct, record.rate))
+            save_checkpoint(tmp_path / f"epoch{record.epoch}", whole.state_dict())
+    final = tensors(whole.result)
+    for epoch in (0, 1, 2, 3):
+        state = State.fresh(experiment, seed=8)
+        if epoch:
+            state.load_state_dict(read_checkpoint(tmp_path / f"epoch{epoch}"))
+        torch.manual_seed(epoch)  # another process has drawn other numbers
+        rest = records(state, training, held)
+        assert [(it.train_loss, it.loss, it.correct, it.rate) for it in rest] == curve[epoch:]
+        assert equal(tensors(state.result), final)
+        assert equal(tensors(state.model), tensors(whole.model))
+
+
+def test_the_clock_goes_on(training: Split, held: Split) -> None:
+    state = State.fresh(spec(), seed=1)
+    state.seconds = 100.0
+    curve = records(state, training, held)
+    assert 100 < curve[0].seconds < curve[-1].seconds == state.seconds < 160
+
+
+def test_between_epochs_the_caller_may_use_the_state(training: Split, held: Split) -> None:
+    """Evaluating it, or saving it, changes no bit of what follows."""
+
+    def looking() -> Iterator[EpochRecord]:
+        state = State.fresh(spec(recipe__ema=None), seed=5)
+        for record in train(state, training, held):
+            if isinstance(record, EpochRecord):
+                predict(state.result, training.images, INFO["mnist-5k"])
+                copy.deepcopy(state.state_dict())
+                yield record
+
+    untouched = records(State.fresh(spec(recipe__ema=None), seed=5), training, held)
+    assert [it.loss for it in looking()] == [it.loss for it in untouched]
+
+
+# ------------------------------------------------------------------------------ shared weights
+
+
+def test_shared_weights_train_as_one_and_are_saved_once(
+    training: Split, held: Split, tmp_path: Path
+) -> None:
+    experiment = spec(
+        blocks=[
+            {"channels": [4], "pool": {"kind": "max", "size": 4}},
+            {"channels": [4], "repeat": 3, "share": True},
+        ]
+    )
+    state = State.fresh(experiment, seed=1)
+    start = tensors(state.model)
+    list(train(state, training, held))
+    end, convolutions = tensors(state.model), []
+    for name, tensor in end.items():
+        if tensor.ndim == 4 and tensor.shape[1] == 4:
+            convolutions.append(tensor)
+            assert not torch.equal(tensor, start[name])
+    assert len(convolutions) == 3  # three names for one tensor
+    assert all(torch.equal(tensor, convolutions[0]) for tensor in convolutions)
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, state.result, experiment)
+    saved, _ = read(path)
+    assert sum(tensor.ndim == 4 for tensor in saved.values()) == 2
+    again = build_with(experiment, saved, path)
+    assert equal(tensors(again), tensors(state.result))
+
+
+# ---------------------------------------------------------------------------------------- a GPU
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_learns_and_goes_on() -> None:
+    splits = [synthetic(96, seed=1), synthetic(50, seed=2)]
+    training, held = (Split(it.images.cuda(), it.labels.cuda()) for it in splits)
+    experiment = spec(recipe__epochs=15, recipe__batch_size=16, recipe__schedule={"peak": 0.1})
+    state = State.fresh(experiment, seed=1, device="cuda")
+    curve = records(state, training, held)
+    assert curve[-1].accuracy_percent >= 98
+    wild = plain(
+        recipe__schedule={"kind": "constant", "peak": 1e6, "warmup": 0.0}, defaults__norm="none"
+    )
+    ruined = State.fresh(wild, seed=1, device="cuda")
+    with pytest.raises(NonFiniteLoss, match="epoch 1"):
+        list(train(ruined, training, held))

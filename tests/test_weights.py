@@ -1,0 +1,327 @@
+"""Weights and checkpoints: they come back as they were; what is damaged or foreign is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from small import equal, loaded, tensors
+
+from mnist_arch.errors import RunCorrupt, ShapeError, StorageError, WeightsError
+from mnist_arch.network import build, count_parameters
+from mnist_arch.specs import Experiment
+from mnist_arch.trained import spec_of
+from mnist_arch.training import State
+from mnist_arch.weights import (
+    build_with,
+    read_checkpoint,
+    read_weights,
+    save_checkpoint,
+    save_weights,
+    unique_tensors,
+)
+
+SMALL = loaded().experiment
+SHARED = loaded(
+    blocks=[
+        {"channels": [4], "pool": {"kind": "max", "size": 4}},
+        {"channels": [4], "repeat": 3, "share": True, "activation": "prelu"},
+    ]
+).experiment
+
+
+class Exploit:
+    """A pickle that makes a file when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, build(SMALL, seed=3), SMALL)
+    return path
+
+
+# -------------------------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        SMALL,
+        SHARED,
+        loaded(defaults__norm="instance", defaults__bias=False).experiment,
+        loaded(
+            blocks=[
+                {
+                    "channels": [{"out": 4, "kind": "separable"}],
+                    "residual": True,
+                    "squeeze_excitation": 2,
+                    "repeat": 2,
+                }
+            ],
+            head={"pool": "global-average", "linear": True},
+        ).experiment,
+    ],
+)
+def test_weights_come_back_bit_by_bit(experiment: Experiment, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    model = build(experiment, seed=3).to(memory_format=torch.channels_last)
+    model(torch.rand(8, 1, 28, 28))  # moves the running statistics
+    save_weights(path, model, experiment)
+    found, metadata = read_weights(path)
+    assert spec_of(metadata, path) == experiment
+    again = build_with(spec_of(metadata, path), found, path)
+    assert equal(tensors(again), tensors(model))
+    assert not again.training
+    x = torch.rand(4, 1, 28, 28)
+    assert torch.equal(again(x), model.eval()(x))
+
+
+def test_each_tensor_is_stored_once(tmp_path: Path) -> None:
+    model = build(SHARED)
+    save_weights(tmp_path / "a.safetensors", model, SHARED)
+    stored = safetensors.torch.load_file(tmp_path / "a.safetensors")
+    assert len(model.state_dict()) > len(stored)
+    learned = [name for name, _ in model.named_parameters()]
+    assert sum(stored[name].numel() for name in learned) == count_parameters(model)
+    assert stored.keys() == unique_tensors(model).keys()
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    path, contents = tmp_path / "a.safetensors", set()
+    for _ in range(20):
+        save_weights(path, build(SMALL, seed=3), SMALL)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
+def test_the_file_is_as_the_format_says(file: Path) -> None:
+    content = file.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    assert size % 8 == 0
+    assert sorted(header.pop("__metadata__")) == ["format", "sha256", "spec"]
+    assert 8 + size + max(entry["data_offsets"][1] for entry in header.values()) == len(content)
+
+
+def test_weights_without_a_checksum_may_come_from_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.safetensors"
+    model = build(SMALL, seed=9)
+    safetensors.torch.save_file(dict(unique_tensors(model)), path)
+    found, metadata = read_weights(path)
+    assert metadata == {}
+    assert equal(tensors(build_with(SMALL, found, path)), tensors(model))
+    with pytest.raises(WeightsError, match="does not say which network it belongs to") as caught:
+        spec_of(metadata, path)
+    assert "--spec" in caught.value.hint
+
+
+# ------------------------------------------------------------------------- of another network
+
+
+def test_missing_surplus_and_different_tensors_are_named(tmp_path: Path) -> None:
+    found = {name: tensor.detach() for name, tensor in unique_tensors(build(SMALL)).items()}
+    names = list(found)
+    first = names[0]
+    found[first] = torch.zeros(2, 3, 5, 5)
+    del found[names[-1]]
+    found["extra"] = torch.zeros(1)
+    counter = next(name for name in names if name.endswith("num_batches_tracked"))
+    found[counter] = torch.tensor(1.5)
+    with pytest.raises(WeightsError) as caught:
+        build_with(SMALL, found, Path("a.safetensors"))
+    message = str(caught.value)
+    assert message.startswith(f"a.safetensors does not fit the network: {names[-1]} is missing; ")
+    assert "extra is not in the network" in message
+    assert f"{first} is 2×3×5×5, not 4×1×3×3" in message
+    assert f"{counter} is torch.float32, not torch.int64" in message
+    assert "more" not in message
+    assert "--spec" in caught.value.hint
+
+
+def test_of_many_differences_some_are_shown() -> None:
+    with pytest.raises(WeightsError, match=r": (\S+ is missing; ){6}and \d+ more$"):
+        build_with(SMALL, {}, Path("a"))
+
+
+def test_a_shape_without_axes_has_a_name() -> None:
+    found = dict(unique_tensors(build(SMALL)))
+    counter = next(name for name in found if name.endswith("num_batches_tracked"))
+    found[counter] = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(WeightsError, match="is 3, not a single value"):
+        build_with(SMALL, found, Path("a"))
+
+
+# ------------------------------------------------------------------------------------- damaged
+
+
+def test_a_file_that_is_cut_short_is_refused(file: Path) -> None:
+    content = file.read_bytes()
+    for length in (0, 1, 7, 8, 100, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:length])
+        with pytest.raises(WeightsError, match="cannot be read") as caught:
+            read_weights(file)
+        assert str(file) in str(caught.value)
+        assert "copy it again" in caught.value.hint
+
+
+def test_a_file_with_more_at_its_end_is_refused(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\0" * 8)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_weights(file)
+
+
+def test_no_flipped_bit_is_overlooked(file: Path) -> None:
+    content = file.read_bytes()
+    whole, metadata = read_weights(file)
+    header = 8 + int.from_bytes(content[:8], "little")
+    rng = random.Random(0)
+    places = [*rng.sample(range(header), 300), *rng.sample(range(header, len(content)), 100)]
+    found_out = 0
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            found, noted = read_weights(file)
+        except WeightsError:
+            found_out += 1
+        else:  # nothing that matters: the number of the format, or how the checksum is called
+            assert place < header
+            assert equal(found, whole)
+            assert noted["spec"] == metadata["spec"]
+    assert found_out > 380
+
+
+def test_a_folder_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(WeightsError, match="cannot be read"):
+            read_weights(path)
+
+
+def test_a_pickle_is_refused_and_executes_nothing(tmp_path: Path) -> None:
+    trap, path = tmp_path / "trap", tmp_path / "weights.safetensors"
+    path.write_bytes(pickle.dumps(Exploit(trap)))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_weights(path)
+    torch.save(Exploit(trap), path)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_weights(path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "extends: /etc/passwd",
+        '{"extends": "s6"}',
+        "!!python/object/apply:os.system [touch trap]",
+        "",
+        "[]",
+        "name: x",
+        "\0\1\2",
+        "[" * 5000,
+        "name: x\nblocks: [{channels: [100000]}]",
+        "name: x\nblocks: [{channels: [8]}]\nhead: {pool: average, size: 64}",
+        "&x [*x]",
+    ],
+)
+def test_a_malicious_spec_in_the_header_is_refused(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("evil.safetensors")
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, metadata={"spec": spec})
+    found, metadata = read_weights(path)
+    with pytest.raises((WeightsError, ShapeError)):
+        build_with(spec_of(metadata, path), found, path)
+    assert [it.name for it in tmp_path.iterdir()] == ["evil.safetensors"]
+
+
+# --------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint"
+    save_checkpoint(path, {"digest": "d", "state": State.fresh(SMALL, seed=1).state_dict()})
+    return path
+
+
+def test_a_checkpoint_comes_back(checkpoint: Path) -> None:
+    fresh = State.fresh(SMALL, seed=1).state_dict()
+    found = read_checkpoint(checkpoint)
+    assert found["digest"] == "d"
+    assert found["state"].keys() == fresh.keys()
+    assert equal(found["state"]["model"], fresh["model"])
+    assert torch.equal(found["state"]["shuffle"], fresh["shuffle"])
+    weight = found["state"]["model"]["layers.5.weight"]
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_checkpoint_that_is_cut_short_or_random_is_refused(checkpoint: Path) -> None:
+    content = checkpoint.read_bytes()
+    noise = random.Random(1).randbytes(5000)
+    for damaged in (b"", content[:100], content[: len(content) // 2], content[:-1], noise, b"PK"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(RunCorrupt, match=r"the checkpoint .* cannot be read: ") as caught:
+            read_checkpoint(checkpoint)
+        assert caught.value.hint == "start the run anew with --again; its folder is kept aside"
+
+
+def test_no_flipped_bit_of_a_checkpoint_is_overlooked(checkpoint: Path) -> None:
+    content, whole = checkpoint.read_bytes(), read_checkpoint(checkpoint)
+    rng = random.Random(0)
+    found_out = 0
+    for place in rng.sample(range(len(content)), 300):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.randrange(8)
+        checkpoint.write_bytes(damaged)
+        try:
+            found = read_checkpoint(checkpoint)
+        except RunCorrupt:
+            found_out += 1
+        else:  # between the members of the archive
+            assert _same(found, whole)
+    assert found_out > 150
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return torch.equal(one, two) if isinstance(one, torch.Tensor) else bool(one == two)
+
+
+def test_a_checkpoint_executes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    torch.save({"digest": "d", "state": Exploit(trap)}, checkpoint)
+    with pytest.raises(RunCorrupt, match="cannot be read"):
+        read_checkpoint(checkpoint)
+    assert not trap.exists()
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_old_one(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = checkpoint.read_bytes()
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        save_checkpoint(checkpoint, {"digest": "other"})
+    assert checkpoint.read_bytes() == before

@@ -1,0 +1,94 @@
+"""Runs that cost nothing: tiny networks of random weights, in folders as a training leaves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mnist_arch.data import Split
+from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.loading import loads
+from mnist_arch.network import build
+from mnist_arch.runs import Engine, Manifest, Result, Run, Verdicts, digest, folder_name
+from mnist_arch.specs import Experiment
+from mnist_arch.weights import save_weights
+
+TRAIN_IMAGES, TEST_IMAGES = 188, 94
+"""Enough for two and for one image of each of 47 classes, and a hold-out."""
+
+
+def tiny(name: str = "tiny", *, classes: int = 10, **fields: Any) -> Experiment:
+    """One convolution, and a reduce to the classes."""
+    spec = {
+        "name": name,
+        "classes": classes,
+        "blocks": [{"channels": [4], "pool": {"kind": "max", "size": 4}, "reduce": classes}],
+        "dataset": "mnist",
+        **fields,
+    }
+    return loads(json.dumps(spec), source="tiny.yaml").experiment
+
+
+def images(dataset: DatasetName, split: Literal["train", "test"]) -> Split:
+    """Random images of a split, which go through the classes in turn."""
+    count = TRAIN_IMAGES if split == "train" else TEST_IMAGES
+    rng = torch.Generator().manual_seed(len(dataset) + count)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=rng).to(torch.uint8)
+    return Split(pixels, torch.arange(count) % INFO[dataset].classes, source="random")
+
+
+def make_run(
+    parent: Path,
+    experiment: Experiment,
+    *,
+    seed: int = 0,
+    started: str = "2026-01-01T00:00:00+00:00",
+    finished: bool = True,
+) -> Run:
+    """The folder of a run, written by the library itself; its result is made up."""
+    run = Run(parent / folder_name(experiment, seed))
+    run.folder.mkdir(parents=True)
+    manifest = Manifest(
+        experiment=experiment.model_dump(mode="json"),
+        origins={},
+        digest=digest(experiment),
+        seed=seed,
+        engine=Engine(device="cpu", threads=1),
+        versions={},
+        data_sha256="0" * 64,
+        git=None,
+        command=["mnist-arch", "train"],
+        started=started,
+    )
+    run.manifest_path.write_text(manifest.json_text())
+    if finished:
+        save_weights(run.weights_path, build(experiment, seed=seed), experiment)
+        run.result_path.write_text(_result(experiment, seed).json_text())
+    return run
+
+
+def _result(experiment: Experiment, seed: int) -> Result:
+    assert experiment.dataset != "auto"
+    return Result(
+        name=experiment.name,
+        digest=digest(experiment),
+        seed=seed,
+        dataset=experiment.dataset,
+        split="validation" if experiment.holdout else "test",
+        correct=1,
+        images=2,
+        accuracy_percent=50.0,
+        interval_percent=(9.5, 90.5),
+        loss=1.0,
+        best_epoch=1,
+        best_accuracy_percent=50.0,
+        parameters=1,
+        macs=1,
+        epochs=1,
+        seconds=1.0,
+        command_seconds=1.0,
+        verdicts=Verdicts(parameters="kept", epochs="kept", accuracy="none"),
+    )
