@@ -15,7 +15,16 @@ import typer
 from cli.consoles import stdout
 from cli.evaluation_json import as_object
 from cli.evaluation_tables import Report, accuracy_text, show, title
-from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, complete_spec
+from cli.options import (
+    DataDir,
+    Device,
+    DeviceOption,
+    Json,
+    Out,
+    Quiet,
+    complete_dataset,
+    complete_spec,
+)
 from cli.training_display import make_display
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.datasets import INFO, DatasetName
@@ -33,7 +42,7 @@ def evaluate(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[WHAT]",
+            metavar="WHAT",
             help="A run's folder, a .safetensors file, or the name of a network, which means its "
             "latest finished run; the latest finished run of all unless given.",
             autocompletion=complete_spec,
@@ -72,10 +81,12 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a trained network: accuracy, classes, confusion, calibration, mistakes.
+    """Judge a trained network, class by class and mistake by mistake.
 
-    Nothing in a weights file is executed. A run with a hold-out is judged on that, and its test
-    split is left alone; --split test reads it, and notes the reading in the run's folder.
+    Accuracy, recall and precision, confusion, calibration, speed. Nothing in a
+    weights file is executed. A run with a hold-out is judged on that, and its
+    test split is left alone; --split test reads it, and notes the reading in the
+    run's folder.
 
     Examples:
 
@@ -111,11 +122,6 @@ def evaluate(
         stdout().out(to_json(as_object(report)), end="")
     else:
         show(report)
-
-
-def complete_dataset(incomplete: str) -> list[str]:
-    """Names of datasets for the shell."""
-    return [name for name in INFO if name.startswith(incomplete)]
 
 
 def dataset_named(text: str) -> DatasetName:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mnist_arch.datasets import INFO
 from mnist_arch.loading import zoo_names
 
 
@@ -23,6 +24,11 @@ class Device(StrEnum):
 def complete_spec(incomplete: str) -> list[str]:
     """Names of the zoo for the shell; files are completed by the shell itself."""
     return [name for name in zoo_names() if name.startswith(incomplete)]
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Names of datasets for the shell."""
+    return [name for name in INFO if name.startswith(incomplete)]
 
 
 Set = Annotated[

@@ -45,9 +45,10 @@ def summary(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Count a network: shapes, parameters, MACs, receptive field, budget and advice.
+    """Count a network layer by layer, and hold it against its budget.
 
-    Nothing is built, unless --verify asks for it. A network over its budget is shown, too.
+    Shapes, parameters, MACs, receptive field, memory and advice. Nothing is built,
+    unless --verify asks for it. A network over its budget is shown, too.
 
     Examples:
 

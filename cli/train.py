@@ -13,7 +13,17 @@ import typer
 
 from cli import STARTED, errors
 from cli.dry_run import show_dry_run
-from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, Set, complete_spec
+from cli.options import (
+    DataDir,
+    Device,
+    DeviceOption,
+    Json,
+    Out,
+    Quiet,
+    Set,
+    complete_dataset,
+    complete_spec,
+)
 from cli.results import show_results
 from cli.training_display import Display, make_display
 from mnist_arch import budget
@@ -51,24 +61,32 @@ def train(
     spec: Annotated[
         str | None,
         typer.Argument(
+            metavar="SPEC",
             help="Name in the zoo, or path of a YAML file; s6 unless given.",
             autocompletion=complete_spec,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs; the spec's unless given.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the run; 0 unless given.", min=0, max=2**32 - 1)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Train the seeds 0 to N-1, one after the other.", min=1)
+        int | None,
+        typer.Option(metavar="N", help="Train the seeds 0 to N-1, one after the other.", min=1),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Dataset; auto is MNIST where it can be had.")
+        str | None,
+        typer.Option(
+            help="Dataset; the spec's unless given. auto is MNIST where it can be had.",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     data_dir: DataDir = None,
     holdout: Annotated[
         int | None,
-        typer.Option(help="Hold out N training images and judge on them; test is not read."),
+        typer.Option(
+            metavar="N", help="Hold out N training images and judge on them; test is not read."
+        ),
     ] = None,
     device: DeviceOption = Device.AUTO,
     out: Out = Path("runs"),
@@ -97,8 +115,8 @@ def train(
 ) -> None:
     """Train a network and judge its final epoch.
 
-    The rules of the budget are enforced first. The same command again goes on with an unfinished
-    run, and shows the result of a finished one.
+    The rules of the budget are enforced first. The same command again goes on
+    with an unfinished run, and shows the result of a finished one.
 
     Examples:
 

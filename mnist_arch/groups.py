@@ -35,12 +35,11 @@ class GroupResult(Record):
 
 def group(results: Sequence[Result], budget: Budget) -> GroupResult:
     """The group of finished runs, in the order given. Raises ValueError for mixed experiments."""
-    first = results[0]
-    if (
-        len({(result.digest, result.dataset, result.split, result.images) for result in results})
-        != 1
-    ):
+    if len({(it.digest, it.dataset, it.split, it.images) for it in results}) != 1:
         raise ValueError("a group is of one experiment on one split")
+    if len({it.seed for it in results}) != len(results):
+        raise ValueError("the seeds of a group differ from each other")
+    first = results[0]
     score = Score.of([result.correct for result in results], first.images)
     accuracy = accuracy_verdict(
         budget,

@@ -47,23 +47,31 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Normalization:
+    """A norm with a scale and a shift for each channel; `groups` are those of a group norm."""
+
     kind: Literal["batch", "group", "instance"]
     groups: int
 
 
 @dataclass(frozen=True)
 class Activation:
+    """A function of each value."""
+
     kind: Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish"]
 
 
 @dataclass(frozen=True)
 class Dropout:
+    """Sets values, or with `spatial` whole channels, to 0 in training."""
+
     rate: float
     kind: Literal["elementwise", "spatial"]
 
 
 @dataclass(frozen=True)
 class Pooling:
+    """A window that slides, without padding."""
+
     kind: Literal["max", "average"]
     size: int
     stride: int
@@ -71,6 +79,8 @@ class Pooling:
 
 @dataclass(frozen=True)
 class GlobalPooling:
+    """One value a channel from the whole map."""
+
     kind: Literal["max", "average"]
 
 
@@ -91,11 +101,13 @@ class Residual:
 
 @dataclass(frozen=True)
 class Flatten:
-    pass
+    """A map as one list of values, channel by channel."""
 
 
 @dataclass(frozen=True)
 class Linear:
+    """A fully connected layer on a flattened map."""
+
     out: int
     bias: bool
 

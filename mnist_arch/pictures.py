@@ -55,7 +55,7 @@ def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> by
 def _draw_loss(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
     train = [record.train_loss for record in records]
     held = [record.loss for record in records]
-    _line(axes, records, train, color=ORANGE, label=f"train, augmented: {train[-1]:.4f}")
+    _line(axes, records, train, color=ORANGE, label=f"train: {train[-1]:.4f}")
     _line(axes, records, held, color=BLUE, label=f"{split}: {held[-1]:.4f}")
     low, high = min(*train, *held), max(*train, *held)
     if low > 0 and high > 5 * low:
@@ -97,8 +97,8 @@ def _draw_rate(axes: Axes, records: Sequence[EpochRecord]) -> None:
 
 
 def _zoom(percents: Sequence[float]) -> tuple[float, float]:
-    """Limits that show the second half of the training; what came earlier may lie below."""
-    later = percents[len(percents) // 2 :]
+    """Limits that show the last two thirds of the training; what came earlier may lie below."""
+    later = percents[len(percents) // 3 :]
     low, high = min(later), max(percents)
     margin = max(0.12 * (high - low), 0.05)
     return max(0.0, low - 3 * margin), min(100.0, high + margin)

@@ -32,7 +32,14 @@ _SENTENCES = {
 }
 """Sentences by pydantic's error type; the words in braces come from the error's context."""
 
-_WORDS = {"True": "true", "False": "false", "None": "null", "inf": ".inf", "nan": ".nan"}
+_WORDS = {
+    "True": "true",
+    "False": "false",
+    "None": "null",
+    "inf": ".inf",
+    "-inf": "-.inf",
+    "nan": ".nan",
+}
 """Values that Python spells differently from YAML."""
 
 

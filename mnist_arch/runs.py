@@ -206,6 +206,7 @@ def _canonical(layers: tuple[Layer, ...]) -> list[Any]:
 
 
 def folder_name(experiment: Experiment, seed: int) -> str:
+    """`<name>-<digest8>-s<seed>`."""
     return f"{experiment.name}-{digest(experiment)[:8]}-s{seed}"
 
 
@@ -301,10 +302,10 @@ class Run:
 
     def metrics(self, *, epochs: int) -> list[dict[str, Any]]:
         """The first `epochs` records; later and torn lines do not count. Raises RunCorrupt."""
-        if not self.metrics_path.exists():
-            return []
+        written = self.metrics_path.exists()
+        text = self.metrics_path.read_text("utf-8", "replace") if written else ""
         records: dict[int, dict[str, Any]] = {}
-        for line in self.metrics_path.read_text("utf-8", "replace").splitlines():
+        for line in text.splitlines():
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
                 records[int(record["epoch"])] = record
@@ -376,6 +377,9 @@ def _read(path: Path, kind: type[RecordT]) -> RecordT:
             message = f"{path} has format {found}; this program reads up to {FORMAT}"
             raise LaterFormat(message, hint="install a later version of mnist-arch")
         return kind.model_validate_json(text)
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunCorrupt(f"{path} is damaged: {reason}", hint=START_ANEW) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        raise RunCorrupt(f"{path} is damaged: {place}{first['msg']}", hint=START_ANEW) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunCorrupt(f"{path} cannot be read: {error}", hint=START_ANEW) from None

@@ -152,7 +152,7 @@ class ConvOptions(Spec):
 
 
 class Defaults(ConvOptions):
-    """What every block starts from."""
+    """Options of all blocks, unless they say otherwise."""
 
     kernel: Small = 3
     """Side of the square kernel, in pixels."""

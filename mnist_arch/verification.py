@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Verification:
-    """Three counts of one network. At every use of a shared tensor torchinfo's line counts it again.
+    """Three counts of one network. torchinfo's lines count a shared tensor at every use.
 
     Whether its total does so, too, depends on how the modules are nested.
     """

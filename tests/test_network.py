@@ -377,22 +377,9 @@ def test_option_alone(name: str) -> None:
 
 # ----------------------------------------------------------------------- sharing
 
-MINE = """\
-extends: s6
-name: mine
-defaults: {order: conv-norm-activation, bias: false, dropout: 0.0}
-blocks:
-  - {channels: [8, {out: 16, padding: valid}], pool: max,
-     reduce: {out: 8, norm: batch, activation: relu}}
-  - {channels: [16, 16], kind: separable, residual: true, pool: max}
-  - {channels: [24], repeat: 2, share: true, dropout: {rate: 0.05, kind: spatial, after: each}}
-head: {pool: global-average, linear: true, dropout: 0.1}
-"""
 
-
-def test_example_that_differs_from_its_base_is_planned_and_built(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(MINE)
-    mine = load(str(tmp_path / "mine.yaml")).experiment
+def test_example_that_differs_from_its_base_is_planned_and_built() -> None:
+    mine = load(str(FIXTURES / "mine.yaml")).experiment
     planned = assert_agreement(mine)
     assert [(row.layer, row.place, row.parameters) for row in planned.rows] == [
         ("Conv2d", "blocks[0].channels[0]", 72),

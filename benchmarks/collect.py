@@ -1,0 +1,47 @@
+"""Gathers finished runs into one small JSON file, each with the command that made it.
+
+python benchmarks/collect.py runs/s6-1a2b3c4d-s* --out benchmarks/results/s6.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mnist_arch.errors import RunError
+from mnist_arch.runs import Run
+from mnist_arch.storage import to_json, write_whole
+
+
+def collected(folder: Path) -> dict[str, Any]:
+    """What a claim about the run rests on: how it was made, its curve and its result."""
+    run = Run(folder)
+    manifest, result = run.manifest(), run.result()
+    if result is None:
+        raise RunError(f"{folder} is not finished")
+    made = manifest.model_dump(mode="json", exclude={"origins", "experiment", "format"})
+    recipe = manifest.experiment["recipe"]
+    curve = [
+        {"epoch": record["epoch"], "correct": record["correct"], "loss": record["loss"]}
+        for record in run.metrics(epochs=result.epochs)
+    ]
+    return {
+        "made": made,
+        "recipe": recipe,
+        "curve": curve,
+        "result": result.model_dump(mode="json"),
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("runs", nargs="+", type=Path)
+    options.add_argument("--out", type=Path, required=True)
+    arguments = options.parse_args()
+    content = {"format": 1, "runs": [collected(folder) for folder in arguments.runs]}
+    write_whole(arguments.out, to_json(content).encode())
+
+
+if __name__ == "__main__":
+    main()

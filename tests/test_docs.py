@@ -1,0 +1,300 @@
+"""The documentation is true: generated parts are current, examples load, commands parse.
+
+`UPDATE_DOCS=1 pytest tests/test_docs.py` writes the generated parts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cli import errors
+from cli.app import app
+from mnist_arch.loading import json_schema, load, plan_of
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
+MARK = "<!-- Below this line the page is generated: UPDATE_DOCS=1 pytest tests/test_docs.py -->\n"
+UPDATE = bool(os.environ.get("UPDATE_DOCS"))
+COMMANDS = ("", "summary", "train", "eval")
+
+
+def check_generated(name: str, generated: str) -> None:
+    """Compares what stands below the mark of a page, or writes it."""
+    path = DOCS / name
+    written, mark, found = path.read_text("utf-8").partition(MARK)
+    assert mark
+    if UPDATE:
+        path.write_text(f"{written}{MARK}\n{generated}", "utf-8")
+        return
+    assert found == f"\n{generated}", "UPDATE_DOCS=1 pytest tests/test_docs.py writes it anew"
+
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def test_commands_are_documented_as_they_are() -> None:
+    assert set(COMMANDS) == {"", *commands()}
+    sections = []
+    for command in COMMANDS:
+        name = f"mnist-arch {command}".strip()
+        sections.append(f"## {name}\n\n```text\n{help_text(command)}```\n")
+    about = f"The help is that of Typer {metadata.version('typer').rpartition('.')[0]}.\n"
+    if about not in (DOCS / "commands.md").read_text("utf-8") and not UPDATE:
+        pytest.skip(f"another Typer words the help in another way. {about}")
+    check_generated("commands.md", "\n".join([about, *sections]))
+
+
+def commands() -> dict[str, Any]:
+    found: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return found
+
+
+def help_text(command: str) -> str:
+    """The help as a pipe gets it at 80 columns."""
+    main = "from cli.app import app; app(prog_name='mnist-arch')"
+    arguments = [sys.executable, "-c", main, *command.split(), "--help"]
+    environment = {**os.environ, "COLUMNS": "80", "TYPER_USE_RICH": "0"}
+    result = subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    return "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+
+
+def test_exit_codes_are_documented() -> None:
+    table = (DOCS / "commands.md").read_text("utf-8")
+    found = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    assert found == [
+        errors.DONE,
+        errors.ANSWER_IS_NO,
+        errors.BAD_INPUT,
+        errors.MACHINE_CANNOT,
+        errors.OUR_BUG,
+        errors.INTERRUPTED,
+        errors.PIPE_CLOSED,
+    ]
+
+
+# ------------------------------------------------------------------------------------ the reference
+
+KINDS = {
+    "Experiment": "A spec file",
+    "Defaults": "`defaults`",
+    "Block": "`blocks[…]`",
+    "Conv": "`blocks[…].channels[…]`",
+    "Pool": "`blocks[…].pool`",
+    "Reduce": "`blocks[…].reduce`, `head.reduce`",
+    "Norm": "`norm`",
+    "BlockDropout": "`defaults.dropout`, `blocks[…].dropout`",
+    "ConvDropout": "`blocks[…].channels[…].dropout`",
+    "Head": "`head`",
+    "HeadDropout": "`head.dropout`",
+    "Recipe": "`recipe`",
+    "Sgd": "`recipe.optimizer`, kind `sgd`",
+    "AdamW": "`recipe.optimizer`, kind `adamw`",
+    "OneCycle": "`recipe.schedule`, kind `one-cycle`",
+    "Cosine": "`recipe.schedule`, kind `cosine`",
+    "Step": "`recipe.schedule`, kind `step`",
+    "Constant": "`recipe.schedule`, kind `constant`",
+    "Augment": "`recipe.augment`",
+    "Elastic": "`recipe.augment.elastic`",
+    "Erase": "`recipe.augment.erase`",
+    "Budget": "`budget`",
+}
+"""Objects of the schema and where they stand, in the order of the page."""
+
+UNSAID = {"blocks": "needed unless `extends`", "name": "the file's"}
+"""What a spec file does where the schema has no default."""
+
+LEGEND = """## Reference
+
+An option without a default is left out, or inherited, unless it is set. "Short" means that a bare
+value will do.
+"""
+
+
+def test_the_reference_is_the_schema() -> None:
+    schema = json_schema()
+    objects = {"Experiment": schema, **schema["$defs"]}
+    assert set(KINDS) == set(objects)
+    sections = [_section(objects[kind], heading) for kind, heading in KINDS.items()]
+    check_generated("spec.md", "\n".join([LEGEND, *sections]))
+
+
+def _section(found: dict[str, Any], heading: str) -> str:
+    """One object: what it is, and a row for each of its fields."""
+    whole, short = found, ""
+    if "properties" not in found:
+        bare, whole = found["anyOf"]
+        field = next(
+            name for name, item in whole["properties"].items() if item.get("title") == bare["title"]
+        )
+        short = f" A bare value is its `{field}`."
+    lines = [f"### {heading}\n", f"{found.get('description', '')}{short}\n"]
+    lines += ["| key | values | default | |", "|---|---|---|---|"]
+    for name, item in whole["properties"].items():
+        default = "needed" if name in whole.get("required", ()) else _default(item)
+        default = UNSAID.get(name, default) if heading == "A spec file" else default
+        cells = (f"`{name}`", _values(item), default, item.get("description", ""))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(item: dict[str, Any]) -> str:
+    """What a field may hold, in words."""
+    if "$ref" in item:
+        return "an object, or short" if _is_short(item["$ref"]) else "an object"
+    if "oneOf" in item:
+        return "an object with a `kind`"
+    if "anyOf" in item:
+        kinds = [one for one in item["anyOf"] if one != {"type": "null"} or item["default"]]
+        return " or ".join(map(_values, kinds))
+    if "const" in item:
+        return f"`{item['const']}`"
+    if "enum" in item:
+        return ", ".join(f"`{value}`" for value in item["enum"])
+    match item["type"]:
+        case "null":
+            return "`null`"
+        case "boolean":
+            return "`true`, `false`"
+        case "string":
+            return "text"
+        case "array":
+            return f"a list of at most {item['maxItems']}"
+        case "integer":
+            return f"whole number{_limits(item)}"
+        case kind:
+            assert kind == "number"
+            return f"number{_limits(item)}"
+
+
+def _is_short(reference: str) -> bool:
+    return "anyOf" in json_schema()["$defs"][reference.rpartition("/")[2]]
+
+
+def _limits(item: dict[str, Any]) -> str:
+    words = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    found = [f"{sign} {item[key]:,.10g}" for key, sign in words.items() if key in item]
+    return f" {', '.join(found)}" if found else ""
+
+
+def _default(item: dict[str, Any]) -> str:
+    """A default as YAML; an object with many parts has them in a table of its own."""
+    match item.get("default"):
+        case None:
+            return "–"
+        case dict() as parts if len(parts) > 3:
+            return "see there"
+        case value:
+            return f"`{_yaml(value)}`"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        parts = [f"{key}: {_yaml(part)}" for key, part in value.items() if part is not None]
+        return f"{{{', '.join(parts)}}}"
+    return f"{value:.10g}" if isinstance(value, float) else json.dumps(value).strip('"')
+
+
+# ----------------------------------------------------------------------------------------- examples
+
+
+def blocks_of(path: Path, language: str) -> Iterator[tuple[str, str]]:
+    """Line and text of each block of code, but for those after a comment `<!-- fragment -->`."""
+    text = path.read_text("utf-8")
+    for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        before = text[: match.start()]
+        if not before.rstrip().endswith("<!-- fragment -->"):
+            yield f"{path.name}:{before.count(chr(10)) + 1}", match[1]
+
+
+YAML = [example for page in PAGES for example in blocks_of(page, "yaml")]
+
+
+@pytest.mark.parametrize("text", [text for _, text in YAML], ids=[place for place, _ in YAML])
+def test_yaml_in_the_documentation_loads(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(text, "utf-8")
+    assert plan_of(load(str(path))).parameters
+
+
+def test_the_annotated_network_is_the_reference_network(tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(next(text for place, text in YAML if place.startswith("spec.md")), "utf-8")
+    found, wanted = load(str(path)).experiment, load("s6").experiment
+    for part in ("name", "defaults", "blocks", "head"):
+        assert getattr(found, part) == getattr(wanted, part)
+
+
+def test_short_forms_mean_what_is_said(tmp_path: Path) -> None:
+    text = (DOCS / "spec.md").read_text("utf-8")
+    start = text.index("## Short forms")
+    examples = re.findall(r"^```yaml\n(.*?)^```$", text[start:], re.MULTILINE | re.DOTALL)[:2]
+    found = []
+    for example in examples:
+        path = tmp_path / "example.yaml"
+        path.write_text(example, "utf-8")
+        found.append(plan_of(load(str(path))))
+    assert found[0] == found[1]
+
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def commands_in(path: Path) -> Iterator[str]:
+    """Every command line of this program: in blocks of code, and in `spans` of code."""
+    text = path.read_text("utf-8").partition(MARK)[0]
+    fenced = re.findall(r"^```(?:sh|text|console)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for block in fenced:
+        for line in block.replace("\\\n", " ").splitlines():
+            yield from re.findall(r"(?:^|[$&|;] *)(mnist-arch(?: [^&|;<>]*)?)", line)
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from re.findall(r"`(mnist-arch [^`]*)`", outside)
+
+
+@cache
+def command_lines() -> tuple[tuple[str, str], ...]:
+    found = [(page.name, line.strip()) for page in PAGES for line in commands_in(page)]
+    return tuple(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_commands_in_the_documentation_parse(page: str, line: str) -> None:
+    del page  # for the name of the test
+    _, *arguments = shlex.split(line, comments=True)
+    if not arguments or arguments[0].startswith("--"):
+        group = typer.main.get_command(app)
+        known = {name for parameter in group.params for name in parameter.opts} | {"--help", "-h"}
+        assert set(arguments) <= known
+        return
+    name, *rest = arguments
+    assert name in commands()
+    commands()[name].make_context(name, rest)
+
+
+def test_commands_are_found() -> None:
+    assert len(command_lines()) > 5
+
+
+# -------------------------------------------------------------------------------------------- links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), target

@@ -1,0 +1,264 @@
+"""Typical public solutions of the exercise, written as torch modules and as specs: the same network.
+
+Each is written after the style of the notebooks: which layers follow one another, where the biases
+are, how the last map becomes ten numbers. Equal means every leaf module with all its settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from strategies import Mapping, text_of
+from torch import nn
+
+from mnist_arch.loading import loads
+from mnist_arch.network import build, count_parameters
+from mnist_arch.plan import plan
+
+
+def conv(
+    before: int, after: int, kernel: int = 3, *, padding: int = 0, dropout: float = 0.0, **rest: Any
+) -> list[nn.Module]:
+    """Convolution without bias, ReLU, batch norm, dropout: the usual step of the notebooks."""
+    layers = [
+        nn.Conv2d(before, after, kernel, padding=padding, bias=False, **rest),
+        nn.ReLU(),
+        nn.BatchNorm2d(after),
+    ]
+    return [*layers, nn.Dropout(dropout)] if dropout else layers
+
+
+def norm_first(before: int, after: int, dropout: float, **rest: Any) -> list[nn.Module]:
+    return [
+        nn.Conv2d(before, after, 3, **rest),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+    ]
+
+
+NO_BIAS: Mapping = {"bias": False, "padding": "valid"}
+
+SOLUTIONS: dict[str, tuple[list[nn.Module], Mapping]] = {
+    # No padding anywhere; a pointwise transition; a pooled map of 10 channels is the answer.
+    "unpadded, transition, average of the whole map": (
+        [
+            *conv(1, 10, dropout=0.05),
+            *conv(10, 16, dropout=0.05),
+            *conv(16, 20, dropout=0.05),
+            nn.MaxPool2d(2, 2),
+            *conv(20, 10, 1, dropout=0.05),
+            *conv(10, 16, dropout=0.05),
+            *conv(16, 16, dropout=0.05),
+            *conv(16, 16, dropout=0.05),
+            nn.AvgPool2d(5),
+            nn.Conv2d(16, 10, 1, bias=False),
+        ],
+        {
+            "defaults": {**NO_BIAS, "dropout": {"rate": 0.05, "after": "each"}},
+            "blocks": [
+                {"channels": [10, 16, 20], "pool": "max"},
+                {"channels": [{"out": 10, "kernel": 1}, 16, 16, 16]},
+            ],
+            "head": {"pool": "average", "size": 5, "reduce": {"out": 10, "bias": False}},
+        },
+    ),
+    # From 8 channels on; the transition lies before the pool and is bare; 1×1 before the average.
+    "eight channels, bare transition before the pool": (
+        [
+            *conv(1, 8, padding=1),
+            *conv(8, 16, padding=1),
+            nn.Conv2d(16, 8, 1, bias=False),
+            nn.MaxPool2d(2, 2),
+            nn.Dropout(0.1),
+            *conv(8, 16, padding=1),
+            *conv(16, 16, padding=1),
+            nn.Conv2d(16, 8, 1, bias=False),
+            nn.MaxPool2d(2, 2),
+            nn.Dropout(0.1),
+            *conv(8, 16, padding=1),
+            nn.Conv2d(16, 10, 1, bias=False),
+            nn.AdaptiveAvgPool2d(1),
+        ],
+        {
+            "defaults": {"bias": False},
+            "blocks": [
+                {
+                    "channels": [8, 16],
+                    "reduce": {"out": 8, "at": "before"},
+                    "pool": "max",
+                    "dropout": 0.1,
+                },
+                {
+                    "channels": [16, 16],
+                    "reduce": {"out": 8, "at": "before"},
+                    "pool": "max",
+                    "dropout": 0.1,
+                },
+                {"channels": [16]},
+            ],
+            "head": {"reduce": {"out": 10, "at": "before"}},
+        },
+    ),
+    # Convolution, norm, ReLU, dropout, with biases; the last convolution sees its whole map.
+    "norm first, last convolution as wide as its map": (
+        [
+            *norm_first(1, 8, 0.1, padding=1),
+            *norm_first(8, 8, 0.1, padding=1),
+            nn.MaxPool2d(2, 2),
+            *norm_first(8, 16, 0.1, padding=1),
+            *norm_first(16, 16, 0.1, padding=1),
+            nn.MaxPool2d(2, 2),
+            nn.Conv2d(16, 10, 7),
+        ],
+        {
+            "defaults": {
+                "order": "conv-norm-activation",
+                "dropout": {"rate": 0.1, "after": "each"},
+            },
+            "blocks": [
+                {"channels": [8, 8], "pool": "max"},
+                {"channels": [16, 16], "pool": "max"},
+                {
+                    "channels": [{"out": 10, "kernel": 7, "padding": "valid"}],
+                    "norm": "none",
+                    "activation": "none",
+                    "dropout": 0,
+                },
+            ],
+            "head": {"pool": "flatten"},
+        },
+    ),
+    # Larger kernels with strides in place of pools, and a fully connected layer at the end.
+    "strided convolutions, linear layer": (
+        [
+            nn.Conv2d(1, 8, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.BatchNorm2d(8),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.BatchNorm2d(16),
+            nn.Dropout2d(0.2),
+            nn.Flatten(),
+            nn.Linear(16 * 7 * 7, 10),
+        ],
+        {
+            "blocks": [
+                {
+                    "channels": [{"out": 8, "kernel": 5}, 16],
+                    "stride": 2,
+                    "dropout": {"rate": 0.2, "kind": "spatial"},
+                }
+            ],
+            "head": {"pool": "flatten", "linear": True},
+        },
+    ),
+    # A strided convolution that keeps its channels takes the place of each pool.
+    "learned pools": (
+        [
+            *conv(1, 8, padding=1),
+            nn.Conv2d(8, 8, 2, stride=2, bias=False),
+            *conv(8, 16, padding=1),
+            nn.Conv2d(16, 16, 3, stride=2, padding=1, bias=False),
+            *conv(16, 16, padding=1),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Dropout(0.3),
+            nn.Flatten(),
+            nn.Linear(16, 10, bias=False),
+        ],
+        {
+            "defaults": {"bias": False},
+            "blocks": [
+                {"channels": [8], "pool": "convolution"},
+                {"channels": [16], "pool": {"kind": "convolution", "size": 3}},
+                {"channels": [16]},
+            ],
+            "head": {"pool": "global-max", "linear": True, "bias": False, "dropout": 0.3},
+        },
+    ),
+    # A transition of its own with norm, ReLU and dropout before the pool: a block without a pool.
+    "transition with norm before the pool": (
+        [
+            *conv(1, 16, padding=1, dropout=0.1),
+            *conv(16, 8, 1, dropout=0.1),
+            nn.MaxPool2d(3, 2),
+            *conv(8, 16, dropout=0.1),
+            *conv(16, 32, dropout=0.1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Dropout(0.1),
+            nn.Conv2d(32, 10, 1),
+        ],
+        {
+            "defaults": {"bias": False, "dropout": {"rate": 0.1, "after": "each"}},
+            "blocks": [
+                {
+                    "channels": [16, {"out": 8, "kernel": 1}],
+                    "pool": {"kind": "max", "size": 3, "stride": 2},
+                },
+                {"channels": [16, 32], "padding": "valid"},
+            ],
+            "head": {"dropout": 0.1, "reduce": {"out": 10, "bias": True}},
+        },
+    ),
+    # Depthwise separable convolutions, PReLU, group norm: the smallest entries.
+    "separable": (
+        [
+            nn.Conv2d(1, 8, 3, padding=1, padding_mode="replicate"),
+            nn.GroupNorm(4, 8),
+            nn.PReLU(),
+            nn.AvgPool2d(2, 2),
+            nn.Conv2d(8, 8, 3, padding=1, padding_mode="replicate", groups=8),
+            nn.Conv2d(8, 16, 1),
+            nn.GroupNorm(4, 16),
+            nn.PReLU(),
+            nn.AvgPool2d(2, 2),
+            nn.Conv2d(16, 32, 3, padding=1, padding_mode="replicate", groups=16),
+            nn.GroupNorm(4, 32),
+            nn.PReLU(),
+            nn.Conv2d(32, 16, 3, padding=1, padding_mode="replicate", groups=4),
+            nn.GroupNorm(4, 16),
+            nn.PReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, 10),
+        ],
+        {
+            "defaults": {
+                "padding_mode": "replicate",
+                "norm": "group",
+                "activation": "prelu",
+                "order": "conv-norm-activation",
+            },
+            "blocks": [
+                {"channels": [8], "pool": "average"},
+                {"channels": [16], "kind": "separable", "pool": "average"},
+                {
+                    "channels": [
+                        {"out": 32, "kind": "depthwise"},
+                        {"out": 16, "kind": "grouped", "groups": 4},
+                    ]
+                },
+            ],
+            "head": {"linear": True},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_public_solution_is_expressible_exactly(name: str) -> None:
+    layers, spec = SOLUTIONS[name]
+    by_hand = nn.Sequential(*layers)
+    experiment = loads(text_of({"name": "public", **spec}), source="public.yaml").experiment
+    built = build(experiment)
+    assert [repr(module) for module in built.layers] == [repr(module) for module in by_hand]
+    assert plan(experiment).parameters == count_parameters(built) == count_parameters(by_hand)
+    assert count_parameters(by_hand) < 20_000
+    by_hand.load_state_dict(
+        dict(zip(by_hand.state_dict(), built.state_dict().values(), strict=True))
+    )
+    x_NCHW = torch.rand(2, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.equal(built.eval()(x_NCHW), by_hand.eval()(x_NCHW).flatten(1))

@@ -1,0 +1,313 @@
+"""The rules of the house: who imports whom, what stays light, what is public, what is a flag."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+
+import cli
+import mnist_arch
+from cli.app import app
+
+LIBRARY = Path(inspect.getfile(mnist_arch)).parent
+TERMINAL = Path(inspect.getfile(cli)).parent
+ROOT = LIBRARY.parent
+
+LIBRARY_FILES = sorted(LIBRARY.rglob("*.py"))
+ALL_FILES = [*LIBRARY_FILES, *sorted(TERMINAL.rglob("*.py"))]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text("utf-8")))
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of all that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{named(path)} has a relative import"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+# --------------------------------------------------------------------------------------- direction
+
+
+@pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
+def test_the_library_does_not_know_the_terminal(path: Path) -> None:
+    assert not imported(path) & {"cli", "typer", "rich", "click", "tests"}
+
+
+@pytest.mark.parametrize("path", ALL_FILES, ids=named)
+def test_typers_own_copy_of_click_is_left_alone(path: Path) -> None:
+    assert "click" not in imported(path)
+    assert "typer._click" not in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
+def test_the_library_neither_prints_nor_exits(path: Path) -> None:
+    called = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
+    assert not called & {"print", "input", "exit", "quit", "sys.exit", "os._exit", "breakpoint"}
+    assert not re.search(r"sys\.std(out|err)", path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", ALL_FILES, ids=named)
+def test_layers_of_torch_are_named_in_one_file(path: Path) -> None:
+    if path == LIBRARY / "network.py":
+        return
+    allowed = {"nn.Module", "nn.utils", "torch.nn.functional"}
+    text = path.read_text("utf-8")
+    found = {f"nn.{name}" for name in re.findall(r"\bnn\.(\w+)", text)} - {"nn.functional"}
+    assert found <= allowed
+    for node in nodes(path):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch.nn"):
+            assert node.module == "torch.nn.functional"
+
+
+@pytest.mark.parametrize("path", ALL_FILES, ids=named)
+def test_no_room_is_called_utils(path: Path) -> None:
+    assert path.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
+
+
+# ------------------------------------------------------------------------------------------- light
+
+HEAVY = [
+    "matplotlib",
+    "mlxtend",
+    "numpy",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "torch",
+    "torchinfo",
+    "torchvision",
+]
+LIGHT = {
+    "--help": 0,
+    "--version": 0,
+    "summary": 0,
+    "summary --help": 0,
+    "summary --json": 0,
+    "summary --blocks --markdown": 0,
+    "summary --schema": 0,
+    "summary s6 small.yaml": 0,
+    "summary nothing": 2,
+    "summary broken.yaml": 2,
+    "summary shapes.yaml": 2,
+    "summary text.yaml": 2,
+    "train --help": 0,
+    "train --dry-run": 0,
+    "train small.yaml --dry-run --json": 0,
+    "train --epochs 20": 1,
+    "train over.yaml": 1,
+    "train nothing": 2,
+    "train broken.yaml": 2,
+    "train shapes.yaml": 2,
+    "train --frobnicate": 2,
+    "train --dataset nothing": 2,
+    "train --dataset emnist-letters": 2,
+    "train --resume latest": 2,
+    "eval --help": 0,
+    "eval nothing": 2,
+    "eval weights.pt": 2,
+}
+FILES = {
+    "small.yaml": "extends: s6\nbudget: {parameters_below: 19000}\n",
+    "over.yaml": "extends: s6\nbudget: {parameters_below: 18666}\n",
+    "broken.yaml": "extends: s6\nrecipe: {epoch: 3}\n",
+    "shapes.yaml": "extends: s6\nblocks: [{channels: [9], kind: grouped, groups: 2}]\n",
+    "text.yaml": "blocks: [",
+    "weights.pt": "",
+}
+SCRIPT = f"""
+import json, sys
+sys.modules.update(dict.fromkeys({HEAVY}))  # None there makes every import of it fail
+from typer.testing import CliRunner
+from cli.app import app
+codes = [CliRunner().invoke(app, command.split()).exit_code for command in json.loads(sys.argv[1])]
+print(json.dumps(codes))
+"""
+
+
+def codes_without_torch(commands: list[str], folder: Path) -> list[int]:
+    """Exit codes of commands in a process where nothing heavy can be imported."""
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    command = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    codes: list[int] = json.loads(result.stdout)
+    return codes
+
+
+def test_what_needs_no_torch_does_not_import_it(tmp_path: Path) -> None:
+    codes = codes_without_torch(list(LIGHT), tmp_path)
+    assert dict(zip(LIGHT, codes, strict=True)) == LIGHT
+
+
+def test_the_test_above_can_fail(tmp_path: Path) -> None:
+    """What needs torch ends as a bug where there is none."""
+    assert codes_without_torch(["summary --verify", "train --out runs"], tmp_path) == [70, 70]
+
+
+def test_importing_the_library_is_light() -> None:
+    script = "import sys, mnist_arch; print(*(set(sys.modules) & set(sys.argv[1:])))"
+    command = [sys.executable, "-c", script, *HEAVY, "typer", "rich", "yaml"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["yaml"]
+
+
+# --------------------------------------------------------------------------------------- the public
+
+
+def test_all_is_what_is_exported() -> None:
+    tools = {"annotations", "TYPE_CHECKING", "Any", "import_module"}
+    found = {
+        name
+        for name, value in vars(mnist_arch).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert found - tools == set(mnist_arch.__all__) - set(mnist_arch._WITH_TORCH)
+    assert len(mnist_arch.__all__) == len(set(mnist_arch.__all__))
+    assert set(mnist_arch.__all__) <= set(dir(mnist_arch))
+
+
+def test_every_public_name_is_there() -> None:
+    for name in mnist_arch.__all__:
+        assert getattr(mnist_arch, name).__module__.startswith("mnist_arch.")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mnist_arch.nothing
+
+
+def test_names_for_type_checkers_are_those_for_the_program() -> None:
+    """Names that need torch stand in two places: where types are checked, and in a table."""
+    (block,) = (
+        node
+        for node in ast.parse((LIBRARY / "__init__.py").read_text()).body
+        if isinstance(node, ast.If)
+    )
+    found = {
+        alias.name: (node.module or "").removeprefix("mnist_arch.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert found == mnist_arch._WITH_TORCH
+
+
+@pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
+def test_what_is_public_says_what_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+
+
+# ----------------------------------------------------------------------------------------- options
+
+OPTIONS = {
+    "summary": "specs --blocks --verify --markdown --schema --set --json",
+    "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --out --resume "
+    "--from-manifest --again --dry-run --require --set --quiet --json",
+    "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --out --quiet "
+    "--json",
+}
+"""A knob of a network or of its training belongs into the file, where `--set` reaches it."""
+
+
+def test_options_are_frozen() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = {
+        name: " ".join(parameter.opts[0] for parameter in command.params)
+        for name, command in commands.items()
+    }
+    assert found == OPTIONS
+
+
+# ----------------------------------------------------------------------------------- files and text
+
+LONG = {
+    "mnist_arch/specs.py": 480,  # the block language is one thing to read
+    "mnist_arch/data.py": 410,
+    "mnist_arch/layers.py": 420,
+    "mnist_arch/runs.py": 400,
+    "mnist_arch/training.py": 345,
+}
+"""Files that may be longer than others, each with a limit of its own."""
+
+
+@pytest.mark.parametrize("path", ALL_FILES, ids=named)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= LONG.get(named(path), 330)
+
+
+def test_packages_carry_all_their_files() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for package in (LIBRARY, TERMINAL):
+        for path in package.rglob("*"):
+            if path.is_dir() or "__pycache__" in path.parts:
+                continue
+            inside = ".".join(path.parent.relative_to(ROOT).parts)
+            assert inside in settings["packages"], f"{named(path)} is in no package"
+            patterns = ["*.py", *settings["package-data"].get(inside, [])]
+            assert any(fnmatch(path.name, pattern) for pattern in patterns), named(path)
+        assert (package / "py.typed").exists()
+
+
+FORBIDDEN = {
+    r"/(?:work|home|root|Users)/\w": "a folder of somebody's machine",
+    r"\b(?:TODO|FIXME|XXX)\b": "a note of something undone",
+    r"(?i)\bissues? #?\d": "a number that only some can look up",
+    r"@@\w+@@": "a blank that was not filled in",
+}
+OUTSIDE = r"\.\./shared\b"
+
+
+def tracked() -> list[Path]:
+    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    names = result.stdout.split("\0") if result.returncode == 0 else []
+    paths = [ROOT / name for name in names if name]
+    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()]
+
+
+def test_no_text_says_what_only_its_writer_can_know() -> None:
+    paths = tracked()
+    if not paths:
+        pytest.skip("this is no git checkout")
+    found = []
+    for path in paths:
+        text = path.read_text("utf-8")
+        if path == Path(__file__):
+            continue
+        found += [
+            f"{named(path)}: {why}" for word, why in FORBIDDEN.items() if re.search(word, text)
+        ]
+        if re.search(OUTSIDE, text) and not named(path).startswith((".ci/run", "tests/")):
+            found.append(f"{named(path)}: a folder outside the project")
+    assert found == []
+
+
+def test_every_module_can_be_imported_by_its_name() -> None:
+    for path in ALL_FILES:
+        import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))

@@ -1,0 +1,685 @@
+"""A run from start to end: what lies in its folder at every moment, and what it goes on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import safetensors.torch
+import torch
+from small import equal, loaded, material, synthetic, tensors
+
+from mnist_arch import running
+from mnist_arch.data import Split
+from mnist_arch.errors import (
+    DeviceUnavailable,
+    LaterFormat,
+    NonFiniteLoss,
+    RunCorrupt,
+    RunError,
+    RunLocked,
+    SpecError,
+    StorageError,
+)
+from mnist_arch.loading import Loaded
+from mnist_arch.running import Material, Started, read_material, resolve_device, run_experiment
+from mnist_arch.runs import Engine, Result, Run, digest, folder_name
+from mnist_arch.statistics import wilson_interval_percent
+from mnist_arch.training import EpochRecord, State, train
+from mnist_arch.weights import read_checkpoint, read_weights, save_checkpoint
+
+SMALL = loaded()
+PNG = b"\x89PNG\r\n\x1a\n"
+
+FILES = [
+    ".lock",
+    "checkpoint",
+    "curves.png",
+    "manifest.json",
+    "metrics.jsonl",
+    "result.json",
+    "weights.safetensors",
+]
+
+
+@pytest.fixture(autouse=True)
+def _fast_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than training here, and is tested elsewhere."""
+    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+
+
+@pytest.fixture(scope="module")
+def images() -> Material:
+    return material(synthetic(96, seed=1), synthetic(50, seed=2))
+
+
+@dataclasses.dataclass
+class Session:
+    """What a process does with a run; each call is a process of its own."""
+
+    parent: Path
+    images: Material
+    loaded: Loaded = SMALL
+    seed: int = 1
+
+    @property
+    def run(self) -> Run:
+        return Run(self.parent / folder_name(self.loaded.experiment, self.seed))
+
+    def events(self, *, again: bool = False, threads: int = 1) -> Iterator[Any]:
+        return run_experiment(
+            self.loaded,
+            self.images,
+            run=self.run,
+            seed=self.seed,
+            engine=Engine(device="cpu", threads=threads),
+            command=["mnist-arch", "train", "a b"],
+            command_seconds=lambda: 12.5,
+            again=again,
+        )
+
+    def finish(self, *, again: bool = False) -> Result:
+        *_, result = self.events(again=again)
+        assert isinstance(result, Result)
+        return result
+
+    def until(self, epoch: int) -> None:
+        """Stops right after an epoch, as Ctrl-C would."""
+        events = self.events()
+        for event in events:
+            if isinstance(event, EpochRecord) and event.epoch == epoch:
+                break
+        events.close()  # type: ignore[attr-defined]
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The stored records, without what depends on the clock."""
+        records = [json.loads(line) for line in self.run.metrics_path.read_text().splitlines()]
+        for record in records:
+            del record["seconds"], record["images_per_second"]
+        return records
+
+
+@pytest.fixture
+def session(tmp_path: Path, images: Material) -> Session:
+    return Session(tmp_path, images)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, images: Material) -> Session:
+    """A run that was never disturbed."""
+    whole = Session(tmp_path_factory.mktemp("reference"), images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+        whole.finish()
+    return whole
+
+
+def assert_same(session: Session, reference: Session) -> None:
+    """The run came to the same bits, and its folder holds no more and no less."""
+    assert sorted(os.listdir(session.run.folder)) == FILES
+    assert session.run.weights_path.read_bytes() == reference.run.weights_path.read_bytes()
+    assert session.curve() == reference.curve()
+    assert [record["epoch"] for record in session.curve()] == [1, 2, 3]
+
+
+def edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+# ----------------------------------------------------------------------------------- the folder
+
+
+def test_a_run_leaves_its_whole_folder(session: Session) -> None:
+    events = list(session.events())
+    folder = session.run.folder
+    assert folder.name == f"small-{digest(SMALL.experiment)[:8]}-s1"
+    assert sorted(os.listdir(folder)) == FILES
+    assert events[0] == Started(session.run, 0)
+    records = [it for it in events if isinstance(it, EpochRecord)]
+    result = events[-1]
+    assert [it.epoch for it in records] == [1, 2, 3]
+    stored = [json.loads(line) for line in session.run.metrics_path.read_text().splitlines()]
+    assert stored == [dataclasses.asdict(record) for record in records]
+    assert session.run.curves_path.read_bytes() == PNG
+    assert Result.model_validate_json(session.run.result_path.read_text()) == result
+    assert session.run.result_path.read_text() == result.json_text()
+
+
+def test_the_manifest_says_what_was_asked_for(reference: Session) -> None:
+    manifest = reference.run.manifest()
+    assert manifest.format == 1
+    assert manifest.loaded("m").experiment == SMALL.experiment
+    assert manifest.origins == SMALL.origins
+    assert manifest.origins["recipe.ema"] == "small.yaml:12"
+    assert manifest.digest == digest(SMALL.experiment)
+    assert (manifest.seed, manifest.engine.threads, manifest.engine.device) == (1, 1, "cpu")
+    assert manifest.engine.memory_format == "channels_last"
+    assert manifest.versions.keys() == {"python", "mnist-arch", "torch", "numpy", "safetensors"}
+    assert manifest.versions["torch"] == metadata.version("torch")
+    assert manifest.data_sha256 == reference.images.sha256
+    assert manifest.command == ["mnist-arch", "train", "a b"]
+    assert manifest.started.endswith("+00:00")
+
+
+def test_the_result_is_the_final_epoch(reference: Session) -> None:
+    result = reference.run.result()
+    assert result is not None
+    curve = reference.curve()
+    assert (result.correct, result.images) == (curve[-1]["correct"], 50)
+    assert result.accuracy_percent == 100 * result.correct / 50
+    assert result.interval_percent == wilson_interval_percent(result.correct, 50)
+    assert result.loss == curve[-1]["loss"]
+    assert (result.name, result.seed, result.dataset, result.split) == (
+        "small",
+        1,
+        "mnist-5k",
+        "test",
+    )
+    assert (result.epochs, result.command_seconds) == (3, 12.5)
+    assert result.parameters == 3_232
+    assert result.seconds > 0
+    assert result.verdicts.model_dump() == {
+        "parameters": "kept",
+        "epochs": "kept",
+        "accuracy": "none",
+    }
+
+
+def test_the_best_epoch_is_an_extra(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = itertools.cycle([30, 45, 40])
+    monkeypatch.setattr("mnist_arch.training.count_correct", lambda *_: next(counts))
+    result = session.finish()
+    assert (result.correct, result.accuracy_percent) == (40, 80.0)
+    assert (result.best_epoch, result.best_accuracy_percent) == (2, 90.0)
+
+
+def test_the_weights_are_those_of_the_result(reference: Session) -> None:
+    state = State.fresh(SMALL.experiment, seed=1)
+    list(train(state, reference.images.training, reference.images.held))
+    assert state.average is not None
+    found, _ = read_weights(reference.run.weights_path)
+    assert equal(found, tensors(state.average))
+    assert not equal(found, tensors(state.model))
+    stored = safetensors.torch.load_file(reference.run.weights_path)
+    assert equal(stored, found)
+
+
+def test_the_manifest_is_there_before_the_first_step(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> NoReturn:
+        assert sorted(os.listdir(session.run.folder)) == [".lock", "manifest.json"]
+        raise NonFiniteLoss(epoch=1, step=1, rate=0.1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "train", explode)
+        with pytest.raises(NonFiniteLoss):
+            session.finish()
+    assert sorted(os.listdir(session.run.folder)) == [".lock", "manifest.json"]
+    assert session.run.result() is None
+    session.finish()
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(
+    tmp_path: Path, images: Material
+) -> None:
+    wild = loaded(
+        recipe__schedule={"kind": "constant", "peak": 1e6, "warmup": 0.0}, defaults__norm="none"
+    )
+    session = Session(tmp_path, images, wild)
+    for _ in range(2):  # the second time, too
+        with pytest.raises(NonFiniteLoss, match="epoch 1"):
+            session.finish()
+    assert sorted(os.listdir(session.run.folder)) == [".lock", "manifest.json"]
+
+
+# --------------------------------------------------------------------------------- a finished run
+
+
+def no_training(*_: object) -> NoReturn:
+    pytest.fail("a finished run trains")
+
+
+def test_a_finished_run_shows_its_result_and_trains_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = session.finish()
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in session.run.folder.iterdir()
+        if path.name != ".lock"
+    }
+    monkeypatch.setattr(running, "train", no_training)
+    monkeypatch.setattr(State, "fresh", no_training)
+    assert list(session.events()) == [Started(session.run, 3), first]
+    assert all(path.stat().st_mtime_ns == before[path] for path in before)
+
+
+def test_a_stored_result_is_judged_by_the_budget_of_today(session: Session) -> None:
+    session.finish()
+    limits = {"parameters_below": 3_232, "epochs_below": 3}
+    session.loaded = loaded(budget=limits)
+    verdicts = session.finish().verdicts
+    assert (verdicts.parameters, verdicts.epochs) == ("missed", "missed")
+    session.loaded = loaded(budget={"parameters_below": 3_233, "epochs_below": 4})
+    verdicts = session.finish().verdicts
+    assert (verdicts.parameters, verdicts.epochs) == ("kept", "kept")
+
+
+@pytest.mark.parametrize(("percent", "verdict"), [(0.0, "kept"), (100.0, "missed")])
+def test_the_accuracy_is_judged_on_the_test_split_of_the_budgets_dataset(
+    session: Session, percent: float, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_arch.training.count_correct", lambda *_: 49)
+    session.loaded = loaded(budget={"accuracy_percent": percent, "dataset": "mnist-5k"})
+    assert session.finish().verdicts.accuracy == verdict
+
+
+def test_again_puts_the_old_folder_aside(session: Session, reference: Session) -> None:
+    session.finish()
+    (session.run.folder / "mark").write_text("first")
+    session.finish(again=True)
+    assert_same(session, reference)
+    aside = session.run.folder.with_name(f"{session.run.folder.name}.1")
+    assert sorted(os.listdir(aside)) == sorted([*FILES, "mark"])
+    session.until(1)
+    session.finish(again=True)
+    assert_same(session, reference)
+    assert sorted(os.listdir(session.parent)) == [
+        session.run.folder.name,
+        aside.name,
+        f"{session.run.folder.name}.2",
+    ]
+
+
+def test_again_without_an_old_folder_makes_none(session: Session) -> None:
+    session.finish(again=True)
+    assert os.listdir(session.parent) == [session.run.folder.name]
+
+
+def test_a_run_in_progress_cannot_be_put_aside(session: Session) -> None:
+    events = session.events()
+    next(events)
+    with pytest.raises(RunLocked, match="another process is working in"):
+        session.finish(again=True)
+    with pytest.raises(RunLocked):
+        session.finish()
+    assert os.listdir(session.parent) == [session.run.folder.name]
+    events.close()  # type: ignore[attr-defined]
+    session.finish()
+
+
+# ---------------------------------------------------------------------------------------- going on
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_run_goes_on_after_any_epoch_bit_by_bit(
+    session: Session, reference: Session, epoch: int
+) -> None:
+    session.until(epoch)
+    assert sorted(os.listdir(session.run.folder)) == [
+        ".lock",
+        "checkpoint",
+        "manifest.json",
+        "metrics.jsonl",
+    ]
+    before = session.run.manifest()
+    events = list(session.events())
+    assert events[0] == Started(session.run, epoch)
+    assert [it.epoch for it in events if isinstance(it, EpochRecord)] == [1, 2, 3][epoch:]
+    assert session.run.manifest() == before
+    assert_same(session, reference)
+
+
+def test_an_epoch_that_was_written_without_its_checkpoint_is_trained_again(
+    session: Session, reference: Session
+) -> None:
+    session.until(1)
+    kept = session.run.checkpoint_path.read_bytes()
+    session.until(2)
+    session.run.checkpoint_path.write_bytes(kept)
+    with session.run.metrics_path.open("a") as file:
+        file.write('{"epoch": 3, "train_lo')
+    events = list(session.events())
+    assert events[0] == Started(session.run, 1)
+    assert_same(session, reference)
+
+
+def test_without_a_checkpoint_it_starts_from_the_first_epoch(
+    session: Session, reference: Session
+) -> None:
+    session.until(2)
+    session.run.checkpoint_path.unlink()
+    assert next(iter(session.events())) == Started(session.run, 0)
+    session.finish()
+    assert_same(session, reference)
+
+
+def test_a_run_killed_before_its_result_writes_it_without_training(
+    session: Session, reference: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = session.finish()
+    for path in (session.run.result_path, session.run.weights_path, session.run.curves_path):
+        path.unlink()
+    events = list(session.events())
+    assert [type(event) for event in events] == [Started, Result]
+    assert_same(session, reference)
+    kept = {"seconds": 0.0}
+    assert events[-1].model_copy(update=kept) == first.model_copy(update=kept)
+
+
+def test_seconds_add_up_over_segments(session: Session, images: Material) -> None:
+    session.images = dataclasses.replace(images, seconds=100.0)
+    session.until(1)
+    (record,) = session.run.metrics(epochs=1)
+    assert 100 < record["seconds"] < 150
+    result = session.finish()
+    assert 200 < result.seconds < 250
+
+
+def test_a_run_goes_on_with_the_threads_that_it_started_with(session: Session) -> None:
+    events = session.events(threads=2)
+    next(events)
+    assert torch.get_num_threads() == 2
+    events.close()  # type: ignore[attr-defined]
+    next(session.events(threads=1))
+    assert torch.get_num_threads() == 2
+    assert session.run.manifest().engine.threads == 2
+
+
+def test_other_images_are_refused(session: Session, images: Material) -> None:
+    session.until(1)
+    changed = images.held.images.clone()
+    changed[7, 0, 3, 3] ^= 1
+    session.images = material(images.training, Split(changed, images.held.labels))
+    with pytest.raises(RunError, match="was started on other images") as caught:
+        session.finish()
+    assert caught.value.hint == "restore the data, or start anew with --again"
+    session.finish(again=True)
+
+
+def test_another_meaning_of_the_spec_is_refused(session: Session) -> None:
+    session.until(1)
+    edit(session.run.manifest_path, digest="0" * 64)
+    with pytest.raises(RunError, match="with another meaning of its spec") as caught:
+        session.finish()
+    assert "--again" in caught.value.hint
+
+
+def test_the_folder_of_another_seed_is_refused(session: Session) -> None:
+    session.finish()
+    session.run.folder.rename(session.parent / folder_name(SMALL.experiment, 2))
+    session.seed = 2
+    with pytest.raises(RunError, match="holds a run of seed 1, not of seed 2"):
+        session.finish()
+
+
+# ------------------------------------------------------------------------------------------ damage
+
+ANEW = "start the run anew with --again; its folder is kept aside"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(os.urandom(2_000))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def foreign(path: Path) -> None:
+    state = State.fresh(SMALL.experiment, seed=1)
+    save_checkpoint(path, {"digest": "0" * 64, "state": state.state_dict()})
+
+
+def other_network(path: Path) -> None:
+    state = State.fresh(loaded(blocks=[{"channels": [5]}]).experiment, seed=1)
+    save_checkpoint(path, {"digest": digest(SMALL.experiment), "state": state.state_dict()})
+
+
+def half_a_state(path: Path) -> None:
+    saved = read_checkpoint(path)
+    del saved["state"]["shuffle"]
+    save_checkpoint(path, saved)
+
+
+def a_list(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "cannot be read"),
+        (noise, "cannot be read"),
+        (flip, "cannot be read: the checksum of "),
+        (foreign, "belongs to another experiment"),
+        (other_network, "is no checkpoint of this program"),
+        (half_a_state, "is no checkpoint of this program"),
+        (a_list, "is no checkpoint of this program"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(
+    session: Session, reference: Session, damage: Callable[[Path], None], message: str
+) -> None:
+    session.until(2)
+    damage(session.run.checkpoint_path)
+    with pytest.raises(RunCorrupt, match=message) as caught:
+        session.finish()
+    assert str(session.run.checkpoint_path) in str(caught.value)
+    assert caught.value.hint == ANEW
+    session.finish(again=True)  # the way out that it names
+    assert_same(session, reference)
+
+
+@pytest.mark.parametrize("damage", [cut, noise])
+@pytest.mark.parametrize("name", ["manifest.json", "result.json"])
+def test_a_damaged_record_is_refused(
+    session: Session, name: str, damage: Callable[[Path], None]
+) -> None:
+    session.finish()
+    damage(session.run.folder / name)
+    with pytest.raises(
+        RunCorrupt, match=rf"{name.replace('.', '[.]')} (is damaged|cannot be read)"
+    ):
+        session.finish()
+    session.finish(again=True)
+
+
+def test_a_later_format_is_refused(session: Session) -> None:
+    session.finish()
+    edit(session.run.manifest_path, format=2)
+    with pytest.raises(LaterFormat, match="has format 2; this program reads up to 1"):
+        session.finish()
+
+
+@pytest.mark.parametrize("values", [{"digest": "0" * 64}, {"seed": 9}])
+def test_the_result_of_another_run_is_refused(session: Session, values: dict[str, Any]) -> None:
+    session.finish()
+    edit(session.run.result_path, **values)
+    with pytest.raises(RunCorrupt, match=r"result\.json belongs to another run"):
+        session.finish()
+
+
+def test_a_lost_manifest_is_not_made_up(session: Session) -> None:
+    session.until(1)
+    session.run.manifest_path.unlink()
+    with pytest.raises(RunCorrupt, match=r"has lost its manifest\.json"):
+        session.finish()
+
+
+def test_lost_metrics_are_refused(session: Session) -> None:
+    session.until(2)
+    session.run.metrics_path.unlink()
+    with pytest.raises(RunCorrupt, match="lacks epochs that the checkpoint has"):
+        session.finish()
+
+
+@pytest.mark.parametrize("line", ['{"epoch": 1}', '{"epoch": 1, "train_loss": "x"}'])
+def test_metrics_of_another_shape_are_refused(session: Session, line: str) -> None:
+    session.until(1)
+    session.run.metrics_path.write_text(line + "\n")
+    with pytest.raises(RunCorrupt, match=r"metrics\.jsonl is damaged: "):
+        session.finish()
+
+
+# ---------------------------------------------------------------------------------- a full disk
+
+
+def full_at(patch: pytest.MonkeyPatch, name: str, *, at: int) -> list[int]:
+    """The call number `at` of a function of the operating system finds the disk full."""
+    original, calls = getattr(os, name), [0]
+
+    def guarded(*args: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(*args)
+
+    patch.setattr(f"os.{name}", guarded)
+    return calls
+
+
+# The manifest; metrics and checkpoint of three epochs; weights, curves and result.
+@pytest.mark.parametrize(("name", "calls"), [("fsync", 10), ("replace", 7)])
+def test_wherever_the_disk_is_full_the_same_call_goes_on(
+    tmp_path: Path, images: Material, reference: Session, name: str, calls: int
+) -> None:
+    for at in range(1, calls + 1):
+        session = Session(tmp_path / str(at), images)
+        with pytest.MonkeyPatch.context() as patch:
+            full_at(patch, name, at=at)
+            with pytest.raises(StorageError, match="No space left on device") as caught:
+                session.finish()
+        assert caught.value.hint == "free some space, or choose another folder with --out"
+        assert not [it for it in os.listdir(session.run.folder) if it not in FILES]
+        assert session.run.result() is None
+        session.finish()
+        assert_same(session, reference)
+    with pytest.MonkeyPatch.context() as patch:
+        counted = full_at(patch, name, at=0)
+        Session(tmp_path / "whole", images).finish()
+    assert counted == [calls]
+
+
+def test_on_a_small_disk_it_goes_on_once_there_is_room(
+    small_disk: Path, images: Material, reference: Session
+) -> None:
+    session = Session(small_disk, images)
+    filler = small_disk / "filler"
+    filler.write_bytes(b"0" * 140_000)
+    with pytest.raises(StorageError, match="No space left on device"):
+        session.finish()
+    assert {"manifest.json", ".lock"} <= set(os.listdir(session.run.folder)) <= set(FILES)
+    filler.unlink()
+    session.finish()
+    assert_same(session, reference)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, images: Material) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"cannot write .*: Not a directory"):
+        Session(tmp_path / "file", images).finish()
+
+
+# ----------------------------------------------------------------------------------- the images
+
+
+def test_without_a_hold_out_it_is_judged_on_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def spy(name: str, split: str, *, data_dir: Path | None) -> Split:
+        opened.append((name, split, data_dir))
+        return synthetic(96 if split == "train" else 50, seed=1)
+
+    monkeypatch.setattr(running, "load_split", spy)
+    found = read_material(SMALL.experiment, data_dir=Path("here"), device="cpu")
+    assert opened == [("mnist-5k", "train", Path("here")), ("mnist-5k", "test", Path("here"))]
+    assert (len(found.training), len(found.held), found.split) == (96, 50, "test")
+    assert found.seconds > 0
+
+
+def test_with_a_hold_out_the_test_split_is_never_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_only(name: str, split: str, **_: Any) -> Split:
+        if split != "train":
+            pytest.fail("the test split is opened")
+        return synthetic(96, seed=1)
+
+    monkeypatch.setattr(running, "load_split", train_only)
+    held_out = loaded(holdout=16, budget={"dataset": "mnist-5k", "accuracy_percent": 0.0})
+    found = read_material(held_out.experiment, data_dir=None, device="cpu")
+    assert (len(found.training), len(found.held), found.split) == (80, 16, "validation")
+    session = Session(tmp_path, found, held_out)
+    result = session.finish()
+    assert (result.split, result.images) == ("validation", 16)
+    assert result.verdicts.accuracy == "none"
+    assert session.finish() == result
+
+
+def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "load_split", lambda *_, **__: synthetic(96, seed=1))
+    found = {
+        read_material(loaded(holdout=16).experiment, data_dir=None, device="cpu").sha256
+        for _ in range(2)
+    }
+    whole = read_material(SMALL.experiment, data_dir=None, device="cpu").sha256
+    assert len(found) == 1
+    assert whole not in found
+
+
+def test_too_large_a_hold_out_is_a_mistake_in_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "load_split", lambda *_, **__: synthetic(96, seed=1))
+    with pytest.raises(SpecError, match="cannot be held out"):
+        read_material(loaded(holdout=90).experiment, data_dir=None, device="cpu")
+
+
+# ------------------------------------------------------------------------------------ the machine
+
+
+def test_the_first_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(DeviceUnavailable, match="there is no cuda device") as caught:
+        resolve_device("cuda")
+    assert caught.value.hint == "--device cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("auto") == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cpu") == "cpu"
+
+
+def test_the_checkout_is_recorded_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"ls-files": "running.py", "rev-parse": "a" * 40, "status": " M running.py"}
+
+    def git(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, answers[command[3]] + "\n", "")
+
+    monkeypatch.setattr(subprocess, "run", git)
+    found = running._git_state()
+    assert found is not None
+    assert (found.commit, found.changed) == ("a" * 40, True)
+
+    def missing(*_: Any, **__: Any) -> NoReturn:
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(subprocess, "run", missing)
+    assert running._git_state() is None

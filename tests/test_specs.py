@@ -1,0 +1,202 @@
+"""Specs are frozen, strict values; a block inherits from the defaults, a convolution from its block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from mnist_arch import specs
+from mnist_arch.datasets import DatasetName
+from mnist_arch.specs import (
+    Block,
+    BlockDropout,
+    Budget,
+    Conv,
+    Defaults,
+    Experiment,
+    Head,
+    Norm,
+    OneCycle,
+    Pool,
+    Recipe,
+    Reduce,
+    Sgd,
+    Spec,
+)
+
+
+def all_specs() -> Iterator[type[BaseModel]]:
+    for value in vars(specs).values():
+        if isinstance(value, type) and issubclass(value, Spec):
+            yield value
+
+
+@pytest.mark.parametrize("spec", list(all_specs()), ids=lambda spec: spec.__name__)
+def test_every_field_and_every_spec_says_what_it_is(spec: type[BaseModel]) -> None:
+    assert spec.__doc__
+    for name, field in spec.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def minimal(**rest: Any) -> Experiment:
+    return Experiment.model_validate({"name": "x", "blocks": [{"channels": [8]}], **rest})
+
+
+def test_defaults_of_a_file() -> None:
+    experiment = minimal()
+    assert experiment.classes == 10
+    assert experiment.dataset == "auto"
+    assert experiment.holdout == 0
+    assert experiment.defaults == Defaults(
+        kernel=3,
+        stride=1,
+        padding="same",
+        padding_mode="zeros",
+        kind="ordinary",
+        groups=None,
+        bias=True,
+        norm=Norm(kind="batch"),
+        activation="relu",
+        order="conv-activation-norm",
+        dropout=BlockDropout(rate=0.0),
+    )
+    assert experiment.head == Head(pool="global-average")
+    assert experiment.budget == Budget(
+        parameters_below=20_000, epochs_below=20, accuracy_percent=99.4, dataset="mnist"
+    )
+
+
+def test_specs_are_frozen() -> None:
+    experiment = minimal()
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.classes = 11  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.blocks[0].repeat = 2  # type: ignore[misc]
+
+
+def test_equal_specs_have_equal_hashes() -> None:
+    assert minimal() == minimal()
+    assert hash(minimal()) == hash(minimal())
+    assert minimal() != minimal(holdout=1)
+
+
+def test_short_forms_mean_their_objects() -> None:
+    short = {
+        "channels": [8],
+        "norm": "group",
+        "pool": "max",
+        "reduce": 4,
+        "dropout": 0.1,
+    }
+    long = {
+        "channels": [{"out": 8}],
+        "norm": {"kind": "group"},
+        "pool": {"kind": "max"},
+        "reduce": {"out": 4},
+        "dropout": {"rate": 0.1},
+    }
+    assert Block.model_validate(short) == Block.model_validate(long)
+    assert Block.model_validate(short) == Block(
+        channels=(Conv(out=8),),
+        norm=Norm(kind="group"),
+        pool=Pool(kind="max"),
+        reduce=Reduce(out=4),
+        dropout=BlockDropout(rate=0.1),
+    )
+
+
+def test_convolution_inherits_what_it_does_not_say() -> None:
+    defaults = Defaults(kernel=5, bias=False, norm=Norm(kind="none"))
+    block = Block.model_validate({"channels": [{"out": 8, "bias": True}], "activation": "silu"})
+    options = block.channels[0].over(block.over(defaults))
+    assert (options.kernel, options.bias, options.norm.kind) == (5, True, "none")
+    assert options.activation == "silu"
+    assert options.order == defaults.order
+
+
+def test_null_is_the_same_as_saying_nothing() -> None:
+    assert Conv.model_validate({"out": 8, "kernel": None, "norm": None}) == Conv(out=8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "step"),
+    [
+        ("max", 2),
+        ({"kind": "max", "size": 3}, 3),
+        ({"kind": "average", "size": 3, "stride": 1}, 1),
+        ("convolution", 2),
+        ({"kind": "convolution", "size": 3}, 2),
+        ({"kind": "convolution", "size": 3, "stride": 3}, 3),
+    ],
+)
+def test_step_of_a_pool(spec: Any, step: int) -> None:
+    assert Pool.model_validate(spec).step == step
+
+
+def test_group_norm_has_four_groups_unless_told() -> None:
+    assert Norm(kind="group").group_count == 4
+    assert Norm(kind="group", groups=2).group_count == 2
+
+
+def test_one_value_of_an_optimizer_or_schedule_can_be_set_alone() -> None:
+    recipe = Recipe.model_validate({"optimizer": {"momentum": 0.5}, "schedule": {"peak": 0.5}})
+    assert recipe.optimizer == Sgd(momentum=0.5)
+    assert recipe.schedule == OneCycle(peak=0.5)
+
+
+COUNTS = ["classes", "holdout", "recipe.epochs", "recipe.batch_size", "budget.parameters_below"]
+RATES = ["recipe.ema", "recipe.label_smoothing", "recipe.clip_norm", "recipe.augment.scale"]
+
+
+def with_value(path: str, value: object) -> Experiment:
+    *outer, last = path.split(".")
+    rest: dict[str, Any] = {last: value}
+    for name in reversed(outer):
+        rest = {name: rest}
+    return minimal(**rest)
+
+
+@pytest.mark.parametrize("path", COUNTS)
+@pytest.mark.parametrize("value", [True, "8", 8.0, -1, float("inf"), None, [8], -(10**30)])
+def test_counts_are_strict(path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        with_value(path, value)
+
+
+@pytest.mark.parametrize("path", RATES)
+@pytest.mark.parametrize(
+    "value", [True, "0.1", float("inf"), float("nan"), -0.1, 10**400, [0.1], 1e300]
+)
+def test_rates_are_finite_numbers(path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        with_value(path, value)
+
+
+@pytest.mark.parametrize("path", RATES)
+def test_rates_may_be_written_as_whole_numbers_where_they_are(path: str) -> None:
+    zero = 1 if path == "recipe.clip_norm" else 0
+    assert with_value(path, zero) == with_value(path, float(zero))
+
+
+@pytest.mark.parametrize("value", [0, 4097, 10**9, 10**400, True, "8", 8.0])
+def test_channels_are_strict(value: object) -> None:
+    for block in (
+        {"channels": [value]},
+        {"channels": [{"out": value}]},
+        {"reduce": value},
+        {"reduce": {"out": value}},
+    ):
+        with pytest.raises(ValidationError):
+            Block.model_validate(block)
+
+
+def test_every_dataset_can_be_trained_on_and_judged() -> None:
+    for name in get_args(DatasetName):
+        assert minimal(dataset=name).dataset == name
+        assert Budget(dataset=name).dataset == name
+    with pytest.raises(ValidationError):
+        Budget.model_validate({"dataset": "auto"})
