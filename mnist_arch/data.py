@@ -16,7 +16,6 @@ Every download is checked against the MD5 that torchvision knows for the compres
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import os
@@ -25,7 +24,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import platformdirs
@@ -36,12 +35,10 @@ from torch import Tensor
 from mnist_arch import download as downloads
 from mnist_arch.datasets import IMAGE_SHAPE, INFO, DatasetName
 from mnist_arch.errors import DataUnavailable, Problem, SpecError, StorageError
+from mnist_arch.idx import ANOTHER_FOLDER, DATA_VARIABLE, IdxFile, corrupt
 from mnist_arch.storage import write_whole
 
 SplitName = Literal["train", "test"]
-
-DATA_VARIABLE: Final = "MNIST_ARCH_DATA"
-"""The environment variable that names a data folder."""
 
 HOLD_OUT_SEED: Final = 20_000
 """Seed of every hold-out: a constant, so that all runs and trials hold out the same images."""
@@ -76,10 +73,6 @@ _FOLDERS: Final[dict[DatasetName, str]] = {
     "emnist-balanced": "EMNIST/raw",
 }
 _SPLITS: Final[tuple[SplitName, ...]] = ("train", "test")
-_WAY_OUT: Final = (
-    f"name a folder that has it with --data-dir or ${DATA_VARIABLE}; "
-    "--dataset mnist-5k needs no download"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,21 +118,13 @@ def resolve_dataset(
 ) -> Resolved:
     """What `name` means here: `auto` is MNIST if it is there or can be downloaded, else `mnist-5k`.
 
-    Any other name is itself, and nothing is read. Raises DataUnavailable where a file of MNIST is
-    there and corrupt, and StorageError where the disk is full: these never fall back.
+    No image is read where all files are there. Raises DataUnavailable where some are missing and
+    others corrupt, and StorageError where the disk is full: these never fall back.
     """
     if name != "auto":
         return Resolved(name)
-    missing = False
-    for split in _SPLITS:
-        found = _find("mnist", split, data_dir)
-        missing = missing or found is None
-        # An incomplete folder is checked too: what is corrupt in it must not end as a fallback.
-        folder = found or _folders("mnist", data_dir)[0]
-        for file in _files("mnist", split):
-            if file.is_in(folder):
-                file.read(folder)
-    if missing:
+    if not all(_find("mnist", part, data_dir) for part in _SPLITS):
+        _refuse_corrupt("mnist", _folders("mnist", data_dir)[0])
         try:
             _fetch("mnist", data_dir, download=download)
         except DataUnavailable as error:
@@ -203,77 +188,7 @@ def _select(split: Split, mask: Tensor) -> Split:
 # -------------------------------------------------------------------------------- files and folders
 
 
-@dataclass(frozen=True)
-class _File:
-    """An IDX file and what must be in it (format: http://yann.lecun.com/exdb/mnist)."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Literal["u1", ">i4"] = "u1"
-    sha256: str = ""
-    """Of the uncompressed bytes; empty where it is not known."""
-
-    @property
-    def header(self) -> bytes:
-        kind = {"u1": 8, ">i4": 12}[self.dtype]
-        return bytes((0, 0, kind, len(self.shape))) + np.array(self.shape, dtype=">u4").tobytes()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the uncompressed file."""
-        return len(self.header) + math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-    def is_in(self, folder: Path) -> bool:
-        return any(os.path.exists(path) for path in self._paths(folder))
-
-    def read(self, folder: Path) -> NDArray[Any]:
-        """The array in `folder`, checked; raises DataUnavailable that names a corrupt file."""
-        plain, zipped = self._paths(folder)
-        path = plain if os.path.exists(plain) else zipped
-        try:
-            content = _read_bytes(path, limit=self.size + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _corrupt(path, f"it cannot be decompressed ({error})") from None
-        except OSError as error:
-            message = f"{path} cannot be read: {error.strerror or error}"
-            raise DataUnavailable(message, hint=_WAY_OUT) from None
-        if wrong := self._what_is_wrong(content):
-            raise _corrupt(path, wrong)
-        return content[len(self.header) :].view(self.dtype).reshape(self.shape)
-
-    def _paths(self, folder: Path) -> tuple[Path, Path]:
-        return folder / self.name, folder / f"{self.name}.gz"
-
-    def _what_is_wrong(self, content: NDArray[np.uint8]) -> str:
-        start = content[: len(self.header)].tobytes()
-        if not self.header.startswith(start[:4]):
-            return f"it does not begin as an IDX file of {len(self.shape)} dimensions"
-        if len(start) == len(self.header) and start != self.header:
-            shape = tuple(int(side) for side in np.frombuffer(start[4:], dtype=">u4"))
-            return f"its header says {shape} instead of {self.shape}"
-        if len(content) < self.size:
-            return f"it ends after {len(content):,} of {self.size:,} bytes"
-        if len(content) > self.size:
-            return f"it is longer than {self.size:,} bytes"
-        if self.sha256 and hashlib.sha256(content.data).hexdigest() != self.sha256:
-            return "its SHA-256 is not the known one"
-        return ""
-
-
-def _read_bytes(path: Path, *, limit: int) -> NDArray[np.uint8]:
-    """At most `limit` bytes, decompressed, in memory that may be written, as torch wants it."""
-    if path.suffix != ".gz":
-        return np.fromfile(path, dtype=np.uint8, count=limit)
-    with gzip.open(path) as stream:
-        return np.frombuffer(bytearray(stream.read(limit)), dtype=np.uint8)
-
-
-def _corrupt(path: Path, what: str) -> DataUnavailable:
-    hint = "delete this file, and it is downloaded again; or name another folder with --data-dir"
-    return DataUnavailable(f"{path} is corrupt: {what}", hint=hint)
-
-
-def _files(name: DatasetName, split: SplitName) -> tuple[_File, _File]:
+def _files(name: DatasetName, split: SplitName) -> tuple[IdxFile, IdxFile]:
     """The files of the images and of the labels."""
     count = INFO[name].train_images if split == "train" else INFO[name].test_images
     prefix = "t10k" if split == "test" else "train"
@@ -285,10 +200,10 @@ def _files(name: DatasetName, split: SplitName) -> tuple[_File, _File]:
     images = f"{prefix}-images"
     labels = f"{prefix}-labels"
     return (
-        _File(f"{images}-idx3-ubyte", (count, *IMAGE_SHAPE[1:]), sha256=known.get(images, "")),
-        _File(f"{labels}-idx2-int", (count, 8), ">i4")
+        IdxFile(f"{images}-idx3-ubyte", (count, *IMAGE_SHAPE[1:]), sha256=known.get(images, "")),
+        IdxFile(f"{labels}-idx2-int", (count, 8), ">i4")
         if name == "qmnist"
-        else _File(f"{labels}-idx1-ubyte", (count,), sha256=known.get(labels, "")),
+        else IdxFile(f"{labels}-idx1-ubyte", (count,), sha256=known.get(labels, "")),
     )
 
 
@@ -316,10 +231,18 @@ def _fetch(name: DatasetName, data_dir: Path | None, *, download: bool) -> Path:
     folders = _folders(name, data_dir)
     if not download:
         message = f"{name} is not in {', nor in '.join(str(folder) for folder in folders)}"
-        raise DataUnavailable(message, hint=_WAY_OUT)
+        raise DataUnavailable(message, hint=ANOTHER_FOLDER)
     wanted = [file for split in _SPLITS for file in _files(name, split)]
-    downloads.fetch(name, wanted, folders[0], hint=_WAY_OUT)
+    downloads.fetch(name, wanted, folders[0], hint=ANOTHER_FOLDER)
     return folders[0]
+
+
+def _refuse_corrupt(name: DatasetName, folder: Path) -> None:
+    """Raises DataUnavailable for a corrupt file in an incomplete folder."""
+    for split in _SPLITS:
+        for file in _files(name, split):
+            if file.is_in(folder):
+                file.read(folder)
 
 
 def _read_split(name: DatasetName, split: SplitName, folder: Path) -> Split:
@@ -337,7 +260,7 @@ def _read_split(name: DatasetName, split: SplitName, folder: Path) -> Split:
     labels = labels.astype(np.int64) - (name == "emnist-letters")  # whose labels count from 1
     if not ((labels >= 0) & (labels < INFO[name].classes)).all():
         wrong = f"it has labels outside the {INFO[name].classes} classes"
-        raise _corrupt(folder / label_file.name, wrong)
+        raise corrupt(folder / label_file.name, wrong)
     return Split(
         torch.from_numpy(np.ascontiguousarray(images)).reshape(-1, *IMAGE_SHAPE),
         torch.from_numpy(labels),

@@ -150,6 +150,29 @@ def test_markdown_adds_up(options: list[str]) -> None:
         )
 
 
+def test_a_pipe_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left out where no terminal says how wide it is."""
+    monkeypatch.delenv("COLUMNS")
+    lines = [line.rstrip() for line in summary("s6").stdout.splitlines()]
+    assert lines == (GOLDEN / "summary-160.txt").read_text().splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")  # only the child goes on
+def test_a_terminal_gets_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pexpect
+
+    monkeypatch.delenv("COLUMNS")
+    child = pexpect.spawn(
+        sys.executable, ["-c", MAIN, "summary"], dimensions=(40, 80), encoding="utf-8"
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", child.read())
+    child.close()
+    assert child.exitstatus == DONE
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert lines == (GOLDEN / "summary-80.txt").read_text().splitlines()
+
+
 def test_many_networks_stand_in_several_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     text = summary(*["s6"] * 5).stdout

@@ -1,4 +1,4 @@
-"""Typical public solutions of the exercise, written as torch modules and as specs: the same network.
+"""Typical public solutions of the exercise, as torch modules and as specs: the same network.
 
 Each is written after the style of the notebooks: which layers follow one another, where the biases
 are, how the last map becomes ten numbers. Equal means every leaf module with all its settings.

@@ -1,4 +1,4 @@
-"""Specs are frozen, strict values; a block inherits from the defaults, a convolution from its block."""
+"""Specs are frozen, strict values; blocks inherit from defaults, convolutions from their block."""
 
 from __future__ import annotations
 
