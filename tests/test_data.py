@@ -182,7 +182,7 @@ def test_a_folder_in_the_place_of_a_file_cannot_be_read(
     put(tmp_path / "MNIST/raw", {other: small[other] for other in small if other != name})
     (tmp_path / "MNIST/raw" / name).mkdir()
     with pytest.raises(DataUnavailable, match=f"{name} cannot be read: Is a directory"):
-        resolve_dataset("auto", data_dir=tmp_path)
+        load_split("mnist", "test", data_dir=tmp_path)
 
 
 def test_a_file_that_may_not_be_read_says_so(
