@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +79,9 @@ def _show_one(result: Result, budget: Budget, folder: Path) -> None:
         f"run            {folder} · {result.seconds:,.0f} s", markup=False, soft_wrap=True
     )
     console.print(f"curves         {run.curves_path}", markup=False, soft_wrap=True)
-    console.print(f"next           mnist-arch eval {folder}", markup=False, soft_wrap=True)
+    console.print(
+        f"next           mnist-arch eval {shlex.quote(str(folder))}", markup=False, soft_wrap=True
+    )
 
 
 def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], path: Path) -> None:
@@ -105,7 +108,8 @@ def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], pat
         bound = f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"
         console.print(f"bound of mean  {bound}", markup=False)
     console.print(f"result         {path}", markup=False, soft_wrap=True)
-    console.print(f"next           mnist-arch eval {folders[-1]}", markup=False, soft_wrap=True)
+    command = f"mnist-arch eval {shlex.quote(str(folders[-1]))}"
+    console.print(f"next           {command}", markup=False, soft_wrap=True)
 
 
 def score_text(whole: GroupResult) -> str:

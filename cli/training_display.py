@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
@@ -68,7 +69,11 @@ class Display:
                     case never:
                         assert_never(never)
         except KeyboardInterrupt:
-            hint = f"go on with: mnist-arch train --resume {run.folder}" if run else ""
+            hint = (
+                f"go on with: mnist-arch train --resume {shlex.quote(str(run.folder))}"
+                if run
+                else ""
+            )
             raise Interrupted(hint=hint) from None
         finally:
             self.end()

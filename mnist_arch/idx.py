@@ -91,5 +91,6 @@ def read_bytes(path: Path, *, limit: int) -> NDArray[np.uint8]:
 
 
 def corrupt(path: Path, what: str) -> DataUnavailable:
+    """The error for a file that is not what it should be."""
     hint = "delete this file, and it is downloaded again; or name another folder with --data-dir"
     return DataUnavailable(f"{path} is corrupt: {what}", hint=hint)

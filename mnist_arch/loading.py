@@ -178,7 +178,7 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
     """Text, name for messages, folder and stem of a spec file or zoo network."""
     if not is_path(what):
         if what not in zoo_names():
-            raise SpecError((_unknown_name(what),))
+            raise SpecError((_unknown_name(what, beside),))
         text = (ZOO / f"{what}.yaml").read_text("utf-8")
         return text, f"zoo/{what}.yaml", FilePath(), what
     path = FilePath(what)
@@ -197,9 +197,11 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
     raise SpecError((Problem(f"{what!r} cannot be read: {reason}", hint=_names_hint()),))
 
 
-def _unknown_name(what: str) -> Problem:
+def _unknown_name(what: str, beside: FilePath) -> Problem:
     near = difflib.get_close_matches(what, zoo_names(), n=1)
     hint = f"did you mean `{near[0]}`?" if near else _names_hint()
+    if re.fullmatch(NAME_PATTERN, what) and (beside / f"{what}.yaml").is_file():
+        hint = f"did you mean the file `{what}.yaml`?"
     return Problem(f"no network is named {what!r}", hint=hint)
 
 

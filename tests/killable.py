@@ -4,13 +4,14 @@
     < {"parent": "runs", "kill": ["replace", "checkpoint", 2]}
     > {"killed": true, "epochs_done": 1, "seconds": 0.4}
 
-Importing torch takes seconds, so it is imported once, and each child is a fork. That is safe as long
-as this process has one thread and leaves all computing to its children.
+Importing torch takes seconds, so it is imported once, and each child is a fork. That is safe as
+long as this process has one thread and leaves all computing to its children.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import signal
@@ -20,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import matplotlib.backends.backend_agg  # noqa: F401  # so that the children need not import it
 import small
 
 from mnist_arch import running, training
@@ -34,6 +34,11 @@ LOADED = small.loaded(
 )
 STEPS = 10
 """Of an epoch."""
+
+# What a training imports on its way, which takes longer than the training.
+for name in ("matplotlib.backends.backend_agg", "scipy.stats", "torch._dynamo"):
+    importlib.import_module(name)
+
 SEED = 3
 
 

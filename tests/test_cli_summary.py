@@ -414,6 +414,12 @@ def test_the_nearest_name_is_said() -> None:
     assert "did you mean `s6`?" in summary("s66", code=BAD_INPUT).stderr
 
 
+def test_a_file_of_that_name_is_said(folder: Path) -> None:
+    assert "did you mean the file `mine.yaml`?" in summary("mine", code=BAD_INPUT).stderr
+    (folder / "child.yaml").write_text("extends: mine\n")
+    assert "did you mean the file `mine.yaml`?" in summary("child.yaml", code=BAD_INPUT).stderr
+
+
 # --------------------------------------------------------------------------------- pipes and shells
 
 

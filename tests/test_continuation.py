@@ -110,7 +110,8 @@ def assert_same(run: Run, reference: Run) -> None:
 def test_killed_at_every_delicate_moment(
     trainer: Trainer, undisturbed: tuple[Run, float], tmp_path: Path
 ) -> None:
-    # The moment of death, and how many epochs are done then.
+    # The moment of death, and how many epochs are done then. At the rewriting of the metrics the
+    # run has not yet said that it goes on.
     deaths: list[tuple[list[Any], int]] = [
         (["replace", "manifest.json", 1], 0),
         (["step", 7], 0),
@@ -131,7 +132,8 @@ def test_killed_at_every_delicate_moment(
     for kill, done_then in deaths:
         answer = trainer.train(tmp_path, kill)
         assert answer["killed"], kill
-        assert answer["epochs_done"] == done, kill
+        said = None if "metrics.jsonl" in kill else done
+        assert answer["epochs_done"] == said, kill
         run = run_in(tmp_path)
         assert not run.result_path.exists()
         if run.manifest_path.exists():

@@ -1,0 +1,220 @@
+"""The block language read a second time, straight from the dictionary and without any plan.
+
+A built network is followed step by step: at each step stands the module that the spec asks for,
+and it must be the next one that the network executes, with all its settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from strategies import Mapping
+from torch import Tensor, nn
+
+_DEFAULTS: Mapping = {
+    "kernel": 3,
+    "stride": 1,
+    "padding": "same",
+    "padding_mode": "zeros",
+    "kind": "ordinary",
+    "groups": 1,
+    "bias": True,
+    "norm": "batch",
+    "activation": "relu",
+    "order": "conv-activation-norm",
+    "dropout": 0,
+}
+_ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+}
+
+
+def follow(spec: Mapping, model: nn.Module, x_NCHW: Tensor) -> Tensor:
+    """What `spec` makes of the images with the weights of `model`, which has to agree step by step."""
+    with torch.no_grad():
+        reader = _Reader(_executed(model, x_NCHW))
+        defaults = {**_DEFAULTS, **spec.get("defaults", {})}
+        for index, block in enumerate(spec["blocks"]):
+            x_NCHW = reader.block(x_NCHW, index, block, defaults)
+        x_NCHW = reader.head(x_NCHW, spec.get("head", {}), defaults, spec.get("classes", 10))
+    assert next(reader.leaves, None) is None
+    return x_NCHW.flatten(1)
+
+
+def _executed(model: nn.Module, x_NCHW: Tensor) -> Iterator[nn.Module]:
+    used: list[nn.Module] = []
+    leaves = [module for module in model.modules() if not list(module.children())]
+    hooks = [leaf.register_forward_hook(lambda leaf, _in, _out: used.append(leaf)) for leaf in leaves]
+    model(x_NCHW)
+    for hook in hooks:
+        hook.remove()
+    return iter(used)
+
+
+def _full(value: Any, short: str, **defaults: Any) -> Mapping:
+    """The object that a short form stands for."""
+    return {**defaults, **(value if isinstance(value, dict) else {short: value})}
+
+
+class _Reader:
+    def __init__(self, leaves: Iterator[nn.Module]) -> None:
+        self.leaves = leaves
+        self.shared: dict[tuple[Any, ...], nn.Module] = {}
+        self.met: set[nn.Module] = set()
+
+    def step(self, asked: nn.Module, x: Tensor, *, share: tuple[Any, ...] | None = None) -> Tensor:
+        """Applies the next module, which must look as `asked`, and be new unless it is shared."""
+        leaf = next(self.leaves)
+        assert repr(leaf) == repr(asked)
+        known = self.shared.get((share, x.shape[1])) if share else None
+        assert leaf is known if known else leaf not in self.met
+        self.met.add(leaf)
+        if share:
+            self.shared[share, x.shape[1]] = leaf
+        result: Tensor = leaf(x)
+        return result
+
+    def block(self, x: Tensor, index: int, block: Mapping, defaults: Mapping) -> Tensor:
+        options = {**defaults, **block}
+        dropout = _full(options["dropout"], "rate", kind="elementwise", after="block")
+        for _ in range(block.get("repeat", 1)):
+            kept, stride = x, 1
+            for number, conv in enumerate(block.get("channels", [])):
+                conv = _full(conv, "out")
+                own = {**options, **conv}
+                share = (index, number) if block.get("share") else None
+                x = self.convolution(x, own, share)
+                stride *= own["stride"]
+                if "dropout" in conv:
+                    x = self.dropout(x, _full(conv["dropout"], "rate", kind="elementwise"))
+                elif dropout["after"] == "each":
+                    x = self.dropout(x, dropout)
+            if ratio := block.get("squeeze_excitation"):
+                x = x * self.factors(x, max(1, x.shape[1] // ratio))
+            if block.get("residual"):
+                if x.shape != kept.shape:
+                    bias = options["bias"]
+                    skip = nn.Conv2d(kept.shape[1], x.shape[1], 1, stride, bias=bias)
+                    kept = self.step(skip, kept)
+                x = x + kept
+        reduce = _full(block["reduce"], "out", at="after") if "reduce" in block else None
+        if reduce and reduce["at"] == "before":
+            x = self.reduce(x, reduce, options)
+        x = self.pool(x, _full(block.get("pool", "none"), "kind"), options)
+        if reduce and reduce["at"] == "after":
+            x = self.reduce(x, reduce, options)
+        return self.dropout(x, dropout) if dropout["after"] == "block" else x
+
+    def convolution(self, x: Tensor, own: Mapping, share: tuple[Any, ...] | None) -> Tensor:
+        kernel, channels, bias = own["kernel"], x.shape[1], own["bias"]
+        padding = kernel // 2 if own["padding"] == "same" else 0
+        settings = {
+            "stride": own["stride"],
+            "padding": padding,
+            "padding_mode": own["padding_mode"] if padding else "zeros",
+            "bias": bias,
+        }
+        match own["kind"]:
+            case "separable":
+                first = nn.Conv2d(channels, channels, kernel, groups=channels, **settings)
+                x = self.step(first, x, share=share and (*share, "depthwise"))
+                second = nn.Conv2d(channels, own["out"], 1, bias=bias)
+                x = self.step(second, x, share=share and (*share, "pointwise"))
+            case kind:
+                groups = {"ordinary": 1, "depthwise": channels, "grouped": own["groups"]}[kind]
+                asked = nn.Conv2d(channels, own["out"], kernel, groups=groups, **settings)
+                x = self.step(asked, x, share=share)
+        return self.norm_and_activation(x, own)
+
+    def norm_and_activation(self, x: Tensor, own: Mapping) -> Tensor:
+        norm, channels = _full(own["norm"], "kind", kind="batch", groups=4), x.shape[1]
+        asked: list[nn.Module] = []
+        if own["activation"] != "none":
+            asked.append(_ACTIVATIONS[own["activation"]]())
+        match norm["kind"]:
+            case "batch":
+                asked.append(nn.BatchNorm2d(channels))
+            case "group":
+                asked.append(nn.GroupNorm(norm["groups"], channels))
+            case "instance":
+                asked.append(nn.InstanceNorm2d(channels, affine=True))
+        if own["order"] == "conv-norm-activation":
+            asked.reverse()
+        for module in asked:
+            x = self.step(module, x)
+        return x
+
+    def factors(self, x: Tensor, hidden: int) -> Tensor:
+        channels = x.shape[1]
+        for asked in (
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 1),
+            nn.Sigmoid(),
+        ):
+            x = self.step(asked, x)
+        return x
+
+    def reduce(self, x: Tensor, reduce: Mapping, options: Mapping) -> Tensor:
+        inherited = {name: options[name] for name in ("bias", "order")}
+        own = {"norm": "none", "activation": "none", **inherited, **reduce}
+        x = self.step(nn.Conv2d(x.shape[1], own["out"], 1, bias=own["bias"]), x)
+        return self.norm_and_activation(x, own)
+
+    def pool(self, x: Tensor, pool: Mapping, options: Mapping) -> Tensor:
+        size = pool.get("size", 2)
+        match pool["kind"]:
+            case "max":
+                return self.step(nn.MaxPool2d(size, pool.get("stride", size)), x)
+            case "average":
+                return self.step(nn.AvgPool2d(size, pool.get("stride", size)), x)
+            case "convolution":
+                padding = (size - 1) // 2
+                asked = nn.Conv2d(
+                    x.shape[1],
+                    x.shape[1],
+                    size,
+                    pool.get("stride", 2),
+                    padding,
+                    bias=options["bias"],
+                    padding_mode=options["padding_mode"] if padding else "zeros",
+                )
+                return self.step(asked, x)
+        return x
+
+    def dropout(self, x: Tensor, dropout: Mapping) -> Tensor:
+        if not dropout["rate"]:
+            return x
+        spatial = dropout["kind"] == "spatial"
+        return self.step((nn.Dropout2d if spatial else nn.Dropout)(dropout["rate"]), x)
+
+    def head(self, x: Tensor, head: Mapping, defaults: Mapping, classes: int) -> Tensor:
+        reduce = _full(head["reduce"], "out", at="after") if "reduce" in head else None
+        dropout = _full(head.get("dropout", 0), "rate", kind="elementwise", at="after")
+        if reduce and reduce["at"] == "before":
+            x = self.reduce(x, reduce, defaults)
+        if dropout["at"] == "before":
+            x = self.dropout(x, dropout)
+        match head.get("pool", "global-average"):
+            case "average":
+                x = self.step(nn.AvgPool2d(head["size"], head["size"]), x)
+            case "global-average":
+                x = self.step(nn.AdaptiveAvgPool2d(1), x)
+            case "global-max":
+                x = self.step(nn.AdaptiveMaxPool2d(1), x)
+        if dropout["at"] == "after":
+            x = self.dropout(x, dropout)
+        if reduce and reduce["at"] == "after":
+            x = self.reduce(x, reduce, defaults)
+        if head.get("linear"):
+            x = self.step(nn.Flatten(), x)
+            x = self.step(nn.Linear(x.shape[1], classes, bias=head.get("bias", True)), x)
+        return x
