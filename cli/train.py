@@ -194,7 +194,12 @@ def _repeated(path: Path, device: Device, parent: Path) -> Request:
     """The experiment, seed and threads of a manifest, in a folder of its own."""
     manifest = read_manifest(path)
     return Request(
-        manifest.loaded(str(path)), (manifest.seed,), device, parent, manifest.engine.threads
+        manifest.loaded(str(path)),
+        (manifest.seed,),
+        device,
+        parent,
+        manifest.engine.threads,
+        data_sha256=manifest.data_sha256,
     )
 
 

@@ -69,11 +69,8 @@ class Display:
                     case never:
                         assert_never(never)
         except KeyboardInterrupt:
-            hint = (
-                f"go on with: mnist-arch train --resume {shlex.quote(str(run.folder))}"
-                if run
-                else ""
-            )
+            folder = shlex.quote(str(run.folder)) if run else ""
+            hint = f"go on with: mnist-arch train --resume {folder}" if run else ""
             raise Interrupted(hint=hint) from None
         finally:
             self.end()

@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -328,7 +329,7 @@ class Run:
 
 def read_manifest(path: Path) -> Manifest:
     """Raises RunError where there is none, RunCorrupt or LaterFormat."""
-    if not path.exists():
+    if not os.path.exists(path):  # which does not raise for a path that no file can have
         raise RunError(
             f"{path.parent} is no run: it has no {path.name}", hint="runs are folders under --out"
         )

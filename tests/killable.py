@@ -34,12 +34,11 @@ LOADED = small.loaded(
 )
 STEPS = 10
 """Of an epoch."""
+SEED = 3
 
 # What a training imports on its way, which takes longer than the training.
 for name in ("matplotlib.backends.backend_agg", "scipy.stats", "torch._dynamo"):
     importlib.import_module(name)
-
-SEED = 3
 
 
 def main() -> None:

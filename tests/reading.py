@@ -37,7 +37,7 @@ _ACTIVATIONS = {
 
 
 def follow(spec: Mapping, model: nn.Module, x_NCHW: Tensor) -> Tensor:
-    """What `spec` makes of the images with the weights of `model`, which has to agree step by step."""
+    hooks = [leaf.register_forward_hook(lambda it, *_: used.append(it)) for leaf in leaves]
     with torch.no_grad():
         reader = _Reader(_executed(model, x_NCHW))
         defaults = {**_DEFAULTS, **spec.get("defaults", {})}
@@ -51,7 +51,7 @@ def follow(spec: Mapping, model: nn.Module, x_NCHW: Tensor) -> Tensor:
 def _executed(model: nn.Module, x_NCHW: Tensor) -> Iterator[nn.Module]:
     used: list[nn.Module] = []
     leaves = [module for module in model.modules() if not list(module.children())]
-    hooks = [leaf.register_forward_hook(lambda leaf, _in, _out: used.append(leaf)) for leaf in leaves]
+    hooks = [leaf.register_forward_hook(lambda leaf, *_: used.append(leaf)) for leaf in leaves]
     model(x_NCHW)
     for hook in hooks:
         hook.remove()

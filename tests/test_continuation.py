@@ -201,10 +201,9 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
     assert not run.result_path.exists()
     assert (run.folder / "checkpoint").exists()
 
-    resumed = CliRunner().invoke(app, ["train", "--resume", str(run.folder), "--json"])
+    resumed = CliRunner().invoke(app, ["train", "--resume", str(run.folder)])
     assert resumed.exit_code == 0, resumed.stderr
-    assert "going on with" in resumed.stderr
-    assert resumed.stdout == run.result_path.read_text()
+    assert f"going on with {run.folder} after epoch" in resumed.stderr
     assert sorted(os.listdir(run.folder)) == FILES
 
     elsewhere = tmp_path / "elsewhere"

@@ -15,6 +15,7 @@ from agreement import assert_agreement, executed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from reading import follow
 from strategies import Mapping, networks, text_of
 from torch import nn
 
@@ -212,13 +213,13 @@ def all_pairs() -> set[frozenset[tuple[str, Any]]]:
 
 
 def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
-    torch.manual_seed(0)
+    images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     options: Counter[tuple[str, str, Any]] = Counter()
     forms: set[tuple[str, type]] = set()
     pairs: set[frozenset[tuple[str, Any]]] = set()
 
     @settings(
-        max_examples=700,
+        max_examples=600,
         deadline=None,
         derandomize=True,
         print_blob=True,
@@ -231,6 +232,8 @@ def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
         forms.update(forms_of(spec))
         pairs.update(pairs_of(drawn))
         assert_agreement(drawn)
+        model = build(drawn).eval()
+        assert torch.equal(follow(spec, model, images), model(images))
 
     agree()
     assert all_options() - set(options) == set()
@@ -373,6 +376,8 @@ ALONE: dict[str, tuple[Mapping, int]] = {
 def test_option_alone(name: str) -> None:
     spec, parameters = ALONE[name]
     assert assert_agreement(experiment(spec)).parameters == parameters
+    model, images = build(experiment(spec)).eval(), torch.rand(2, 1, 28, 28)
+    assert torch.equal(follow(spec, model, images), model(images))
 
 
 # ----------------------------------------------------------------------- sharing
