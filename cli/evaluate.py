@@ -29,7 +29,7 @@ from cli.training_display import make_display
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.runs import Reading, SplitName
+from mnist_arch.records import Reading, SplitName
 from mnist_arch.storage import to_json, write_whole
 from mnist_arch.trained import Trained, find
 

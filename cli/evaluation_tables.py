@@ -18,7 +18,7 @@ from cli.consoles import stdout
 from cli.results import VERDICTS
 from mnist_arch.budget import Verdict
 from mnist_arch.datasets import INFO, DatasetName
-from mnist_arch.runs import SplitName
+from mnist_arch.records import SplitName
 from mnist_arch.trained import Trained
 
 if TYPE_CHECKING:

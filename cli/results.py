@@ -13,7 +13,8 @@ from rich.table import Table
 from cli.consoles import stdout
 from mnist_arch.budget import Verdict
 from mnist_arch.groups import GroupResult, group, write_group
-from mnist_arch.runs import Result, Run, Verdicts
+from mnist_arch.records import Result, Verdicts
+from mnist_arch.runs import Run
 from mnist_arch.specs import Budget, Experiment
 
 VERDICTS = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
@@ -65,23 +66,23 @@ def _show_one(result: Result, budget: Budget, folder: Path) -> None:
         accuracy,
         result.verdicts,
     )
+    run = Run(folder)
+    extra = f"{result.best_accuracy_percent:.2f} % in epoch {result.best_epoch}"
     console = stdout()
     console.print(table)
-    console.print(
-        f"final epoch    {percent_with_interval(result)}, {result.correct:,} correct", markup=False
+    _lines(
+        ("final epoch", f"{percent_with_interval(result)}, {result.correct:,} correct"),
+        ("best epoch", f"{extra} (an extra: chosen after the fact, decides nothing)"),
+        ("run", f"{folder} · {result.seconds:,.0f} s"),
+        ("curves", str(run.curves_path)),
+        ("next", f"mnist-arch eval {shlex.quote(str(folder))}"),
     )
-    extra = f"{result.best_accuracy_percent:.2f} % in epoch {result.best_epoch}"
-    console.print(
-        f"best epoch     {extra} (an extra: chosen after the fact, decides nothing)", markup=False
-    )
-    run = Run(folder)
-    console.print(
-        f"run            {folder} · {result.seconds:,.0f} s", markup=False, soft_wrap=True
-    )
-    console.print(f"curves         {run.curves_path}", markup=False, soft_wrap=True)
-    console.print(
-        f"next           mnist-arch eval {shlex.quote(str(folder))}", markup=False, soft_wrap=True
-    )
+
+
+def _lines(*lines: tuple[str, str]) -> None:
+    """What follows a table: a label and a text that is never wrapped."""
+    for label, text in lines:
+        stdout().print(f"{label:<15}{text}", markup=False, soft_wrap=True)
 
 
 def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], path: Path) -> None:
@@ -105,11 +106,11 @@ def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], pat
     mean = score_text(whole)
     console.print(_rules("the rules, on the mean", whole.results[0], budget, mean, whole.verdicts))
     if whole.bound_percent is not None:
-        bound = f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"
-        console.print(f"bound of mean  {bound}", markup=False)
-    console.print(f"result         {path}", markup=False, soft_wrap=True)
-    command = f"mnist-arch eval {shlex.quote(str(folders[-1]))}"
-    console.print(f"next           {command}", markup=False, soft_wrap=True)
+        _lines(("bound of mean", f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
+    _lines(
+        ("result", str(path)),
+        ("next", f"mnist-arch eval {shlex.quote(str(folders[-1]))}"),
+    )
 
 
 def score_text(whole: GroupResult) -> str:

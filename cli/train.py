@@ -28,6 +28,7 @@ from cli.results import show_results
 from cli.training_display import Display, make_display
 from mnist_arch import budget
 from mnist_arch.errors import RunError
+from mnist_arch.identity import folder_name
 from mnist_arch.loading import (
     Loaded,
     Override,
@@ -37,7 +38,8 @@ from mnist_arch.loading import (
     parse_override,
     plan_of,
 )
-from mnist_arch.runs import Engine, Result, Run, folder_name, latest, read_manifest
+from mnist_arch.records import Engine, Result
+from mnist_arch.runs import Run, latest, read_manifest
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from cli.consoles import stderr
 from cli.errors import Interrupted
-from mnist_arch.runs import Result, Run
+from mnist_arch.records import Result
+from mnist_arch.runs import Run
 from mnist_arch.specs import Experiment
 
 if TYPE_CHECKING:

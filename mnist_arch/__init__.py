@@ -35,10 +35,13 @@ from mnist_arch.errors import (
     WeightsError,
 )
 from mnist_arch.groups import GroupResult, group
+from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded, load, loads, override, parse_override, zoo_names
 from mnist_arch.plan import Plan, Row, plan
-from mnist_arch.runs import Manifest, Result, Run, digest, latest
-from mnist_arch.specs import Block, Budget, Conv, Experiment, Network, Recipe
+from mnist_arch.recipes import Recipe
+from mnist_arch.records import Manifest, Result
+from mnist_arch.runs import Run, latest
+from mnist_arch.specs import Block, Budget, Conv, Experiment, Network
 from mnist_arch.statistics import Score, wilson_interval_percent
 
 if TYPE_CHECKING:
@@ -46,7 +49,8 @@ if TYPE_CHECKING:
     from mnist_arch.evaluation import Evaluation, evaluate, predict
     from mnist_arch.network import build
     from mnist_arch.running import read_material, run_experiment
-    from mnist_arch.training import EpochRecord, Progress, State, train
+    from mnist_arch.state import State
+    from mnist_arch.training import EpochRecord, Progress, train
     from mnist_arch.verification import verify
     from mnist_arch.weights import build_with, read_weights, save_weights
 
@@ -55,7 +59,7 @@ _WITH_TORCH = {
     "Evaluation": "evaluation",
     "Progress": "training",
     "Split": "data",
-    "State": "training",
+    "State": "state",
     "build": "network",
     "build_with": "weights",
     "evaluate": "evaluation",

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from mnist_arch.datasets import DatasetInfo
-from mnist_arch.specs import Augment, Elastic, Erase
+from mnist_arch.recipes import Augment, Elastic, Erase
 
 
 def to_unit(images_NCHW: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.datasets import DatasetName
-from mnist_arch.runs import Record, Result, SplitName, Verdicts
+from mnist_arch.records import Record, Result, SplitName, Verdicts
 from mnist_arch.specs import FORMAT, Budget
 from mnist_arch.statistics import Score
 from mnist_arch.storage import write_whole

@@ -20,9 +20,9 @@ from mnist_arch.layers import (
     Residual,
     Shape,
     SqueezeExcitation,
-    unroll,
 )
 from mnist_arch.specs import Network
+from mnist_arch.unrolling import unroll
 
 BYTES_PER_VALUE: Final = 4
 """Activations and weights are float32."""

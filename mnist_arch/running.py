@@ -19,24 +19,17 @@ from pydantic import TypeAdapter, ValidationError
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.data import Split, content_hash, hold_out, load_split
 from mnist_arch.errors import DeviceUnavailable, RunCorrupt, RunError
+from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded
 from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
-from mnist_arch.runs import (
-    START_ANEW,
-    Engine,
-    GitState,
-    Manifest,
-    Result,
-    Run,
-    SplitName,
-    Verdicts,
-    digest,
-)
+from mnist_arch.records import Engine, GitState, Manifest, Result, SplitName, Verdicts
+from mnist_arch.runs import START_ANEW, Run
 from mnist_arch.specs import Experiment
+from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.storage import write_whole
-from mnist_arch.training import EpochRecord, Progress, State, dataset_of, train
+from mnist_arch.training import EpochRecord, Progress, dataset_of, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
 
 _VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mnist_arch.specs import Constant, Cosine, OneCycle, Schedule, Step
+from mnist_arch.recipes import Constant, Cosine, OneCycle, Schedule, Step
 
 # As torch's OneCycleLR: the cycle starts at peak / 25 and ends at a 10,000th of that.
 ONE_CYCLE_START_DIVISOR = 25

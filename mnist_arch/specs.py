@@ -6,23 +6,14 @@ which the JSON Schema of the file is made. Nothing here imports torch.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from mnist_arch.datasets import DatasetName
+from mnist_arch.fields import Count, Rate, ShortSpec, Small, Spec
+from mnist_arch.recipes import Recipe
 
 FORMAT: Final = 1
 """Number of the spec language; part of every digest and of every file written."""
@@ -31,44 +22,10 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_ITEMS: Final = 64
 """Longest list of blocks or of convolutions, and the most repeats: bounds the work of planning."""
 
-Count = Annotated[StrictInt, Field(gt=0, le=4096)]
-Small = Annotated[StrictInt, Field(gt=0, le=64)]
-Rate = Annotated[StrictFloat, Field(ge=0, lt=1, allow_inf_nan=False)]
-Fraction = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
-Positive = Annotated[StrictFloat, Field(gt=0, le=1e6, allow_inf_nan=False)]
-NotNegative = Annotated[StrictFloat, Field(ge=0, le=1e6, allow_inf_nan=False)]
-
 Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none"]
 ConvKind = Literal["ordinary", "separable", "depthwise", "grouped"]
 Order = Literal["conv-activation-norm", "conv-norm-activation"]
 Where = Literal["before", "after"]
-
-
-class Spec(BaseModel):
-    """A frozen value with strict fields; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ShortSpec(Spec):
-    """A spec that may be written as the bare value of one field: `16` for `{out: 16}`."""
-
-    short: ClassVar[str]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return value if isinstance(value, dict | cls) else {cls.short: value}
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        whole = handler.resolve_ref_schema(handler(core_schema))
-        bare = {
-            key: item for key, item in whole["properties"][cls.short].items() if key != "default"
-        }
-        return {"anyOf": [bare, whole], "description": whole["description"]}
 
 
 # ------------------------------------------------------------------------------------- the network
@@ -304,149 +261,7 @@ class Network(Spec):
         return self
 
 
-# -------------------------------------------------------------------------------------- the recipe
-
-
-class Sgd(Spec):
-    """Stochastic gradient descent."""
-
-    kind: Literal["sgd"] = "sgd"
-    """sgd."""
-    momentum: Rate = 0.9
-    """Momentum."""
-    nesterov: StrictBool = True
-    """Whether momentum is Nesterov's, which needs a momentum above 0."""
-    weight_decay: NotNegative = 1e-4
-    """L2 penalty on convolution and linear weights; never on norms and biases."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise PydanticCustomError("nesterov", "`nesterov` needs a momentum above 0")
-        return self
-
-
-class AdamW(Spec):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-
-    kind: Literal["adamw"]
-    """adamw."""
-    beta1: Rate = 0.9
-    """Decay of the mean of the gradient."""
-    beta2: Rate = 0.999
-    """Decay of the mean of its square."""
-    weight_decay: NotNegative = 0.01
-    """Decoupled decay of convolution and linear weights; never of norms and biases."""
-
-
-class Schedule(Spec):
-    """Common to all schedules, which change the learning rate at every step."""
-
-    peak: Positive = 0.1
-    """The highest learning rate."""
-    warmup: Rate = 0.2
-    """Share of all steps over which the rate rises to its peak."""
-
-
-class OneCycle(Schedule):
-    """Cosine from peak/25 to the peak, then down to peak/250,000 (Smith 2018; as in torch)."""
-
-    kind: Literal["one-cycle"] = "one-cycle"
-    """one-cycle."""
-
-
-class Cosine(Schedule):
-    """Linear warm-up, then half a cosine down to 0."""
-
-    kind: Literal["cosine"]
-    """cosine."""
-
-
-class Step(Schedule):
-    """Linear warm-up, then the rate falls by a factor every so many epochs."""
-
-    kind: Literal["step"]
-    """step."""
-    every_epochs: Small = 6
-    """Epochs between two falls, counted from the start."""
-    factor: Fraction = 0.1
-    """What the rate is multiplied with at each fall."""
-
-
-class Constant(Schedule):
-    """Linear warm-up, then the peak until the end."""
-
-    kind: Literal["constant"]
-    """constant."""
-
-
-class Elastic(Spec):
-    """Smooth random displacement of the pixels (Simard et al. 2003)."""
-
-    pixels: NotNegative
-    """Standard deviation of the displacement, in pixels."""
-    sigma_pixels: Annotated[StrictFloat, Field(ge=0.5, le=14, allow_inf_nan=False)] = 4.0
-    """Standard deviation of the Gaussian that smooths the displacement field, in pixels."""
-
-
-class Erase(Spec):
-    """A square of background at a random place (after Zhong et al. 2020)."""
-
-    probability: Fraction
-    """Share of the images that lose a square."""
-    pixels: Annotated[StrictInt, Field(gt=0, le=28)] = 8
-    """Side of the square, in pixels."""
-
-
-class Augment(Spec):
-    """Random changes, drawn for each image of each batch; what comes into view is background."""
-
-    rotate_degrees: Annotated[StrictFloat, Field(ge=0, le=180, allow_inf_nan=False)] = 10.0
-    """Largest rotation, either way, in degrees."""
-    shift_pixels: Annotated[StrictFloat, Field(ge=0, le=28, allow_inf_nan=False)] = 2.0
-    """Largest shift along each axis, either way, in pixels."""
-    scale: Rate = 0.1
-    """Largest change of size, either way, as a share of it."""
-    shear_degrees: Annotated[StrictFloat, Field(ge=0, le=60, allow_inf_nan=False)] = 8.0
-    """Largest horizontal shear, either way, in degrees."""
-    elastic: Elastic | None = None
-    """Elastic distortion; none unless set."""
-    erase: Erase | None = None
-    """Random erasing; none unless set."""
-
-
-def _kind_unless_given(kind: str) -> BeforeValidator:
-    """Lets `{peak: 0.2}` mean the default kind, so that one value can be set alone."""
-    return BeforeValidator(
-        lambda value: {"kind": kind, **value} if isinstance(value, dict) else value
-    )
-
-
-class Recipe(Spec):
-    """How a network is trained."""
-
-    epochs: Annotated[StrictInt, Field(gt=0, le=10_000)] = 19
-    """Passes over the training images."""
-    batch_size: Annotated[StrictInt, Field(ge=2, le=65_536)] = 64
-    """Images a step; at least 2, since batch statistics of one image do not exist."""
-    optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind"), _kind_unless_given("sgd")] = (
-        Sgd()
-    )
-    """The optimizer."""
-    schedule: Annotated[
-        OneCycle | Cosine | Step | Constant,
-        Field(discriminator="kind"),
-        _kind_unless_given("one-cycle"),
-    ] = OneCycle()
-    """The learning rate, step by step."""
-    label_smoothing: Rate = 0.0
-    """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
-    clip_norm: Positive | None = None
-    """Largest norm of the gradient of all parameters together; none unless set."""
-    ema: Rate | None = 0.998
-    """Decay of the running average of the weights, which then is the model; null for none."""
-    augment: Augment = Augment()
-    """Random changes to the training images."""
+# ----------------------------------------------------------------------------------- the whole file
 
 
 class Budget(Spec):

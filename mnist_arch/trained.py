@@ -13,7 +13,8 @@ from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.loading import ZOO, is_path, load, loads, zoo_names
 from mnist_arch.plan import plan
-from mnist_arch.runs import Result, Run, SplitName, all_runs, latest
+from mnist_arch.records import Result, SplitName
+from mnist_arch.runs import Run, all_runs, latest
 from mnist_arch.specs import NAME_PATTERN, Experiment
 
 PICKLE_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")

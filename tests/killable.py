@@ -24,8 +24,10 @@ from typing import Any, NoReturn
 import small
 
 from mnist_arch import running, training
+from mnist_arch.identity import folder_name
+from mnist_arch.records import Engine
 from mnist_arch.running import Started, run_experiment
-from mnist_arch.runs import Engine, Run, folder_name
+from mnist_arch.runs import Run
 
 LOADED = small.loaded(
     recipe__epochs=4,

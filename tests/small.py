@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mnist_arch.data import Split, content_hash
 from mnist_arch.loading import Loaded, loads
+from mnist_arch.records import SplitName
 from mnist_arch.running import Material
-from mnist_arch.runs import SplitName
 
 TEXT = """
 name: small

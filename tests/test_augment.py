@@ -15,7 +15,7 @@ from mnist_arch import augment as module
 from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO
-from mnist_arch.specs import Augment, Elastic, Erase
+from mnist_arch.recipes import Augment, Elastic, Erase
 
 NOTHING = Augment(rotate_degrees=0.0, shift_pixels=0.0, scale=0.0, shear_degrees=0.0)
 ALL = Augment(elastic=Elastic(pixels=1.0), erase=Erase(probability=0.5))

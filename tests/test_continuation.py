@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from mnist_arch.data import load_split
-from mnist_arch.runs import Manifest, Run
+from mnist_arch.records import Manifest
+from mnist_arch.runs import Run
 
 pytestmark = [
     pytest.mark.slow,
@@ -188,12 +189,14 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
         env=environment(),
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if "epoch  2/12" in line:
-            break
+    before = ""
+    while "epoch  2/12" not in before:
+        line = process.stderr.readline()
+        assert line, before
+        before += line
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
+    assert process.returncode == 130, before + err
     run = run_in(runs)
     assert out == ""
     assert "Traceback" not in err

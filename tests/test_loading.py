@@ -27,7 +27,8 @@ from mnist_arch.loading import (
     zoo_names,
 )
 from mnist_arch.plan import plan
-from mnist_arch.specs import AdamW, Experiment, Norm, OneCycle
+from mnist_arch.recipes import AdamW, OneCycle
+from mnist_arch.specs import Experiment, Norm
 from mnist_arch.yaml_text import MAX_BYTES, parse
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"

@@ -24,21 +24,20 @@ from mnist_arch.errors import (
     SpecError,
     StorageError,
 )
-from mnist_arch.layers import unroll
+from mnist_arch.identity import digest, folder_name
 from mnist_arch.loading import load, loads, parse_override
-from mnist_arch.runs import (
+from mnist_arch.records import (
     MAX_SEED,
     Engine,
     Manifest,
     Reading,
     Run,
     all_runs,
-    digest,
-    folder_name,
     latest,
     read_manifest,
 )
 from mnist_arch.specs import FORMAT, Experiment
+from mnist_arch.unrolling import unroll
 
 SMALL = loaded().experiment
 

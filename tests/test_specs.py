@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from mnist_arch import specs
 from mnist_arch.datasets import DatasetName
+from mnist_arch.recipes import OneCycle, Recipe, Sgd
 from mnist_arch.specs import (
     Block,
     BlockDropout,
@@ -19,11 +20,8 @@ from mnist_arch.specs import (
     Experiment,
     Head,
     Norm,
-    OneCycle,
     Pool,
-    Recipe,
     Reduce,
-    Sgd,
     Spec,
 )
 

@@ -24,15 +24,8 @@ from mnist_arch.evaluation import count_correct, mean_loss, predict
 from mnist_arch.network import build
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
-from mnist_arch.training import (
-    EpochRecord,
-    Progress,
-    State,
-    _FiniteCheck,
-    dataset_of,
-    train,
-    update_average,
-)
+from mnist_arch.state import State, update_average
+from mnist_arch.training import EpochRecord, Progress, _FiniteCheck, dataset_of, train
 from mnist_arch.weights import build_with, read_checkpoint, save_checkpoint, save_weights
 from mnist_arch.weights import read_weights as read
 

@@ -10,9 +10,10 @@ import pytest
 from strategies import Mapping, text_of
 
 from mnist_arch.errors import Problem, ShapeError
-from mnist_arch.layers import MAX_CONVOLUTIONS, Convolution, Layer, Residual, unroll
+from mnist_arch.layers import Convolution, Layer, Residual
 from mnist_arch.loading import loads
 from mnist_arch.specs import MAX_ITEMS, Experiment
+from mnist_arch.unrolling import MAX_CONVOLUTIONS, unroll
 
 LINEAR: Mapping = {"linear": True}
 

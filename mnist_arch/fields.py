@@ -1,0 +1,51 @@
+"""The ground that specs stand on: strict field types, and values that are frozen and closed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+Count = Annotated[StrictInt, Field(gt=0, le=4096)]
+Small = Annotated[StrictInt, Field(gt=0, le=64)]
+Rate = Annotated[StrictFloat, Field(ge=0, lt=1, allow_inf_nan=False)]
+Fraction = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[StrictFloat, Field(gt=0, le=1e6, allow_inf_nan=False)]
+NotNegative = Annotated[StrictFloat, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class Spec(BaseModel):
+    """A frozen value with strict fields; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ShortSpec(Spec):
+    """A spec that may be written as the bare value of one field: `16` for `{out: 16}`."""
+
+    short: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | cls) else {cls.short: value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        whole = handler.resolve_ref_schema(handler(core_schema))
+        bare = {
+            key: item for key, item in whole["properties"][cls.short].items() if key != "default"
+        }
+        return {"anyOf": [bare, whole], "description": whole["description"]}

@@ -1,0 +1,132 @@
+"""What is stored of a run, and read again: its manifest, its result, its later readings."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mnist_arch.budget import Verdict
+from mnist_arch.datasets import DatasetName
+from mnist_arch.loading import Loaded, loads
+from mnist_arch.specs import FORMAT
+from mnist_arch.storage import to_json
+
+SplitName = Literal["train", "validation", "test"]
+
+MAX_SEED: Final = 2**32 - 1
+"""Largest seed of a run; torch takes 64 bits, of which its several streams need some."""
+
+
+class Record(BaseModel):
+    """A frozen value that is stored as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def json_text(self) -> str:
+        return to_json(self.model_dump(mode="json"))
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class Engine(Record):
+    """What the bits of a run depend on beside its experiment and seed."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    """Where the run computes."""
+    threads: Annotated[int, Field(ge=1)]
+    """Threads of torch within an operation."""
+    memory_format: Literal["channels_last"] = "channels_last"
+    """Memory format of weights and images."""
+
+
+class GitState(Record):
+    """The checkout that the program ran from."""
+
+    commit: str
+    """Full hash of HEAD."""
+    changed: bool
+    """Whether tracked files differed from it."""
+
+
+class Manifest(Record):
+    """What a run is, written before it trains."""
+
+    format: int = FORMAT
+    experiment: dict[str, Any]
+    """The resolved spec, every default filled in."""
+    origins: dict[str, str]
+    """Where each value that is not a default came from."""
+    digest: str
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    engine: Engine
+    versions: dict[str, str]
+    """Of Python, this program and the packages that results depend on."""
+    data_sha256: str
+    """Over the images and labels that the run trains on and is judged on."""
+    git: GitState | None
+    command: list[str]
+    """The command line."""
+    started: str
+    """UTC, ISO 8601."""
+
+    def loaded(self, source: str) -> Loaded:
+        """The experiment, validated again. Raises SpecError."""
+        experiment = loads(json.dumps(self.experiment), source=source).experiment
+        return Loaded(experiment, self.origins)
+
+
+class Verdicts(Record):
+    """The three rules of the budget."""
+
+    parameters: Verdict
+    epochs: Verdict
+    accuracy: Verdict
+
+
+class Result(Record):
+    """What a finished run came to: its final epoch. `best_…` is an extra, chosen after the fact."""
+
+    format: int = FORMAT
+    name: str
+    digest: str
+    seed: int
+    dataset: DatasetName
+    split: SplitName
+    """What the run was judged on: test, or validation with a hold-out."""
+    correct: int
+    images: int
+    accuracy_percent: float
+    """100 · correct / images."""
+    interval_percent: tuple[float, float]
+    """Wilson's 95 % interval over the images."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+    best_epoch: int
+    """Epoch of the highest accuracy on this split; nothing depends on it."""
+    best_accuracy_percent: float
+    parameters: int
+    macs: int
+    epochs: int
+    seconds: float
+    """Data, training and evaluation, over all segments of the run."""
+    command_seconds: float
+    """The whole command that finished the run, imports included."""
+    verdicts: Verdicts
+
+
+class Reading(Record):
+    """A reading of the test split by a run that was trained with a hold-out."""
+
+    time: str
+    """UTC, ISO 8601."""
+    dataset: DatasetName
+    split: SplitName
+    correct: int
+    images: int
+    accuracy_percent: float
+    """100 · correct / images."""
+    command: list[str]
+    """The command line."""

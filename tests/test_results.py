@@ -1,0 +1,76 @@
+"""The README claims what the kept results say, and the kept results are of what ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_arch.identity import digest
+from mnist_arch.loading import load
+from mnist_arch.plan import plan
+from mnist_arch.records import Result
+from mnist_arch.statistics import Score, wilson_interval_percent
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def runs_of(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((RESULTS / name).read_text("utf-8"))["runs"]
+    return found
+
+
+def results_of(name: str) -> list[Result]:
+    return [Result.model_validate(run["result"]) for run in runs_of(name)]
+
+
+def test_the_results_are_of_the_network_and_recipe_that_ship() -> None:
+    shipped = load("s6").with_dataset("mnist").experiment
+    results = results_of("s6-mnist.json")
+    assert {result.digest for result in results} == {digest(shipped)}
+    assert {result.parameters for result in results} == {plan(shipped).parameters}
+    assert {result.epochs for result in results} == {shipped.recipe.epochs}
+    assert sorted(result.seed for result in results) == [0, 1, 2, 3, 4]
+    assert {(result.dataset, result.split) for result in results} == {("mnist", "test")}
+
+
+@pytest.mark.parametrize("name", ["s6-mnist.json", "s6-holdout.json"])
+def test_a_result_is_its_final_epoch_and_its_numbers_follow_from_its_counts(name: str) -> None:
+    for run, result in zip(runs_of(name), results_of(name), strict=True):
+        assert run["curve"][-1]["correct"] == result.correct
+        assert len(run["curve"]) == result.epochs
+        assert result.accuracy_percent == 100 * result.correct / result.images
+        interval = wilson_interval_percent(result.correct, result.images)
+        assert result.interval_percent == pytest.approx(interval)
+
+
+def test_the_readme_has_the_score_and_every_seed() -> None:
+    results = results_of("s6-mnist.json")
+    score = Score.of([result.correct for result in results], results[0].images)
+    assert score.spread_percent is not None
+    assert score.bound_percent is not None
+    claim = f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} % (test, {score.runs} seeds)"
+    assert claim in README
+    assert f"{score.bound_percent:.3f} %" in README
+    for result in results:
+        low, high = result.interval_percent
+        row = f"| {result.seed} | {result.correct:,} | {result.accuracy_percent:.2f} %"
+        assert f"{row} | {low:.2f}–{high:.2f} |" in README
+
+
+def test_the_recipe_was_chosen_on_a_hold_out() -> None:
+    for run, result in zip(runs_of("s6-holdout.json"), results_of("s6-holdout.json"), strict=True):
+        assert result.split == "validation"
+        augment = run["recipe"]["augment"]
+        row = f"| {augment['rotate_degrees']:g}° | {augment['shift_pixels']:g} px"
+        assert row in README
+        assert f"| {result.correct:,} | {result.loss:.4f} |" in README
+
+
+def test_the_start_is_as_fast_as_the_readme_says() -> None:
+    start = json.loads((RESULTS / "start.json").read_text("utf-8"))
+    assert f"{100 * start['ratio_median']:.0f} % of the time" in README
