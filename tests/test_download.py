@@ -243,7 +243,9 @@ def test_a_mirror_without_tls_behind_https_fails(
     assert plain.requests == []
 
 
-@pytest.mark.parametrize("content", [b"not gzip", zipped({"a": b"not IDX"})["a.gz"]])
+@pytest.mark.parametrize(
+    "content", [b"not gzip", zipped({"a": b"not IDX"})["a.gz"]], ids=["no gzip", "no IDX"]
+)
 def test_content_is_checked_even_if_the_md5_is_right(
     content: bytes,
     small: dict[str, bytes],

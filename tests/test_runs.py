@@ -31,11 +31,8 @@ from mnist_arch.records import (
     Engine,
     Manifest,
     Reading,
-    Run,
-    all_runs,
-    latest,
-    read_manifest,
 )
+from mnist_arch.runs import Run, all_runs, latest, read_manifest
 from mnist_arch.specs import FORMAT, Experiment
 from mnist_arch.unrolling import unroll
 
