@@ -104,6 +104,7 @@ def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], pat
         )
     console.print(seeds)
     mean = score_text(whole)
+    _lines(("final epochs", mean))
     console.print(_rules("the rules, on the mean", whole.results[0], budget, mean, whole.verdicts))
     if whole.bound_percent is not None:
         _lines(("bound of mean", f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
@@ -127,6 +128,8 @@ def _rules(title: str, result: Result, budget: Budget, accuracy: str, verdicts: 
     table.add_column("asked", justify="right")
     table.add_column("reached", justify="right")
     table.add_column("verdict")
+    judged = verdicts.accuracy != "none"
+    asked_accuracy = f"≥ {budget.accuracy_percent:g} %"
     rows: list[tuple[str, str, str, Verdict]] = [
         (
             "parameters",
@@ -137,8 +140,8 @@ def _rules(title: str, result: Result, budget: Budget, accuracy: str, verdicts: 
         ("epochs", f"< {budget.epochs_below:,}", f"{result.epochs:,}", verdicts.epochs),
         (
             f"{budget.dataset} test accuracy",
-            f"≥ {budget.accuracy_percent:g} %",
-            accuracy,
+            asked_accuracy,
+            accuracy if judged else "–",
             verdicts.accuracy,
         ),
     ]
