@@ -62,6 +62,14 @@ class State:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def use_dropout_stream(self) -> None:
+        """Makes torch's global generator on the device go on with this run's dropout stream."""
+        _generator_owner(self.device).set_rng_state(self.dropout)
+
+    def keep_dropout_stream(self) -> None:
+        """Takes over where torch's global generator on the device has come to."""
+        self.dropout = _generator_owner(self.device).get_rng_state()
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and dictionaries of them, for a checkpoint."""
         return {
@@ -135,19 +143,6 @@ def _stream(seed: int, use: int, device: str) -> Generator:
     return torch.Generator(device).manual_seed(seed * 1000 + use)
 
 
-def set_dropout_stream(state: State) -> None:
-    if state.device.type == "cuda":
-        torch.cuda.set_rng_state(state.dropout, state.device)
-    elif state.device.type == "cpu":
-        torch.set_rng_state(state.dropout)
-    else:
-        torch.mps.set_rng_state(state.dropout)
-
-
-def keep_dropout_stream(state: State) -> None:
-    if state.device.type == "cuda":
-        state.dropout = torch.cuda.get_rng_state(state.device)
-    elif state.device.type == "cpu":
-        state.dropout = torch.get_rng_state()
-    else:
-        state.dropout = torch.mps.get_rng_state()
+def _generator_owner(device: torch.device) -> Any:
+    """The part of torch that holds the global generator of a kind of device."""
+    return {"cuda": torch.cuda, "mps": torch.mps}.get(device.type, torch)

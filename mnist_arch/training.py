@@ -23,7 +23,7 @@ from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation import count_correct, mean_loss, predict
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
-from mnist_arch.state import State, keep_dropout_stream, set_dropout_stream, update_average
+from mnist_arch.state import State, update_average
 
 PROGRESS_SECONDS = 0.1
 """Least time between two Progress records."""
@@ -81,7 +81,7 @@ def train(state: State, training: Split, held: Split) -> Iterator[Progress | Epo
     info = INFO[dataset_of(state.experiment)]
     batch = min(recipe.batch_size, len(training))
     steps = len(training) // batch
-    set_dropout_stream(state)
+    state.use_dropout_stream()
     while state.epoch < recipe.epochs:
         clock = _Clock()
         model.train()
@@ -125,7 +125,7 @@ def train(state: State, training: Split, held: Split) -> Iterator[Progress | Epo
             raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=rate)
         state.epoch += 1
         state.seconds += clock.seconds()
-        keep_dropout_stream(state)
+        state.keep_dropout_stream()
         yield EpochRecord(
             epoch=state.epoch,
             train_loss=train_loss,

@@ -37,7 +37,7 @@ _ACTIVATIONS = {
 
 
 def follow(spec: Mapping, model: nn.Module, x_NCHW: Tensor) -> Tensor:
-    hooks = [leaf.register_forward_hook(lambda it, *_: used.append(it)) for leaf in leaves]
+    """What `spec` makes of the images by the weights of `model`, which must agree at each step."""
     with torch.no_grad():
         reader = _Reader(_executed(model, x_NCHW))
         defaults = {**_DEFAULTS, **spec.get("defaults", {})}

@@ -73,6 +73,7 @@ class Trainer:
 def trainer() -> Iterator[Trainer]:
     trainer = Trainer()
     yield trainer
+    trainer.process.kill()
     trainer.process.communicate()
 
 
