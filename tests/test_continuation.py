@@ -181,7 +181,9 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
     load_split("mnist-5k", "train")  # leaves the parsed sample in the cache
     (tmp_path / "brief.yaml").write_text(SPEC)
     runs = tmp_path / "my runs"
-    program = "from cli.app import app; app(prog_name='mnist-arch')"
+    # A shell starts its background jobs with SIGINT ignored, and this test may be in one.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heeding}; from cli.app import app; app(prog_name='mnist-arch')"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "train", str(tmp_path / "brief.yaml"), "--out", str(runs)],
         stdout=subprocess.PIPE,
