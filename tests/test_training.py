@@ -443,7 +443,7 @@ def test_auto_is_no_dataset() -> None:
 @pytest.mark.parametrize("ema", [0.9, None])
 @pytest.mark.parametrize("optimizer", [{"kind": "sgd"}, {"kind": "adamw"}])
 def test_it_learns(training: Split, held: Split, optimizer: dict[str, str], ema: float) -> None:
-    peak = 0.1 if optimizer["kind"] == "sgd" else 0.03
+    peak = 0.1 if optimizer["kind"] == "sgd" else 0.01
     experiment = spec(
         recipe__optimizer=optimizer,
         recipe__schedule={"peak": peak},
@@ -452,8 +452,8 @@ def test_it_learns(training: Split, held: Split, optimizer: dict[str, str], ema:
         recipe__batch_size=16,
     )
     curve = records(State.fresh(experiment, seed=1), training, held)
-    assert curve[0].accuracy_percent < 90
-    assert curve[-1].accuracy_percent >= 98
+    assert curve[0].accuracy_percent < 50
+    assert curve[-1].accuracy_percent >= 90
     assert curve[-1].loss < curve[0].loss / 5
 
 
@@ -606,7 +606,7 @@ def test_on_a_gpu_it_learns_and_goes_on() -> None:
     experiment = spec(recipe__epochs=15, recipe__batch_size=16, recipe__schedule={"peak": 0.1})
     state = State.fresh(experiment, seed=1, device="cuda")
     curve = records(state, training, held)
-    assert curve[-1].accuracy_percent >= 98
+    assert curve[-1].accuracy_percent >= 90
     wild = plain(
         recipe__schedule={"kind": "constant", "peak": 1e6, "warmup": 0.0}, defaults__norm="none"
     )

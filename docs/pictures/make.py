@@ -2,8 +2,9 @@
 
     python docs/pictures/make.py runs/s6-1a2b3c4d-s0
 
-`summary.svg` is the output of the real command; `training.svg` is the live display, fed with the
-records of a finished run up to its 14th epoch.
+`summary.svg` is the output of the real command, `mistakes.png` the gallery of `eval`, `curves.png`
+the run's own picture, and `training.svg` the live display, fed with the records of that finished
+run up to its 14th epoch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,9 @@ def main() -> None:
     run = Run(Path(sys.argv[1]))
     draw_command("summary", ["summary", "s6"], width=112)
     draw_training(run)
+    shutil.copy(run.curves_path, HERE / "curves.png")
+    gallery = ["--gallery", str(HERE / "mistakes.png"), "--quiet"]
+    subprocess.run([*PROGRAM, "eval", str(run.folder), *gallery], check=True)
 
 
 if __name__ == "__main__":
