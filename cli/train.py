@@ -132,9 +132,13 @@ def train(
     """
     flags = {"--epochs": epochs, "--dataset": dataset, "--holdout": holdout}
     given = {"a SPEC": spec, **flags, "--seed": seed, "--seeds": seeds, "--set": set_ or None}
-    _exclude(
-        "--resume", resume, {**given, "--from-manifest": from_manifest, "--again": again or None}
-    )
+    settled = {
+        **given,
+        "--from-manifest": from_manifest,
+        "--again": again or None,
+        "--device": None if device is Device.AUTO else device,
+    }
+    _exclude("--resume", resume, settled)
     _exclude("--from-manifest", from_manifest, given)
     _exclude("--seeds", seeds, {"--seed": seed})
     if resume is not None:

@@ -20,6 +20,10 @@ The message says what is wrong and where; `hint` says the way out. The terminal 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
+"""The way out of a damaged folder."""
 
 
 class MnistArchError(Exception):

@@ -83,6 +83,9 @@ class Constant(Schedule):
     """constant."""
 
 
+AnySchedule = OneCycle | Cosine | Step | Constant
+
+
 class Elastic(Spec):
     """Smooth random displacement of the pixels (Simard et al. 2003)."""
 
@@ -137,7 +140,7 @@ class Recipe(Spec):
     )
     """The optimizer."""
     schedule: Annotated[
-        OneCycle | Cosine | Step | Constant,
+        AnySchedule,
         Field(discriminator="kind"),
         _kind_unless_given("one-cycle"),
     ] = OneCycle()

@@ -18,14 +18,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.data import Split, content_hash, hold_out, load_split
-from mnist_arch.errors import DeviceUnavailable, RunCorrupt, RunError
+from mnist_arch.datasets import DatasetName
+from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
 from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded
 from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine, GitState, Manifest, Result, SplitName, Verdicts
-from mnist_arch.runs import START_ANEW, Run
-from mnist_arch.specs import Experiment
+from mnist_arch.runs import Run
+from mnist_arch.specs import Budget, Experiment
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.storage import write_whole
@@ -126,7 +127,7 @@ def run_experiment(
             if (result.digest, result.seed) != (manifest.digest, manifest.seed):
                 raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
             yield Started(run, result.epochs)
-            yield result.model_copy(update={"verdicts": _verdicts(experiment, result)})
+            yield _judged_anew(result, experiment.budget)
             return
         state = _state(run, manifest, experiment, material)
         yield Started(run, state.epoch)
@@ -208,9 +209,16 @@ def _finish(
         epochs=state.epoch,
         seconds=state.seconds,
         command_seconds=command_seconds(),
-        verdicts=Verdicts(parameters="none", epochs="none", accuracy="none"),
+        verdicts=_verdicts(
+            experiment.budget,
+            parameters=planned.parameters,
+            epochs=state.epoch,
+            correct=final.correct,
+            images=final.images,
+            dataset=dataset_of(experiment),
+            split=material.split,
+        ),
     )
-    result = result.model_copy(update={"verdicts": _verdicts(experiment, result)})
     write_whole(run.result_path, result.json_text().encode())
     return result
 
@@ -224,18 +232,29 @@ def _records(run: Run, *, epochs: int) -> list[EpochRecord]:
         raise RunCorrupt(message, hint=START_ANEW) from None
 
 
-def _verdicts(experiment: Experiment, result: Result) -> Verdicts:
-    """Of counts, under the experiment's budget; a stored result is judged anew when it is shown."""
-    budget = experiment.budget
+def _judged_anew(result: Result, budget: Budget) -> Result:
+    """A stored result under the budget of now, which may not be that of then."""
+    counts = {"parameters", "epochs", "correct", "images", "dataset", "split"}
+    verdicts = _verdicts(budget, **result.model_dump(include=counts))
+    return result.model_copy(update={"verdicts": verdicts})
+
+
+def _verdicts(
+    budget: Budget,
+    *,
+    parameters: int,
+    epochs: int,
+    correct: int,
+    images: int,
+    dataset: DatasetName,
+    split: SplitName,
+) -> Verdicts:
+    """Of counts, never of rounded numbers."""
     return Verdicts(
-        parameters="kept" if result.parameters < budget.parameters_below else "missed",
-        epochs="kept" if result.epochs < budget.epochs_below else "missed",
+        parameters="kept" if parameters < budget.parameters_below else "missed",
+        epochs="kept" if epochs < budget.epochs_below else "missed",
         accuracy=accuracy_verdict(
-            budget,
-            correct=result.correct,
-            images=result.images,
-            dataset=result.dataset,
-            split=result.split,
+            budget, correct=correct, images=images, dataset=dataset, split=split
         ),
     )
 

@@ -19,11 +19,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from mnist_arch.errors import LaterFormat, RunCorrupt, RunError, RunLocked
+from mnist_arch.errors import START_ANEW, LaterFormat, RunCorrupt, RunError, RunLocked
 from mnist_arch.records import Manifest, Reading, RecordT, Result
 from mnist_arch.specs import FORMAT
 from mnist_arch.storage import (
@@ -33,10 +33,6 @@ from mnist_arch.storage import (
     storage_errors,
     write_whole,
 )
-
-START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
-"""The way out of a damaged folder."""
-
 
 # -------------------------------------------------------------------------------------- the folder
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import assert_never
 
-from mnist_arch.recipes import Constant, Cosine, OneCycle, Schedule, Step
+from mnist_arch.recipes import AnySchedule, Constant, Cosine, OneCycle, Step
 
 # As torch's OneCycleLR: the cycle starts at peak / 25 and ends at a 10,000th of that.
 ONE_CYCLE_START_DIVISOR = 25
 ONE_CYCLE_END_DIVISOR = 25 * 10_000
 
 
-def learning_rate(schedule: Schedule, step: int, *, steps: int, steps_per_epoch: int) -> float:
+def learning_rate(schedule: AnySchedule, step: int, *, steps: int, steps_per_epoch: int) -> float:
     """Rate for `step` (from 0) of `steps`; it peaks at the last step of the warm-up."""
     warmup = round(schedule.warmup * steps)
     if step < warmup:
@@ -20,14 +21,14 @@ def learning_rate(schedule: Schedule, step: int, *, steps: int, steps_per_epoch:
     return schedule.peak * _fall(schedule, done, (step // steps_per_epoch))
 
 
-def _rise(schedule: Schedule, done: float) -> float:
+def _rise(schedule: AnySchedule, done: float) -> float:
     """Share of the peak during warm-up, from its start (0) to its end (1)."""
     if isinstance(schedule, OneCycle):
         return _cosine(1 / ONE_CYCLE_START_DIVISOR, 1.0, done)
     return done
 
 
-def _fall(schedule: Schedule, done: float, epoch: int) -> float:
+def _fall(schedule: AnySchedule, done: float, epoch: int) -> float:
     """Share of the peak after warm-up, from its start (0) to its end (1)."""
     match schedule:
         case OneCycle():
@@ -38,8 +39,8 @@ def _fall(schedule: Schedule, done: float, epoch: int) -> float:
             return schedule.factor ** (epoch // schedule.every_epochs)
         case Constant():
             return 1.0
-        case _:
-            raise AssertionError(schedule)
+        case never:
+            assert_never(never)
 
 
 def _cosine(start: float, end: float, done: float) -> float:

@@ -117,10 +117,8 @@ def train(state: State, training: Split, held: Split) -> Iterator[Progress | Epo
         finite.read()
         train_loss, speed = float(losses) / steps, clock.speed(steps * batch)
         logits_NK = predict(state.result, held.images, info)
-        loss_held, correct = (
-            mean_loss(logits_NK, held.labels),
-            count_correct(logits_NK, held.labels),
-        )
+        loss_held = mean_loss(logits_NK, held.labels)
+        correct = count_correct(logits_NK, held.labels)
         if not math.isfinite(loss_held):  # the epoch's last step was one too many
             raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=rate)
         state.epoch += 1

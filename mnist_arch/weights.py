@@ -14,9 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.errors import RunCorrupt, WeightsError
+from mnist_arch.errors import START_ANEW, RunCorrupt, WeightsError
 from mnist_arch.network import Classifier, build
-from mnist_arch.runs import START_ANEW
 from mnist_arch.specs import Experiment, Network
 from mnist_arch.storage import write_whole
 
