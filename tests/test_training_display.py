@@ -1,0 +1,144 @@
+"""The live display: what it shows, and that it gives the terminal back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cli.errors import Interrupted
+from cli.training_display import Display, LiveDisplay, duration, make_display, sparkline
+from mnist_arch.loading import load
+from mnist_arch.running import Started
+from mnist_arch.runs import Run
+from mnist_arch.training import EpochRecord, Progress
+
+EXPERIMENT = load("s6").with_dataset("mnist").experiment
+RECORD = EpochRecord(
+    epoch=1,
+    train_loss=0.4332,
+    loss=0.0521,
+    correct=9_834,
+    images=10_000,
+    rate=0.0193,
+    images_per_second=1_016.4,
+    seconds=60.0,
+)
+
+
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def begun() -> LiveDisplay:
+    display = LiveDisplay(terminal())
+    display.begin(EXPERIMENT, seed=3, split="test")
+    display.started(Started(Run(Path("runs/s6-00000000-s3")), 0))
+    return display
+
+
+def drawn(display: LiveDisplay) -> str:
+    """The panel as it stands."""
+    screen = terminal()
+    screen.print(display.panel())
+    return shown(screen)
+
+
+def test_the_panel_has_epoch_batch_loss_accuracy_rate_speed_and_time_left() -> None:
+    display = begun()
+    display.epoch(RECORD)
+    display.progress(Progress(epoch=2, step=468, steps=937, rate=0.0321, images_per_second=1_000.0))
+    text = drawn(display)
+    display.end()
+    assert "s6 · seed 3" in text
+    # 17.5005 epochs of 937 steps of 64 images at 1,000 images a second.
+    assert "2/19 · 17:29 left" in text
+    assert "468/937 · 1,000 images/s · rate 0.032" in text
+    for part in ("0.4332", "0.0521", "98.34 %", "0.0193", "1,016"):
+        assert part in text
+
+
+def test_the_panel_shows_the_last_epochs_and_a_bar_for_each() -> None:
+    display = begun()
+    for epoch in range(1, 13):
+        display.epoch(EpochRecord(**{**vars(RECORD), "epoch": epoch, "correct": 9_000 + epoch}))
+    text = drawn(display)
+    display.end()
+    assert "90.12 %" in text
+    assert "90.04 %" not in text
+    assert sparkline([float(epoch) for epoch in range(1, 13)]) in text
+
+
+def test_an_interrupt_ends_the_display_and_says_how_to_go_on() -> None:
+    def events() -> Iterator[Started | EpochRecord]:
+        yield Started(Run(Path("my runs/s6-00000000-s3")), 0)
+        yield RECORD
+        raise KeyboardInterrupt
+
+    display = LiveDisplay(terminal())
+    with pytest.raises(Interrupted) as caught:
+        display.follow(events(), EXPERIMENT, seed=3, split="test")
+    assert caught.value.hint == "go on with: mnist-arch train --resume 'my runs/s6-00000000-s3'"
+    assert display.live is None
+    assert "\x1b[?25h" in shown(display.console)  # the cursor is there again
+
+
+def test_where_there_is_no_terminal_an_epoch_is_a_line() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    display = Display(console)
+    display.begin(EXPERIMENT, seed=3, split="validation")
+    display.epoch(RECORD)
+    assert shown(console) == (
+        "seed 3 · epoch  1/19 · loss 0.4332 · validation 98.34 % · rate 0.019 · "
+        "1,016 images/s · 18:00 left\n"
+    )
+
+
+def test_a_terminal_gets_the_live_display_unless_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert isinstance(make_display(quiet=False), LiveDisplay)
+    assert isinstance(make_display(quiet=False, as_json=True), LiveDisplay)
+    assert type(make_display(quiet=True)) is Display
+
+
+def test_the_sample_is_warned_of_even_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    make_display(quiet=True).warn_of_sample("no [network]")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "NOT MNIST" in err
+    assert "mnist-5k" in err
+    assert "no [network]" in err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0:00"),
+        (0.4, "0:00"),
+        (59.6, "1:00"),
+        (61, "1:01"),
+        (3_600, "1:00:00"),
+        (36_061, "10:01:01"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sparklines() -> None:
+    assert sparkline([]) == ""
+    assert sparkline([2.0, 2.0]) == "██"
+    assert sparkline([0.0, 1.0, 7.0]) == "▁▂█"
