@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.plan import Plan, plan
-from mnist_arch.problems import problems_of
+from mnist_arch.problems import problems_of, short_field
 from mnist_arch.specs import NAME_PATTERN, Experiment
 from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, Node, Path, parse, place, too_long
 
@@ -251,6 +251,9 @@ def _apply(tree: Node, change: Override) -> None:
     for depth, part in enumerate(change.path):
         last = depth == len(change.path) - 1
         here = place(change.path[:depth]) or "the spec"
+        short = None if isinstance(node.value, dict | list) else short_field(change.path[:depth])
+        if short is not None:  # `16` becomes `{out: 16}`, so that one more key can be set
+            node.value = {short: Node(node.value, node.origin)}
         match node.value, part:
             case (dict() as entries, str()):
                 entries[part] = value if last else entries.get(part, Node({}, value.origin))

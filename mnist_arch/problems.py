@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mnist_arch.errors import Problem
+from mnist_arch.fields import ShortSpec
 from mnist_arch.specs import Experiment
 from mnist_arch.yaml_text import MAX_KEY, Node, Path, place
 
@@ -102,6 +103,17 @@ def _locate(location: tuple[int | str, ...], tree: Node) -> tuple[Path, Node, se
                 continue
         path = (*path, part)
     return path, node, models
+
+
+def short_field(path: Path) -> str | None:
+    """The field that a bare value at `path` stands for, such as `out`; None where there is none."""
+    models: set[type[BaseModel]] = {Experiment}
+    for part in path:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if isinstance(part, str):
+            models = {inner for field in fields for inner in _models_in(field.annotation)}
+    shorts = {model.short for model in models if issubclass(model, ShortSpec)}
+    return shorts.pop() if shorts else None
 
 
 def _child(node: Node, key: str) -> Node:

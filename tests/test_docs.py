@@ -298,3 +298,19 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
         if not target.startswith(("http://", "https://", "mailto:")):
             assert (page.parent / target).exists(), target
+
+
+# -------------------------------------------------------------------------------------------- python
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+    )
+    once = code.replace("    print(record)\n", "    print(record)\n    break\n")
+    assert once != code
+    exec(compile(once, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert out.startswith("18666\n")
+    assert re.search(r"^(Progress|EpochRecord)\(epoch=1, ", out, re.M)

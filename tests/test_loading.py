@@ -417,6 +417,22 @@ def test_override_of_a_path_without_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("blocks.0.channels.1.kernel=5", {"blocks.0.channels.1": "{out: 16, kernel: 5}"}),
+        ("blocks.0.pool.size=3", {"blocks.0.pool": "{kind: max, size: 3}"}),
+        ("blocks.1.reduce.norm=batch", {"blocks.1.reduce": "{out: 8, norm: batch}"}),
+        ("defaults.dropout.after=each", {"defaults.dropout": "{rate: 0.2, after: each}"}),
+        ("defaults.norm.kind=none", {"defaults.norm": "none"}),
+    ],
+)
+def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]) -> None:
+    opened = load("s6", overrides=[parse_override(text)])
+    whole = [parse_override(f"{path}={value}") for path, value in written.items()]
+    assert opened.experiment == load("s6", overrides=whole).experiment
+
+
+@pytest.mark.parametrize(
     ("text", "path", "message", "hint"),
     [
         ("blocks.3.pool=max", "blocks[3].pool", "blocks has the items 0 to 2, not 3", ""),
@@ -429,22 +445,22 @@ def test_override_of_a_path_without_end() -> None:
             "",
         ),
         (
-            "blocks.0.channels.1.kernel=5",
-            "blocks[0].channels[1].kernel",
-            "blocks[0].channels[1] is no mapping with a key kernel",
-            "set blocks[0].channels[1] as a whole, such as {kernel: …}",
+            "head.pool.size=3",
+            "head.pool.size",
+            "head.pool is no mapping with a key size",
+            "set head.pool as a whole, such as {size: …}",
         ),
         (
-            "blocks.0.pool.size=3",
-            "blocks[0].pool.size",
-            "blocks[0].pool is no mapping with a key size",
-            "set blocks[0].pool as a whole, such as {size: …}",
+            "blocks.0.channels.1.0=5",
+            "blocks[0].channels[1][0]",
+            "blocks[0].channels[1] is no list with an item 0",
+            "",
         ),
         (
-            "defaults.norm.groups=2",
-            "defaults.norm.groups",
-            "defaults.norm is no mapping with a key groups",
-            "set defaults.norm as a whole, such as {groups: …}",
+            "blocks.0.pool.sise=3",
+            "blocks[0].pool.sise",
+            "unknown key `sise`",
+            "did you mean `size`? valid: kind, size, stride",
         ),
         ("recipe.0=2", "recipe[0]", "recipe is no list with an item 0", ""),
         ("0=2", "[0]", "the spec is no list with an item 0", ""),
