@@ -300,7 +300,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-# -------------------------------------------------------------------------------------------- python
+# ------------------------------------------------------------------------------------------- python
 
 
 @pytest.mark.slow
