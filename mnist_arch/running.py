@@ -129,6 +129,9 @@ def run_experiment(
             yield Started(run, result.epochs)
             yield _judged_anew(result, experiment.budget)
             return
+        if manifest.engine.device != engine.device:
+            message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
+            raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
         state = _state(run, manifest, experiment, material)
         yield Started(run, state.epoch)
         for record in train(state, material.training, material.held):

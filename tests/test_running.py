@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 import safetensors.torch
@@ -78,13 +78,15 @@ class Session:
     def run(self) -> Run:
         return Run(self.parent / folder_name(self.loaded.experiment, self.seed))
 
-    def events(self, *, again: bool = False, threads: int = 1) -> Iterator[Any]:
+    def events(
+        self, *, again: bool = False, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu"
+    ) -> Iterator[Any]:
         return run_experiment(
             self.loaded,
             self.images,
             run=self.run,
             seed=self.seed,
-            engine=Engine(device="cpu", threads=threads),
+            engine=Engine(device=device, threads=threads),
             command=["mnist-arch", "train", "a b"],
             command_seconds=lambda: 12.5,
             again=again,
@@ -397,6 +399,15 @@ def test_a_run_goes_on_with_the_threads_that_it_started_with(session: Session) -
     next(session.events(threads=1))
     assert torch.get_num_threads() == 2
     assert session.run.manifest().engine.threads == 2
+
+
+def test_another_device_is_refused_until_the_run_is_finished(session: Session) -> None:
+    session.until(1)
+    with pytest.raises(RunError, match="was started on cpu, not cuda") as caught:
+        next(session.events(device="cuda"))
+    assert "--resume" in caught.value.hint
+    result = session.finish()
+    assert list(session.events(device="cuda"))[-1] == result
 
 
 def test_other_images_are_refused(session: Session, images: Material) -> None:
