@@ -24,6 +24,7 @@ class Group(TyperGroup):
 
     as_json = False
 
+    # Typer's own `main` names each option; here they are passed on as they come.
     def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
         _open_streams()
         arguments = list(sys.argv[1:] if args is None else args)

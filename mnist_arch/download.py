@@ -38,11 +38,8 @@ LIMIT_BYTES: Final = 1 << 30
 """Longest download that is accepted; the largest is EMNIST's archive, of 0.56 GB."""
 
 _STORAGE_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_NETWORK_ERRORS: Final = (
-    OSError,
-    http.client.HTTPException,
-    ValueError,
-)  # ValueError: a bad address
+# ValueError is what urllib raises for a bad address.
+_NETWORK_ERRORS: Final = (OSError, http.client.HTTPException, ValueError)
 _FORMAT_ERRORS: Final = (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, KeyError)
 
 
@@ -88,9 +85,8 @@ def fetch(name: DatasetName, wanted: Sequence[Wanted], folder: Path, *, hint: st
             missing = [file for file in wanted if not file.is_in(folder)]
             if not missing:
                 return
-            for leftover in folder.glob(
-                ".download-*"
-            ):  # of a process that was killed: we have the lock
+            # What is there now is of a process that was killed, since we have the lock.
+            for leftover in folder.glob(".download-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             sources = _sources(name, hint)
             with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:

@@ -39,6 +39,7 @@ class State:
     def fresh(cls, experiment: Experiment, *, seed: int, device: str = "cpu") -> Self:
         """The state before the first step. Raises ShapeError."""
         model = build(experiment, seed=seed)
+        # torch's overloads know a device and a memory format each, but not both together.
         model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = (
             None if experiment.recipe.ema is None else copy.deepcopy(model).requires_grad_(False)

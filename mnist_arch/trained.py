@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,7 +156,8 @@ def _name_of(run: Run) -> str:
 
 
 def _unfinished(message: str, run: Run) -> RunError:
-    return RunError(message, hint=f"go on with one: mnist-arch train --resume {run.folder}")
+    command = f"mnist-arch train --resume {shlex.quote(str(run.folder))}"
+    return RunError(message, hint=f"go on with one: {command}")
 
 
 def _what_there_is(parent: Path) -> str:
