@@ -44,6 +44,11 @@ class Run:
     folder: Path
 
     @property
+    def name(self) -> str:
+        """Name of the network, by the folder's name."""
+        return re.sub(r"-[0-9a-f]{8}-s\d+\Z", "", self.folder.name)
+
+    @property
     def manifest_path(self) -> Path:
         return self.folder / "manifest.json"
 
@@ -176,7 +181,7 @@ def all_runs(parent: Path) -> list[Run]:
 def latest(parent: Path, *, name: str | None = None) -> Run | None:
     """The run that was started last, of one network where a name is given."""
     for run in all_runs(parent):
-        if name is None or re.fullmatch(re.escape(name) + r"-[0-9a-f]{8}-s\d+", run.folder.name):
+        if name in (None, run.name):
             return run
     return None
 

@@ -136,7 +136,7 @@ def _latest(parent: Path) -> Run:
 def _by_name(name: str, parent: Path) -> Run | Path:
     if (run := Run(parent / name)).manifest_path.is_file():
         return run
-    runs = [run for run in all_runs(parent) if _name_of(run) == name]
+    runs = [run for run in all_runs(parent) if run.name == name]
     for run in runs:
         if run.weights_path.is_file():
             return run
@@ -151,10 +151,6 @@ def _by_name(name: str, parent: Path) -> Run | Path:
     raise RunError(f"no run and no network is named {name!r}", hint=_what_there_is(parent))
 
 
-def _name_of(run: Run) -> str:
-    return re.sub(r"-[0-9a-f]{8}-s\d+\Z", "", run.folder.name)
-
-
 def _unfinished(message: str, run: Run) -> RunError:
     command = f"mnist-arch train --resume {shlex.quote(str(run.folder))}"
     return RunError(message, hint=f"go on with one: {command}")
@@ -166,7 +162,7 @@ def _what_there_is(parent: Path) -> str:
         for item in ZOO.iterdir()
         if item.name.endswith(".safetensors")
     )
-    trained = sorted({_name_of(run) for run in all_runs(parent)})
+    trained = sorted({run.name for run in all_runs(parent)})
     known = [f"{parent} has runs of {', '.join(trained)}"] if trained else [f"{parent} has no runs"]
     if shipped:
         known.append(f"the zoo has weights of {', '.join(shipped)}")
