@@ -97,7 +97,7 @@ class Display:
     def epoch(self, record: EpochRecord) -> None:
         self.note(
             f"seed {self.seed} · epoch {record.epoch:>2}/{self.experiment.recipe.epochs} · "
-            f"loss {record.train_loss:.4f} · {self.split} {record.accuracy_percent:.2f} % · "
+            f"loss {record.train_loss:.4f} · {self.split} {percent(record.accuracy_percent)} · "
             f"rate {record.rate:.2g} · {record.images_per_second:,.0f} images/s · "
             f"{duration(self._seconds_left(record))} left"
         )
@@ -199,12 +199,13 @@ class LiveDisplay(Display):
             table.add_row(
                 str(record.epoch),
                 f"{record.train_loss:.4f}",
-                f"{record.loss:.4f}",
-                f"{record.accuracy_percent:.2f} %",
+                "–" if record.loss is None else f"{record.loss:.4f}",
+                percent(record.accuracy_percent),
                 f"{record.rate:.4f}",
                 f"{record.images_per_second:,.0f}",
             )
-        curve = Text(sparkline([record.accuracy_percent for record in self.records]), style="green")
+        percents = [record.accuracy_percent for record in self.records]
+        curve = Text(sparkline([it for it in percents if it is not None]), style="green")
         name = escape(self.experiment.name)
         return Panel(
             Group(self.bars, table, curve),
@@ -212,6 +213,11 @@ class LiveDisplay(Display):
             title_align="left",
             width=96,
         )
+
+
+def percent(accuracy_percent: float | None) -> str:
+    """Of an epoch; a dash for one that was not judged."""
+    return "–" if accuracy_percent is None else f"{accuracy_percent:.2f} %"
 
 
 def sparkline(values: list[float]) -> str:

@@ -191,6 +191,12 @@ def count_correct(logits_NK: Tensor, labels_N: Tensor) -> int:
     return int((logits_NK.argmax(1) == labels_N).sum())
 
 
+def mistaken(logits_NK: Tensor, labels_N: Tensor) -> list[int]:
+    """Places, from 0, of the images that `count_correct` does not count."""
+    wrong: list[int] = (logits_NK.argmax(1) != labels_N).nonzero()[:, 0].tolist()
+    return wrong
+
+
 def mean_loss(logits_NK: Tensor, labels_N: Tensor) -> float:
     """Mean cross-entropy in nats, without label smoothing."""
     return float(F.cross_entropy(logits_NK, labels_N))

@@ -40,10 +40,11 @@ COLUMNS: Final = 6
 def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> bytes:
     """Loss, accuracy and learning rate by epoch, side by side, as PNG.
 
-    `split` names the images that the records were judged on. Raises ValueError without records.
+    `split` names the images that the records were judged on. Raises ValueError unless the last
+    epoch was judged.
     """
-    if not records:
-        raise ValueError("curves need at least one epoch")
+    if not records or records[-1].correct is None:
+        raise ValueError("curves need a last epoch that was judged")
     figure = _figure(13.5, 4.5, title)
     loss, accuracy, rate = figure.subplots(1, 3)
     _draw_loss(loss, records, split)
@@ -54,9 +55,10 @@ def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> by
 
 def _draw_loss(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
     train = [record.train_loss for record in records]
-    held = [record.loss for record in records]
+    judged = [record for record in records if record.loss is not None]
+    held = [record.loss for record in judged if record.loss is not None]
     _line(axes, records, train, color=ORANGE, label=f"train: {train[-1]:.4f}")
-    _line(axes, records, held, color=BLUE, label=f"{split}: {held[-1]:.4f}")
+    _line(axes, judged, held, color=BLUE, label=f"{split}: {held[-1]:.4f}")
     low, high = min(*train, *held), max(*train, *held)
     if low > 0 and high > 5 * low:
         _log_axis(axes)
@@ -65,12 +67,13 @@ def _draw_loss(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
 
 
 def _draw_accuracy(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
-    percents = [record.accuracy_percent for record in records]
+    judged = [record for record in records if record.accuracy_percent is not None]
+    percents = [it.accuracy_percent for it in judged if it.accuracy_percent is not None]
     final = percents[-1]
     low, high = _zoom(percents)
     axes.set_ylim(low, high)
     axes.axhline(final, color=BLUE, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
-    _line(axes, records, percents, color=BLUE)
+    _line(axes, judged, percents, color=BLUE)
     _dress(axes, f"Accuracy ({split}, %)", records)
     # Beside the frame nothing can lie under it.
     axes.annotate(
@@ -85,7 +88,7 @@ def _draw_accuracy(axes: Axes, records: Sequence[EpochRecord], split: str) -> No
         color=BLUE,
     )
     if percents[0] < low:
-        note = f"from {percents[0]:.2f} % after epoch {records[0].epoch}"
+        note = f"from {percents[0]:.2f} % after epoch {judged[0].epoch}"
         axes.text(0.98, 0.03, note, transform=axes.transAxes, ha="right", fontsize=9, color=SOFT)
 
 

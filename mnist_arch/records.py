@@ -107,6 +107,9 @@ class Result(Record):
     best_epoch: int
     """Epoch of the highest accuracy on this split; nothing depends on it."""
     best_accuracy_percent: float
+    mistakes: list[int] | None = None
+    """Places, from 0, of the images that are wrong in this split, by which two runs are compared;
+    null in results of before they were kept."""
     parameters: int
     macs: int
     epochs: int

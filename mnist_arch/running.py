@@ -30,7 +30,7 @@ from mnist_arch.specs import Budget, Experiment
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.storage import write_whole
-from mnist_arch.training import EpochRecord, Progress, dataset_of, train
+from mnist_arch.training import EpochRecord, Judged, Progress, dataset_of, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
 
 _VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")
@@ -105,6 +105,7 @@ def run_experiment(
     command: list[str],
     command_seconds: Callable[[], float],
     again: bool = False,
+    judged: Judged = "each-epoch",
 ) -> Iterator[Started | Progress | EpochRecord | Result]:
     """Trains one seed in the folder `run`, from wherever an earlier process left it.
 
@@ -134,7 +135,7 @@ def run_experiment(
             raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
         state = _state(run, manifest, experiment, material)
         yield Started(run, state.epoch)
-        for record in train(state, material.training, material.held):
+        for record in train(state, material.training, material.held, judged=judged):
             if isinstance(record, EpochRecord):
                 run.append_metrics(dataclasses.asdict(record))
                 save_checkpoint(
@@ -188,10 +189,14 @@ def _finish(
     """Weights, curves and, last, the result."""
     experiment = state.experiment
     records = _records(run, epochs=state.epoch)
-    final, best = records[-1], max(records, key=lambda record: record.correct)
+    judged = [record for record in records if record.correct is not None]
+    final, best = judged[-1], max(judged, key=lambda record: record.correct or 0)
+    assert final.correct is not None  # the last epoch is always judged
+    assert final.loss is not None
     planned = plan(experiment)
     save_weights(run.weights_path, state.result, experiment)
-    reached = f"{final.accuracy_percent:.2f} % ({material.split})"
+    accuracy_percent = 100 * final.correct / final.images
+    reached = f"{accuracy_percent:.2f} % ({material.split})"
     title = f"{experiment.name}, seed {manifest.seed}: {reached}"
     write_whole(run.curves_path, draw_curves(records, split=material.split, title=title))
     result = Result(
@@ -202,11 +207,12 @@ def _finish(
         split=material.split,
         correct=final.correct,
         images=final.images,
-        accuracy_percent=final.accuracy_percent,
+        accuracy_percent=accuracy_percent,
         interval_percent=wilson_interval_percent(final.correct, final.images),
         loss=final.loss,
         best_epoch=best.epoch,
-        best_accuracy_percent=best.accuracy_percent,
+        best_accuracy_percent=100 * (best.correct or 0) / best.images,
+        mistakes=state.mistakes,
         parameters=planned.parameters,
         macs=planned.macs,
         epochs=state.epoch,

@@ -7,7 +7,7 @@ augmentation, and dropout, which torch draws from its global generator. The stat
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, assert_never
 
 import torch
@@ -34,6 +34,8 @@ class State:
     """Epochs done."""
     seconds: float = 0.0
     """Time spent so far."""
+    mistakes: list[int] = field(default_factory=list)
+    """Places, from 0, of the held images that were wrong when they were last judged."""
 
     @classmethod
     def fresh(cls, experiment: Experiment, *, seed: int, device: str = "cpu") -> Self:
@@ -82,6 +84,7 @@ class State:
             "dropout": self.dropout,
             "epoch": self.epoch,
             "seconds": self.seconds,
+            "mistakes": self.mistakes,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -95,6 +98,7 @@ class State:
         self.dropout = saved["dropout"]
         self.epoch = saved["epoch"]
         self.seconds = saved["seconds"]
+        self.mistakes = saved["mistakes"]
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +21,16 @@ from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.errors import NonFiniteLoss
-from mnist_arch.evaluation import count_correct, mean_loss, predict
+from mnist_arch.evaluation import count_correct, mean_loss, mistaken, predict
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
 from mnist_arch.state import State, update_average
 
 PROGRESS_SECONDS = 0.1
 """Least time between two Progress records."""
+
+Judged = Literal["each-epoch", "last-epoch"]
+"""When the held images are looked at: a test split that is to be read once is so after the last."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What an epoch came to. The averaged weights are judged where the recipe averages."""
+    """What an epoch came to. The averaged weights are judged where the recipe averages.
+
+    `loss` and `correct` are None for an epoch after which the held images were not looked at.
+    """
 
     epoch: int
     """From 1."""
     train_loss: float
     """Mean loss of the epoch's steps, with augmentation, dropout and label smoothing."""
-    loss: float
+    loss: float | None
     """Mean cross-entropy on the held images, in nats."""
-    correct: int
+    correct: int | None
     """Correct among the held images."""
     images: int
     """The number of held images."""
@@ -67,12 +74,14 @@ class EpochRecord:
     """Data, training and evaluation of the run so far, in all its segments."""
 
     @property
-    def accuracy_percent(self) -> float:
-        return 100 * self.correct / self.images
+    def accuracy_percent(self) -> float | None:
+        return None if self.correct is None else 100 * self.correct / self.images
 
 
-def train(state: State, training: Split, held: Split) -> Iterator[Progress | EpochRecord]:
-    """Trains from where `state` is to the last epoch, judging the held images after each.
+def train(
+    state: State, training: Split, held: Split, *, judged: Judged = "each-epoch"
+) -> Iterator[Progress | EpochRecord]:
+    """Trains from where `state` is to the last epoch, judging the held images after each or once.
 
     Both splits live on the state's device. Between two records the state is not to be used, except
     right after an EpochRecord, when it is complete. Raises NonFiniteLoss.
@@ -116,11 +125,14 @@ def train(state: State, training: Split, held: Split) -> Iterator[Progress | Epo
                 )
         finite.read()
         train_loss, speed = float(losses) / steps, clock.speed(steps * batch)
-        logits_NK = predict(state.result, held.images, info)
-        loss_held = mean_loss(logits_NK, held.labels)
-        correct = count_correct(logits_NK, held.labels)
-        if not math.isfinite(loss_held):  # the epoch's last step was one too many
-            raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=rate)
+        loss_held, correct = None, None
+        if judged == "each-epoch" or state.epoch + 1 == recipe.epochs:
+            logits_NK = predict(state.result, held.images, info)
+            loss_held = mean_loss(logits_NK, held.labels)
+            correct = count_correct(logits_NK, held.labels)
+            state.mistakes = mistaken(logits_NK, held.labels)
+            if not math.isfinite(loss_held):  # the epoch's last step was one too many
+                raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=rate)
         state.epoch += 1
         state.seconds += clock.seconds()
         state.keep_dropout_stream()

@@ -63,8 +63,8 @@ def mnist_arch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def interrupt(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
     """Ctrl-C during the epoch that follows `after`."""
 
-    def interrupted(*args: Any) -> Any:
-        for event in train(*args):
+    def interrupted(*args: Any, **options: Any) -> Any:
+        for event in train(*args, **options):
             yield event
             if isinstance(event, EpochRecord) and event.epoch == after:
                 raise KeyboardInterrupt
@@ -72,7 +72,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
     monkeypatch.setattr(running, "train", interrupted)
 
 
-def no_training(*_: Any) -> NoReturn:
+def no_training(*_: Any, **__: Any) -> NoReturn:
     pytest.fail("this trains")
 
 
@@ -515,7 +515,7 @@ def test_a_dry_run_of_what_would_be_refused_says_so(mnist_arch: Terminal) -> Non
 def test_no_error_of_a_training_is_taken_for_a_bug(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(*_: Any) -> NoReturn:
+    def late(*_: Any, **__: Any) -> NoReturn:
         raise NonFiniteLoss(epoch=2, step=3, rate=0.1)
 
     monkeypatch.setattr(running, "train", late)

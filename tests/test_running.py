@@ -221,7 +221,7 @@ def test_the_weights_are_those_of_the_result(reference: Session) -> None:
 def test_the_manifest_is_there_before_the_first_step(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def explode(*_: object) -> NoReturn:
+    def explode(*_: object, **__: object) -> NoReturn:
         assert sorted(os.listdir(session.run.folder)) == [".lock", "manifest.json"]
         raise NonFiniteLoss(epoch=1, step=1, rate=0.1)
 
@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(
 # --------------------------------------------------------------------------------- a finished run
 
 
-def no_training(*_: object) -> NoReturn:
+def no_training(*_: object, **__: object) -> NoReturn:
     pytest.fail("a finished run trains")
 
 
