@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mnist_arch.datasets import INFO
-from mnist_arch.loading import zoo_names
+from mnist_arch.trees import zoo_names
 
 
 class Device(StrEnum):

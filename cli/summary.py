@@ -12,8 +12,9 @@ from cli.consoles import stdout
 from cli.options import Json, Set, complete_spec
 from cli.summary_json import as_object
 from cli.summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
-from mnist_arch.loading import json_schema, load, parse_override, plan_of
+from mnist_arch.loading import json_schema, load, plan_of
 from mnist_arch.storage import to_json
+from mnist_arch.trees import parse_override
 
 if TYPE_CHECKING:
     from mnist_arch.verification import Verification

@@ -29,17 +29,10 @@ from cli.training_display import Display, make_display
 from mnist_arch import budget
 from mnist_arch.errors import RunError
 from mnist_arch.identity import folder_name
-from mnist_arch.loading import (
-    Loaded,
-    Override,
-    check_dataset,
-    load,
-    override,
-    parse_override,
-    plan_of,
-)
+from mnist_arch.loading import Loaded, check_dataset, load, plan_of
 from mnist_arch.records import Engine, Result
 from mnist_arch.runs import Run, latest, read_manifest
+from mnist_arch.trees import Override, override, parse_override
 
 
 @dataclass(frozen=True)

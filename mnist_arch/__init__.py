@@ -36,13 +36,14 @@ from mnist_arch.errors import (
 )
 from mnist_arch.groups import GroupResult, group
 from mnist_arch.identity import digest
-from mnist_arch.loading import Loaded, load, loads, override, parse_override, zoo_names
+from mnist_arch.loading import Loaded, load, loads
 from mnist_arch.plan import Plan, Row, plan
 from mnist_arch.recipes import Recipe
 from mnist_arch.records import Manifest, Result
 from mnist_arch.runs import Run, latest
 from mnist_arch.specs import Block, Budget, Conv, Experiment, Network
 from mnist_arch.statistics import Score, wilson_interval_percent
+from mnist_arch.trees import override, parse_override, zoo_names
 
 if TYPE_CHECKING:
     from mnist_arch.data import Split, hold_out, load_split, resolve_dataset

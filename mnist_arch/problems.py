@@ -44,13 +44,15 @@ _WORDS = {
 """Values that Python spells differently from YAML."""
 
 
-def problems_of(error: ValidationError, tree: Node) -> tuple[Problem, ...]:
-    """Every problem of a validation, in the order of the file's fields."""
-    return tuple(_problem(details, tree) for details in error.errors(include_url=False))
+def problems_of(
+    error: ValidationError, tree: Node, root: type[BaseModel] = Experiment
+) -> tuple[Problem, ...]:
+    """Every problem of a validation as `root`, in the order of the file's fields."""
+    return tuple(_problem(details, tree, root) for details in error.errors(include_url=False))
 
 
-def _problem(details: ErrorDetails, tree: Node) -> Problem:
-    path, node, models = _locate(details["loc"], tree)
+def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel]) -> Problem:
+    path, node, models = _locate(details["loc"], tree, root)
     given = details["input"]
     context: dict[str, Any] = details.get("ctx", {})
     hint = ""
@@ -77,7 +79,9 @@ def _problem(details: ErrorDetails, tree: Node) -> Problem:
     return Problem(message, place(path), node.origin, hint)
 
 
-def _locate(location: tuple[int | str, ...], tree: Node) -> tuple[Path, Node, set[type[BaseModel]]]:
+def _locate(
+    location: tuple[int | str, ...], tree: Node, root: type[BaseModel]
+) -> tuple[Path, Node, set[type[BaseModel]]]:
     """The path in the file, its node, and the models that may stand there.
 
     A pydantic location also has parts that the file has not: union tags, and the fields that short
@@ -85,7 +89,7 @@ def _locate(location: tuple[int | str, ...], tree: Node) -> tuple[Path, Node, se
     """
     path: Path = ()
     node = tree
-    models: set[type[BaseModel]] = {Experiment}
+    models: set[type[BaseModel]] = {root}
     for part in location:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:
@@ -107,13 +111,30 @@ def _locate(location: tuple[int | str, ...], tree: Node) -> tuple[Path, Node, se
 
 def short_field(path: Path) -> str | None:
     """The field that a bare value at `path` stands for, such as `out`; None where there is none."""
+    shorts = {model.short for model in _models_at(path) if issubclass(model, ShortSpec)}
+    return shorts.pop() if shorts else None
+
+
+def keys_by_kind(path: Path) -> dict[str, set[str]]:
+    """Keys of the object at `path` for each of its kinds; empty where no `kind` decides on them."""
+    models = _models_at(path)
+    if len(models) < 2:
+        return {}
+    return {
+        str(kind): set(model.model_fields)
+        for model in models
+        for kind in get_args(model.model_fields["kind"].annotation)
+    }
+
+
+def _models_at(path: Path) -> set[type[BaseModel]]:
+    """The models that an object at `path` in a spec may be of."""
     models: set[type[BaseModel]] = {Experiment}
     for part in path:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if isinstance(part, str):
             models = {inner for field in fields for inner in _models_in(field.annotation)}
-    shorts = {model.short for model in models if issubclass(model, ShortSpec)}
-    return shorts.pop() if shorts else None
+    return models
 
 
 def _child(node: Node, key: str) -> Node:

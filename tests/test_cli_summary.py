@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.errors import BAD_INPUT, DONE, OUR_BUG, PIPE_CLOSED
-from mnist_arch.loading import load, zoo_names
+from mnist_arch.loading import load
 from mnist_arch.plan import plan
+from mnist_arch.trees import zoo_names
 from mnist_arch.yaml_text import parse
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,21 +14,11 @@ from hypothesis import strategies as st
 from strategies import Draw, Mapping, files, text_of
 
 from mnist_arch.errors import Problem, ShapeError, SpecError
-from mnist_arch.loading import (
-    ZOO,
-    Loaded,
-    Override,
-    is_path,
-    json_schema,
-    load,
-    loads,
-    override,
-    parse_override,
-    zoo_names,
-)
+from mnist_arch.loading import Loaded, json_schema, load, loads
 from mnist_arch.plan import plan
-from mnist_arch.recipes import AdamW, OneCycle
+from mnist_arch.recipes import AdamW, Cosine, OneCycle
 from mnist_arch.specs import Experiment, Norm
+from mnist_arch.trees import ZOO, Override, is_path, override, parse_override, zoo_names
 from mnist_arch.yaml_text import MAX_BYTES, parse
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"
@@ -258,7 +248,7 @@ def test_file_may_be_called_as_the_zoo_network_that_it_extends(folder: Path) -> 
     ("texts", "origin"),
     [
         ({"a": "extends: a.yaml\n"}, "a.yaml:1"),
-        ({"a": "extends: b.yaml\n", "b": "\nextends: a.yaml\n"}, "a.yaml:1"),
+        ({"a": "extends: b.yaml\n", "b": "\nextends: a.yaml\n"}, "b.yaml:2"),
         ({"a": "extends: b.yaml\n", "b": "\nextends: b.yaml\n"}, "b.yaml:2"),
         ({"a": "extends: ./a.yaml\n"}, "a.yaml:1"),
     ],
@@ -485,6 +475,30 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
 def test_override_that_does_not_fit(text: str, path: str, message: str, hint: str) -> None:
     origin = "zoo/s6.yaml:2" if path == "" else f"--set {text}"
     assert problem("s6", text) == Problem(message, path, origin, hint)
+
+
+def test_a_new_kind_keeps_the_keys_that_it_has_too() -> None:
+    recipe = load("s6", overrides=[parse_override("recipe.optimizer.kind=adamw")]).experiment.recipe
+    assert recipe.optimizer == AdamW(kind="adamw", weight_decay=1e-4)  # momentum and nesterov went
+    recipe = load("s6", overrides=[parse_override("recipe.schedule.kind=cosine")]).experiment.recipe
+    assert recipe.schedule == Cosine(kind="cosine", peak=0.1, warmup=0.2)
+
+
+def test_a_new_kind_does_not_drop_what_a_flag_gave() -> None:
+    assert problem("s6", "recipe.optimizer.momentum=0.5", "recipe.optimizer.kind=adamw") == Problem(
+        "unknown key `momentum`",
+        "recipe.optimizer.momentum",
+        "--set recipe.optimizer.momentum=0.5",
+        "valid: beta1, beta2, kind, weight_decay",
+    )
+
+
+def test_a_kind_that_decides_on_no_keys_drops_none() -> None:
+    overrides = [parse_override("blocks.0.pool.size=3"), parse_override("blocks.0.pool.kind=max")]
+    block = load("s6", overrides=overrides).experiment.blocks[0]
+    assert (block.pool.size, len(block.channels)) == (3, 3)
+    block = load("s6", overrides=[parse_override("blocks.0.kind=separable")]).experiment.blocks[0]
+    assert len(block.channels) == 3
 
 
 def test_override_into_an_empty_list() -> None:

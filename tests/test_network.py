@@ -22,7 +22,7 @@ from torch import nn
 from mnist_arch import network as network_module
 from mnist_arch.budget import check
 from mnist_arch.errors import ShapeError, SpecError
-from mnist_arch.loading import load, loads, zoo_names
+from mnist_arch.loading import load, loads
 from mnist_arch.network import CountMismatch, build, count_parameters
 from mnist_arch.plan import plan
 from mnist_arch.specs import (
@@ -39,6 +39,7 @@ from mnist_arch.specs import (
     Pool,
     Reduce,
 )
+from mnist_arch.trees import zoo_names
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

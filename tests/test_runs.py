@@ -25,7 +25,7 @@ from mnist_arch.errors import (
     StorageError,
 )
 from mnist_arch.identity import digest, folder_name
-from mnist_arch.loading import load, loads, parse_override
+from mnist_arch.loading import load, loads
 from mnist_arch.records import (
     MAX_SEED,
     Engine,
@@ -34,6 +34,7 @@ from mnist_arch.records import (
 )
 from mnist_arch.runs import Run, all_runs, latest, read_manifest
 from mnist_arch.specs import FORMAT, Experiment
+from mnist_arch.trees import parse_override
 from mnist_arch.unrolling import unroll
 
 SMALL = loaded().experiment

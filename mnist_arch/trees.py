@@ -1,0 +1,245 @@
+"""YAML trees of specs: files, names of the zoo, `extends`, and overrides that stand above them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.problems import keys_by_kind, short_field
+from mnist_arch.specs import NAME_PATTERN
+from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, Node, Path, parse, place, too_long
+
+ZOO: Final = resources.files("mnist_arch") / "zoo"
+_REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))
+_DEEPEST_EXTENDS: Final = 16
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value that stands above the file's."""
+
+    path: Path
+    value: Node
+
+
+def override(path: str, value: Any, *, origin: str) -> Override:
+    """A value given by a flag: `override("recipe.epochs", 5, origin="--epochs")`."""
+    return Override(_parsed_path(path, origin), Node(value, origin))
+
+
+def parse_override(text: str) -> Override:
+    """`blocks.1.dropout=0.1` → an override; the value is YAML. Raises SpecError."""
+    origin = f"--set {text}"
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise SpecError(
+            (Problem("no `=` in the override", origin=origin, hint="--set path.to.key=value"),)
+        )
+    try:
+        node = parse(value, origin)
+    except SpecError as error:
+        raise SpecError(tuple(replace(it, origin=origin) for it in error.problems)) from None
+    _written_at(node, origin)
+    return Override(_parsed_path(path, origin), node)
+
+
+@cache
+def zoo_names() -> tuple[str, ...]:
+    """Names of the networks that ship with the package, sorted."""
+    names = (item.name for item in ZOO.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+# ---------------------------------------------------------------------------------- files and names
+
+
+def is_path(what: str) -> bool:
+    """Whether an argument means a file: it has a separator or a suffix."""
+    return "/" in what or "\\" in what or FilePath(what).suffix != ""
+
+
+def read_tree(what: str, *, beside: FilePath) -> tuple[Node, str]:
+    """The tree of a file or name on all that it extends, and how to call it in messages.
+
+    Paths are relative to the folder `beside`. Raises SpecError.
+    """
+    tree, source, folder, stem = _parsed(what, beside)
+    if re.fullmatch(NAME_PATTERN, stem):
+        _entries(tree).setdefault("name", Node(stem, source))
+    return extended(tree, beside=folder, seen=(source,)), source
+
+
+def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Node:
+    """A tree on what its `extends` names, without that key. Raises SpecError."""
+    own = dict(_entries(tree))
+    base = own.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base.value, str):
+        raise SpecError((Problem("must be a name or a path", "extends", base.origin),))
+    try:
+        under, source, folder, _ = _parsed(base.value, beside)
+        if source in seen or len(seen) > _DEEPEST_EXTENDS:
+            raise SpecError((Problem("the chain of `extends` does not end", "extends"),))
+        _entries(under).pop("name", None)  # a spec is never called as its base
+        whole = extended(under, beside=folder, seen=(*seen, source))
+    except SpecError as error:
+        problems = tuple(_with_origin(problem, base.origin) for problem in error.problems)
+        raise SpecError(problems) from None
+    return merge(whole, Node(own, tree.origin), ())
+
+
+def _parsed(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:
+    """The tree of a file or name alone; what it is called, its folder, its stem."""
+    text, source, folder, stem = _read_text(what, beside)
+    tree = parse(text, source)
+    _entries(tree)
+    return tree, source, folder, stem
+
+
+def _entries(tree: Node) -> dict[str, Node]:
+    """The keys of a spec. Raises SpecError where it has none."""
+    if not isinstance(tree.value, dict):
+        raise SpecError((Problem("a spec is a mapping of keys to values", origin=tree.origin),))
+    return tree.value
+
+
+def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
+    """Text, name for messages, folder and stem of a spec file or zoo network."""
+    if not is_path(what):
+        if what not in zoo_names():
+            raise SpecError((_unknown_name(what, beside),))
+        text = (ZOO / f"{what}.yaml").read_text("utf-8")
+        return text, f"zoo/{what}.yaml", FilePath(), what
+    path = FilePath(what)
+    if not path.is_absolute():
+        path = beside / path
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise too_long(str(path))
+        return content.decode("utf-8"), str(path), path.parent, path.stem
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8 text"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise SpecError((Problem(f"{what!r} cannot be read: {reason}", hint=_names_hint()),))
+
+
+def _unknown_name(what: str, beside: FilePath) -> Problem:
+    near = difflib.get_close_matches(what, zoo_names(), n=1)
+    hint = f"did you mean `{near[0]}`?" if near else _names_hint()
+    if re.fullmatch(NAME_PATTERN, what) and (beside / f"{what}.yaml").is_file():
+        hint = f"did you mean the file `{what}.yaml`?"
+    return Problem(f"no network is named {what!r}", hint=hint)
+
+
+def _names_hint() -> str:
+    names = ", ".join(zoo_names())
+    return f"networks by name: {names}; a file is given by its path, such as mine.yaml"
+
+
+def _with_origin(problem: Problem, origin: str) -> Problem:
+    if problem.origin:
+        return problem
+    return Problem(problem.message, problem.path or "extends", origin, problem.hint)
+
+
+# ------------------------------------------------------------------------------- merge and override
+
+
+def merge(base: Node, over: Node, path: Path) -> Node:
+    """`over` on `base`: mappings by key; lists, the head and objects that name a kind as a whole.
+
+    The `kind` of `defaults` is one option among others, and does not replace them.
+    """
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return over
+    if path[:1] in _REPLACED_WHOLE or ("kind" in over.value and path != ("defaults",)):
+        return over
+    merged = dict(base.value)
+    for key, node in over.value.items():
+        merged[key] = merge(merged[key], node, (*path, key)) if key in merged else node
+    return Node(merged, over.origin)
+
+
+def _parsed_path(text: str, origin: str) -> Path:
+    """`blocks.1.dropout` or `blocks[1].dropout` → a path."""
+    parts = re.sub(r"\[([0-9]+)\]", r".\1", text.strip()).split(".")
+    words = all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts)
+    if not words or len(parts) > MAX_DEPTH:
+        raise SpecError(
+            (Problem(f"{text!r} is not a path", origin=origin, hint="blocks.1.dropout=0.1"),)
+        )
+    return tuple(int(part) if part.isdecimal() and len(part) < 6 else part for part in parts)
+
+
+def changed(tree: Node, change: Override) -> Node:
+    """The tree with one value set; mappings on the way are made where they are missing.
+
+    `tree` stays as it is, and shares with the new one what is not on the way. Raises SpecError.
+    """
+    return _changed(tree, change, 0)
+
+
+def _changed(node: Node, change: Override, depth: int) -> Node:
+    if depth == len(change.path):
+        return change.value
+    part, way = change.path[depth], change.path[:depth]
+    value, origin = node.value, change.value.origin
+    short = None if isinstance(value, dict | list) else short_field(way)
+    if short is not None:  # `16` becomes `{out: 16}`, so that one more key can be set
+        value = {short: Node(value, node.origin)}
+    match value, part:
+        case (dict() as entries, str()):
+            if part == "kind" and depth == len(change.path) - 1:
+                entries = _of_kind(entries, change)
+            child = _changed(entries.get(part, Node({}, origin)), change, depth + 1)
+            return Node({**entries, part: child}, node.origin)
+        case (list() as items, int()) if part < len(items):
+            child = _changed(items[part], change, depth + 1)
+            return Node([*items[:part], child, *items[part + 1 :]], node.origin)
+    raise SpecError((_no_way(value, depth, change),))
+
+
+def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:
+    """Without the keys that an object of the new kind has not, unless a flag gave them."""
+    keys = keys_by_kind(change.path[:-1]).get(str(change.value.value))
+    return {
+        key: node
+        for key, node in entries.items()
+        if keys is None or key in keys or node.origin.startswith("--")
+    }
+
+
+def _no_way(value: object, depth: int, change: Override) -> Problem:
+    """Why the change cannot go on from `value`, which it comes to after `depth` parts."""
+    part, here, path = change.path[depth], place(change.path[:depth]), place(change.path)
+    here, origin = here or "the spec", change.value.origin
+    if isinstance(value, list):
+        has = f"the items 0 to {len(value) - 1}, not {part}" if value else "no items"
+        return Problem(f"{here} has {has}", path, origin)
+    if isinstance(part, int):
+        return Problem(f"{here} is no list with an item {part}", path, origin)
+    hint = f"set {here} as a whole, such as {{{part}: …}}"
+    return Problem(f"{here} is no mapping with a key {part}", path, origin, hint)
+
+
+def _written_at(node: Node, origin: str) -> None:
+    node.origin = origin
+    children: Iterable[Node] = ()
+    match node.value:
+        case dict() as entries:
+            children = entries.values()
+        case list() as items:
+            children = items
+    for child in children:
+        _written_at(child, origin)
