@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from cli import errors
 from cli.evaluate import evaluate
 from cli.summary import summary
+from cli.sweep import sweep
 from cli.train import train
 from mnist_arch.errors import MnistArchError
 
@@ -111,6 +112,7 @@ app = typer.Typer(
 app.command()(summary)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(sweep)
 
 
 @app.callback()

@@ -16,11 +16,26 @@ Verdict = Literal["kept", "missed", "none"]
 
 def check(experiment: Experiment, planned: Plan) -> None:
     """Raises BudgetExceeded where the network or the recipe breaks a rule, with what would fit."""
-    broken = [*_parameters(experiment, planned), *_epochs(experiment)]
-    if broken:
-        messages, hints = zip(*broken, strict=True)
+    if messages := broken_rules(experiment, planned):
+        hints = [*_what_fits(experiment, planned), *_epochs_that_fit(experiment)]
         message = f"{experiment.name}: {'; '.join(messages)}"
-        raise BudgetExceeded(message, hint="; ".join(hint for hint in hints if hint))
+        raise BudgetExceeded(message, hint="; ".join(hints))
+
+
+def broken_rules(experiment: Experiment, planned: Plan) -> list[str]:
+    """A sentence for each rule that is broken before anything is trained."""
+    budget, found = experiment.budget, []
+    limit, count = budget.parameters_below, planned.parameters
+    if count >= limit:
+        largest = planned.largest
+        found.append(
+            f"{count:,} parameters, {count - limit + 1:,} too many for fewer than {limit:,}; "
+            f"the largest layer is {largest.place} ({largest.parameters:,})"
+        )
+    limit, epochs = budget.epochs_below, experiment.recipe.epochs
+    if epochs >= limit:
+        found.append(f"{epochs:,} epochs, {epochs - limit + 1:,} too many for fewer than {limit:,}")
+    return found
 
 
 def within(experiment: Experiment, planned: Plan) -> bool:
@@ -48,31 +63,17 @@ def _share(budget: Budget) -> Fraction:
     return Fraction(str(budget.accuracy_percent)) / 100
 
 
-def _parameters(experiment: Experiment, planned: Plan) -> Iterator[tuple[str, str]]:
-    limit, count = experiment.budget.parameters_below, planned.parameters
-    if count < limit:
-        return
-    largest = planned.largest
-    yield (
-        f"{count:,} parameters, {count - limit + 1:,} too many for fewer than {limit:,}; "
-        f"the largest layer is {largest.place} ({largest.parameters:,})",
-        _what_fits(experiment, largest.place),
-    )
+def _epochs_that_fit(experiment: Experiment) -> Iterator[str]:
+    limit = experiment.budget.epochs_below
+    if experiment.recipe.epochs >= limit > 1:
+        yield f"--epochs {limit - 1:,} would fit"
 
 
-def _epochs(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    limit, epochs = experiment.budget.epochs_below, experiment.recipe.epochs
-    if epochs >= limit:
-        excess = epochs - limit + 1
-        yield (
-            f"{epochs:,} epochs, {excess:,} too many for fewer than {limit:,}",
-            f"--epochs {limit - 1:,} would fit" if limit > 1 else "",
-        )
-
-
-def _what_fits(experiment: Experiment, place: str) -> str:
+def _what_fits(experiment: Experiment, planned: Plan) -> Iterator[str]:
     """One change that fits the budget: the largest layer narrower, else all layers."""
-    limit = experiment.budget.parameters_below
+    limit, place = experiment.budget.parameters_below, planned.largest.place
+    if planned.parameters < limit:
+        return
     for block_index, block in enumerate(experiment.blocks):
         for index, conv in enumerate(block.channels):
             if place == f"blocks[{block_index}].channels[{index}]":
@@ -80,12 +81,14 @@ def _what_fits(experiment: Experiment, place: str) -> str:
                     fitting = _count(_with_out(experiment, block_index, index, out))
                     if fitting is not None and fitting < limit:
                         change = f"{out} channels instead of {conv.out} at {place}"
-                        return f"{change} would fit ({fitting:,})"
+                        yield f"{change} would fit ({fitting:,})"
+                        return
     for percent in range(95, 0, -5):
         fitting = _count(_scaled(experiment, percent))
         if fitting is not None and fitting < limit:
-            return f"{percent} % of the channels in every block would fit ({fitting:,})"
-    return "use fewer or smaller layers"
+            yield f"{percent} % of the channels in every block would fit ({fitting:,})"
+            return
+    yield "use fewer or smaller layers"
 
 
 def _narrower(out: int) -> range:

@@ -101,11 +101,15 @@ def resolve(tree: Node, source: str, overrides: Sequence[Override] = ()) -> Load
     """The experiment of a whole tree under its overrides. Raises SpecError with every problem."""
     for change in overrides:
         tree = changed(tree, change)
+    return Loaded(validated(tree, source), dict(_origins(tree, ())))
+
+
+def validated(tree: Node, source: str) -> Experiment:
+    """The experiment of a whole tree. Raises SpecError with every problem."""
     try:
-        experiment = Experiment.model_validate(tree.plain())
+        return Experiment.model_validate(tree.plain())
     except ValidationError as error:
         raise SpecError(problems_of(error, tree), source=source) from None
-    return Loaded(experiment, dict(_origins(tree, ())))
 
 
 def _origins(node: Node, path: Path) -> list[tuple[str, str]]:

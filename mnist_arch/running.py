@@ -7,7 +7,7 @@ import datetime
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -106,7 +106,7 @@ def run_experiment(
     command_seconds: Callable[[], float],
     again: bool = False,
     judged: Judged = "each-epoch",
-) -> Iterator[Started | Progress | EpochRecord | Result]:
+) -> Generator[Started | Progress | EpochRecord | Result, None, None]:
     """Trains one seed in the folder `run`, from wherever an earlier process left it.
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.

@@ -93,7 +93,7 @@ class Run:
         """None for a run that is not finished. Raises RunCorrupt or LaterFormat."""
         if not self.result_path.exists():
             return None
-        return _read(self.result_path, Result)
+        return read_record(self.result_path, Result)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Self]:
@@ -161,7 +161,7 @@ def read_manifest(path: Path) -> Manifest:
         raise RunError(
             f"{path.parent} is no run: it has no {path.name}", hint="runs are folders under --out"
         )
-    return _read(path, Manifest)
+    return read_record(path, Manifest)
 
 
 def all_runs(parent: Path) -> list[Run]:
@@ -198,7 +198,7 @@ class _Format(BaseModel):
     format: Annotated[int, Field(ge=1)]
 
 
-def _read(path: Path, kind: type[RecordT]) -> RecordT:
+def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     try:
         text = path.read_text("utf-8")
         found = _Format.model_validate_json(text).format

@@ -31,7 +31,7 @@ class Override:
 
 def override(path: str, value: Any, *, origin: str) -> Override:
     """A value given by a flag: `override("recipe.epochs", 5, origin="--epochs")`."""
-    return Override(_parsed_path(path, origin), Node(value, origin))
+    return Override(parse_path(path, origin), Node(value, origin))
 
 
 def parse_override(text: str) -> Override:
@@ -47,7 +47,7 @@ def parse_override(text: str) -> Override:
     except SpecError as error:
         raise SpecError(tuple(replace(it, origin=origin) for it in error.problems)) from None
     _written_at(node, origin)
-    return Override(_parsed_path(path, origin), node)
+    return Override(parse_path(path, origin), node)
 
 
 @cache
@@ -70,7 +70,7 @@ def read_tree(what: str, *, beside: FilePath) -> tuple[Node, str]:
 
     Paths are relative to the folder `beside`. Raises SpecError.
     """
-    tree, source, folder, stem = _parsed(what, beside)
+    tree, source, folder, stem = read_alone(what, beside)
     if re.fullmatch(NAME_PATTERN, stem):
         _entries(tree).setdefault("name", Node(stem, source))
     return extended(tree, beside=folder, seen=(source,)), source
@@ -85,7 +85,7 @@ def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Nod
     if not isinstance(base.value, str):
         raise SpecError((Problem("must be a name or a path", "extends", base.origin),))
     try:
-        under, source, folder, _ = _parsed(base.value, beside)
+        under, source, folder, _ = read_alone(base.value, beside)
         if source in seen or len(seen) > _DEEPEST_EXTENDS:
             raise SpecError((Problem("the chain of `extends` does not end", "extends"),))
         _entries(under).pop("name", None)  # a spec is never called as its base
@@ -96,7 +96,7 @@ def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Nod
     return merge(whole, Node(own, tree.origin), ())
 
 
-def _parsed(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:
+def read_alone(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:
     """The tree of a file or name alone; what it is called, its folder, its stem."""
     text, source, folder, stem = _read_text(what, beside)
     tree = parse(text, source)
@@ -171,8 +171,8 @@ def merge(base: Node, over: Node, path: Path) -> Node:
     return Node(merged, over.origin)
 
 
-def _parsed_path(text: str, origin: str) -> Path:
-    """`blocks.1.dropout` or `blocks[1].dropout` → a path."""
+def parse_path(text: str, origin: str) -> Path:
+    """`blocks.1.dropout` or `blocks[1].dropout` → a path. Raises SpecError."""
     parts = re.sub(r"\[([0-9]+)\]", r".\1", text.strip()).split(".")
     words = all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts)
     if not words or len(parts) > MAX_DEPTH:

@@ -43,6 +43,32 @@ class Node:
     value: dict[str, Node] | list[Node] | Scalar
     origin: str
 
+    @classmethod
+    def of(cls, value: object, origin: str) -> Node:
+        """Dictionaries, lists and scalars as nodes that all have one origin."""
+        match value:
+            case dict():
+                return cls(
+                    {str(key): cls.of(inner, origin) for key, inner in value.items()}, origin
+                )
+            case list() | tuple():
+                return cls([cls.of(inner, origin) for inner in value], origin)
+            case str() | int() | float() | None:
+                return cls(value, origin)
+        raise TypeError(f"YAML has no {type(value).__name__}")
+
+    @property
+    def entries(self) -> dict[str, Node]:
+        """The keys of a mapping, which this must be."""
+        assert isinstance(self.value, dict)
+        return self.value
+
+    @property
+    def items(self) -> list[Node]:
+        """The items of a list, which this must be."""
+        assert isinstance(self.value, list)
+        return self.value
+
     def plain(self) -> object:
         """The value as dictionaries, lists and scalars."""
         match self.value:
@@ -52,6 +78,21 @@ class Node:
                 return [node.plain() for node in items]
             case scalar:
                 return scalar
+
+
+def flow(value: object) -> str:
+    """A value on one line, as one would write it in YAML: `{kind: adamw, beta1: 0.9}`."""
+    match value:
+        case dict():
+            return f"{{{', '.join(f'{key}: {flow(inner)}' for key, inner in value.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(flow, value))}]"
+        case bool():
+            return str(value).lower()
+        case None:
+            return "null"
+        case _:
+            return str(value)
 
 
 _Open = tuple[Node, str | None]

@@ -1,0 +1,177 @@
+"""Which of several networks cannot be told apart from the first, by their runs on the same images.
+
+An arm is one network with its recipe, trained with some seeds. Counts of correct images inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Literal
+
+from mnist_arch.statistics import Interval
+
+TOLD_APART_BELOW: Final = 0.05
+"""Chance of telling any arm apart wrongly, over all comparisons with the first."""
+RUNS_OF_WELCH: Final = 3
+"""Fewer runs of an arm do not estimate its spread."""
+LEAST_VARIANCE: Final = Fraction(1, 4)
+"""Smallest variance between runs that whole counts can resolve, in squared images.
+
+Runs that waver between two neighbouring counts have a variance of up to 1/4 (Popoviciu 1935), and
+may yet come out equal: where nothing differs, all of three on one count and all of three others on
+the next has a chance of 2 · (1/2)^6 = 0.031. A spread of zero taken as it is would give p = 0 for
+that, the variance of rounding, 1/12 (Sheppard 1898), p = 0.013; 1/4 gives 0.070. For 3 to 10 runs
+on two neighbouring counts no p-value below 0.05 is then smaller than its chance.
+"""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The final epoch of one run on the held images."""
+
+    seed: int
+    correct: int
+    """Images it gets right."""
+    mistakes: frozenset[int] | None
+    """Indices of the held images it gets wrong; None where they are not stored."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A later arm minus the first, in percent points of accuracy, of the runs that `n` counts."""
+
+    percent: float
+    """Mean of the later arm minus mean of the first."""
+    interval_percent: Interval
+    """Two-sided 95 %, of this comparison alone. It may hold 0 where `p_value` is below 0.05 and the
+    other way round: McNemar's test is exact, its interval is not."""
+    p_value: float
+    """Two-sided, of this comparison alone."""
+    adjusted_p_value: float
+    """Holm's, over all comparisons with the first."""
+    test: Literal["welch", "mcnemar"]
+    """What it covers: `welch` the choice of seeds, on these images; `mcnemar` the choice of images,
+    for these two trained networks."""
+    n: tuple[int, int]
+    """Runs of the first and of the later arm that the test rests on; (1, 1) for `mcnemar`."""
+
+    @property
+    def told_apart(self) -> bool:
+        return self.adjusted_p_value < TOLD_APART_BELOW
+
+
+def compare_with_first(arms: Sequence[Sequence[Judged]], *, images: int) -> list[Difference | None]:
+    """One entry for each arm after the first, in order; None where there is nothing to test by.
+
+    Welch's t-test where both arms have three runs or more, else McNemar's exact test between the
+    runs of the lowest seed that both have with their mistakes. Arms without a test take no part in
+    the adjustment.
+
+    Where the first was chosen without these counts, as a baseline is, the chance that any equal arm
+    is told apart is 5 % at most. Where it is the best by these counts that chance is higher (12 %
+    for 10 equal arms of 10 runs); what holds there is that the truly best arm is the first or is
+    not told apart from it (Edwards & Hsu 1983, J. Amer. Statist. Assoc. 78, 965–971).
+
+    Raises ValueError for counts and mistakes that contradict each other, and for repeated seeds.
+    """
+    for arm in arms:
+        _check(arm, images)
+    alone = [_difference(arms[0], arm, images) for arm in arms[1:]]
+    adjusted = iter(holm_adjusted([it.p_value for it in alone if it is not None]))
+    return [it and replace(it, adjusted_p_value=next(adjusted)) for it in alone]
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Step-down adjusted p-values, in the order given (Holm 1979, Scand. J. Statist. 6, 65–70)."""
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for done, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - done) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def squared_deviations(counts: Sequence[int]) -> Fraction:
+    """Sum of squared deviations from the mean, exact. Raises ZeroDivisionError without counts."""
+    mean = Fraction(sum(counts), len(counts))
+    return sum(((count - mean) ** 2 for count in counts), start=Fraction(0))
+
+
+def _check(arm: Sequence[Judged], images: int) -> None:
+    if len({run.seed for run in arm}) != len(arm):
+        raise ValueError("the seeds of an arm differ from each other")
+    for run in arm:
+        if not 0 <= run.correct <= images:
+            raise ValueError(f"seed {run.seed}: {run.correct} correct of {images} images")
+        if run.mistakes is not None and len(run.mistakes) != images - run.correct:
+            counted = f"{len(run.mistakes)} mistakes and {run.correct} correct"
+            raise ValueError(f"seed {run.seed}: {counted} of {images} images")
+
+
+def _difference(first: Sequence[Judged], other: Sequence[Judged], images: int) -> Difference | None:
+    """The comparison as if it were the only one: its adjusted p-value is its p-value."""
+    if min(len(first), len(other)) >= RUNS_OF_WELCH:
+        counts = [run.correct for run in first], [run.correct for run in other]
+        return _welch(*counts, images)
+    stored = {run.seed: run.mistakes for run in other if run.mistakes is not None}
+    shared = [run for run in first if run.mistakes is not None and run.seed in stored]
+    if not shared:
+        return None
+    lowest = min(shared, key=lambda run: run.seed)
+    assert lowest.mistakes is not None
+    return _mcnemar(lowest.mistakes, stored[lowest.seed], images)
+
+
+def _welch(first: Sequence[int], other: Sequence[int], images: int) -> Difference:
+    """Welch's t-test with Satterthwaite's degrees of freedom (Welch 1947, Biometrika 34, 28–35).
+
+    A variance below `LEAST_VARIANCE` counts as that.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    n, m = len(first), len(other)
+    difference = float(Fraction(sum(other), m) - Fraction(sum(first), n))
+    of_first, of_other = (
+        float(max(squared_deviations(counts) / (len(counts) - 1), LEAST_VARIANCE) / len(counts))
+        for counts in (first, other)
+    )
+    error = math.sqrt(of_first + of_other)
+    freedom = (of_first + of_other) ** 2 / (of_first**2 / (n - 1) + of_other**2 / (m - 1))
+    half = float(stdtrit(freedom, 0.975)) * error
+    p_value = 2 * float(stdtr(freedom, -abs(difference) / error))
+    return Difference(
+        percent=100 * difference / images,
+        interval_percent=(100 * (difference - half) / images, 100 * (difference + half) / images),
+        p_value=p_value,
+        adjusted_p_value=p_value,
+        test="welch",
+        n=(n, m),
+    )
+
+
+def _mcnemar(first: frozenset[int], other: frozenset[int], images: int) -> Difference:
+    """McNemar's test with exact binomial tails (McNemar 1947, Psychometrika 12, 153–157).
+
+    The interval is the adjusted Wald of Bonett & Price (2012, J. Educ. Behav. Stat. 37, 479–488):
+    one more image of each kind that only one network gets right, and two more of all.
+    """
+    from scipy.special import bdtr, ndtri
+
+    gained, lost = len(first - other), len(other - first)
+    p_value = min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
+    gain, loss = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
+    half = float(ndtri(0.975)) * math.sqrt((gain + loss - (gain - loss) ** 2) / (images + 2))
+    return Difference(
+        percent=100 * (gained - lost) / images,
+        interval_percent=(
+            100 * max(-1.0, gain - loss - half),
+            100 * min(1.0, gain - loss + half),
+        ),
+        p_value=p_value,
+        adjusted_p_value=p_value,
+        test="mcnemar",
+        n=(1, 1),
+    )

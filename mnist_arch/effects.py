@@ -1,0 +1,132 @@
+"""What each axis of a full grid does to the accuracy, averaged over the other axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mnist_arch.comparison import LEAST_VARIANCE, squared_deviations
+from mnist_arch.statistics import Interval
+
+Cells = Mapping[tuple[str, ...], Sequence[int]]
+"""Correct images of each run of a cell, by the cell's levels in the order of the axes."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a grid."""
+
+    path: str
+    """What varies, such as `defaults.dropout`."""
+    levels: tuple[str, ...]
+    """Its values as text; the first is the reference."""
+
+    def __post_init__(self) -> None:
+        if not self.levels or len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"{self.path}: an axis has levels that differ from each other")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One level of an axis against its reference, in percent points of accuracy."""
+
+    axis: str
+    """The path of the axis."""
+    level: str
+    reference: str
+    percent: float
+    """Mean over the matched combinations of the mean of the level minus that of the reference."""
+    interval_percent: Interval | None
+    """Two-sided 95 %, of this effect alone; None where no cell of the grid has two runs.
+
+    It covers the choice of seeds, not that of images, nor of combinations: where the effect differs
+    from one combination to the next, `percent` is their average and the interval is of that.
+    """
+    pairs: int
+    """Matched combinations: levels of the other axes that have runs at both levels."""
+    runs: int
+    """Runs of these combinations, at both levels."""
+
+
+def main_effects(cells: Cells, axes: Sequence[Axis], *, images: int) -> list[Effect]:
+    """One effect for each level after the first of each axis; none without a matched combination.
+
+    A cell may be missing or without runs. With equally many runs in every cell the effects are the
+    contrasts of the analysis of variance of a factorial design, and their intervals its t intervals
+    with the pooled variance within cells (Montgomery, Design and Analysis of Experiments, ch. 5).
+
+    Raises ValueError for a cell that is none of the grid, and for counts outside 0 … images.
+    """
+    _check(cells, axes, images)
+    margin = _margin([counts for counts in cells.values() if counts])
+    effects = []
+    for position, axis in enumerate(axes):
+        for level in axis.levels[1:]:
+            matched = _matched(cells, position, level, axis.levels[0])
+            if matched:
+                effects.append(_effect(axis, level, matched, margin, images))
+    return effects
+
+
+Matched = Sequence[tuple[Sequence[int], Sequence[int]]]
+"""Counts at the level and at the reference, for each matched combination; none of them empty."""
+
+
+def _check(cells: Cells, axes: Sequence[Axis], images: int) -> None:
+    for key, counts in cells.items():
+        if len(key) != len(axes) or any(
+            level not in axis.levels for level, axis in zip(key, axes, strict=True)
+        ):
+            raise ValueError(f"({', '.join(key)}) is no cell of the grid")
+        if not all(0 <= count <= images for count in counts):
+            raise ValueError(f"({', '.join(key)}): counts outside 0 … {images}")
+
+
+def _matched(cells: Cells, position: int, level: str, reference: str) -> Matched:
+    pairs = []
+    for key, counts in cells.items():
+        if key[position] == level:
+            partner = cells.get((*key[:position], reference, *key[position + 1 :]), ())
+            if counts and partner:
+                pairs.append((counts, partner))
+    return pairs
+
+
+def _margin(runs_of_cells: Sequence[Sequence[int]]) -> float | None:
+    """t(0.975, df) · s in images, s pooled within cells, df = Σ (n - 1); None where df is 0.
+
+    A pooled variance below `LEAST_VARIANCE` counts as that.
+    """
+    from scipy.special import stdtrit
+
+    freedom = sum(len(counts) - 1 for counts in runs_of_cells)
+    if freedom == 0:
+        return None
+    squares = sum(map(squared_deviations, runs_of_cells), start=Fraction(0))
+    variance = max(squares / freedom, LEAST_VARIANCE)
+    return float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
+
+
+def _effect(axis: Axis, level: str, matched: Matched, margin: float | None, images: int) -> Effect:
+    """The contrast, with standard error s · √(Σ (1/n_level + 1/n_reference)) / combinations."""
+    differences = [
+        Fraction(sum(at_level), len(at_level)) - Fraction(sum(at_reference), len(at_reference))
+        for at_level, at_reference in matched
+    ]
+    percent = float(100 * sum(differences, start=Fraction(0)) / (len(matched) * images))
+    interval = None
+    if margin is not None:
+        weight = math.sqrt(sum(1 / len(counts) for pair in matched for counts in pair))
+        half = 100 * margin * weight / (len(matched) * images)
+        interval = percent - half, percent + half
+    return Effect(
+        axis=axis.path,
+        level=level,
+        reference=axis.levels[0],
+        percent=percent,
+        interval_percent=interval,
+        pairs=len(matched),
+        runs=sum(len(counts) for pair in matched for counts in pair),
+    )

@@ -1,0 +1,1 @@
+"""Sweeps: many experiments, compared so that the comparison holds up."""

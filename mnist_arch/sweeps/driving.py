@@ -1,0 +1,105 @@
+"""The sweep itself: one visible loop that hands out trials and yields what happened."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol, assert_never
+
+from mnist_arch.sweeps.executors import (
+    Began,
+    Epoch,
+    Event,
+    Executor,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
+from mnist_arch.sweeps.ledger import Ledger, Pruned, State, now
+from mnist_arch.sweeps.planning import Planned, Trial
+
+_OF_THE_MACHINE: Final = ("DataUnavailable", "RunLocked", "StorageError")
+"""Failures that say nothing about the trial, and are not kept: the same command tries again."""
+
+
+class Source(Protocol):
+    """Where trials come from: a list that is known, or a search that proposes."""
+
+    def next(self) -> Trial | None:
+        """The next trial to train; None while there is none."""
+        ...
+
+    def judge(self, event: Epoch) -> bool:
+        """Whether a trial is worth going on with after this epoch."""
+        ...
+
+    def tell(self, trial: Trial, state: State) -> None:
+        """What became of a trial that came from here."""
+        ...
+
+
+class Queue:
+    """Trials that are known beforehand; what the ledger has as finished is left out."""
+
+    def __init__(self, trials: Iterable[Trial], ledger: Ledger) -> None:
+        self.waiting = deque(trial for trial in trials if ledger.state(trial) is State.WAITING)
+
+    def next(self) -> Trial | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def judge(self, event: Epoch) -> bool:
+        return True
+
+    def tell(self, trial: Trial, state: State) -> None:
+        """A list does not change by what comes of it."""
+
+
+def run_trials(
+    planned: Planned, ledger: Ledger, source: Source, executor: Executor
+) -> Iterator[Event]:
+    """Trains all that `source` gives, as many at a time as `executor` takes.
+
+    The ledger has a trial's outcome before its event is yielded. Raises StorageError.
+    """
+    running: set[tuple[str, int]] = set()
+    ended: set[tuple[str, int]] = set()
+    while True:
+        while executor.free and (trial := source.next()) is not None:
+            ledger.started(trial)
+            loaded = planned.loaded(trial.arm, trial.stage)
+            executor.submit(Task(trial, loaded, ledger.run(trial)))
+            running.add(trial.key)
+        if not running:
+            return
+        for event in executor.events():
+            trial = event.task.trial
+            if trial.key in ended:  # what it still did is of no interest
+                if isinstance(event, Began | Epoch):
+                    continue
+                event = Stopped(event.task)
+            match event:
+                case Epoch() if not source.judge(event):
+                    ledger.prune(trial, _pruned(event))
+                    source.tell(trial, State.PRUNED)
+                    executor.stop(trial)
+                    ended.add(trial.key)
+                case Began() | Epoch() | Stopped():
+                    pass
+                case Finished():
+                    source.tell(trial, State.DONE)
+                case Failed():
+                    if event.failure.kind not in _OF_THE_MACHINE:
+                        ledger.fail(trial, event.failure)
+                    source.tell(trial, State.FAILED)
+                case never:
+                    assert_never(never)
+            if isinstance(event, Finished | Failed | Stopped):
+                running.discard(trial.key)
+            yield event
+
+
+def _pruned(event: Epoch) -> Pruned:
+    record = event.record
+    assert record.correct is not None
+    return Pruned(epoch=record.epoch, correct=record.correct, images=record.images, time=now())

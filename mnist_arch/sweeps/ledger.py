@@ -1,0 +1,200 @@
+"""The folder of a sweep, which is its ledger: what became of each trial. Nothing imports torch.
+
+runs/<name>/
+    <arm>-<digest8>-s<seed>/    the run of a trial, as `train` leaves it, and beside its files
+        log                     what its process printed
+        failure.json            why it failed
+        pruned.json             when it was ended, being worse than others
+    study.jsonl                 the proposals of a search
+    leaderboard.json, .csv, .png
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from mnist_arch.errors import RunLocked
+from mnist_arch.records import Record, Result
+from mnist_arch.runs import Run, read_record
+from mnist_arch.specs import FORMAT
+from mnist_arch.storage import make_folder, storage_errors, write_whole
+from mnist_arch.sweeps.planning import Trial
+
+LOG_LINES: Final = 20
+"""Last lines of a trial's log that are kept with its failure."""
+
+
+class State(StrEnum):
+    """What became of a trial."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+    REJECTED = "REJECTED"
+
+
+class Failure(Record):
+    """Why a trial failed."""
+
+    format: int = FORMAT
+    kind: str
+    """Class of the error, or `WorkerDied`."""
+    reason: str
+    hint: str = ""
+    log_tail: list[str] = Field(default_factory=list)
+    """Last lines that its process printed."""
+    time: str
+    """UTC, ISO 8601."""
+
+
+class Pruned(Record):
+    """Where a trial was ended."""
+
+    format: int = FORMAT
+    epoch: int
+    correct: int
+    images: int
+    time: str
+    """UTC, ISO 8601."""
+
+
+def now() -> str:
+    """UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+class Ledger:
+    """The trials in a sweep's folder, by digest and seed. Their names may change; these do not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._results: dict[tuple[str, int], Result] = {}
+
+    @cached_property
+    def _names(self) -> dict[tuple[str, int], str]:
+        """Folders that are there, by the first eight digits of the digest and the seed."""
+        found: dict[tuple[str, int], str] = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if match := re.search(r"-([0-9a-f]{8})-s(\d+)\Z", entry.name):
+                    found[match[1], int(match[2])] = entry.name
+        return found
+
+    def run(self, trial: Trial) -> Run:
+        """The run of a trial; its folder need not be there yet."""
+        digest8 = trial.digest[:8]
+        name = self._names.get((digest8, trial.seed))
+        return Run(self.folder / (name or f"{trial.arm.name}-{digest8}-s{trial.seed}"))
+
+    def _is_there(self, trial: Trial) -> bool:
+        return (trial.digest[:8], trial.seed) in self._names
+
+    def started(self, trial: Trial) -> None:
+        """Takes note of a folder that was made after this ledger was read."""
+        self._names[trial.digest[:8], trial.seed] = self.run(trial).folder.name
+
+    def state(self, trial: Trial) -> State:
+        """As the files say; RUNNING is known only to who runs it."""
+        if not self._is_there(trial):
+            return State.WAITING
+        run = self.run(trial)
+        if _pruned_path(run).exists():  # whatever it still did after it was told to end
+            return State.PRUNED
+        if self.result(trial) is not None:
+            return State.DONE
+        return State.FAILED if _failure_path(run).exists() else State.WAITING
+
+    def result(self, trial: Trial) -> Result | None:
+        """The result of a finished trial. Raises RunCorrupt or LaterFormat."""
+        if trial.key not in self._results and self._is_there(trial):
+            result = self.run(trial).result()
+            if result is None or (result.digest, result.seed) != trial.key:
+                return None  # the latter is an experiment whose digest begins alike
+            self._results[trial.key] = result
+        return self._results.get(trial.key)
+
+    def failure(self, trial: Trial) -> Failure | None:
+        path = _failure_path(self.run(trial))
+        return read_record(path, Failure) if path.exists() else None
+
+    def pruned(self, trial: Trial) -> Pruned | None:
+        path = _pruned_path(self.run(trial))
+        return read_record(path, Pruned) if path.exists() else None
+
+    def fail(self, trial: Trial, failure: Failure) -> None:
+        """Writes why a trial failed. Raises StorageError."""
+        make_folder(self.run(trial).folder)
+        write_whole(_failure_path(self.run(trial)), failure.json_text().encode())
+
+    def prune(self, trial: Trial, pruned: Pruned) -> None:
+        """Writes where a trial was ended. Raises StorageError."""
+        write_whole(_pruned_path(self.run(trial)), pruned.json_text().encode())
+
+    def forgive(self, trial: Trial) -> None:
+        """Forgets a failure, so that the trial goes on from its checkpoint."""
+        with storage_errors(self.folder):
+            _failure_path(self.run(trial)).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the whole folder. Raises RunLocked where another process does.
+
+        The system frees the lock of a process that has died, so that none is ever stale.
+        """
+        from filelock import FileLock, Timeout
+
+        make_folder(self.folder)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        with storage_errors(self.folder):
+            try:
+                lock.acquire()
+            except Timeout:
+                hint = "wait for it, or choose another folder with --out"
+                message = f"this sweep is already running in {self.folder}"
+                raise RunLocked(message, hint=hint) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_running(self) -> bool:
+        """Whether some process works on the sweep now."""
+        if not self.folder.exists():
+            return False
+        try:
+            with self.lock():
+                return False
+        except RunLocked:
+            return True
+
+
+def log_path(run: Run) -> Path:
+    """What the process of a trial printed."""
+    return run.folder / "log"
+
+
+def log_tail(run: Run) -> list[str]:
+    """The last lines of a trial's log."""
+    with contextlib.suppress(OSError):
+        return log_path(run).read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+    return []
+
+
+def _failure_path(run: Run) -> Path:
+    return run.folder / "failure.json"
+
+
+def _pruned_path(run: Run) -> Path:
+    return run.folder / "pruned.json"

@@ -1,0 +1,201 @@
+"""The file of a sweep, as frozen values: what is compared, how often, on what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mnist_arch.datasets import DatasetName
+from mnist_arch.fields import Spec
+from mnist_arch.specs import NAME_PATTERN
+
+MAX_TRIALS = 100_000
+"""Most trials of a sweep: bounds the work of planning."""
+
+Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Seeds = Annotated[StrictInt, Field(gt=0, le=1000)]
+
+FIXED = ("name", "extends", "dataset", "holdout", "budget")
+"""Keys of a spec that are the same for the whole sweep, and belong at the top of its file."""
+
+
+class Finalists(Spec):
+    """The arms that are trained again, on the whole training split, and judged on test once."""
+
+    top: Annotated[StrictInt, Field(gt=0, le=100)] = 2
+    """How many, from the first rank on."""
+    seeds: Seeds = 5
+    """Seeds of each, other ones than those that it was ranked by."""
+
+
+class Resources(Spec):
+    """What one trial takes; for Ray, which places trials by it."""
+
+    cpus: Annotated[StrictFloat, Field(gt=0, le=1024, allow_inf_nan=False)] = 1.0
+    """Processor cores, which are also the torch threads of a trial, rounded up."""
+    gpus: Annotated[StrictFloat, Field(ge=0, le=64, allow_inf_nan=False)] = 0.0
+    """Share of a GPU, such as 0.1 for ten trials on one; with any, a trial trains on CUDA."""
+
+
+# ------------------------------------------------------------------------------------------- search
+
+
+class Categorical(Spec):
+    """One of several values."""
+
+    kind: Literal["categorical"] = "categorical"
+    """categorical."""
+    choices: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1000)]
+    """The values, of any form that may stand at the path."""
+
+
+class Numbers(Spec):
+    """What two kinds of range have in common."""
+
+    log: StrictBool = False
+    """Whether the logarithm is uniform; `low` is then more than 0."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = (getattr(self, name) for name in ("low", "high"))
+        if low > high:
+            raise PydanticCustomError("range", "`low` is more than `high`")
+        if self.log and low <= 0:
+            raise PydanticCustomError("log", "`log` needs a `low` above 0")
+        return self
+
+
+class Integers(Numbers):
+    """A whole number in a range."""
+
+    kind: Literal["int"]
+    """int."""
+    low: StrictInt
+    """Smallest value."""
+    high: StrictInt
+    """Largest value."""
+    step: Annotated[StrictInt, Field(gt=0)] = 1
+    """Distance between values; not with `log`."""
+
+    @model_validator(mode="after")
+    def _check_step(self) -> Self:
+        if self.log and self.step != 1:
+            raise PydanticCustomError("log_step", "`log` and `step` exclude each other")
+        return self
+
+
+class Floats(Numbers):
+    """A number in a range."""
+
+    kind: Literal["float"]
+    """float."""
+    low: Finite
+    """Smallest value."""
+    high: Finite
+    """Largest value."""
+
+
+def _categorical_unless_said(value: Any) -> Any:
+    """Lets a list of values stand for `{kind: categorical, choices: …}`."""
+    if isinstance(value, list):
+        return {"kind": "categorical", "choices": value}
+    return {"kind": "categorical", **value} if isinstance(value, dict) else value
+
+
+Dimension = Annotated[
+    Categorical | Integers | Floats,
+    Field(discriminator="kind"),
+    BeforeValidator(_categorical_unless_said),
+]
+
+
+class Pruning(Spec):
+    """Ends trials early that do worse than others did at the same epoch."""
+
+    kind: Literal["median", "hyperband"]
+    """median: worse than the median of the trials so far; hyperband: Li et al. 2018."""
+    from_epoch: Annotated[StrictInt, Field(gt=0)]
+    """No trial is ended before this epoch, from 1."""
+
+
+class Search(Spec):
+    """Trials that are proposed one after the other, by what came out so far."""
+
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """What is varied: a path of the spec, such as `recipe.schedule.peak`, and its values."""
+    trials: Annotated[StrictInt, Field(gt=0, le=MAX_TRIALS)]
+    """Trials within the budget, each with the first seed; proposals over it do not count."""
+    sampler: Literal["random", "tpe", "nsga2"] = "tpe"
+    """random; tpe (Bergstra et al. 2011); nsga2 (Deb et al. 2002)."""
+    objective: Literal["accuracy", "accuracy-parameters"] = "accuracy"
+    """Hold-out accuracy, or the Pareto front of it against the number of parameters."""
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
+    """Seed of the sampler, which has nothing to do with those of the trials."""
+    pruning: Pruning | None = None
+    """When a trial is ended early; never unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pruning is not None and self.objective != "accuracy":
+            message = "`pruning` needs `objective: accuracy`, since a front has no order"
+            raise PydanticCustomError("pruning", message)
+        return self
+
+
+# ----------------------------------------------------------------------------------- the whole file
+
+
+class Sweep(Spec):
+    """A sweep's file. `base` and `experiments` are specs, which are validated each by itself."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    """Name of the sweep and of its folder; the file's unless set."""
+    base: Any = "s6"
+    """What every arm starts from: a spec, the name of a network, or a path."""
+    experiments: Annotated[tuple[dict[str, Any], ...], Field(max_length=MAX_TRIALS)] = ()
+    """Named specs; each extends the base unless it says otherwise."""
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, max_length=10_000)]] = Field(
+        default_factory=dict
+    )
+    """Paths of the spec and the values that each takes; every combination is an arm."""
+    search: Search | None = None
+    """Arms that are proposed by what came out so far; none unless set."""
+    dataset: Literal[DatasetName, "auto"] = "auto"
+    """What is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had."""
+    holdout: Annotated[StrictInt, Field(gt=0)] | None = None
+    """Training images that arms are ranked on; a twelfth of them unless set."""
+    seeds: Seeds = 3
+    """Runs of each arm of a list or grid, with the seeds from 0 on."""
+    finalists: Finalists | None = None
+    """The arms that are trained again and judged on test; none unless set."""
+    budget: dict[str, Any] = Field(default_factory=dict)
+    """Rules of the budget in place of the base's."""
+    resources: Resources = Resources()
+    """What one trial takes."""
+
+    @field_validator("grid", "search", mode="after")
+    @classmethod
+    def _check_paths(cls, value: Any) -> Any:
+        paths = value.space if isinstance(value, Search) else value or ()
+        for path in paths:
+            if path.partition(".")[0].partition("[")[0] in FIXED:
+                message = "`{path}` is the same for a whole sweep: set it at the top of the file"
+                raise PydanticCustomError("fixed", message, {"path": path})
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (self.experiments or self.grid or self.search):
+            message = "a sweep needs `experiments`, a `grid` or a `search`"
+            raise PydanticCustomError("no_arms", message)
+        return self
