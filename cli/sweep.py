@@ -2,50 +2,115 @@
 
 from __future__ import annotations
 
-import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.options import DataDir, Device, DeviceOption, Out
-from mnist_arch.sweeps.definition import load_sweep
+from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, complete_dataset
+
+
+class ExecutorName(StrEnum):
+    """What runs the trials."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep.")],
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Trials at a time.", min=1)
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Trials at a time; min(cores, memory / 1.5 GB) unless given, 1 on a GPU.",
+            min=1,
+        ),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset; the file's unless given.")] = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Processes of this machine, or a Ray cluster.")
+    ] = ExecutorName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Cluster to join, such as auto; one here unless given."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Dataset; the file's unless given.", autocompletion=complete_dataset),
+    ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of every trial; the file's unless given.")
+        int | None, typer.Option(help="Epochs of every trial; the file's unless given.", min=1)
     ] = None,
     data_dir: DataDir = None,
     device: DeviceOption = Device.AUTO,
     out: Out = Path("runs"),
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Go on with trials that failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print every trial, counted, and how long it will take."),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the leaderboard again, without running.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Train and compare the experiments of a file."""
-    definition = load_sweep(file, dataset=dataset, epochs=epochs)
-    from mnist_arch.data import resolve_dataset
-    from mnist_arch.records import Engine
-    from mnist_arch.running import resolve_device
-    from mnist_arch.sweeps.driving import Queue, run_trials
-    from mnist_arch.sweeps.executors import Epoch, default_workers
-    from mnist_arch.sweeps.ledger import Ledger
-    from mnist_arch.sweeps.local import LocalExecutor
-    from mnist_arch.sweeps.planning import plan_sweep
-    from mnist_arch.sweeps.worker import Setting
+    """Train and compare the experiments of a file, and rank them on held-out images.
 
-    resolved = resolve_dataset(definition.sweep.dataset, data_dir=data_dir)
-    planned = plan_sweep(definition, dataset=resolved.name)
-    ledger = Ledger(out / definition.sweep.name)
-    engine = Engine(device=resolve_device(device), threads=1)
-    setting = Setting(engine, data_dir, ["mnist-arch", *sys.argv[1:]])
-    count = workers or default_workers(engine.device)
-    with ledger.lock(), LocalExecutor(workers=count, setting=setting) as executor:
-        for event in run_trials(planned, ledger, Queue(planned.trials(), ledger), executor):
-            line = f"{event.task.trial.arm.name} s{event.task.trial.seed}: {type(event).__name__}"
-            if isinstance(event, Epoch):
-                line += f" {event.record.epoch} {event.record.accuracy_percent:.2f} %"
-            typer.echo(line, err=True)
+    Everything is counted and held against the budget before the first trial
+    starts. The same command again goes on where it was interrupted; a trial that
+    is done is never trained again. The best are trained once more, on all
+    training images with other seeds, and read the test split once each.
+
+    Examples:
+
+      mnist-arch sweep experiments.yaml --dry-run
+
+      mnist-arch sweep experiments.yaml
+
+      mnist-arch sweep experiments.yaml --show --csv
+
+      mnist-arch sweep experiments.yaml --executor ray --ray-address auto
+    """
+    _exclude({"--json": as_json, "--csv": csv})
+    _exclude({"--dry-run": dry_run, "--show": show})
+    _exclude({"--dry-run": dry_run, "--csv": csv})
+    if ray_address is not None and executor is not ExecutorName.RAY:
+        raise typer.BadParameter("--ray-address needs --executor ray")
+    if workers is not None and executor is ExecutorName.RAY:
+        raise typer.BadParameter("--workers is for this machine; a Ray cluster takes what fits")
+    # Imported here, since the other commands start without it.
+    from cli.sweeping import Request, run, show_again, show_plan
+
+    request = Request(
+        file=file,
+        workers=workers,
+        on_ray=executor is ExecutorName.RAY,
+        ray_address=ray_address,
+        dataset=dataset,
+        epochs=epochs,
+        data_dir=data_dir,
+        device=device,
+        out=out,
+        retry_failed=retry_failed,
+        as_json=as_json,
+        as_csv=csv,
+    )
+    if dry_run:
+        show_plan(request)
+    elif show:
+        show_again(request)
+    else:
+        run(request, quiet=quiet)
+
+
+def _exclude(options: dict[str, bool]) -> None:
+    """Refuses two options that contradict each other."""
+    if all(options.values()):
+        raise typer.BadParameter(" excludes ".join(options))

@@ -25,7 +25,7 @@ from cli.options import (
     complete_spec,
 )
 from cli.results import show_results
-from cli.training_display import Display, make_display
+from cli.training_display import Display, make_display, warn_of_sample
 from mnist_arch import budget
 from mnist_arch.errors import RunError
 from mnist_arch.identity import folder_name
@@ -217,7 +217,7 @@ def _train_all(
         loaded = request.loaded.with_dataset(resolved.name)
         material = read_material(loaded.experiment, data_dir=data_dir, device=device)
     if resolved.reason:
-        display.warn_of_sample(resolved.reason)
+        warn_of_sample(resolved.reason)
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)

@@ -117,16 +117,6 @@ class Display:
         with self.console.status(f"{what} …"):
             yield
 
-    def warn_of_sample(self, reason: str) -> None:
-        """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
-        text = (
-            "MNIST is not here, so this trains on mnist-5k, the embedded sample of 4,000\n"
-            "training and 1,000 test digits. The result is not about MNIST: it has no verdict.\n\n"
-            f"Why: {reason}\n"
-            "The way out: name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA."
-        )
-        stderr().print(Panel(Text(text), title="NOT MNIST", border_style="bold yellow", width=100))
-
     def _seconds_left(self, record: EpochRecord) -> float:
         return record.seconds / record.epoch * (self.experiment.recipe.epochs - record.epoch)
 
@@ -233,3 +223,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def warn_of_sample(reason: str) -> None:
+    """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
+    text = (
+        "MNIST is not here, so this trains on mnist-5k, the embedded sample of 4,000\n"
+        "training and 1,000 test digits. The result is not about MNIST: it has no verdict.\n\n"
+        f"Why: {reason}\n"
+        "The way out: name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA."
+    )
+    stderr().print(Panel(Text(text), title="NOT MNIST", border_style="bold yellow", width=100))

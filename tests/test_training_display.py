@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from cli.errors import Interrupted
-from cli.training_display import Display, LiveDisplay, duration, make_display, sparkline
+from cli.training_display import warn_of_sample, Display, LiveDisplay, duration, make_display, sparkline
 from mnist_arch.loading import load
 from mnist_arch.running import Started
 from mnist_arch.runs import Run
@@ -115,7 +115,7 @@ def test_a_terminal_gets_the_live_display_unless_quiet(monkeypatch: pytest.Monke
 
 
 def test_the_sample_is_warned_of_even_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    make_display(quiet=True).warn_of_sample("no [network]")
+    warn_of_sample("no [network]")
     out, err = capsys.readouterr()
     assert out == ""
     assert "NOT MNIST" in err

@@ -5,6 +5,7 @@ runs/<name>/
         log                     what its process printed
         failure.json            why it failed
         pruned.json             when it was ended, being worse than others
+    sweep.json                  what was last asked for
     study.jsonl                 the proposals of a search
     leaderboard.json, .csv, .png
 """
@@ -23,6 +24,7 @@ from typing import Final
 
 from pydantic import Field
 
+from mnist_arch.datasets import DatasetName
 from mnist_arch.errors import RunLocked
 from mnist_arch.records import Record, Result
 from mnist_arch.runs import Run, read_record
@@ -70,6 +72,19 @@ class Pruned(Record):
     """UTC, ISO 8601."""
 
 
+class Asked(Record):
+    """What a sweep was last asked for, which is how `--show` knows what `auto` came to."""
+
+    format: int = FORMAT
+    source: str
+    """The sweep's file."""
+    dataset: DatasetName
+    command: list[str]
+    """The command line."""
+    started: str
+    """UTC, ISO 8601."""
+
+
 def now() -> str:
     """UTC, ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
@@ -104,6 +119,10 @@ class Ledger:
     def started(self, trial: Trial) -> None:
         """Takes note of a folder that was made after this ledger was read."""
         self._names[trial.digest[:8], trial.seed] = self.run(trial).folder.name
+
+    def has_begun(self, trial: Trial) -> bool:
+        """Whether some of it has been trained, or is about to be."""
+        return self._is_there(trial) and self.run(trial).manifest_path.exists()
 
     def state(self, trial: Trial) -> State:
         """As the files say; RUNNING is known only to who runs it."""
@@ -146,6 +165,18 @@ class Ledger:
         """Forgets a failure, so that the trial goes on from its checkpoint."""
         with storage_errors(self.folder):
             _failure_path(self.run(trial)).unlink(missing_ok=True)
+
+    @property
+    def _asked_path(self) -> Path:
+        return self.folder / "sweep.json"
+
+    def asked(self) -> Asked | None:
+        """None for a sweep that was never started. Raises RunCorrupt or LaterFormat."""
+        return read_record(self._asked_path, Asked) if self._asked_path.exists() else None
+
+    def ask(self, asked: Asked) -> None:
+        """Raises StorageError."""
+        write_whole(self._asked_path, asked.json_text().encode())
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

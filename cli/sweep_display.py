@@ -1,0 +1,221 @@
+"""What one sees while a sweep runs: a live table on a terminal, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, assert_never
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.consoles import stderr
+from cli.training_display import duration, percent, sparkline
+from mnist_arch.records import Result
+from mnist_arch.sweeps.estimate import Pace
+from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped
+from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.stages import StageBegan, StageName
+
+if TYPE_CHECKING:
+    from mnist_arch.training import EpochRecord
+
+_STAGES: dict[StageName, str] = {
+    "ranking": "ranking on the hold-out",
+    "search": "searching",
+    "final": "finalists, on all training images; test is read once each",
+}
+
+
+def make_sweep_display(*, quiet: bool, as_json: bool) -> SweepDisplay:
+    """A live table where stderr is a terminal; elsewhere plain lines, or with --json nothing."""
+    on_terminal = stderr().is_terminal
+    console = stderr(quiet=quiet or (as_json and not on_terminal))
+    return LiveSweepDisplay(console) if on_terminal and not quiet else SweepDisplay(console)
+
+
+@dataclass
+class SweepDisplay:
+    """Plain lines, one for each trial that ends."""
+
+    console: Console
+    stage: StageName = "ranking"
+    waiting: dict[tuple[str, int], Trial] = field(default_factory=dict)
+    """Trials of the stage that have not ended."""
+    ended: int = 0
+    """Trials of the stage that have."""
+    results: dict[str, list[Result]] = field(default_factory=lambda: defaultdict(list))
+    """Of this stage, by arm."""
+    curves: dict[tuple[str, int], list[EpochRecord]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def follow(
+        self, events: Iterator[StageBegan | Event], planned: Planned, *, workers: int
+    ) -> None:
+        """Shows a sweep until its end."""
+        self.planned = planned
+        self.pace = Pace(planned, workers=workers)
+        self.begin()
+        try:
+            for event in events:
+                match event:
+                    case StageBegan():
+                        self.stage_began(event)
+                    case Began() | Epoch():
+                        self.went_on(event)
+                    case Finished() | Failed() | Stopped():
+                        self.trial_ended(event)
+                    case never:
+                        assert_never(never)
+        finally:
+            self.end()
+
+    def begin(self) -> None:
+        """Puts up what is live."""
+
+    def end(self) -> None:
+        """Takes it down."""
+
+    def stage_began(self, event: StageBegan) -> None:
+        self.stage = event.name
+        self.waiting = {trial.key: trial for trial in event.trials}
+        self.ended = 0
+        self.results.clear()
+        count = f", {len(event.trials):,} trials" if event.trials else ""
+        self.note(f"{_STAGES[event.name]}{count}")
+
+    def went_on(self, event: Began | Epoch) -> None:
+        if isinstance(event, Epoch):
+            self.curves[event.task.trial.key].append(event.record)
+
+    def trial_ended(self, event: Finished | Failed | Stopped) -> None:
+        trial = event.task.trial
+        self.waiting.pop(trial.key, None)
+        self.curves.pop(trial.key, None)
+        self.ended += 1
+        match event:
+            case Finished(result=result):
+                self.pace.learn(trial, result.seconds)
+                self.results[trial.arm.name].append(result)
+                accuracy = percent(result.accuracy_percent)
+                what = f"{result.split} {accuracy} · {duration(result.seconds)}"
+            case Failed(failure=failure):
+                what = f"FAILED: {failure.reason}"
+            case Stopped():
+                what = "PRUNED"
+        parts = [self.progress(), f"{trial.arm.name} · seed {trial.seed} · {what}"]
+        if left := self.left():
+            parts.append(f"{left} left")
+        self.note(" · ".join(parts))
+
+    def progress(self) -> str:
+        """`12/30` of the stage; of a search, whose end is a number of trials in the file."""
+        search = self.planned.definition.sweep.search
+        if self.stage == "search" and search is not None:
+            return f"{self.ended}/{search.trials}"
+        return f"{self.ended}/{self.ended + len(self.waiting)}"
+
+    def left(self) -> str:
+        """Time left of this stage; empty where it is not known."""
+        if self.stage == "search":
+            return ""
+        return duration(self.pace.left(self.waiting.values()).seconds)
+
+    def best(self) -> str:
+        """The best arm of the stage so far, among those with the most runs."""
+        if not self.results:
+            return ""
+        most = max(map(len, self.results.values()))
+        means = {
+            name: Fraction(sum(it.correct for it in results), len(results) * results[0].images)
+            for name, results in self.results.items()
+            if len(results) == most
+        }
+        name = max(means, key=lambda name: means[name])
+        runs = f"{most} run{'s' if most > 1 else ''}"
+        return f"{name}, {float(100 * means[name]):.3f} % ({runs})"
+
+    def note(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def waiting_for(self, what: str) -> Iterator[None]:
+        """Shows that something takes a moment."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status(f"{what} …"):
+            yield
+
+
+class LiveSweepDisplay(SweepDisplay):
+    """Every running trial with its epoch, curve and accuracy; best so far; time left."""
+
+    live: Live | None = None
+
+    def begin(self) -> None:
+        self.running: dict[tuple[str, int], Trial] = {}
+        self.live = Live(self.panel(), console=self.console, refresh_per_second=4, transient=True)
+        self.live.start()
+
+    def end(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def stage_began(self, event: StageBegan) -> None:
+        super().stage_began(event)
+        self._redraw()
+
+    def went_on(self, event: Began | Epoch) -> None:
+        super().went_on(event)
+        self.running[event.task.trial.key] = event.task.trial
+        self._redraw()
+
+    def trial_ended(self, event: Finished | Failed | Stopped) -> None:
+        self.running.pop(event.task.trial.key, None)
+        super().trial_ended(event)
+        self._redraw()
+
+    def _redraw(self) -> None:
+        if self.live is not None:
+            self.live.update(self.panel())
+
+    def panel(self) -> Panel:
+        """The display as it stands."""
+        table = Table(box=None, padding=(0, 2))
+        for heading in ("arm", "seed", "epoch", "accuracy", "curve"):
+            table.add_column(
+                heading, justify="right" if heading in ("seed", "accuracy") else "left"
+            )
+        for key, trial in self.running.items():
+            records = self.curves[key]
+            last = records[-1] if records else None
+            percents = [it.accuracy_percent for it in records if it.accuracy_percent is not None]
+            table.add_row(
+                escape(trial.arm.name),
+                str(trial.seed),
+                f"{last.epoch if last else 0}/{trial.arm.epochs}",
+                percent(last.accuracy_percent) if last else "–",
+                Text(sparkline(percents), style="green"),
+            )
+        facts = [f"{self.progress()} done"]
+        if best := self.best():
+            facts.append(f"best so far: {best}")
+        if left := self.left():
+            facts.append(f"{left} left")
+        name = escape(self.planned.definition.sweep.name)
+        return Panel(
+            Group(Text(" · ".join(facts)), Text(_STAGES[self.stage], style="dim"), table),
+            title=f"{name} · {self.planned.dataset}",
+            title_align="left",
+            width=96,
+        )

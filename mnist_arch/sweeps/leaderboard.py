@@ -1,0 +1,275 @@
+"""What a sweep has answered so far: ranks, marks, effects and verdicts, read from its ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from mnist_arch.comparison import Difference, Judged, compare_with_first
+from mnist_arch.effects import Axis, Effect, main_effects
+from mnist_arch.groups import group
+from mnist_arch.loading import validated
+from mnist_arch.records import Result, Verdicts
+from mnist_arch.specs import Budget
+from mnist_arch.statistics import Score
+from mnist_arch.storage import make_folder, write_whole
+from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.standings import Leaderboard, Outcome, Scored, Standing, csv_text
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An arm all of whose trials are done."""
+
+    arm: Arm
+    results: tuple[Result, ...]
+
+    @property
+    def images(self) -> int:
+        return self.results[0].images
+
+    @property
+    def mean_correct(self) -> Fraction:
+        return Fraction(sum(result.correct for result in self.results), len(self.results))
+
+    @property
+    def order(self) -> tuple[Fraction, int, str]:
+        """Most correct first; of equals the one with fewer parameters."""
+        return -self.mean_correct, self.arm.parameters, self.arm.name
+
+
+def ranked_arms(planned: Planned, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
+    """The arms whose trials are all done, the best first. Raises RunCorrupt or LaterFormat."""
+    found = []
+    for arm in _arms(planned, searched):
+        results = [ledger.result(trial) for trial in ranking_trials(planned, arm)]
+        if done := tuple(result for result in results if result is not None):
+            if len(done) == len(results):
+                found.append(Ranked(arm, done))
+    return sorted(found, key=lambda ranked: ranked.order)
+
+
+def ranking_trials(planned: Planned, arm: Arm) -> list[Trial]:
+    """The trials that an arm is ranked by; none of an arm that is rejected."""
+    if arm.rejected:
+        return []
+    seeds = 1 if arm.searched else planned.definition.sweep.seeds
+    return [Trial(arm, seed, "ranking", arm.digest) for seed in range(seeds)]
+
+
+def finalists(planned: Planned, ranked: Sequence[Ranked]) -> list[Arm]:
+    """The arms that are trained again and judged on test."""
+    wanted = planned.definition.sweep.finalists
+    return [it.arm for it in ranked[: wanted.top]] if wanted else []
+
+
+def board_of(planned: Planned, ledger: Ledger, *, running: bool = False) -> Leaderboard:
+    """The whole answer, with what a search has proposed. See `leaderboard`."""
+    if planned.definition.sweep.search is None:
+        return leaderboard(planned, ledger, running=running)
+    from mnist_arch.sweeps.search import searched_arms
+
+    searched = searched_arms(planned, ledger)
+    return leaderboard(
+        planned,
+        ledger,
+        searched=searched.arms,
+        proposals_rejected=searched.rejected,
+        running=running,
+    )
+
+
+def write_board(board: Leaderboard, folder: Path) -> None:
+    """Writes `leaderboard.json`, `.csv` and, once an arm is ranked, `.png`. Raises StorageError."""
+    make_folder(folder)
+    write_whole(folder / "leaderboard.json", board.json_text().encode())
+    write_whole(folder / "leaderboard.csv", csv_text(board).encode())
+    if any(standing.rank for standing in board.standings):
+        from mnist_arch.sweeps.picture import draw_front
+
+        write_whole(folder / "leaderboard.png", draw_front(board))
+
+
+def leaderboard(
+    planned: Planned,
+    ledger: Ledger,
+    *,
+    searched: Sequence[Arm] = (),
+    proposals_rejected: int = 0,
+    running: bool = False,
+) -> Leaderboard:
+    """The standings by what is in the ledger. `running` says that some process works on it.
+
+    Raises RunCorrupt or LaterFormat for a result that cannot be read.
+    """
+    sweep, budget = planned.definition.sweep, _budget(planned)
+    ranked = ranked_arms(planned, ledger, searched)
+    trials = {arm.name: ranking_trials(planned, arm) for arm in _arms(planned, searched)}
+    rows = _Rows(planned, ledger, budget, running)
+    is_final = {arm.name for arm in finalists(planned, ranked)}
+    against = _against_first(ranked)
+    front = _front(ranked)
+    standings = [
+        rows.standing(
+            it.arm,
+            trials[it.arm.name],
+            rank=rank,
+            results=it.results,
+            against_first=difference,
+            tied=rank == 1 or (difference is not None and not difference.told_apart),
+            front=it.arm.name in front,
+            final=planned.final_trials(it.arm) if it.arm.name in is_final else [],
+        )
+        for rank, (it, difference) in enumerate(zip(ranked, against, strict=True), start=1)
+    ]
+    names = {it.arm.name for it in ranked}
+    rest = [arm for arm in _arms(planned, searched) if arm.name not in names]
+    standings += [
+        rows.standing(arm, trials[arm.name])
+        for arm in sorted(rest, key=lambda arm: bool(arm.rejected))
+    ]
+    return Leaderboard(
+        name=sweep.name,
+        dataset=planned.dataset,
+        holdout_images=planned.holdout,
+        budget=budget,
+        standings=standings,
+        effects=_effects(planned, ranked),
+        states=rows.states,
+        proposals_rejected=proposals_rejected,
+    )
+
+
+def _arms(planned: Planned, searched: Sequence[Arm]) -> list[Arm]:
+    return [arm for arm in (*planned.arms, *searched) if not arm.same_as]
+
+
+def _budget(planned: Planned) -> Budget:
+    return validated(planned.definition.base, planned.definition.source).budget
+
+
+@dataclass
+class _Rows:
+    """Makes standings, and counts the states of all trials on the way."""
+
+    planned: Planned
+    ledger: Ledger
+    budget: Budget
+    running: bool
+    states: Counter[State] = field(default_factory=Counter)
+
+    def standing(
+        self,
+        arm: Arm,
+        trials: Sequence[Trial],
+        *,
+        rank: int | None = None,
+        results: Sequence[Result] = (),
+        against_first: Difference | None = None,
+        tied: bool = False,
+        front: bool = False,
+        final: Sequence[Trial] = (),
+    ) -> Standing:
+        outcomes = [self._outcome(trial) for trial in trials]
+        for trial in final:
+            self._outcome(trial)
+        if arm.rejected:
+            self.states[State.REJECTED] += self.planned.definition.sweep.seeds
+        own = [self.ledger.result(trial) for trial in trials]
+        tests = [result for trial in final if (result := self.ledger.result(trial)) is not None]
+        whole = tests if len(tests) == len(final) else []  # a mean of some seeds is no result
+        return Standing(
+            rank=rank,
+            name=arm.name,
+            also=[other.name for other in self.planned.arms if other.same_as == arm.name],
+            differs={change.path: change.value for change in arm.differs},
+            parameters=arm.parameters,
+            macs=arm.macs,
+            epochs=arm.epochs,
+            trials=outcomes,
+            rejected=arm.rejected,
+            holdout=_scored(results),
+            against_first=against_first,
+            tied=tied,
+            front=front,
+            test=_scored(whole),
+            seconds=sum(result.seconds for result in (*own, *tests) if result is not None),
+            verdicts=self._verdicts(arm, whole),
+        )
+
+    def _outcome(self, trial: Trial) -> Outcome:
+        state = self.ledger.state(trial)
+        if state is State.WAITING and self.running and self.ledger.has_begun(trial):
+            state = State.RUNNING
+        self.states[state] += 1
+        failure = self.ledger.failure(trial) if state is State.FAILED else None
+        return Outcome(seed=trial.seed, state=state, reason=failure.reason if failure else "")
+
+    def _verdicts(self, arm: Arm, tests: Sequence[Result]) -> Verdicts:
+        if tests:
+            return group(tests, self.budget).verdicts
+        return Verdicts(
+            parameters="kept" if arm.parameters < self.budget.parameters_below else "missed",
+            epochs="kept" if arm.epochs < self.budget.epochs_below else "missed",
+            accuracy="none",
+        )
+
+
+def _scored(results: Sequence[Result]) -> Scored | None:
+    if not results:
+        return None
+    score = Score.of([result.correct for result in results], results[0].images)
+    return Scored(
+        split=results[0].split,
+        images=score.images,
+        seeds=[result.seed for result in results],
+        correct=list(score.correct),
+        mean_percent=score.mean_percent,
+        spread_percent=score.spread_percent,
+        bound_percent=score.bound_percent,
+    )
+
+
+def _against_first(ranked: Sequence[Ranked]) -> list[Difference | None]:
+    """Each arm against the first; None for the first itself."""
+    if not ranked:
+        return []
+    judged = [
+        [
+            Judged(
+                result.seed,
+                result.correct,
+                None if result.mistakes is None else frozenset(result.mistakes),
+            )
+            for result in it.results
+        ]
+        for it in ranked
+    ]
+    return [None, *compare_with_first(judged, images=ranked[0].images)]
+
+
+def _front(ranked: Sequence[Ranked]) -> set[str]:
+    """Names of the arms that no other beats on accuracy and parameters together."""
+    front: list[Ranked] = []
+    for it in ranked:  # the most accurate first, of equals the smallest
+        last = front[-1] if front else it
+        equal = (it.mean_correct, it.arm.parameters) == (last.mean_correct, last.arm.parameters)
+        if equal or it.arm.parameters < last.arm.parameters:
+            front.append(it)
+    return {it.arm.name for it in front}
+
+
+def _effects(planned: Planned, ranked: Sequence[Ranked]) -> list[Effect]:
+    """Of the grid's axes, by the cells whose trials are all done."""
+    counts = {it.arm.digest: [result.correct for result in it.results] for it in ranked}
+    cells = {
+        arm.cell: counts[arm.digest] for arm in planned.arms if arm.cell and arm.digest in counts
+    }
+    if not cells:
+        return []
+    axes = [Axis(axis.path, axis.texts) for axis in planned.axes]
+    return main_effects(cells, axes, images=ranked[0].images)

@@ -1,0 +1,66 @@
+"""A whole sweep: the ranking of list and grid, the search, the finalists on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mnist_arch.sweeps.driving import Queue, run_trials
+from mnist_arch.sweeps.executors import Event, Executor
+from mnist_arch.sweeps.leaderboard import finalists, ranked_arms
+from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.planning import Arm, Planned, Trial
+
+StageName = Literal["ranking", "search", "final"]
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    """The first thing that a stage yields."""
+
+    name: StageName
+    trials: tuple[Trial, ...]
+    """What it will train; of a search this is not known."""
+
+
+def run_sweep(
+    planned: Planned, ledger: Ledger, executor: Executor, *, retry_failed: bool = False
+) -> Iterator[StageBegan | Event]:
+    """Trains all that the ledger does not have yet; the ledger's lock is held.
+
+    With `retry_failed`, trials that failed go on from their checkpoints. Raises StorageError, and
+    BudgetExceeded where a search finds nothing within the budget.
+    """
+    trials = planned.trials()
+    if retry_failed:
+        _forgive(ledger, trials)
+    yield from _known("ranking", trials, planned, ledger, executor)
+    searched: list[Arm] = []
+    if planned.definition.sweep.search is not None:
+        from mnist_arch.sweeps.search import Search
+
+        search = Search(planned, ledger)
+        yield StageBegan("search", ())
+        yield from run_trials(planned, ledger, search, executor)
+        searched = search.arms
+    arms = finalists(planned, ranked_arms(planned, ledger, searched))
+    final = [trial for arm in arms for trial in planned.final_trials(arm)]
+    if retry_failed:
+        _forgive(ledger, final)
+    yield from _known("final", final, planned, ledger, executor)
+
+
+def _known(
+    name: StageName, trials: list[Trial], planned: Planned, ledger: Ledger, executor: Executor
+) -> Iterator[StageBegan | Event]:
+    queue = Queue(trials, ledger)
+    if queue.waiting:
+        yield StageBegan(name, tuple(queue.waiting))
+        yield from run_trials(planned, ledger, queue, executor)
+
+
+def _forgive(ledger: Ledger, trials: list[Trial]) -> None:
+    for trial in trials:
+        if ledger.state(trial) is State.FAILED:
+            ledger.forgive(trial)

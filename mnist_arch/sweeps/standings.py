@@ -1,0 +1,134 @@
+"""The answer of a sweep as a value: a line for each arm, the effects of a grid, as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Final
+
+from mnist_arch.comparison import Difference
+from mnist_arch.datasets import DatasetName
+from mnist_arch.effects import Effect
+from mnist_arch.records import Record, SplitName, Verdicts
+from mnist_arch.specs import FORMAT, Budget
+from mnist_arch.sweeps.ledger import State
+
+
+class Scored(Record):
+    """Runs of one arm on one split."""
+
+    split: SplitName
+    images: int
+    seeds: list[int]
+    correct: list[int]
+    """Correct images of each run."""
+    mean_percent: float
+    spread_percent: float | None
+    """Sample standard deviation (n - 1), in percent points; null for one run."""
+    bound_percent: float | None
+    """One-sided 95 % lower bound of the mean over seeds; null for one run."""
+
+
+class Outcome(Record):
+    """What became of one trial."""
+
+    seed: int
+    state: State
+    reason: str = ""
+    """Of a failure."""
+
+
+class Standing(Record):
+    """One arm. Only arms whose trials are all done have a rank."""
+
+    rank: int | None
+    """By the mean on the hold-out; from 1."""
+    name: str
+    also: list[str]
+    """Names of arms that are the same experiment."""
+    differs: dict[str, str]
+    """From the base: path and value."""
+    parameters: int
+    macs: int
+    epochs: int
+    trials: list[Outcome]
+    """Of the ranking."""
+    rejected: str
+    """Why it is not trained; empty where it is."""
+    holdout: Scored | None
+    against_first: Difference | None
+    """This arm minus the first; null for the first, and where there is nothing to compare."""
+    tied: bool
+    """Whether it cannot be told apart from the first; true of the first itself."""
+    front: bool
+    """Whether no other arm is as accurate with fewer parameters, or better with as many."""
+    test: Scored | None
+    """Of a finalist, whose runs read the test split once each."""
+    seconds: float
+    """Of all its runs together."""
+    verdicts: Verdicts
+    """The accuracy rule has a verdict for finalists only."""
+
+
+class Leaderboard(Record):
+    """The answer of a sweep."""
+
+    format: int = FORMAT
+    name: str
+    dataset: DatasetName
+    holdout_images: int
+    budget: Budget
+    standings: list[Standing]
+    """The ranked arms first, then those that are not finished, failed or rejected."""
+    effects: list[Effect]
+    """Main effects of a grid's axes on the hold-out accuracy."""
+    states: dict[State, int]
+    """Number of trials in each state, finalists' included."""
+    proposals_rejected: int
+    """Proposals of the search that were over the budget or could not be built."""
+
+    @property
+    def failed(self) -> bool:
+        return self.states.get(State.FAILED, 0) > 0
+
+
+_SCORE: Final = ("mean_percent", "spread_percent", "runs")
+_COLUMNS: Final = (
+    *("rank", "name", "differs", "parameters", "macs", "epochs"),
+    *(f"holdout_{column}" for column in _SCORE),
+    *("difference_percent", "difference_low", "difference_high", "adjusted_p_value"),
+    *("tied_with_first", "pareto_front"),
+    *(f"test_{column}" for column in _SCORE),
+    *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy", "reason"),
+)
+
+
+def csv_text(board: Leaderboard) -> str:
+    """One line an arm, numbers unrounded."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for it in board.standings:
+        difference = it.against_first
+        low, high = difference.interval_percent if difference else ("", "")
+        holdout = _cells(it.holdout)
+        differs = "; ".join(f"{path}={value}" for path, value in it.differs.items())
+        table.writerow(
+            [
+                *(it.rank or "", it.name, differs, it.parameters, it.macs, it.epochs),
+                *holdout,
+                *(difference.percent if difference else "", low, high),
+                *(difference.adjusted_p_value if difference else "", it.tied, it.front),
+                *_cells(it.test),
+                *(it.seconds, it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy),
+                it.rejected or "; ".join(trial.reason for trial in it.trials if trial.reason),
+            ]
+        )
+    return text.getvalue()
+
+
+def _cells(scored: Scored | None) -> tuple[object, object, object]:
+    if scored is None:
+        return "", "", 0
+    spread = "" if scored.spread_percent is None else scored.spread_percent
+    return scored.mean_percent, spread, len(scored.seeds)
