@@ -2,54 +2,71 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from typing import Any
+from functools import lru_cache
 
-from mnist_arch.layers import Layer, Residual
+from mnist_arch.layers import LAYERS_KEPT, Convolution, Layer, Residual
 from mnist_arch.specs import FORMAT, Experiment
 from mnist_arch.unrolling import unroll
 
 
-def digest(experiment: Experiment) -> str:
+def digest(experiment: Experiment, *, layers: tuple[Layer, ...] | None = None) -> str:
     """SHA-256 of what a result depends on beside its seed: layers, recipe, dataset, hold-out.
 
     Two specs that mean the same network have the same digest; name and budget do not count.
+    `layers` are those of the experiment's plan, and save unrolling it again.
     """
-    content = {
-        "format": FORMAT,
-        "layers": _canonical(unroll(experiment)),
-        "recipe": experiment.recipe.model_dump(mode="json"),
-        "dataset": experiment.dataset,
-        "holdout": experiment.holdout,
-    }
+    if layers is None:
+        layers = unroll(experiment)
     if experiment.dataset == "auto":
         raise ValueError("resolve the dataset `auto` before taking the digest")
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content = {
+        "format": str(FORMAT),
+        "layers": _list(layers, {}),
+        "recipe": json.dumps(experiment.recipe.model_dump(mode="json"), sort_keys=True),
+        "dataset": json.dumps(experiment.dataset),
+        "holdout": str(experiment.holdout),
+    }
+    return hashlib.sha256(_object(content).encode()).hexdigest()
 
 
-def _canonical(layers: tuple[Layer, ...]) -> list[Any]:
-    """Layers as JSON values, without their places; tensors are numbered by their first use."""
-    numbers: dict[str, int] = {}
+def _object(members: dict[str, str]) -> str:
+    """A JSON object whose members are JSON already, as `json.dumps` writes it with sorted keys."""
+    return "{" + ", ".join(f'"{key}": {value}' for key, value in sorted(members.items())) + "}"
 
-    def value_of(layer: Layer) -> Any:
-        op = layer.op
-        fields: dict[str, Any] = {
-            "op": type(op).__name__,
-            "in": layer.in_shape,
-            "out": layer.out_shape,
-        }
-        if isinstance(op, Residual):
-            fields["body"] = [value_of(inner) for inner in op.body]
-            fields["skip"] = None if op.skip is None else value_of(op.skip)
-            return fields
-        values = dataclasses.asdict(op)
-        if "weights" in values:
-            values["weights"] = numbers.setdefault(values["weights"], len(numbers))
-        return {**fields, **{f"op.{key}": value for key, value in values.items()}}
 
-    return [value_of(layer) for layer in layers]
+def _list(layers: tuple[Layer, ...], numbers: dict[str, int]) -> str:
+    """Layers as JSON, without their places; `numbers` are those of the tensors seen so far."""
+    return "[" + ", ".join([_item(layer, numbers) for layer in layers]) + "]"
+
+
+def _item(layer: Layer, numbers: dict[str, int]) -> str:
+    match layer.op:
+        case Convolution(weights=weights):
+            return _text(layer, numbers.setdefault(weights, len(numbers)))
+        case Residual(body=body, skip=skip):
+            return _object(
+                {
+                    "op": json.dumps("Residual"),
+                    "in": json.dumps(layer.in_shape),
+                    "out": json.dumps(layer.out_shape),
+                    "body": _list(body, numbers),
+                    "skip": "null" if skip is None else _item(skip, numbers),
+                }
+            )
+        case _:
+            return _text(layer, None)
+
+
+@lru_cache(maxsize=LAYERS_KEPT)
+def _text(layer: Layer, tensor: int | None) -> str:
+    """A layer that is no residual, as JSON; `tensor` is the number of its tensor, if it has one."""
+    fields = {f"op.{name}": value for name, value in vars(layer.op).items()}
+    if tensor is not None:
+        fields["op.weights"] = tensor
+    fields |= {"op": type(layer.op).__name__, "in": layer.in_shape, "out": layer.out_shape}
+    return json.dumps(fields, sort_keys=True)
 
 
 def folder_name(experiment: Experiment, seed: int) -> str:

@@ -7,7 +7,10 @@ modules from it, and the modules are counted again. Shapes are (channels, height
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+LAYERS_KEPT: Final = 2**14
+"""Layers that a cache of something derived from one layer holds: some ten megabytes each."""
 
 Shape = tuple[int, int, int]
 

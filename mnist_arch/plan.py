@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, assert_never
 
 from mnist_arch.datasets import IMAGE_SHAPE
 from mnist_arch.layers import (
+    LAYERS_KEPT,
     Activation,
     Convolution,
     Dropout,
@@ -144,92 +146,47 @@ def plan(network: Network) -> Plan:
     """Counts `network`. Raises ShapeError where its layers cannot be connected."""
     layers = unroll(network)
     counter = _Counter()
-    return Plan(layers, tuple(counter.rows_of(layers)))
+    counter.add(layers)
+    return Plan(layers, tuple(counter.rows))
 
 
 class _Counter:
     """Walks the layers once, with the receptive field and the tensors seen so far."""
 
     def __init__(self) -> None:
-        self.index = 0
+        self.rows: list[Row] = []
         self.field = 1
         self.jump = 1  # distance, in input pixels, between neighbouring values of the map
         self.seen: set[str] = set()
 
-    def rows_of(self, layers: tuple[Layer, ...]) -> Iterator[Row]:
+    def add(self, layers: tuple[Layer, ...]) -> None:
         for layer in layers:
-            yield from self._rows(layer)
+            shared = False
+            match layer.op:
+                case Activation() | Normalization() | Dropout() | SqueezeExcitation() | Linear():
+                    pass
+                case Convolution() as op:
+                    self._look(op.kernel, op.stride)
+                    shared = op.weights in self.seen
+                    self.seen.add(op.weights)
+                case Pooling() as op:
+                    self._look(op.size, op.stride)
+                case GlobalPooling() | Flatten():
+                    self._look(max(layer.in_shape[1:]), 1)
+                case Residual() as op:
+                    self._residual(op)
+                    continue
+                case never:
+                    assert_never(never)
+            self.rows += _rows(layer, len(self.rows) + 1, self.field, shared)
 
-    def _rows(self, layer: Layer) -> Iterator[Row]:
-        """The module rows of one layer; composites give several."""
-        channels, height, width = layer.in_shape
-        match layer.op:
-            case Convolution() as op:
-                yield self._convolution(layer, op)
-            case Normalization(kind=kind):
-                # Running mean and variance, and the count of steps.
-                buffers = 2 * channels + 1 if kind == "batch" else 0
-                yield self._row(layer, _NORMS[kind], parameters=2 * channels, buffers=buffers)
-            case Activation(kind=kind):
-                yield self._row(layer, _ACTIVATIONS[kind], parameters=1 if kind == "prelu" else 0)
-            case Dropout(kind=kind):
-                yield self._row(layer, "Dropout2d" if kind == "spatial" else "Dropout")
-            case Pooling() as op:
-                self._look(op.size, op.stride)
-                yield self._row(
-                    layer, "MaxPool2d" if op.kind == "max" else "AvgPool2d", kernel=op.size
-                )
-            case GlobalPooling(kind=kind):
-                self._look(max(height, width), 1)
-                yield self._row(
-                    layer, "AdaptiveMaxPool2d" if kind == "max" else "AdaptiveAvgPool2d"
-                )
-            case Flatten():
-                self._look(max(height, width), 1)
-                yield self._row(layer, "Flatten")
-            case Linear() as op:
-                parameters = channels * op.out + (op.out if op.bias else 0)
-                yield self._row(layer, "Linear", parameters=parameters, macs=channels * op.out)
-            case SqueezeExcitation(hidden=hidden):
-                yield from self._squeeze_excitation(layer, hidden)
-            case Residual() as op:
-                yield from self._residual(op)
-            case never:
-                assert_never(never)
-
-    def _convolution(self, layer: Layer, op: Convolution) -> Row:
-        self._look(op.kernel, op.stride)
-        weights = layer.in_shape[0] // op.groups * op.out * op.kernel**2
-        shared = op.weights in self.seen
-        self.seen.add(op.weights)
-        _, height, width = layer.out_shape
-        own = 0 if shared else weights + (op.out if op.bias else 0)
-        macs = weights * height * width
-        return self._row(
-            layer, "Conv2d", kernel=op.kernel, parameters=own, macs=macs, shared=shared
-        )
-
-    def _squeeze_excitation(self, layer: Layer, hidden: int) -> Iterator[Row]:
-        channels = layer.in_shape[0]
-        squeezed, back = (hidden, 1, 1), (channels, 1, 1)
-        macs = channels * hidden
-        yield self._row(layer, "AdaptiveAvgPool2d", shape=back)
-        yield self._row(
-            layer, "Conv2d", shape=squeezed, kernel=1, parameters=macs + hidden, macs=macs
-        )
-        yield self._row(layer, "ReLU", shape=squeezed)
-        yield self._row(
-            layer, "Conv2d", shape=back, kernel=1, parameters=macs + channels, macs=macs
-        )
-        yield self._row(layer, "Sigmoid", shape=back)
-
-    def _residual(self, op: Residual) -> Iterator[Row]:
+    def _residual(self, op: Residual) -> None:
         field, jump = self.field, self.jump
-        yield from self.rows_of(op.body)
+        self.add(op.body)
         after = self.field, self.jump
         if op.skip is not None:
             self.field, self.jump = field, jump
-            yield from self._rows(op.skip)
+            self.add((op.skip,))
         self.field, self.jump = max(after[0], self.field), after[1]
 
     def _look(self, size: int, stride: int) -> None:
@@ -237,28 +194,78 @@ class _Counter:
         self.field += (size - 1) * self.jump
         self.jump *= stride
 
-    def _row(
-        self,
-        layer: Layer,
-        name: str,
-        *,
-        shape: Shape | None = None,
-        kernel: int | None = None,
-        parameters: int = 0,
-        buffers: int = 0,
-        macs: int = 0,
-        shared: bool = False,
-    ) -> Row:
-        self.index += 1
-        return Row(
-            index=self.index,
-            layer=name,
+
+@lru_cache(maxsize=LAYERS_KEPT)
+def _rows(layer: Layer, index: int, field: int, shared: bool) -> tuple[Row, ...]:
+    """The rows of one layer, numbered from `index`."""
+    return tuple(
+        Row(
+            index=index + step,
+            layer=module.name,
             place=layer.place,
-            output_shape=layer.out_shape if shape is None else shape,
-            kernel=kernel,
-            parameters=parameters,
+            output_shape=module.output_shape,
+            kernel=module.kernel,
+            parameters=0 if shared else module.parameters,
             shared=shared,
-            buffers=buffers,
-            macs=macs,
-            receptive_field=self.field,
+            buffers=module.buffers,
+            macs=module.macs,
+            receptive_field=field,
         )
+        for step, module in enumerate(_modules(layer))
+    )
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What a row says of a module, wherever it stands."""
+
+    name: str
+    output_shape: Shape
+    kernel: int | None = None
+    parameters: int = 0
+    buffers: int = 0
+    macs: int = 0
+
+
+def _modules(layer: Layer) -> Iterator[_Module]:
+    """The modules of one layer; composites give several, and a residual has none of its own."""
+    channels, out = layer.in_shape[0], layer.out_shape
+    match layer.op:
+        case Convolution() as op:
+            weights = channels // op.groups * op.out * op.kernel**2
+            parameters = weights + (op.out if op.bias else 0)
+            macs = weights * out[1] * out[2]
+            yield _Module("Conv2d", out, kernel=op.kernel, parameters=parameters, macs=macs)
+        case Normalization(kind=kind):
+            # Running mean and variance, and the count of steps.
+            buffers = 2 * channels + 1 if kind == "batch" else 0
+            yield _Module(_NORMS[kind], out, parameters=2 * channels, buffers=buffers)
+        case Activation(kind=kind):
+            yield _Module(_ACTIVATIONS[kind], out, parameters=1 if kind == "prelu" else 0)
+        case Dropout(kind=kind):
+            yield _Module("Dropout2d" if kind == "spatial" else "Dropout", out)
+        case Pooling(kind=kind, size=size):
+            yield _Module("MaxPool2d" if kind == "max" else "AvgPool2d", out, kernel=size)
+        case GlobalPooling(kind=kind):
+            yield _Module("AdaptiveMaxPool2d" if kind == "max" else "AdaptiveAvgPool2d", out)
+        case Flatten():
+            yield _Module("Flatten", out)
+        case Linear() as op:
+            macs = channels * op.out
+            yield _Module("Linear", out, parameters=macs + (op.out if op.bias else 0), macs=macs)
+        case SqueezeExcitation(hidden=hidden):
+            yield from _squeeze_excitation(channels, hidden)
+        case Residual():
+            pass
+        case never:
+            assert_never(never)
+
+
+def _squeeze_excitation(channels: int, hidden: int) -> Iterator[_Module]:
+    squeezed, back = (hidden, 1, 1), (channels, 1, 1)
+    macs = channels * hidden
+    yield _Module("AdaptiveAvgPool2d", back)
+    yield _Module("Conv2d", squeezed, kernel=1, parameters=macs + hidden, macs=macs)
+    yield _Module("ReLU", squeezed)
+    yield _Module("Conv2d", back, kernel=1, parameters=macs + channels, macs=macs)
+    yield _Module("Sigmoid", back)

@@ -105,7 +105,7 @@ class ConvOptions(Spec):
         """These options where they are set, else those of `base`."""
         names = ConvOptions.model_fields
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return base.model_copy(update=options)
+        return base.model_copy(update=options) if options else base
 
 
 class Defaults(ConvOptions):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Final, assert_never
 
 from mnist_arch.datasets import IMAGE_SHAPE
 from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.layers import (
+    LAYERS_KEPT,
     Activation,
     Convolution,
     Dropout,
@@ -47,7 +49,7 @@ def unroll(network: Network) -> tuple[Layer, ...]:
     _check(network)
     trace = _Trace(IMAGE_SHAPE)
     for index, block in enumerate(network.blocks):
-        _block(trace, f"blocks[{index}]", block, network.defaults)
+        trace.extend(_block(f"blocks[{index}]", block, network.defaults, trace.shape))
     _head(trace, network.head, network)
     return tuple(trace.layers)
 
@@ -60,8 +62,8 @@ def _check(network: Network) -> None:
         raise _error("blocks", message, "repeat less")
     grouped = False
     for index, block in enumerate(network.blocks):
-        options = block.over(network.defaults)
-        kinds = {conv.over(options).kind for conv in block.channels}
+        kind = block.kind or network.defaults.kind
+        kinds = {conv.kind or kind for conv in block.channels}
         if block.groups is not None and "grouped" not in kinds:
             raise _no_groups(f"blocks[{index}]")
         if block.dropout is not None and block.dropout.after == "each" and not block.channels:
@@ -84,12 +86,17 @@ class _Trace:
         self.shape = shape
 
     def add(self, place: str, op: Op) -> None:
-        shape = _out_shape(place, op, self.shape)
-        self.layers.append(Layer(place, op, self.shape, shape))
-        self.shape = shape
+        self.extend((_layer(place, op, self.shape),))
+
+    def extend(self, layers: tuple[Layer, ...]) -> None:
+        self.layers += layers
+        self.shape = layers[-1].out_shape
 
 
-def _block(trace: _Trace, place: str, block: Block, defaults: Defaults) -> None:
+# The networks of a grid are made of few different blocks, and of few different layers.
+@lru_cache(maxsize=512)
+def _block(place: str, block: Block, defaults: Defaults, shape: Shape) -> tuple[Layer, ...]:
+    trace = _Trace(shape)
     options = block.over(defaults)
     dropout = defaults.dropout if block.dropout is None else block.dropout
     each = dropout if dropout.after == "each" else None
@@ -102,6 +109,7 @@ def _block(trace: _Trace, place: str, block: Block, defaults: Defaults) -> None:
         _reduce(trace, f"{place}.reduce", block.reduce, options)
     if dropout.after == "block":
         _dropout(trace, f"{place}.dropout", dropout)
+    return tuple(trace.layers)
 
 
 def _unit(
@@ -125,8 +133,7 @@ def _unit(
         hidden = max(1, unit.shape[0] // block.squeeze_excitation)
         unit.add(f"{place}.squeeze_excitation", SqueezeExcitation(hidden))
     if not block.residual:
-        trace.layers += unit.layers
-        trace.shape = unit.shape
+        trace.extend(tuple(unit.layers))
         return
     here = f"{place}.residual"
     skip = _skip(here, trace.shape, unit, bias=options.bias, weights=f"{here}#{repeat}")
@@ -144,10 +151,11 @@ def _skip(place: str, before: Shape, unit: _Trace, *, bias: bool, weights: str) 
         return None
     strides = (layer.op.stride for layer in unit.layers if isinstance(layer.op, Convolution))
     op = Convolution(after[0], 1, weights, bias, stride=prod(strides))
-    if (reached := _out_shape(place, op, before)) != after:
+    skip = _layer(place, op, before)
+    if skip.out_shape != after:
         message = f"the input {_text(before)} cannot be added to the output {_text(after)}"
         raise _error(place, message, "use `padding: same`, so that only strides change the size")
-    return Layer(place, op, before, reached)
+    return skip
 
 
 def _conv(trace: _Trace, place: str, conv: Conv, options: Defaults, owner: str) -> None:
@@ -255,6 +263,12 @@ def _head(trace: _Trace, head: Head, network: Network) -> None:
         reduce = f"let the last block reduce to {network.classes}, or set `head.linear: true`"
         message, hint = f"{ends} for {network.classes} classes", f"{reduce}; pool the whole map"
         raise _error("head", message, hint)
+
+
+@lru_cache(maxsize=LAYERS_KEPT)
+def _layer(place: str, op: Op, shape: Shape) -> Layer:
+    """`op` applied to `shape`, or ShapeError where it cannot be."""
+    return Layer(place, op, shape, _out_shape(place, op, shape))
 
 
 def _out_shape(place: str, op: Op, shape: Shape) -> Shape:

@@ -83,7 +83,9 @@ def test_places_are_paths_of_the_spec() -> None:
         ],
         "head": {"reduce": 12, "dropout": 0.1, "linear": True},
     }
-    assert [(row.place, row.layer) for row in planned(spec).rows] == [
+    rows = planned(spec).rows
+    assert [row.index for row in rows] == list(range(1, len(rows) + 1))
+    assert [(row.place, row.layer) for row in rows] == [
         ("blocks[0].channels[0]", "Conv2d"),
         ("blocks[0].channels[0]", "ReLU"),
         ("blocks[0].channels[0]", "BatchNorm2d"),
