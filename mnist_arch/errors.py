@@ -7,6 +7,7 @@
     ├── NonFiniteLoss         training diverged
     ├── DataUnavailable       the images are missing, corrupt or cannot be fetched
     ├── DeviceUnavailable     the device that was asked for is not on this machine
+    ├── ExtraMissing          an optional dependency is not installed
     ├── RunError              a run's folder cannot be used as asked
     │   ├── RunLocked         another process holds the folder
     │   ├── RunCorrupt        a file of the run is damaged
@@ -85,6 +86,10 @@ class DataUnavailable(MnistArchError):
 
 class DeviceUnavailable(MnistArchError):
     """The device that was asked for is not on this machine."""
+
+
+class ExtraMissing(MnistArchError):
+    """An optional dependency is not installed; the hint says how to."""
 
 
 class RunError(MnistArchError):

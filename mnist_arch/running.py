@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +26,7 @@ from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine, GitState, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run
+from mnist_arch.segment import Segment
 from mnist_arch.specs import Budget, Experiment
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
@@ -114,35 +115,59 @@ def run_experiment(
     StorageError. Whatever is raised, and whenever the process is killed, the same call goes on from
     the last whole epoch.
     """
-    experiment = loaded.experiment
     if again and run.folder.exists():
         with run.lock():
             run.put_aside()
     with run.lock():
-        if run.is_new:
-            manifest = _manifest(loaded, material, seed=seed, engine=engine, command=command)
-            write_whole(run.manifest_path, manifest.json_text().encode())
-        manifest = run.manifest()
-        _check_same_run(run, manifest, experiment, seed=seed)
-        if (result := run.result()) is not None:
-            if (result.digest, result.seed) != (manifest.digest, manifest.seed):
-                raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
-            yield Started(run, result.epochs)
-            yield _judged_anew(result, experiment.budget)
+        found = claim(loaded, material, run=run, seed=seed, engine=engine, command=command)
+        if isinstance(found, Result):
+            yield Started(run, found.epochs)
+            yield found
             return
-        if manifest.engine.device != engine.device:
-            message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
-            raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
-        state = _state(run, manifest, experiment, material)
+        state = found.state()
+        state.seconds += material.seconds
         yield Started(run, state.epoch)
         for record in train(state, material.training, material.held, judged=judged):
             if isinstance(record, EpochRecord):
-                run.append_metrics(dataclasses.asdict(record))
-                save_checkpoint(
-                    run.checkpoint_path, {"digest": manifest.digest, "state": state.state_dict()}
-                )
+                keep_epoch(run, record, found.checkpoint_of(state))
             yield record
-        yield _finish(run, state, material, manifest, command_seconds)
+        yield _finish(run, state, material, found.manifest, command_seconds)
+
+
+def claim(
+    loaded: Loaded,
+    material: Material,
+    *,
+    run: Run,
+    seed: int,
+    engine: Engine,
+    command: list[str],
+) -> Segment | Result:
+    """What there is to train in the folder, whose lock is held; or its result, if it is finished.
+
+    Writes the manifest of a new run, and drops what was written after the last checkpoint. Raises
+    RunError where the folder holds another run, and StorageError.
+    """
+    experiment = loaded.experiment
+    if run.is_new:
+        manifest = _manifest(loaded, material, seed=seed, engine=engine, command=command)
+        write_whole(run.manifest_path, manifest.json_text().encode())
+    manifest = run.manifest()
+    _check_same_run(run, manifest, experiment, seed=seed)
+    if (result := run.result()) is not None:
+        if (result.digest, result.seed) != (manifest.digest, manifest.seed):
+            raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
+        return _judged_anew(result, experiment.budget)
+    if manifest.engine.device != engine.device:
+        message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
+        raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
+    if manifest.data_sha256 != material.sha256:
+        hint = "restore the data, or start anew with --again"
+        raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
+    saved = read_checkpoint(run.checkpoint_path) if run.checkpoint_path.exists() else None
+    segment = Segment(experiment, manifest, saved, run.checkpoint_path)
+    run.keep_metrics(epochs=segment.epochs_done)
+    return segment
 
 
 def _check_same_run(run: Run, manifest: Manifest, experiment: Experiment, *, seed: int) -> None:
@@ -157,26 +182,13 @@ def _check_same_run(run: Run, manifest: Manifest, experiment: Experiment, *, see
         raise RunError(message, hint=START_ANEW)
 
 
-def _state(run: Run, manifest: Manifest, experiment: Experiment, material: Material) -> State:
-    """The state of the run after its last whole epoch; what was written later is dropped."""
-    if manifest.data_sha256 != material.sha256:
-        hint = "restore the data, or start anew with --again"
-        raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
-    torch.set_num_threads(manifest.engine.threads)
-    state = State.fresh(experiment, seed=manifest.seed, device=manifest.engine.device)
-    if run.checkpoint_path.exists():
-        saved = read_checkpoint(run.checkpoint_path)
-        try:
-            if saved["digest"] != manifest.digest:
-                message = f"{run.checkpoint_path} belongs to another experiment"
-                raise RunCorrupt(message, hint=START_ANEW)
-            state.load_state_dict(saved["state"])
-        except (KeyError, TypeError, ValueError, RuntimeError):
-            message = f"{run.checkpoint_path} is no checkpoint of this program"
-            raise RunCorrupt(message, hint=START_ANEW) from None
-    run.keep_metrics(epochs=state.epoch)
-    state.seconds += material.seconds
-    return state
+def keep_epoch(run: Run, record: EpochRecord, checkpoint: dict[str, Any] | bytes) -> None:
+    """Writes an epoch in the folder, whose lock is held. Raises StorageError.
+
+    The checkpoint comes last: it alone says how far the run is.
+    """
+    run.append_metrics(dataclasses.asdict(record))
+    save_checkpoint(run.checkpoint_path, checkpoint)
 
 
 def _finish(
@@ -277,15 +289,17 @@ def _manifest(
         digest=digest(loaded.experiment),
         seed=seed,
         engine=engine,
-        versions={
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _VERSIONS_OF},
-        },
+        versions={"python": platform.python_version(), **package_versions()},
         data_sha256=material.sha256,
         git=_git_state(),
         command=command,
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Of this program and of the packages that results depend on."""
+    return {name: metadata.version(name) for name in _VERSIONS_OF}
 
 
 def _git_state() -> GitState | None:

@@ -114,11 +114,16 @@ def _shape(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "a single value"
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state of a training. Raises StorageError."""
+def checkpoint_bytes(state: dict[str, Any]) -> bytes:
+    """The state of a training, as a file has it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any] | bytes) -> None:
+    """Writes the state of a training, or its bytes. Raises StorageError."""
+    write_whole(path, state if isinstance(state, bytes) else checkpoint_bytes(state))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

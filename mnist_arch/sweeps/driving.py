@@ -19,7 +19,13 @@ from mnist_arch.sweeps.executors import (
 from mnist_arch.sweeps.ledger import Ledger, Pruned, State, now
 from mnist_arch.sweeps.planning import Planned, Trial
 
-_OF_THE_MACHINE: Final = ("DataUnavailable", "RunLocked", "StorageError")
+_OF_THE_MACHINE: Final = (
+    "DataUnavailable",
+    "DeviceUnavailable",
+    "NodeLost",
+    "RunLocked",
+    "StorageError",
+)
 """Failures that say nothing about the trial, and are not kept: the same command tries again."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ class LocalExecutor:
     def stop(self, trial: Trial) -> None:
         for worker in self.workers:
             if worker.task is not None and worker.task.trial.key == trial.key:
-                worker.pipe.send(trial)
+                with contextlib.suppress(OSError):  # it has died, and that will be an event
+                    worker.pipe.send(trial)
 
     def events(self) -> Iterator[Event]:
         ready = wait([worker.pipe for worker in self.workers], timeout=_WAIT_SECONDS)

@@ -23,11 +23,11 @@ from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, run_experiment
 from mnist_arch.runs import Run
 from mnist_arch.specs import Experiment
-from mnist_arch.storage import make_folder
+from mnist_arch.storage import make_folder, storage_errors
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail, now
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.training import EpochRecord
+from mnist_arch.training import EpochRecord, Judged
 
 LOCK_SECONDS: Final = 30.0
 """How long a trial waits for the process of an earlier driver, which ends when it notices."""
@@ -84,19 +84,17 @@ class _Worker:
 
     def events(self, task: Task) -> Iterator[Event]:
         """What comes of a task; an error is an event like others."""
-        with _log(task.run):
+        with contextlib.ExitStack() as stack:
             try:
+                make_folder(task.run.folder)
+                stack.enter_context(printing_to(log_path(task.run)))
                 yield from self.run(task)
-            except MnistArchError as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                yield Failed(task, _failure(task, error, hint=error.hint))
             except Exception as error:
-                traceback.print_exc()
-                sys.stderr.flush()
-                yield Failed(task, _failure(task, error))
+                print_error(error)
+                yield Failed(task, failure_of(error, tail=log_tail(task.run)))
 
     def run(self, task: Task) -> Iterator[Event]:
-        _wait_for_lock(task.run)
+        wait_for_lock(task.run)
         start = time.perf_counter()
         records = run_experiment(
             task.loaded,
@@ -106,7 +104,7 @@ class _Worker:
             engine=self.setting.engine,
             command=self.setting.command,
             command_seconds=lambda: time.perf_counter() - start,
-            judged="each-epoch" if task.trial.stage == "ranking" else "last-epoch",
+            judged=judged(task.trial),
         )
         with contextlib.closing(records):
             for record in records:
@@ -136,7 +134,12 @@ class _Worker:
         return material
 
 
-def _wait_for_lock(run: Run) -> None:
+def judged(trial: Trial) -> Judged:
+    """A finalist reads its test split once."""
+    return "each-epoch" if trial.stage == "ranking" else "last-epoch"
+
+
+def wait_for_lock(run: Run) -> None:
     """Raises RunLocked where another process keeps the folder."""
     end = time.monotonic() + LOCK_SECONDS
     while True:
@@ -149,17 +152,30 @@ def _wait_for_lock(run: Run) -> None:
             time.sleep(0.1)
 
 
-def _failure(task: Task, error: Exception, *, hint: str = "") -> Failure:
-    kind, reason = type(error).__name__, str(error).strip() or type(error).__name__
-    return Failure(kind=kind, reason=reason, hint=hint, log_tail=log_tail(task.run), time=now())
+def print_error(error: Exception) -> None:
+    """An error that is being handled, as a trial's log is to have it."""
+    if isinstance(error, MnistArchError):
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    else:
+        traceback.print_exc()
+    sys.stderr.flush()
+
+
+def failure_of(error: Exception, *, tail: list[str]) -> Failure:
+    """What is kept of an error, with the last lines of the trial's log."""
+    kind = type(error).__name__
+    hint = error.hint if isinstance(error, MnistArchError) else ""
+    reason = str(error).strip() or kind
+    return Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
 
 
 @contextlib.contextmanager
-def _log(run: Run) -> Iterator[None]:
-    """Sends what this process prints to the trial's log, also from outside Python."""
-    make_folder(run.folder)
+def printing_to(path: Path) -> Iterator[None]:
+    """Appends what this process prints to a file, also from outside Python. Raises StorageError."""
+    with storage_errors(path):
+        file = path.open("ab", buffering=0)
     kept = [os.dup(number) for number in (1, 2)]
-    with log_path(run).open("ab", buffering=0) as file:
+    with file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
     try:

@@ -1,0 +1,300 @@
+"""Trials on a Ray cluster, whose nodes train and write nothing: the driver alone has the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from mnist_arch.errors import DeviceUnavailable, ExtraMissing, MnistArchError
+from mnist_arch.records import Engine, Result
+from mnist_arch.running import (
+    Material,
+    claim,
+    keep_epoch,
+    package_versions,
+    read_material,
+    run_experiment,
+)
+from mnist_arch.specs import Experiment
+from mnist_arch.storage import storage_errors
+from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail, now
+from mnist_arch.sweeps.node import Beginning, Images, Order, Said, Trained, train_on_node
+from mnist_arch.sweeps.planning import Trial
+from mnist_arch.sweeps.specs import Resources
+from mnist_arch.sweeps.worker import failure_of, judged, wait_for_lock
+
+_WAIT_SECONDS: Final = 1.0
+
+LOSSES: Final = 5
+"""Nodes that a trial may lose one after the other without an epoch between them."""
+
+
+@dataclass(eq=False)
+class _Running:
+    task: Task
+    start: float
+    lock: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """Keeps the trial's folder, wherever it is trained."""
+    said: Any = None
+    """The generator of what comes from the node."""
+    node: str = ""
+    losses: int = 0
+    """Nodes that were lost since the last epoch."""
+
+
+class RayExecutor:
+    """Tasks of Ray, as many as its nodes have room for.
+
+    A trial whose node is lost goes on elsewhere from the last epoch that has come in. One whose
+    process dies while its node lives has failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None,
+        resources: Resources,
+        data_dir: Path | None,
+        command: list[str],
+    ) -> None:
+        """`address` as for `ray.init`: None is the cluster that runs here, or else one for now.
+
+        Raises ExtraMissing.
+        """
+        self.ray = _ray()
+        self.address = address
+        self.resources = resources
+        self.engine = Engine(
+            device="cuda" if resources.gpus else "cpu", threads=math.ceil(resources.cpus)
+        )
+        self.data_dir = data_dir
+        self.command = command
+        self.running: dict[Any, _Running] = {}
+        self.ended: list[Event] = []
+        self.shipped: dict[tuple[str, int], tuple[Material, list[Any]]] = {}
+        self.connected = False
+
+    def __enter__(self) -> RayExecutor:
+        """Raises DeviceUnavailable where there is no cluster."""
+        if not self.ray.is_initialized():
+            _connect(self.ray, self.address)
+            self.connected = True
+        options = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
+        # Ray's own way to try again would begin at the first epoch.
+        remote = self.ray.remote(num_returns="streaming", max_retries=0, **options)
+        self.train = remote(train_on_node)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for running in list(self.running.values()):
+            self._end(running)
+        self.shipped.clear()
+        if self.connected:
+            self.ray.shutdown()
+
+    @property
+    def free(self) -> int:
+        """Room on the nodes that are there now, but at least for one trial, which may wait."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        room = max(1, sum(_room(node, self.resources) for node in nodes))
+        return max(0, room - len(self.running) - len(self.ended))
+
+    def submit(self, task: Task) -> None:
+        running = _Running(task, time.perf_counter())
+        try:
+            wait_for_lock(task.run)
+            running.lock.enter_context(task.run.lock())
+            self._send(running)
+        except MnistArchError as error:
+            self.ended.append(self._failed(running, error))
+
+    def stop(self, trial: Trial) -> None:
+        for running in list(self.running.values()):
+            if running.task.trial.key == trial.key:
+                self._end(running)
+                self.ended.append(Stopped(running.task))
+
+    def events(self) -> Iterator[Event]:
+        if not self.ended and self.running:
+            self.ray.wait(list(self.running), timeout=_WAIT_SECONDS)
+            ready, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
+            for said in ready:
+                if (running := self.running.get(said)) is None:
+                    continue  # it was stopped because of an earlier event
+                try:
+                    yield from self._next(running)
+                except MnistArchError as error:
+                    yield self._failed(running, error)
+        while self.ended:
+            yield self.ended.pop(0)
+
+    def _send(self, running: _Running) -> None:
+        """Begins a trial, or goes on after the last epoch that has come in."""
+        task = running.task
+        material, images = self._ship(task.loaded.experiment)
+        found = claim(
+            task.loaded,
+            material,
+            run=task.run,
+            seed=task.trial.seed,
+            engine=self.engine,
+            command=self.command,
+        )
+        if isinstance(found, Result):
+            running.lock.close()
+            self.ended.append(Finished(task, found))
+            return
+        order = Order(found, judged(task.trial), package_versions())
+        running.said = self.train.remote(order, *images)
+        self.running[running.said] = running
+
+    def _ship(self, experiment: Experiment) -> tuple[Material, list[Any]]:
+        """Images are read, and put into the object store, once for all with the same hold-out."""
+        key = (experiment.dataset, experiment.holdout)
+        if key not in self.shipped:
+            self.shipped.clear()  # final trials, which have no hold-out, come after all others
+            material = read_material(experiment, data_dir=self.data_dir, device="cpu")
+            splits = (material.training, material.held)
+            references = [self.ray.put(Images.of(split)) for split in splits]
+            self.shipped[key] = replace(material, seconds=0.0), references
+        return self.shipped[key]
+
+    def _next(self, running: _Running) -> Iterator[Event]:
+        """What a trial has to say now."""
+        try:
+            said: Said = self.ray.get(next(running.said))
+        except StopIteration:
+            yield self._finish(running)
+            return
+        except self.ray.exceptions.RayError as error:
+            yield from self._broken(running, error)
+            return
+        task = running.task
+        with storage_errors(log_path(task.run)), log_path(task.run).open("ab") as log:
+            log.write(said.log)
+        match said.what:
+            case Beginning(node=node, epochs_done=epochs_done):
+                running.node = node
+                yield Began(task, epochs_done)
+            case Trained(record=record, checkpoint=checkpoint):
+                keep_epoch(task.run, record, checkpoint)
+                running.losses = 0
+                yield Epoch(task, record)
+            case Failure() as failure:
+                self._end(running)
+                tail = log_tail(task.run)
+                yield Failed(task, failure.model_copy(update={"log_tail": tail}))
+            case never:
+                assert_never(never)
+
+    def _finish(self, running: _Running) -> Finished:
+        """Weights, curves and result, from the checkpoint after the last epoch."""
+        self._end(running)
+        task = running.task
+        *_, result = run_experiment(
+            task.loaded,
+            self._ship(task.loaded.experiment)[0],
+            run=task.run,
+            seed=task.trial.seed,
+            engine=self.engine,
+            command=self.command,
+            command_seconds=lambda: time.perf_counter() - running.start,
+        )
+        assert isinstance(result, Result)
+        return Finished(task, result)
+
+    def _broken(self, running: _Running, error: Exception) -> Iterator[Event]:
+        """What a trial comes to whose task ended with an error of Ray's own."""
+        exceptions, task = self.ray.exceptions, running.task
+        self._drop(running)
+        hint = ""
+        match error:
+            case exceptions.OutOfMemoryError():
+                kind, reason = "WorkerDied", "its process was ended for want of memory"
+                hint = "raise resources.cpus, so that fewer trials share a node"
+            case exceptions.WorkerCrashedError() if self._is_alive(running.node):
+                kind, reason = "WorkerDied", "its process died, but not the node that it was on"
+            case (
+                exceptions.NodeDiedError()
+                | exceptions.WorkerCrashedError()
+                | exceptions.ObjectLostError()
+            ):
+                running.losses += 1
+                if running.losses <= LOSSES:
+                    self._send(running)
+                    return
+                kind = "NodeLost"
+                reason = (
+                    f"it was lost {running.losses} times with its node, without an epoch between"
+                )
+            case _:
+                cause = getattr(error, "cause", None) or error
+                kind, reason = type(cause).__name__, str(cause).strip()
+        running.lock.close()
+        tail = log_tail(task.run) or str(error).splitlines()[-LOG_LINES:]
+        failure = Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
+        yield Failed(task, failure)
+
+    def _is_alive(self, node: str) -> bool:
+        return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
+
+    def _failed(self, running: _Running, error: MnistArchError) -> Failed:
+        """A trial that the driver cannot go on with."""
+        self._end(running)
+        return Failed(running.task, failure_of(error, tail=log_tail(running.task.run)))
+
+    def _end(self, running: _Running) -> None:
+        """Ends a trial for the driver: nothing of it is heard any more, and its folder is free."""
+        self._drop(running)
+        running.lock.close()
+
+    def _drop(self, running: _Running) -> None:
+        if self.running.pop(running.said, None):
+            self.ray.cancel(running.said)  # does nothing to a task that has ended
+
+
+def _room(node: dict[str, float], resources: Resources) -> int:
+    """Trials that have room on a node with these resources."""
+    rooms = [node.get("CPU", 0.0) / resources.cpus]
+    if resources.gpus:
+        rooms.append(node.get("GPU", 0.0) / resources.gpus)
+    return math.floor(min(rooms) + 1e-9)  # ten tenths of a GPU are a whole one
+
+
+def _ray() -> Any:
+    """Raises ExtraMissing."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
+    try:
+        import ray
+    except ModuleNotFoundError:
+        hint = "pip install 'mnist-arch[ray]'"
+        raise ExtraMissing("a sweep on a cluster needs ray", hint=hint) from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Raises DeviceUnavailable."""
+    where = address or "this machine"
+    try:
+        if where.startswith("ray://"):
+            raise ValueError("a client cannot be told of epochs while they are trained")
+        ray.init(
+            address=address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "start the sweep on a node of the cluster, whose address `ray status` knows"
+        raise DeviceUnavailable(f"no Ray cluster at {where}: {reason}", hint=hint) from None
+    # What it has to say about workers that died would go to stdout; it stands in the failure.
+    ray._private.worker._worker_logs_enabled = False

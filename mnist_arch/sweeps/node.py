@@ -1,0 +1,105 @@
+"""What a node of a Ray cluster does: it trains, and tells the driver, who alone writes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from mnist_arch.data import Split
+from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.running import package_versions, resolve_device
+from mnist_arch.segment import Segment
+from mnist_arch.sweeps.ledger import Failure
+from mnist_arch.sweeps.worker import failure_of, print_error, printing_to
+from mnist_arch.training import EpochRecord, Judged, train
+from mnist_arch.weights import checkpoint_bytes
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a node is to train."""
+
+    segment: Segment
+    judged: Judged
+    versions: dict[str, str]
+    """Of the driver's packages."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split, as it lies in the object store."""
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+
+    @classmethod
+    def of(cls, split: Split) -> Images:
+        """Of a split on the CPU."""
+        return cls(split.images.numpy(), split.labels.numpy())
+
+    def split(self, device: str) -> Split:
+        """A copy, since torch cannot share memory that is not to be written to."""
+        return Split(torch.tensor(self.images).to(device), torch.tensor(self.labels).to(device))
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A node has the images, and trains."""
+
+    node: str
+    epochs_done: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A node has done an epoch."""
+
+    record: EpochRecord
+    checkpoint: bytes
+    """From which the trial can go on anywhere."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What comes from a node."""
+
+    what: Beginning | Trained | Failure
+    """A failure has no tail of the log yet, and is the last."""
+    log: bytes
+    """What was printed since the last time."""
+
+
+def train_on_node(order: Order, training: Images, held: Images) -> Iterator[Said]:
+    """Trains what is left of a segment. No file outlives it but those that the driver writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        with printing_to(path), path.open("rb") as log:
+            try:
+                for what in _trained(order, training, held):
+                    yield Said(what, log.read())
+            except Exception as error:
+                print_error(error)
+                yield Said(failure_of(error, tail=[]), log.read())
+
+
+def _trained(order: Order, training: Images, held: Images) -> Iterator[Beginning | Trained]:
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    for name, here in package_versions().items():
+        if here != (there := order.versions[name]):
+            message = f"the node {node} has {name} {here}, and the driver {there}"
+            raise DeviceUnavailable(message, hint="install the same versions on all nodes")
+    segment = order.segment
+    device = resolve_device(segment.manifest.engine.device)
+    state = segment.state()
+    yield Beginning(node, state.epoch)
+    for record in train(state, training.split(device), held.split(device), judged=order.judged):
+        if isinstance(record, EpochRecord):
+            yield Trained(record, checkpoint_bytes(segment.checkpoint_of(state)))

@@ -1,0 +1,104 @@
+"""A sweep that takes no time: small networks, and a hundred images of the embedded sample."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mnist_arch.loading import Loaded
+from mnist_arch.records import Engine
+from mnist_arch.running import read_material, run_experiment
+from mnist_arch.runs import Run
+from mnist_arch.sweeps.definition import load_sweep
+from mnist_arch.sweeps.executors import Event, Executor, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.planning import Planned, plan_sweep
+
+TEXT = """
+base:
+  blocks: [{channels: [4], pool: {kind: max, size: 4}, dropout: 0.1}]
+  head: {pool: flatten, linear: true}
+  recipe: {epochs: 4, batch_size: 20, schedule: {peak: 0.05}, ema: 0.9}
+grid: {recipe.schedule.peak: [0.05, 0.1]}
+dataset: mnist-5k
+holdout: 3900
+seeds: 2
+finalists: {top: 1, seeds: 1}
+budget: {epochs_below: 10000}
+"""
+ENGINE = Engine(device="cpu", threads=1)
+COMMAND = ["mnist-arch", "sweep", "small.yaml"]
+
+
+def planned_sweep(folder: Path, *, epochs: int | None = None, text: str = TEXT) -> Planned:
+    """The sweep of `text`, whose file is written into `folder`."""
+    file = folder / "small.yaml"
+    file.write_text(text)
+    return plan_sweep(load_sweep(file, epochs=epochs), dataset="mnist-5k")
+
+
+def tasks(planned: Planned, ledger: Ledger) -> list[Task]:
+    """Of all trials of the ranking."""
+    return [
+        Task(trial, planned.loaded(trial.arm, trial.stage), ledger.run(trial))
+        for trial in planned.trials()
+    ]
+
+
+def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[Event]:
+    """Has all tasks trained, and yields what happens."""
+    waiting, running = deque(tasks), 0
+    while waiting or running:
+        while waiting and executor.free:
+            executor.submit(waiting.popleft())
+            running += 1
+        for event in executor.events():
+            running -= isinstance(event, Finished | Failed | Stopped)
+            yield event
+
+
+def train_here(loaded: Loaded, run: Run, *, seed: int) -> None:
+    """What every executor has to come to: the same run in this process, undisturbed."""
+    material = read_material(loaded.experiment, data_dir=None, device="cpu")
+    for _ in run_experiment(
+        loaded,
+        material,
+        run=run,
+        seed=seed,
+        engine=ENGINE,
+        command=COMMAND,
+        command_seconds=lambda: 0.0,
+    ):
+        pass
+
+
+def processes(parent: psutil.Process, *, of: str) -> list[psutil.Process]:
+    """The processes below `parent` with these letters in their command line, that live."""
+    found = []
+    for process in parent.children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # such as that of a process that ends meanwhile
+            if of in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def without_clocks(run: Run) -> list[dict[str, Any]]:
+    """The records and the result of a run, without what depends on the clock."""
+    lines = run.metrics_path.read_text().splitlines()
+    values = [json.loads(text) for text in [*lines, run.result_path.read_text()]]
+    for value in values:
+        for name in ("seconds", "images_per_second", "command_seconds"):
+            value.pop(name, None)
+    return values
+
+
+def assert_same_run(run: Run, reference: Run) -> None:
+    """Whether two finished runs came to the same bits."""
+    assert run.weights_path.read_bytes() == reference.weights_path.read_bytes()
+    assert without_clocks(run) == without_clocks(reference)

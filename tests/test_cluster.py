@@ -1,0 +1,245 @@
+"""Trials on a Ray cluster: nodes that are lost, workers that die, and what there is room for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from small_cluster import cluster_of
+from small_sweep import COMMAND, assert_same_run, drive, planned_sweep, tasks, train_here
+
+from mnist_arch.data import load_split
+from mnist_arch.errors import DeviceUnavailable, ExtraMissing
+from mnist_arch.records import Engine
+from mnist_arch.runs import Run
+from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
+from mnist_arch.sweeps.driving import Queue, run_trials
+from mnist_arch.sweeps.executors import Began, Epoch, Failed, Task
+from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.node import Beginning, Said
+from mnist_arch.sweeps.specs import Resources
+
+pytestmark = pytest.mark.ray
+
+EPOCHS = 30
+
+
+@pytest.fixture(autouse=True)
+def _ray() -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "sweep")
+
+
+def executor_for(address: str | None = None, **resources: float) -> RayExecutor:
+    return RayExecutor(
+        address=address, resources=Resources(**resources), data_dir=None, command=COMMAND
+    )
+
+
+# ----------------------------------------------------------------------------------- a real cluster
+
+
+@pytest.mark.slow
+def test_a_lost_node_loses_no_trial(
+    tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep on two nodes, one of which is killed in the middle, with all that runs on it."""
+    load_split("mnist-5k", "train")
+    planned = planned_sweep(tmp_path, epochs=EPOCHS)
+    lost: Task | None = None
+    began: list[tuple[tuple[str, int], int]] = []
+    with cluster_of(0, 1, 1) as cluster:
+        capfd.readouterr()
+        with executor_for(cluster.address) as executor:
+            assert executor.free == 2
+            for event in run_trials(planned, ledger, Queue(planned.trials(), ledger), executor):
+                key = event.task.trial.key
+                if isinstance(event, Began):
+                    began.append((key, event.epochs_done))
+                elif isinstance(event, Epoch) and event.record.epoch == 5 and lost is None:
+                    lost = event.task
+                    (on,) = (
+                        running.node
+                        for running in executor.running.values()
+                        if running.task.trial.key == key
+                    )
+                    (node,) = (node for node in cluster.worker_nodes if node.node_id == on)
+                    cluster.remove_node(node, allow_graceful=False)
+            assert executor.free == 1
+        assert capfd.readouterr().out == ""
+    assert lost is not None
+    assert len(began) == len(planned.trials()) + 1
+    first, again = (done for key, done in began if key == lost.trial.key)
+    assert first == 0
+    assert again >= 5
+    for number, task in enumerate(tasks(planned, ledger)):
+        assert ledger.state(task.trial) is State.DONE
+        alone = Run(tmp_path / f"alone-{number}")
+        train_here(task.loaded, alone, seed=task.trial.seed)
+        assert_same_run(task.run, alone)
+
+
+# --------------------------------------------------------------------- what a cluster has to tell
+
+
+class Pretence:
+    """The part of `ray` that the executor uses; each task comes to what is given for it."""
+
+    def __init__(self, *tasks: list[Any]) -> None:
+        import ray
+
+        self.exceptions = ray.exceptions
+        self.tasks = list(tasks)
+        self.orders: list[Any] = []
+        self.cancelled = 0
+
+    def remote(self, order: Any, *images: Any) -> Iterator[Any]:
+        self.orders.append(order)
+        return iter(self.tasks[min(len(self.orders), len(self.tasks)) - 1])
+
+    def get(self, what: Any) -> Any:
+        if isinstance(what, Exception):
+            raise what
+        return what
+
+    def wait(self, all_of_them: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return all_of_them, []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": "here", "Alive": True, "Resources": {"CPU": 1.0}},
+            {"NodeID": "gone", "Alive": False, "Resources": {"CPU": 64.0}},
+        ]
+
+    def cancel(self, _: Any) -> None:
+        self.cancelled += 1
+
+    def put(self, value: Any) -> Any:
+        return value
+
+
+def beginning(node: str) -> Said:
+    return Said(Beginning(node, 0), b"a line\n")
+
+
+def on_a_pretence(task: Task, *comes_to: list[Any]) -> tuple[list[Any], Pretence]:
+    """What happens to a trial whose tasks come to these, the last of them again and again."""
+    ray = Pretence(*comes_to)
+    executor = executor_for()
+    executor.ray, executor.train = ray, SimpleNamespace(remote=ray.remote)
+    assert executor.free == 1
+    events = list(drive(executor, [task]))
+    assert executor.free == 1
+    with task.run.lock():  # which is free
+        return events, ray
+
+
+@pytest.fixture
+def task(tmp_path: Path, ledger: Ledger) -> Task:
+    load_split("mnist-5k", "train")
+    return tasks(planned_sweep(tmp_path), ledger)[0]
+
+
+def test_a_trial_that_loses_all_its_nodes_fails(task: Task) -> None:
+    import ray
+
+    events, pretence = on_a_pretence(task, [beginning("gone"), ray.exceptions.NodeDiedError("no")])
+    *began, end = events
+    assert began == [Began(task, 0)] * (LOSSES + 1)
+    assert len(pretence.orders) == LOSSES + 1
+    assert isinstance(end, Failed)
+    assert end.failure.kind == "NodeLost"
+    assert end.failure.reason == "it was lost 6 times with its node, without an epoch between"
+
+
+def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
+    import ray
+
+    memory = ray.exceptions.OutOfMemoryError("no memory")
+    crash = ray.exceptions.WorkerCrashedError()
+    unread = ray.exceptions.ObjectLostError("00", None, "")
+    events, pretence = on_a_pretence(
+        task, [beginning("gone"), crash], [beginning("here"), unread], [beginning("here"), memory]
+    )
+    *began, end = events
+    assert began == [Began(task, 0)] * 3
+    assert pretence.cancelled == 3
+    assert isinstance(end, Failed)
+    assert end.failure.kind == "WorkerDied"
+    assert end.failure.reason == "its process was ended for want of memory"
+    assert end.failure.hint == "raise resources.cpus, so that fewer trials share a node"
+    assert end.failure.log_tail == ["a line"] * 3
+
+
+def test_a_process_that_dies_on_a_node_that_lives_is_a_failure(task: Task) -> None:
+    import ray
+
+    events, pretence = on_a_pretence(task, [beginning("here"), ray.exceptions.WorkerCrashedError()])
+    assert len(pretence.orders) == 1
+    assert isinstance(events[-1], Failed)
+    assert events[-1].failure.kind == "WorkerDied"
+    assert events[-1].failure.reason == "its process died, but not the node that it was on"
+
+
+def test_an_error_of_ray_is_a_failure_with_its_text(task: Task) -> None:
+    import ray
+
+    error = ray.exceptions.RayTaskError(
+        "train_on_node",
+        "Traceback\n  a line\nModuleNotFoundError: mnist_arch",
+        ModuleNotFoundError("no mnist_arch"),
+    )
+    events, _ = on_a_pretence(task, [error])
+    (end,) = events
+    assert isinstance(end, Failed)
+    assert end.failure.kind == "ModuleNotFoundError"
+    assert end.failure.reason == "no mnist_arch"
+    assert end.failure.log_tail[-1] == "ModuleNotFoundError: mnist_arch"
+
+
+# -------------------------------------------------------------------------------- room and address
+
+
+@pytest.mark.parametrize(
+    ("node", "resources", "room"),
+    [
+        ({"CPU": 8.0}, {}, 8),
+        ({"CPU": 8.0}, {"cpus": 3.0}, 2),
+        ({"CPU": 1.0}, {"cpus": 0.1}, 10),
+        ({"CPU": 8.0, "GPU": 1.0}, {"gpus": 0.1}, 8),
+        ({"CPU": 16.0, "GPU": 1.0}, {"gpus": 0.1}, 10),
+        ({"CPU": 16.0}, {"gpus": 0.1}, 0),
+        ({"memory": 1e9}, {}, 0),
+    ],
+)
+def test_room_on_a_node(node: dict[str, float], resources: dict[str, float], room: int) -> None:
+    assert _room(node, Resources(**resources)) == room
+
+
+def test_the_engine_is_what_a_trial_asks_for() -> None:
+    assert executor_for().engine == Engine(device="cpu", threads=1)
+    assert executor_for(cpus=1.5).engine == Engine(device="cpu", threads=2)
+    assert executor_for(cpus=0.5, gpus=0.25).engine == Engine(device="cuda", threads=1)
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    with pytest.raises(DeviceUnavailable, match=r"^no Ray cluster at ray://a:1: ") as caught:
+        executor_for("ray://a:1").__enter__()
+    assert caught.value.hint.startswith("start the sweep on a node of the cluster")
+    with pytest.raises(DeviceUnavailable, match=r"^no Ray cluster at nowhere: \w"):
+        executor_for("nowhere").__enter__()
+
+
+def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ExtraMissing, match=r"^a sweep on a cluster needs ray$") as caught:
+        executor_for()
+    assert caught.value.hint == "pip install 'mnist-arch[ray]'"

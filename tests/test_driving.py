@@ -1,0 +1,395 @@
+"""The loop of a sweep, against an executor whose events are written down beforehand."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tiny_sweeps import HOLDOUT, TIME, made_up, planned
+
+from mnist_arch.errors import StorageError
+from mnist_arch.identity import digest
+from mnist_arch.storage import write_whole
+from mnist_arch.sweeps.driving import Queue, run_trials
+from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, State
+from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.training import EpochRecord
+
+FAILURE = Failure(kind="NonFiniteLoss", reason="the loss is not finite", time=TIME)
+Script = Callable[[Task], list[Event]]
+
+
+def epoch(task: Task, number: int, *, correct: int = 50) -> Epoch:
+    return Epoch(task, EpochRecord(number, 1.0, 1.0, correct, HOLDOUT, 0.1, 1.0, 1.0))
+
+
+class Scripted:
+    """An executor in which one event of every running trial happens at a time."""
+
+    def __init__(self, script: Script, *, size: int = 1) -> None:
+        self.script = script
+        self.size = size
+        self.running: dict[tuple[str, int], deque[Event]] = {}
+        self.submitted: list[Task] = []
+        self.stopped: list[Trial] = []
+        self.most = 0
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.running.clear()
+
+    @property
+    def free(self) -> int:
+        return self.size - len(self.running)
+
+    def submit(self, task: Task) -> None:
+        assert self.free > 0, "there is no room"
+        assert task.trial.key not in self.running, "it is running"
+        self.submitted.append(task)
+        task.run.folder.mkdir(parents=True, exist_ok=True)
+        self.running[task.trial.key] = deque(self.script(task))
+        self.most = max(self.most, len(self.running))
+
+    def stop(self, trial: Trial) -> None:
+        self.stopped.append(trial)
+
+    def events(self) -> Iterator[Event]:
+        assert self.running, "nothing can happen"
+        for key, coming in list(self.running.items()):
+            event = coming.popleft()
+            if isinstance(event, Finished | Failed | Stopped):
+                assert not coming, "the last event of a task is its last"
+                del self.running[key]
+            yield event
+
+
+class Recording(Queue):
+    """A list of trials that remembers what it was told, and judges by a limit."""
+
+    def __init__(self, trials: list[Trial], ledger: Ledger, *, at_least: int = 0) -> None:
+        super().__init__(trials, ledger)
+        self.at_least = at_least
+        self.told: list[tuple[str, State]] = []
+
+    def judge(self, event: Epoch) -> bool:
+        assert event.record.correct is not None
+        return event.record.correct >= self.at_least
+
+    def tell(self, trial: Trial, state: State) -> None:
+        self.told.append((label(trial), state))
+
+
+def label(trial: Trial) -> str:
+    return f"{trial.arm.name}{trial.seed}"
+
+
+def said(events: list[Event]) -> list[str]:
+    return [f"{label(event.task.trial)} {type(event).__name__}" for event in events]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Planned:
+    """Three arms of two seeds."""
+    arms = [{"name": name, "recipe": {"epochs": 1 + index}} for index, name in enumerate("abc")]
+    return planned(tmp_path, *arms, seeds=2)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "runs" / "tiny")
+
+
+def done(plan: Planned) -> Script:
+    def script(task: Task) -> list[Event]:
+        result = made_up(task.trial, plan, 50, seconds=1.0)
+        return [Began(task, 0), epoch(task, 1), Finished(task, result)]
+
+    return script
+
+
+def run(
+    plan: Planned,
+    ledger: Ledger,
+    script: Script,
+    *,
+    size: int = 1,
+    at_least: int = 0,
+    trials: list[Trial] | None = None,
+) -> tuple[list[Event], Scripted, Recording]:
+    source = Recording(plan.trials() if trials is None else trials, ledger, at_least=at_least)
+    executor = Scripted(script, size=size)
+    return list(run_trials(plan, ledger, source, executor)), executor, source
+
+
+# ----------------------------------------------------------------------- every trial once
+
+
+def test_every_trial_is_trained_once_in_its_order(plan: Planned, ledger: Ledger) -> None:
+    events, executor, source = run(plan, ledger, done(plan))
+    names = ["a0", "b0", "c0", "a1", "b1", "c1"]
+    assert [label(task.trial) for task in executor.submitted] == names
+    assert said(events) == [
+        f"{name} {what}" for name in names for what in ("Began", "Epoch", "Finished")
+    ]
+    assert source.told == [(name, State.DONE) for name in names]
+    assert executor.most == 1
+
+
+def test_as_many_trials_run_as_there_is_room_for(plan: Planned, ledger: Ledger) -> None:
+    events, executor, source = run(plan, ledger, done(plan), size=4)
+    assert executor.most == 4
+    assert said(events)[:8] == [
+        f"{it} {what}" for what in ("Began", "Epoch") for it in ("a0", "b0", "c0", "a1")
+    ]
+    assert sorted(source.told) == [(f"{it}{seed}", State.DONE) for it in "abc" for seed in (0, 1)]
+    _, executor, _ = run(plan, ledger, done(plan), size=100)
+    assert executor.most == 6
+
+
+def test_room_that_a_trial_leaves_is_filled_at_once(plan: Planned, ledger: Ledger) -> None:
+    """A long trial beside short ones keeps none of them waiting."""
+
+    def script(task: Task) -> list[Event]:
+        if label(task.trial) == "a0":
+            return [epoch(task, 1)] * 20 + done(plan)(task)
+        return done(plan)(task)
+
+    events, executor, _ = run(plan, ledger, script, size=2)
+    assert said(events)[-1] == "a0 Finished"
+    assert executor.most == 2
+
+
+def test_task_has_the_experiment_and_the_folder(plan: Planned, ledger: Ledger) -> None:
+    _, executor, _ = run(plan, ledger, done(plan))
+    for task in executor.submitted:
+        experiment = task.loaded.experiment
+        assert digest(experiment) == task.trial.digest
+        assert (experiment.name, experiment.holdout) == (task.trial.arm.name, HOLDOUT)
+        name = f"{experiment.name}-{task.trial.digest[:8]}-s{task.trial.seed}"
+        assert task.run.folder == ledger.folder / name
+
+
+def test_final_trials_hold_nothing_out(tmp_path: Path, ledger: Ledger) -> None:
+    plan = planned(tmp_path, {"name": "a"}, seeds=2, finalists={"top": 1, "seeds": 2})
+    trials = plan.final_trials(plan.arms[0])
+    _, executor, _ = run(plan, ledger, done(plan), trials=trials)
+    assert [task.loaded.experiment.holdout for task in executor.submitted] == [0, 0]
+    assert [task.trial.seed for task in executor.submitted] == [2, 3]
+
+
+def test_with_nothing_to_do_the_executor_is_not_asked(plan: Planned, ledger: Ledger) -> None:
+    events, executor, source = run(plan, ledger, done(plan), trials=[])
+    assert (events, executor.submitted, source.told) == ([], [], [])
+    assert not ledger.folder.exists()
+
+
+def test_what_has_an_outcome_is_left_out(plan: Planned, ledger: Ledger) -> None:
+    a0, b0, c0, *_ = plan.trials()
+    for trial in (a0, b0, c0):
+        ledger.started(trial)
+        ledger.run(trial).folder.mkdir(parents=True)
+    result = made_up(a0, plan, 50, seconds=1.0)
+    write_whole(ledger.run(a0).result_path, result.json_text().encode())
+    ledger.fail(b0, FAILURE)
+    ledger.prune(c0, Pruned(epoch=1, correct=1, images=2, time=TIME))
+    _, executor, _ = run(plan, ledger, done(plan))
+    assert [label(task.trial) for task in executor.submitted] == ["a1", "b1", "c1"]
+    ledger.forgive(b0)
+    _, executor, _ = run(plan, ledger, done(plan))
+    assert [label(task.trial) for task in executor.submitted] == ["b0", "a1", "b1", "c1"]
+
+
+# ----------------------------------------------------------------------- failures
+
+
+def failing(plan: Planned, *names: str, failure: Failure = FAILURE) -> Script:
+    def script(task: Task) -> list[Event]:
+        if label(task.trial) in names:
+            return [Began(task, 0), Failed(task, failure)]
+        return done(plan)(task)
+
+    return script
+
+
+def test_failure_is_written_before_it_is_told_and_the_others_go_on(
+    plan: Planned, ledger: Ledger
+) -> None:
+    source = Recording(plan.trials(), ledger)
+    executor = Scripted(failing(plan, "b0", "c1"))
+    ended = {}
+    for event in run_trials(plan, ledger, source, executor):
+        trial = event.task.trial
+        if isinstance(event, Failed):
+            assert Ledger(ledger.folder).state(trial) is State.FAILED
+            assert Ledger(ledger.folder).failure(trial) == FAILURE
+        if isinstance(event, Finished | Failed):
+            ended[label(trial)] = type(event)
+    assert ended == {
+        **dict.fromkeys(["a0", "c0", "a1", "b1"], Finished),
+        **dict.fromkeys(["b0", "c1"], Failed),
+    }
+    assert dict(source.told) == {
+        name: State.FAILED if kind is Failed else State.DONE for name, kind in ended.items()
+    }
+    assert len(source.told) == 6
+
+
+@pytest.mark.parametrize("kind", ["DataUnavailable", "RunLocked", "StorageError"])
+def test_failure_of_the_machine_is_told_but_not_kept(
+    plan: Planned, ledger: Ledger, kind: str
+) -> None:
+    failure = Failure(kind=kind, reason="the disk", time=TIME)
+    events, _, source = run(plan, ledger, failing(plan, "b0", failure=failure))
+    trial = plan.trials()[1]
+    assert ledger.failure(trial) is None
+    assert Ledger(ledger.folder).state(trial) is State.WAITING
+    assert source.told[1] == ("b0", State.FAILED)
+    assert said(events)[4] == "b0 Failed"
+    _, executor, _ = run(plan, Ledger(ledger.folder), done(plan))
+    assert "b0" in [label(task.trial) for task in executor.submitted]
+
+
+@pytest.mark.parametrize("kind", ["NonFiniteLoss", "WorkerDied", "RuntimeError", "RunCorrupt"])
+def test_failure_of_the_trial_is_kept(plan: Planned, ledger: Ledger, kind: str) -> None:
+    failure = Failure(kind=kind, reason="it", time=TIME)
+    run(plan, ledger, failing(plan, "b0", failure=failure))
+    assert ledger.failure(plan.trials()[1]) == failure
+
+
+def test_disk_that_is_full_ends_the_sweep(plan: Planned, ledger: Ledger) -> None:
+    def script(task: Task) -> list[Event]:
+        if label(task.trial) == "b0":  # when a file takes the place of the folder
+            shutil.rmtree(ledger.folder)
+            ledger.folder.touch()
+        return failing(plan, "b0")(task)
+
+    executor = Scripted(script)
+    seen: list[Event] = []
+    with pytest.raises(StorageError, match="cannot write"):
+        seen.extend(run_trials(plan, ledger, Queue(plan.trials(), ledger), executor))
+    assert [label(task.trial) for task in executor.submitted] == ["a0", "b0"]
+
+
+# ----------------------------------------------------------------------- ended early
+
+
+def test_trial_that_is_not_worth_it_is_ended(plan: Planned, ledger: Ledger) -> None:
+    def script(task: Task) -> list[Event]:
+        if label(task.trial) == "b0":
+            return [Began(task, 0), epoch(task, 1), epoch(task, 2, correct=7), Stopped(task)]
+        return done(plan)(task)
+
+    source = Recording(plan.trials(), ledger, at_least=10)
+    executor = Scripted(script)
+    seen: list[Event] = []
+    for event in run_trials(plan, ledger, source, executor):
+        seen.append(event)
+        if isinstance(event, Epoch) and event.record.correct == 7:
+            pruned = Ledger(ledger.folder).pruned(event.task.trial)
+            assert pruned is not None
+            assert (pruned.epoch, pruned.correct, pruned.images) == (2, 7, HOLDOUT)
+            assert list(map(label, executor.stopped)) == ["b0"]
+    mine = [line for line in said(seen) if line.startswith("b0")]
+    assert mine == ["b0 Began", "b0 Epoch", "b0 Epoch", "b0 Stopped"]
+    assert [it for it in source.told if it[0] == "b0"] == [("b0", State.PRUNED)]
+    assert len(source.told) == len(executor.submitted) == 6
+    assert list(map(label, executor.stopped)) == ["b0"]
+
+
+@pytest.mark.parametrize("last", ["Stopped", "Finished", "Failed"])
+def test_what_an_ended_trial_still_does_is_of_no_interest(
+    plan: Planned, ledger: Ledger, last: str
+) -> None:
+    """The executor may be some epochs ahead of the driver, or at the end already."""
+
+    def script(task: Task) -> list[Event]:
+        if label(task.trial) != "b0":
+            return done(plan)(task)
+        ends: dict[str, Event] = {
+            "Stopped": Stopped(task),
+            "Finished": Finished(task, made_up(task.trial, plan, 99, seconds=1.0)),
+            "Failed": Failed(task, FAILURE),
+        }
+        late = [epoch(task, 2, correct=99), epoch(task, 3, correct=0), Began(task, 3)]
+        return [epoch(task, 1, correct=7), *late, ends[last]]
+
+    events, executor, source = run(plan, ledger, script, at_least=10, size=2)
+    trial = plan.trials()[1]
+    mine = [line for line in said(events) if line.startswith("b0")]
+    assert mine == ["b0 Epoch", "b0 Stopped"]
+    assert [it for it in source.told if it[0] == "b0"] == [("b0", State.PRUNED)]
+    assert list(map(label, executor.stopped)) == ["b0"]
+    assert ledger.state(trial) is State.PRUNED
+    assert ledger.failure(trial) is None
+    pruned = ledger.pruned(trial)
+    assert pruned is not None
+    assert pruned.correct == 7
+    assert len(executor.submitted) == 6
+
+
+def test_ended_trial_takes_its_room_until_it_has_stopped(plan: Planned, ledger: Ledger) -> None:
+    order: list[str] = []
+
+    def script(task: Task) -> list[Event]:
+        order.append(f"{label(task.trial)} begins")
+        if label(task.trial) == "a0":
+            return [epoch(task, 1, correct=0), *[epoch(task, 2)] * 3, Stopped(task)]
+        return done(plan)(task)
+
+    source, executor = Recording(plan.trials(), ledger, at_least=10), Scripted(script)
+    for event in run_trials(plan, ledger, source, executor):
+        order += said([event])
+    assert order[:4] == ["a0 begins", "a0 Epoch", "a0 Stopped", "b0 begins"]
+
+
+# ----------------------------------------------------------------------- a source that proposes
+
+
+class OneAtATime(Recording):
+    """Proposes the next trial only after the outcome of the last."""
+
+    ready = True
+
+    def next(self) -> Trial | None:
+        trial = super().next() if self.ready else None
+        self.ready = self.ready and trial is None
+        return trial
+
+    def tell(self, trial: Trial, state: State) -> None:
+        super().tell(trial, state)
+        self.ready = True
+
+
+def test_source_is_asked_again_after_every_outcome(plan: Planned, ledger: Ledger) -> None:
+    source = OneAtATime(plan.trials(), ledger, at_least=10)
+
+    def script(task: Task) -> list[Event]:
+        if label(task.trial) == "b0":
+            return [epoch(task, 1, correct=0), Stopped(task)]
+        return failing(plan, "c0")(task)
+
+    executor = Scripted(script, size=3)
+    events = list(run_trials(plan, ledger, source, executor))
+    assert [name for name, _ in source.told] == ["a0", "b0", "c0", "a1", "b1", "c1"]
+    assert [state for _, state in source.told[:3]] == [State.DONE, State.PRUNED, State.FAILED]
+    assert sum(isinstance(event, Finished | Failed | Stopped) for event in events) == 6
+
+
+def test_executor_that_has_nothing_to_tell_is_asked_again(plan: Planned, ledger: Ledger) -> None:
+    class Slow(Scripted):
+        asked = 0
+
+        def events(self) -> Iterator[Event]:
+            self.asked += 1
+            return super().events() if self.asked % 3 == 0 else iter(())
+
+    executor = Slow(done(plan))
+    events = list(run_trials(plan, ledger, Queue(plan.trials(), ledger), executor))
+    assert sum(isinstance(event, Finished) for event in events) == 6
+    assert executor.asked == 3 * len(events)

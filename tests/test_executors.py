@@ -1,0 +1,318 @@
+"""What every executor promises: the same class of tests for local processes and for Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from small_cluster import cluster_of
+from small_sweep import (
+    COMMAND,
+    ENGINE,
+    assert_same_run,
+    drive,
+    planned_sweep,
+    processes,
+    tasks,
+    train_here,
+    without_clocks,
+)
+
+from mnist_arch.data import load_split
+from mnist_arch.loading import Loaded
+from mnist_arch.runs import Run
+from mnist_arch.sweeps.executors import (
+    Began,
+    Epoch,
+    Event,
+    Executor,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
+from mnist_arch.sweeps.ledger import Ledger, log_path
+from mnist_arch.sweeps.local import LocalExecutor
+from mnist_arch.sweeps.planning import Planned
+from mnist_arch.sweeps.specs import Resources
+from mnist_arch.sweeps.worker import Setting
+
+pytestmark = pytest.mark.slow
+
+WORKERS = 2
+ENDLESS = 5_000
+"""Epochs of a trial that is ended before it is done."""
+
+
+class Local:
+    """Processes of this machine."""
+
+    def executor(self) -> LocalExecutor:
+        return LocalExecutor(workers=WORKERS, setting=Setting(ENGINE, None, COMMAND))
+
+    def training(self) -> list[psutil.Process]:
+        """The processes that train now; here they also wait for the next trial."""
+        return processes(psutil.Process(), of="spawn_main")
+
+
+class OnRay:
+    """A cluster of one node."""
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+
+    def executor(self) -> Any:
+        from mnist_arch.sweeps.cluster import RayExecutor
+
+        return RayExecutor(address=None, resources=Resources(), data_dir=None, command=COMMAND)
+
+    def training(self) -> list[psutil.Process]:
+        return processes(psutil.Process(), of="ray::train_on_node")
+
+
+Place = Local | OnRay
+
+
+@pytest.fixture(scope="module")
+def on_ray() -> Iterator[OnRay]:
+    with cluster_of(WORKERS) as cluster:
+        import ray
+
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        yield OnRay(ray)
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+def place(request: pytest.FixtureRequest) -> Place:
+    return Local() if request.param == "local" else request.getfixturevalue("on_ray")
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Planned:
+    load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all workers
+    return planned_sweep(tmp_path)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "sweep")
+
+
+def kinds(events: list[Event], task: Task) -> list[str]:
+    """What happened to a trial, in order."""
+    return [type(event).__name__ for event in events if event.task.trial.key == task.trial.key]
+
+
+def changed(task: Task, **recipe: Any) -> Task:
+    """The task with another recipe, which nobody has looked at."""
+    experiment = task.loaded.experiment
+    recipe_of_now = experiment.recipe.model_copy(update=recipe)
+    loaded = Loaded(experiment.model_copy(update={"recipe": recipe_of_now}), {})
+    return replace(task, loaded=loaded, run=Run(task.run.folder.with_name("changed-s0")))
+
+
+def until(
+    executor: Executor, task: Task, stop: Callable[[Event], bool]
+) -> tuple[list[Event], Event]:
+    """All that happens to a task until something of it does; others go on."""
+    executor.submit(task)
+    events: list[Event] = []
+    while True:
+        for event in executor.events():
+            events.append(event)
+            if event.task.trial.key == task.trial.key and stop(event):
+                return events, event
+
+
+def is_epoch(event: Event) -> bool:
+    return isinstance(event, Epoch) and event.record.epoch >= 2
+
+
+def is_end(event: Event) -> bool:
+    return isinstance(event, Finished | Failed | Stopped)
+
+
+class TestExecutor:
+    """Of any executor."""
+
+    def test_trains_what_a_run_alone_would_come_to(
+        self, place: Place, planned: Planned, ledger: Ledger, tmp_path: Path
+    ) -> None:
+        with place.executor() as executor:
+            assert executor.free == WORKERS
+            todo = tasks(planned, ledger)
+            events = list(drive(executor, todo))
+            assert executor.free == WORKERS
+        for number, task in enumerate(todo):
+            assert kinds(events, task) == ["Began", *["Epoch"] * 4, "Finished"]
+            mine = [event for event in events if event.task.trial.key == task.trial.key]
+            assert [event.record.epoch for event in mine if isinstance(event, Epoch)] == [
+                1,
+                2,
+                3,
+                4,
+            ]
+            assert isinstance(mine[0], Began)
+            assert mine[0].epochs_done == 0
+            assert isinstance(mine[-1], Finished)
+            assert mine[-1].result == task.run.result()
+            assert (mine[-1].result.digest, mine[-1].result.seed) == task.trial.key
+            alone = Run(tmp_path / f"alone-{number}")
+            train_here(task.loaded, alone, seed=task.trial.seed)
+            assert_same_run(task.run, alone)
+            assert task.run.manifest().data_sha256 == alone.manifest().data_sha256
+            assert task.run.manifest().engine == ENGINE
+
+    def test_a_finalist_is_judged_once(
+        self, place: Place, planned: Planned, ledger: Ledger
+    ) -> None:
+        (trial,) = planned.final_trials(planned.arms[0])
+        task = Task(trial, planned.loaded(trial.arm, "final"), ledger.run(trial))
+        with place.executor() as executor:
+            events, end = until(executor, task, is_end)
+        correct = [event.record.correct for event in events if isinstance(event, Epoch)]
+        assert correct[:-1] == [None] * 3
+        assert correct[-1] is not None
+        assert isinstance(end, Finished)
+        assert (end.result.split, end.result.images) == ("test", 1000)
+
+    def test_leaving_ends_all_and_the_same_trial_goes_on(
+        self, place: Place, tmp_path: Path, ledger: Ledger
+    ) -> None:
+        task, other, *_ = tasks(planned_sweep(tmp_path, epochs=40), ledger)
+        with place.executor() as executor:
+            executor.submit(other)
+            until(executor, task, is_epoch)
+        gone = psutil.wait_procs(place.training(), timeout=60)[0]
+        assert place.training() == []
+        assert len(gone) <= WORKERS
+        assert task.run.result() is None
+        with task.run.lock(), other.run.lock():  # which are free
+            pass
+        with place.executor() as executor:
+            assert executor.free == WORKERS
+            events, end = until(executor, task, is_end)
+        assert isinstance(events[0], Began)
+        assert events[0].epochs_done >= 2
+        assert isinstance(end, Finished)
+        alone = Run(tmp_path / "alone")
+        train_here(task.loaded, alone, seed=task.trial.seed)
+        assert_same_run(task.run, alone)
+
+    def test_a_finished_trial_is_not_trained_again(
+        self, place: Place, planned: Planned, ledger: Ledger
+    ) -> None:
+        task = tasks(planned, ledger)[0]
+        train_here(task.loaded, task.run, seed=task.trial.seed)
+        written = task.run.result_path.stat()
+        with place.executor() as executor:
+            _, end = until(executor, task, is_end)
+        assert isinstance(end, Finished)
+        assert end.result == task.run.result()
+        assert task.run.result_path.stat() == written
+
+    def test_a_trial_that_fails_says_why(
+        self, place: Place, planned: Planned, ledger: Ledger
+    ) -> None:
+        task, other, *_ = tasks(planned, ledger)
+        diverging = changed(
+            task, schedule=task.loaded.experiment.recipe.schedule.model_copy(update={"peak": 1e30})
+        )
+        with place.executor() as executor:
+            _, end = until(executor, diverging, is_end)
+            assert isinstance(end, Failed)
+            assert end.failure.kind == "NonFiniteLoss"
+            assert end.failure.reason.startswith("the loss is not finite at epoch 1, step 2")
+            assert end.failure.hint.startswith("lower recipe.schedule.peak")
+            assert end.failure.log_tail == [f"NonFiniteLoss: {end.failure.reason}"]
+            assert log_path(diverging.run).read_text().splitlines() == end.failure.log_tail
+
+            _, end = until(executor, changed(other, batch_size=0), is_end)
+            assert isinstance(end, Failed)
+            assert end.failure.kind == "ZeroDivisionError"
+            assert "modulo by zero" in end.failure.reason
+            assert end.failure.hint == ""
+            assert "Traceback (most recent call last):" in end.failure.log_tail
+            assert end.failure.log_tail[-1] == f"ZeroDivisionError: {end.failure.reason}"
+
+            assert executor.free == WORKERS
+            _, end = until(executor, other, is_end)
+            assert isinstance(end, Finished)
+
+    def test_a_folder_that_cannot_be_used_is_a_failure_of_its_trial(
+        self, place: Place, planned: Planned, ledger: Ledger
+    ) -> None:
+        task, other, *_ = tasks(planned, ledger)
+        other.run.folder.parent.mkdir()
+        other.run.folder.write_text("a file")
+        with place.executor() as executor:
+            events = list(drive(executor, [other, task]))
+        assert kinds(events, other) == ["Failed"]
+        (end,) = (event for event in events if isinstance(event, Failed))
+        assert end.failure.kind == "StorageError"
+        assert str(other.run.folder) in end.failure.reason
+        assert kinds(events, task)[-1] == "Finished"
+
+    def test_a_worker_that_is_killed_is_a_failure_of_its_trial(
+        self, place: Place, tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
+        with place.executor() as executor:
+            executor.submit(task)
+            events: list[Event] = []
+            while not any(is_epoch(event) for event in events):
+                events += executor.events()
+            for process in place.training():
+                process.kill()
+            while not is_end(events[-1]):
+                events += executor.events()
+            end = events[-1]
+            assert isinstance(end, Failed)
+            assert end.failure.kind == "WorkerDied"
+            assert "its process " in end.failure.reason
+            assert executor.free == WORKERS
+            shorter = replace(
+                other, loaded=planned_sweep(tmp_path).loaded(other.trial.arm, "ranking")
+            )
+            shorter = replace(shorter, run=Run(tmp_path / "shorter-s0"))
+            _, end = until(executor, shorter, is_end)
+            assert isinstance(end, Finished)
+        assert capfd.readouterr().out == ""
+
+    def test_a_trial_that_is_stopped_leaves_its_place(
+        self, place: Place, tmp_path: Path, ledger: Ledger
+    ) -> None:
+        (tmp_path / "short").mkdir()
+        task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
+        shorts = tasks(planned_sweep(tmp_path / "short"), Ledger(tmp_path / "short/sweep"))
+        with place.executor() as executor:
+            executor.submit(other)
+            until(executor, task, is_epoch)
+            assert executor.free == 0
+            executor.stop(task.trial)
+            executor.stop(other.trial)
+            executor.stop(shorts[0].trial)  # which has not begun
+            events: list[Event] = []
+            while sum(map(is_end, events)) < 2:
+                events += executor.events()
+            assert kinds(events, task)[-1] == kinds(events, other)[-1] == "Stopped"
+            with task.run.lock():
+                assert task.run.result() is None
+            assert executor.free == WORKERS
+            events = list(drive(executor, shorts))
+            assert sum(isinstance(event, Finished) for event in events) == len(shorts)
+
+
+def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: Planned) -> None:
+    """What the tests above compare is not nothing: another seed comes to something else."""
+    loaded = planned.loaded(planned.arms[0], "ranking")
+    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
+    train_here(loaded, one, seed=0)
+    train_here(loaded, two, seed=1)
+    assert without_clocks(one) != without_clocks(two)
+    assert one.weights_path.read_bytes() != two.weights_path.read_bytes()
