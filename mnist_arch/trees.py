@@ -14,7 +14,7 @@ from typing import Any, Final
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.problems import keys_by_kind, short_field
 from mnist_arch.specs import NAME_PATTERN
-from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, Node, Path, parse, place, too_long
+from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_KEY, Node, Path, parse, place, too_long
 
 ZOO: Final = resources.files("mnist_arch") / "zoo"
 _REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))
@@ -47,7 +47,7 @@ def parse_override(text: str) -> Override:
     except SpecError as error:
         raise SpecError(tuple(replace(it, origin=origin) for it in error.problems)) from None
     _written_at(node, origin)
-    return Override(parse_path(path, origin), node)
+    return Override(parse_path(path, origin, example="blocks.1.dropout=0.1"), node)
 
 
 @cache
@@ -118,20 +118,23 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
             raise SpecError((_unknown_name(what, beside),))
         text = (ZOO / f"{what}.yaml").read_text("utf-8")
         return text, f"zoo/{what}.yaml", FilePath(), what
-    path = FilePath(what)
-    if not path.is_absolute():
-        path = beside / path
+    path = beside / what  # which is `what` where that is absolute
+    return read_file(path, hint=_names_hint()), str(path), path.parent, path.stem
+
+
+def read_file(path: FilePath, *, hint: str) -> str:
+    """The text of a file. Raises SpecError, with the hint where there is no such file."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise too_long(str(path))
-        return content.decode("utf-8"), str(path), path.parent, path.stem
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         reason = f"byte {error.start} is not UTF-8 text"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-    raise SpecError((Problem(f"{what!r} cannot be read: {reason}", hint=_names_hint()),))
+    raise SpecError((Problem(f"{str(path)!r} cannot be read: {reason}", hint=hint),))
 
 
 def _unknown_name(what: str, beside: FilePath) -> Problem:
@@ -171,14 +174,12 @@ def merge(base: Node, over: Node, path: Path) -> Node:
     return Node(merged, over.origin)
 
 
-def parse_path(text: str, origin: str) -> Path:
+def parse_path(text: str, origin: str, *, example: str = "such as blocks.1.dropout") -> Path:
     """`blocks.1.dropout` or `blocks[1].dropout` → a path. Raises SpecError."""
     parts = re.sub(r"\[([0-9]+)\]", r".\1", text.strip()).split(".")
     words = all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts)
     if not words or len(parts) > MAX_DEPTH:
-        raise SpecError(
-            (Problem(f"{text!r} is not a path", origin=origin, hint="blocks.1.dropout=0.1"),)
-        )
+        raise SpecError((Problem(f"{text!r} is not a path", origin=origin, hint=example),))
     return tuple(int(part) if part.isdecimal() and len(part) < 6 else part for part in parts)
 
 
@@ -202,6 +203,8 @@ def _changed(node: Node, change: Override, depth: int) -> Node:
         case (dict() as entries, str()):
             if part == "kind" and depth == len(change.path) - 1:
                 entries = _of_kind(entries, change)
+            if part not in entries and any(isinstance(it, int) for it in change.path[depth + 1 :]):
+                raise SpecError((_no_list(entries, depth, change),))
             child = _changed(entries.get(part, Node({}, origin)), change, depth + 1)
             return Node({**entries, part: child}, node.origin)
         case (list() as items, int()) if part < len(items):
@@ -231,6 +234,14 @@ def _no_way(value: object, depth: int, change: Override) -> Problem:
         return Problem(f"{here} is no list with an item {part}", path, origin)
     hint = f"set {here} as a whole, such as {{{part}: …}}"
     return Problem(f"{here} is no mapping with a key {part}", path, origin, hint)
+
+
+def _no_list(entries: dict[str, Node], depth: int, change: Override) -> Problem:
+    """A key that is not there cannot lead to an item of a list."""
+    part, here = str(change.path[depth]), place(change.path[:depth]) or "the spec"
+    near = difflib.get_close_matches(part[:MAX_KEY], list(entries), n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(entries) or 'no keys'}"
+    return Problem(f"{here} has no `{part}`", place(change.path), change.value.origin, hint)
 
 
 def _written_at(node: Node, origin: str) -> None:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
+from typing import Final
 
 from pydantic import ValidationError
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.loading import plan_of, resolve, validated
+from mnist_arch.loading import plan_of, resolve
 from mnist_arch.problems import problems_of
-from mnist_arch.sweeps.specs import FIXED, Categorical, Dimension, Sweep
-from mnist_arch.trees import Override, changed, extended, merge, override, parse_path, read_alone
-from mnist_arch.yaml_text import Node, flow, place
+from mnist_arch.specs import NAME_PATTERN, Experiment
+from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
+from mnist_arch.sweeps.specs import MAX_TRIALS, SHARED, Sweep
+from mnist_arch.trees import Override, extended, merge, override, read_file
+from mnist_arch.yaml_text import Node, parse
 
+_HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
+_NUMBERED: Final = r"(grid|search)-\d+"
+"""Names that arms get which the file does not name."""
 
-@dataclass(frozen=True)
-class Axis:
-    """A path of the spec and the values that a grid gives it."""
-
-    path: str
-    levels: tuple[Override, ...]
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The levels as one would write them."""
-        return tuple(flow(level.value.plain()) for level in self.levels)
+Found = dict[Problem, None]
+"""Problems, each of them once, in their order."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Definition:
     source: str
     """The file, as it was named."""
     base: Node
-    """What grid and search start from."""
+    """What grid and search start from, with the dataset, hold-out and budget of the sweep."""
     above: tuple[Override, ...]
     """What the command line sets for every arm."""
     listed: tuple[Listed, ...] = ()
@@ -61,145 +60,165 @@ def load_sweep(
 
     Raises SpecError with every problem of the file, of its base, experiments, axes and space.
     """
-    tree, source, folder, stem = read_alone(str(path), FilePath())
+    tree, source = _read(path)
     entries = tree.entries
-    entries.setdefault("name", Node(stem, source))
     if dataset is not None:
         entries["dataset"] = Node(dataset, "--dataset")
-    try:
-        sweep = Sweep.model_validate(tree.plain())
-    except ValidationError as error:
-        raise SpecError(problems_of(error, tree, Sweep), source=source) from None
+    sweep = _sweep(tree, source)
     above = () if epochs is None else (override("recipe.epochs", epochs, origin="--epochs"),)
-    found: list[Problem] = []
+    found: Found = {}
     with _collecting(found, "base"):
-        common = Node({key: entries[key] for key in ("dataset", "budget") if key in entries}, "")
-        base = _base(entries.get("base", Node("s6", source)), common, folder)
-        resolve(base, source, above)
+        base = _base(entries.get("base", Node("s6", source)), entries, path.parent)
+        common = resolve(base, source, above).experiment
     if found:
         raise SpecError(tuple(found), source=source)
-    definition = Definition(sweep, source, base, above)
+    shared = {"dataset": common.dataset, "holdout": common.holdout or None}
+    definition = Definition(sweep.model_copy(update=shared), source, base, above)
     definition = replace(
         definition,
-        listed=tuple(_listed(definition, entries.get("experiments"), common, folder, found)),
-        axes=tuple(_axes(definition, entries.get("grid"), found)),
+        listed=tuple(_listed(definition, entries.get("experiments"), path.parent, found)),
+        axes=tuple(_grid(entries.get("grid"), Axes(base, above), found)),
     )
     if sweep.search is not None:
-        space = entries["search"].entries["space"].entries
+        axes, space = Axes(base, above), entries["search"].entries["space"].entries
         for where, dimension in sweep.search.space.items():
             with _collecting(found):
-                levels = list(_extremes(where, dimension, space[where].origin))
-                _check_levels(definition, levels, found)
+                axes.check(where, dimension, space[where])
     if found:
         raise SpecError(tuple(found), source=source)
     return definition
 
 
+def _read(path: FilePath) -> tuple[Node, str]:
+    """The tree of a sweep's file, called as the file unless it says otherwise."""
+    source, hint = str(path), _HOW_TO
+    if not path.suffix and FilePath(f"{path}.yaml").is_file():
+        hint = f"did you mean the file `{path}.yaml`?"
+    tree = parse(read_file(path, hint=hint), source)
+    if not isinstance(tree.value, dict):
+        message = "a sweep is a mapping of keys to values"
+        raise SpecError((Problem(message, origin=tree.origin, hint=_HOW_TO),), source=source)
+    if re.fullmatch(NAME_PATTERN, path.stem):
+        tree.entries.setdefault("name", Node(path.stem, source))
+    return tree, source
+
+
+def _sweep(tree: Node, source: str) -> Sweep:
+    """The keys of the file. Raises SpecError."""
+    try:
+        sweep = Sweep.model_validate(tree.plain())
+    except ValidationError as error:
+        problems = map(_with_the_way_out, problems_of(error, tree, Sweep))
+        raise SpecError(tuple(problems), source=source) from None
+    cells = math.prod(len(values) for values in sweep.grid.values()) if sweep.grid else 0
+    trials = (len(sweep.experiments) + cells) * sweep.seeds
+    if trials > MAX_TRIALS:
+        where = "grid" if sweep.grid else "experiments"
+        message = f"{trials:,} trials are more than {MAX_TRIALS:,}"
+        problem = Problem(message, where, tree.entries[where].origin, "use fewer values or seeds")
+        raise SpecError((problem,), source=source)
+    return sweep
+
+
+def _with_the_way_out(problem: Problem) -> Problem:
+    if problem.path in {*Experiment.model_fields, "extends"} - set(Sweep.model_fields):
+        return replace(problem, hint=f"a key of an experiment: set `{problem.path}` under `base`")
+    return problem
+
+
 @contextlib.contextmanager
-def _collecting(found: list[Problem], inside: str = "") -> Iterator[None]:
+def _collecting(found: Found, inside: str = "") -> Iterator[None]:
     """Takes the problems of a SpecError, with the place in the sweep's file before their own."""
     try:
         yield
     except SpecError as error:
         for problem in error.problems:
-            path = ".".join(filter(None, (inside, problem.path)))
-            if (new := replace(problem, path=path)) not in found:
-                found.append(new)
+            flag = problem.origin.startswith("--")
+            path = problem.path if flag else ".".join(filter(None, (inside, problem.path)))
+            found[replace(problem, path=path)] = None
 
 
-# -------------------------------------------------------------------------- base, list and axes
+# ------------------------------------------------------------------------------------ base and list
 
 
-def _base(node: Node, common: Node, folder: FilePath) -> Node:
-    """The tree that arms start from, with what the whole sweep has in common."""
+def _base(node: Node, entries: dict[str, Node], folder: FilePath) -> Node:
+    """The tree that arms start from, with what the sweep's file says for all of them."""
     if isinstance(node.value, str):
         node = Node({"extends": node}, node.origin)
     if not isinstance(node.value, dict):
         raise SpecError((Problem("must be a spec, a name or a path", origin=node.origin),))
-    _refuse_fixed(node, allowed=("extends",))
-    tree = merge(extended(node, beside=folder), common, ())
+    _refuse(node, ("name", *SHARED))
+    given = {
+        key: entries[key] for key in SHARED if key in entries and entries[key].value is not None
+    }
+    tree = merge(extended(node, beside=folder), Node(given, ""), ())
     return Node({**tree.entries, "name": Node("base", node.origin)}, node.origin)
 
 
 def _listed(
-    definition: Definition,
-    experiments: Node | None,
-    common: Node,
-    folder: FilePath,
-    found: list[Problem],
+    definition: Definition, experiments: Node | None, folder: FilePath, found: Found
 ) -> Iterator[Listed]:
     names: dict[str, str] = {}
     for index, own in enumerate(experiments.items if experiments is not None else ()):
-        with _collecting(found, f"experiments[{index}]"):
-            _refuse_fixed(own, allowed=("extends", "name"))
-            if "name" not in own.entries:
-                raise SpecError((Problem("`name` is missing", "name", own.origin),))
-            name, origin = str(own.entries["name"].value), own.entries["name"].origin
-            if name in names:
-                message = f"the name {name!r} stands here again"
-                hint = f"it was first given at {names[name]}"
-                raise SpecError((Problem(message, "name", origin, hint),))
-            names[name] = origin
-            if "extends" in own.entries:
-                tree = merge(extended(own, beside=folder), common, ())
-            else:
-                tree = merge(definition.base, own, ())
-            plan_of(resolve(tree, definition.source, definition.above))
+        here, name = f"experiments[{index}]", ""
+        with _collecting(found, here):
+            _refuse(own, SHARED)
+        with _collecting(found, here):
+            name = _name(own, names)
+        with _collecting(found, here):
+            tree = _tree_of(own, definition.base, folder)
+            _check(tree, own, definition)
             yield Listed(name, tree, own)
 
 
-def _refuse_fixed(spec: Node, *, allowed: tuple[str, ...]) -> None:
-    """Raises SpecError for a key that the whole sweep has in common."""
-    hint = "set it at the top of the sweep's file"
+def _check(tree: Node, own: Node, definition: Definition) -> None:
+    """Raises SpecError for an experiment that cannot be built, at its own lines if at any."""
+    try:
+        plan_of(resolve(tree, definition.source, definition.above))
+    except SpecError as error:
+        if "extends" in own.entries:  # it may have brought the mistake along
+            raise
+        raise SpecError(tuple(told_at(problem, own) for problem in error.problems)) from None
+
+
+def _tree_of(own: Node, base: Node, folder: FilePath) -> Node:
+    """An experiment of the list on its base, or on what it extends in place of it."""
+    if "extends" in own.entries:
+        tree = extended(own, beside=folder)
+    else:
+        tree = merge(base, own, ())
+    shared = {key: base.entries[key] for key in SHARED if key in base.entries}
+    rest = {key: node for key, node in tree.entries.items() if key not in SHARED}
+    return Node({**rest, **shared}, tree.origin)
+
+
+def _refuse(spec: Node, keys: Iterable[str]) -> None:
+    """Raises SpecError for keys that are the same for the whole sweep."""
     problems = [
-        Problem(f"`{key}` is the same for a whole sweep", key, node.origin, hint)
+        Problem(f"`{key}` is the same for a whole sweep", key, node.origin, AT_THE_TOP)
         for key, node in spec.entries.items()
-        if key in FIXED and key not in allowed
+        if key in keys
     ]
     if problems:
         raise SpecError(tuple(problems))
 
 
-def _axes(definition: Definition, grid: Node | None, found: list[Problem]) -> Iterator[Axis]:
+def _name(own: Node, names: dict[str, str]) -> str:
+    """The name, added to `names`. Raises SpecError where it would not tell two arms apart."""
+    if "name" not in own.entries:
+        raise SpecError((Problem("`name` is missing", "name", own.origin),))
+    name, origin = str(own.entries["name"].value), own.entries["name"].origin
+    if re.fullmatch(_NUMBERED, name):
+        message, hint = f"{name!r} may be another arm", "arms of a grid or a search are called so"
+        raise SpecError((Problem(message, "name", origin, hint),))
+    if name in names:
+        message = f"the name {name!r} stands here again"
+        raise SpecError((Problem(message, "name", origin, f"it was first given at {names[name]}"),))
+    names[name] = origin
+    return name
+
+
+def _grid(grid: Node | None, axes: Axes, found: Found) -> Iterator[Axis]:
     for path, values in (grid.entries if grid is not None else {}).items():
         with _collecting(found):
-            where = parse_path(path, values.origin)
-            levels = [Override(where, value) for value in values.items]
-            _check_levels(definition, levels, found)
-            _refuse_repeated(levels)
-            yield Axis(path, tuple(levels))
-
-
-def _extremes(path: str, dimension: Dimension, origin: str) -> Iterator[Override]:
-    """Values by which it is seen whether a dimension of the space fits the spec."""
-    match dimension:
-        case Categorical(choices=choices):
-            values: Sequence[object] = choices
-        case _:
-            values = (dimension.low, dimension.high)
-    where = parse_path(path, origin)
-    return (Override(where, Node.of(value, origin)) for value in values)
-
-
-def _check_levels(definition: Definition, levels: list[Override], found: list[Problem]) -> None:
-    """Finds a path that the spec has not, and values that do not fit there."""
-    for level in levels:
-        with _collecting(found):
-            if level.path in {flag.path for flag in definition.above}:
-                message = (
-                    f"{definition.above[0].value.origin} would replace all values of this axis"
-                )
-                raise SpecError((Problem(message, place(level.path), level.value.origin),))
-            validated(changed(definition.base, level), definition.source)
-
-
-def _refuse_repeated(levels: list[Override]) -> None:
-    first: dict[str, str] = {}
-    for level in levels:
-        text = flow(level.value.plain())
-        if text in first:
-            message = f"the value {text} stands here again"
-            hint = f"it was first given at {first[text]}"
-            problem = Problem(message, place(level.path), level.value.origin, hint)
-            raise SpecError((problem,))
-        first[text] = level.value.origin
+            yield axes.listed(path, values)

@@ -6,7 +6,10 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from mnist_arch.budget import broken_rules
 from mnist_arch.datasets import INFO, DatasetName
@@ -14,8 +17,9 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded, check_dataset, resolve, validated
 from mnist_arch.plan import plan
-from mnist_arch.sweeps.definition import Axis, Definition
-from mnist_arch.sweeps.specs import MAX_TRIALS
+from mnist_arch.specs import Experiment
+from mnist_arch.sweeps.axes import Axis
+from mnist_arch.sweeps.definition import Definition
 from mnist_arch.trees import Override, changed, override
 from mnist_arch.yaml_text import Node, flow, place
 
@@ -89,10 +93,19 @@ class Planned:
     def axes(self) -> tuple[Axis, ...]:
         return self.definition.axes
 
+    @cached_property
+    def _base(self) -> Experiment:
+        return validated(self.definition.base, self.definition.source)
+
+    @cached_property
+    def _above(self) -> tuple[Override, ...]:
+        """What stands above every arm of the ranking."""
+        return (*self.definition.above, *_fixed(self.dataset, self.holdout))
+
     def loaded(self, arm: Arm, stage: Stage) -> Loaded:
         """The arm's experiment, with dataset and hold-out."""
         holdout = self.holdout if stage == "ranking" else 0
-        above = (*self.definition.above, *_fixed(arm.name, self.dataset, holdout))
+        above = (*self.definition.above, *_fixed(self.dataset, holdout), _called(arm.name))
         return resolve(arm.tree, self.definition.source, (*arm.changes, *above))
 
     def trials(self) -> list[Trial]:
@@ -120,20 +133,17 @@ class Planned:
         searched: bool = False,
     ) -> Arm:
         """The base with changes, counted."""
-        differs = tuple(
-            Difference(place(change.path), flow(change.value.plain())) for change in changes
-        )
+        differs = tuple(map(_difference, changes))
         arm = Arm(name, self.definition.base, changes, differs, cell=cell, searched=searched)
         return self.counted(arm)
 
     def counted(self, arm: Arm) -> Arm:
         """The arm with its digest and counts, or with the reason why it is not trained."""
-        tree, source = arm.tree, self.definition.source
-        fixed = _fixed(arm.name, self.dataset, self.holdout)
+        tree = arm.tree
         try:
-            for change in (*arm.changes, *self.definition.above, *fixed):
+            for change in (*arm.changes, *self._above, _called(arm.name)):
                 tree = changed(tree, change)
-            experiment = validated(tree, source)
+            experiment = self._validated(tree)
             check_dataset(Loaded(experiment, {}))
             planned = plan(experiment)
         except SpecError as error:
@@ -141,38 +151,78 @@ class Planned:
             return replace(arm, rejected=f"cannot be built: {reason}")
         return replace(
             arm,
-            digest=digest(experiment),
+            digest=digest(experiment, layers=planned.layers),
             parameters=planned.parameters,
             macs=planned.macs,
             epochs=experiment.recipe.epochs,
             rejected="; ".join(broken_rules(experiment, planned)),
         )
 
+    def _validated(self, tree: Node) -> Experiment:
+        """The experiment of a tree, of which only what is not the base's is validated again."""
+        try:
+            return Experiment.model_validate(_known(tree, self.definition.base, self._base))
+        except ValidationError:
+            return validated(tree, self.definition.source)  # which says what is wrong
+
 
 def plan_sweep(definition: Definition, *, dataset: DatasetName) -> Planned:
     """Counts every arm of list and grid. Nothing is trained, read or written.
 
-    Raises SpecError for a sweep with more trials than MAX_TRIALS.
+    Raises SpecError for a hold-out that leaves nothing to train on.
     """
-    sweep, axes = definition.sweep, definition.axes
-    holdout = sweep.holdout or INFO[dataset].train_images // HOLD_OUT_SHARE
-    planned = Planned(definition, dataset, holdout)
-    cells = math.prod(len(axis.levels) for axis in axes) if axes else 0
-    if (trials := (len(definition.listed) + cells) * sweep.seeds) > MAX_TRIALS:
-        message = f"{trials:,} trials are more than {MAX_TRIALS:,}"
-        raise SpecError((Problem(message, "grid", definition.source, "use fewer values"),))
+    planned = Planned(definition, dataset, _holdout(definition, dataset))
     arms: list[Arm] = []
     first: dict[str, str] = {}
-    for arm in itertools.chain(_listed_arms(planned), _grid_arms(planned, cells)):
+    for arm in itertools.chain(_listed_arms(planned), _grid_arms(planned)):
         same_as = first.setdefault(arm.digest, arm.name) if arm.digest else arm.name
         arms.append(arm if same_as == arm.name else replace(arm, same_as=same_as))
     return replace(planned, arms=tuple(arms))
 
 
-def _fixed(name: str, dataset: DatasetName, holdout: int) -> tuple[Override, ...]:
-    """What the sweep sets for each of its arms."""
-    values = {"name": name, "dataset": dataset, "holdout": holdout}
+def _holdout(definition: Definition, dataset: DatasetName) -> int:
+    """Images that arms are ranked on. Raises SpecError where a class would keep none of its own."""
+    info = INFO[dataset]
+    holdout, most = definition.sweep.holdout, info.train_images - info.classes
+    if holdout is None:
+        return info.train_images // HOLD_OUT_SHARE
+    if holdout > most:
+        message = f"{holdout:,} of the {info.train_images:,} training images of {dataset}"
+        origin = definition.base.entries["holdout"].origin
+        problem = Problem(f"{message} cannot be held out", "holdout", origin, f"at most {most:,}")
+        raise SpecError((problem,), source=definition.source)
+    return holdout
+
+
+def _fixed(dataset: DatasetName, holdout: int) -> tuple[Override, ...]:
+    """What the sweep sets for all of its arms."""
+    values = {"dataset": dataset, "holdout": holdout}
     return tuple(override(key, value, origin="the sweep") for key, value in values.items())
+
+
+def _called(name: str) -> Override:
+    return Override(("name",), Node(name, "the sweep"))
+
+
+def _known(node: Node, known: Node, value: Any) -> object:
+    """The plain value of a tree, but `value`, or parts of it, where it is the `known` tree."""
+    if node is known:
+        return value
+    match node.value, known.value:
+        case dict() as entries, dict() as before:
+            return {
+                key: _known(child, before[key], getattr(value, key))
+                if key in before
+                else child.plain()
+                for key, child in entries.items()
+            }
+        case list() as items, list() as before if len(items) == len(before):
+            return [_known(*each) for each in zip(items, before, value, strict=True)]
+    return node.plain()
+
+
+def _difference(change: Override) -> Difference:
+    return Difference(place(change.path), flow(change.value.plain()))
 
 
 def _listed_arms(planned: Planned) -> Iterator[Arm]:
@@ -182,14 +232,17 @@ def _listed_arms(planned: Planned) -> Iterator[Arm]:
         yield planned.counted(Arm(listed.name, listed.tree, (), differs))
 
 
-def _grid_arms(planned: Planned, cells: int) -> Iterator[Arm]:
+def _grid_arms(planned: Planned) -> Iterator[Arm]:
     """Every combination of the levels, the last axis changing fastest."""
-    axes = planned.axes
-    combinations = itertools.product(*(zip(axis.levels, axis.texts, strict=True) for axis in axes))
-    for number, combination in enumerate(combinations if axes else (), start=1):
-        name = f"grid-{number:0{len(str(cells))}}"
-        changes = tuple(level for level, _ in combination)
-        yield planned.arm_of(name, changes, cell=tuple(text for _, text in combination))
+    axes, base = planned.axes, planned.definition.base
+    if not axes:
+        return
+    digits = len(str(math.prod(len(axis.levels) for axis in axes)))
+    values = (zip(axis.levels, map(_difference, axis.levels), strict=True) for axis in axes)
+    for number, combination in enumerate(itertools.product(*values), start=1):
+        changes, differs = zip(*combination, strict=True)
+        cell = tuple(difference.value for difference in differs)
+        yield planned.counted(Arm(f"grid-{number:0{digits}}", base, changes, differs, cell=cell))
 
 
 def _leaves(entries: Mapping[str, Node], path: str) -> Iterator[tuple[str, str]]:

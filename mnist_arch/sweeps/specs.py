@@ -10,22 +10,24 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictInt,
-    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from mnist_arch.datasets import DatasetName
 from mnist_arch.fields import Spec
-from mnist_arch.specs import NAME_PATTERN
+from mnist_arch.specs import NAME_PATTERN, Budget
 
 MAX_TRIALS = 100_000
 """Most trials of a sweep: bounds the work of planning."""
+MAX_AXES = 64
+"""Most axes of a grid."""
 
+Levels = Annotated[tuple[Any, ...], Field(min_length=1, max_length=10_000)]
 Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Seeds = Annotated[StrictInt, Field(gt=0, le=1000)]
 
-FIXED = ("name", "extends", "dataset", "holdout", "budget")
+SHARED = ("dataset", "holdout", "budget")
 """Keys of a spec that are the same for the whole sweep, and belong at the top of its file."""
 
 
@@ -164,34 +166,23 @@ class Sweep(Spec):
     """What every arm starts from: a spec, the name of a network, or a path."""
     experiments: Annotated[tuple[dict[str, Any], ...], Field(max_length=MAX_TRIALS)] = ()
     """Named specs; each extends the base unless it says otherwise."""
-    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, max_length=10_000)]] = Field(
-        default_factory=dict
-    )
+    grid: Annotated[dict[str, Levels], Field(max_length=MAX_AXES)] = Field(default_factory=dict)
     """Paths of the spec and the values that each takes; every combination is an arm."""
     search: Search | None = None
     """Arms that are proposed by what came out so far; none unless set."""
     dataset: Literal[DatasetName, "auto"] = "auto"
-    """What is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had."""
+    """What is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had. The
+    base's unless set."""
     holdout: Annotated[StrictInt, Field(gt=0)] | None = None
-    """Training images that arms are ranked on; a twelfth of them unless set."""
+    """Training images that arms are ranked on; the base's unless set, or a twelfth of them."""
     seeds: Seeds = 3
     """Runs of each arm of a list or grid, with the seeds from 0 on."""
     finalists: Finalists | None = None
     """The arms that are trained again and judged on test; none unless set."""
-    budget: dict[str, Any] = Field(default_factory=dict)
-    """Rules of the budget in place of the base's."""
+    budget: Budget | None = None
+    """Rules in place of the base's; those that are not named stay as they are."""
     resources: Resources = Resources()
     """What one trial takes."""
-
-    @field_validator("grid", "search", mode="after")
-    @classmethod
-    def _check_paths(cls, value: Any) -> Any:
-        paths = value.space if isinstance(value, Search) else value or ()
-        for path in paths:
-            if path.partition(".")[0].partition("[")[0] in FIXED:
-                message = "`{path}` is the same for a whole sweep: set it at the top of the file"
-                raise PydanticCustomError("fixed", message, {"path": path})
-        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

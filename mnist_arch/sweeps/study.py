@@ -1,0 +1,169 @@
+"""What a search is to Optuna: a study in the journal, its space, its samplers and its pruners."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
+
+from mnist_arch.errors import ExtraMissing
+from mnist_arch.sweeps.journal import Journal, damaged
+from mnist_arch.sweeps.planning import Planned
+from mnist_arch.sweeps.specs import Categorical, Dimension, Floats, Integers, Pruning, Search
+from mnist_arch.trees import Override, parse_path
+from mnist_arch.yaml_text import Node, place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.storages.journal import BaseJournalBackend
+    from optuna.study import StudyDirection
+
+POPULATION: Final = 20
+"""Of NSGA-II, whose first generation is random: Optuna's 50 are more than many a search has."""
+
+
+def open_study(planned: Planned, journal: Journal, *, make: bool) -> Study | None:
+    """The study of a sweep's search, made where it is not there yet and is to be.
+
+    Its name is a digest of all that its results depend on beside the number of trials, so that an
+    edited search has a study of its own in the journal. Raises ExtraMissing, RunCorrupt and
+    StorageError.
+    """
+    need_optuna()
+    import optuna
+    from optuna.storages import JournalStorage
+
+    try:
+        storage = JournalStorage(cast("BaseJournalBackend", journal))
+    except (AssertionError, LookupError, TypeError, ValueError):  # whatever its replay trips over
+        raise damaged(journal.path) from None
+    name = study_name(planned)
+    if name in optuna.get_all_study_names(storage):
+        return optuna.load_study(study_name=name, storage=storage)
+    if not make:
+        return None
+    return optuna.create_study(study_name=name, storage=storage, directions=_directions(planned))
+
+
+def _directions(planned: Planned) -> list[StudyDirection]:
+    from optuna.study import StudyDirection
+
+    match search_of(planned).objective:
+        case "accuracy":
+            return [StudyDirection.MAXIMIZE]
+        case "accuracy-parameters":
+            return [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+        case never:
+            assert_never(never)
+
+
+def need_optuna() -> None:
+    """Raises ExtraMissing. Optuna says nothing from then on."""
+    hint = "pip install 'mnist-arch[search]'"
+    try:
+        import optuna
+    except ImportError:
+        raise ExtraMissing("a search needs optuna, of the extra `search`", hint=hint) from None
+    if int(optuna.__version__.partition(".")[0]) < 5:
+        message = f"a search needs optuna 5, of the extra `search`, not {optuna.__version__}"
+        raise ExtraMissing(message, hint=hint)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+
+
+def search_of(planned: Planned) -> Search:
+    """The search of a sweep, which must have one."""
+    search = planned.definition.sweep.search
+    assert search is not None
+    return search
+
+
+def study_name(planned: Planned) -> str:
+    """`search-` and a digest of the search, its base, its images and what is set for all arms."""
+    search, definition = search_of(planned), planned.definition
+    space = [[path, it.model_dump(mode="json")] for path, it in search.space.items()]
+    content = {
+        **search.model_dump(mode="json", exclude={"space", "trials"}),
+        "space": space,  # in its order, by which the samplers go
+        "base": definition.base.plain(),
+        "above": [[place(it.path), it.value.plain()] for it in definition.above],
+        "dataset": planned.dataset,
+        "holdout": planned.holdout,
+    }
+    text = json.dumps(content, sort_keys=True)
+    return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+# --------------------------------------------------------------------------------------- the space
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """A dimension as Optuna has it. Choices are JSON, since Optuna's are scalars, of which it holds
+    1, 1.0 and true for the same.
+    """
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    match dimension:
+        case Categorical(choices=choices):
+            return CategoricalDistribution([json.dumps(choice) for choice in choices])
+        case Integers(low=low, high=high, step=step, log=log):
+            high -= (high - low) % step
+            return IntDistribution(low, high, step=step, log=log)
+        case Floats(low=low, high=high, log=log):
+            return FloatDistribution(low, high, log=log)
+        case never:
+            assert_never(never)
+
+
+def changes(search: Search, params: Mapping[str, Any]) -> tuple[Override, ...]:
+    """What a proposal changes on the base, in the order of the space."""
+    origin = "the search"
+    return tuple(
+        Override(parse_path(path, origin), Node.of(_value(dimension, params[path]), origin))
+        for path, dimension in search.space.items()
+    )
+
+
+def _value(dimension: Dimension, param: Any) -> object:
+    return json.loads(param) if isinstance(dimension, Categorical) else param
+
+
+# --------------------------------------------------------------------------- samplers and pruners
+
+
+def sampler(search: Search, number: int) -> BaseSampler:
+    """The sampler for proposal `number`, with a seed of its own."""
+    from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+
+    content = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
+    seed = int.from_bytes(content[:4], "big")
+    match search.sampler:
+        case "random":
+            return RandomSampler(seed=seed)
+        case "tpe":
+            return TPESampler(seed=seed)
+        case "nsga2":
+            return NSGAIISampler(seed=seed, population_size=POPULATION)
+        case never:
+            assert_never(never)
+
+
+def pruner(pruning: Pruning, *, epochs: int) -> BasePruner:
+    """What judges a trial of so many epochs, at the steps from `from_epoch` on."""
+    from optuna.pruners import HyperbandPruner, MedianPruner
+
+    match pruning.kind:
+        case "median":
+            return MedianPruner(n_warmup_steps=pruning.from_epoch)
+        case "hyperband":
+            return HyperbandPruner(min_resource=pruning.from_epoch, max_resource=epochs)
+        case never:
+            assert_never(never)

@@ -1,0 +1,144 @@
+"""The journal of a search: written whole, read by others, and put right where it is not whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from searching import RATE, Process, planned, studies
+
+from mnist_arch.errors import RunCorrupt, StorageError
+from mnist_arch.sweeps import journal as journal_module
+from mnist_arch.sweeps.executors import Began, Epoch, Finished
+from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.search import Search, searched_arms
+
+
+def journal(folder: Path) -> Path:
+    return folder / "runs/tiny/study.jsonl"
+
+
+def states(folder: Path) -> list[TrialState]:
+    return [trial.state for trial in studies(folder)[0]]
+
+
+def test_a_proposal_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all its values, and with what is known of it: a rejected one costs one write."""
+    written: list[list[int]] = []
+    append = journal_module.append_line
+
+    def noted(path: Path, text: str) -> None:
+        written.append([json.loads(line)["op_code"] for line in text.splitlines()])
+        append(path, text)
+
+    monkeypatch.setattr(journal_module, "append_line", noted)
+    plan = planned(tmp_path, sampler="random", top={"budget": {"parameters_below": 452}}, trials=3)
+    process = Process(tmp_path, plan)
+    process.finish()
+    made, proposed, rejected, told = [0], [4, 5, 5], [4, 5, 5, 8, 9, 6], [6]
+    assert written[0] == made
+    assert [it for it in written if it not in (proposed, rejected, told)] == [made]
+    assert written.count(rejected) == process.search.rejected > 0
+    assert written.count(proposed) == written.count(told) == 3
+
+
+def test_reading_makes_no_files_and_changes_none(tmp_path: Path) -> None:
+    plan = planned(tmp_path, trials=4)
+    ledger = Ledger(tmp_path / "runs/tiny")
+    assert searched_arms(plan, ledger).arms == []
+    assert not ledger.folder.exists()
+    process = Process(tmp_path, plan).die_after(Epoch, 3)
+    files = {path: path.stat() for path in tmp_path.rglob("*")}
+    journal(tmp_path).chmod(0o444)
+    found = searched_arms(plan, ledger)
+    assert found.arms == process.search.arms
+    assert len(found.arms) == 2
+    files[journal(tmp_path)] = journal(tmp_path).stat()
+    assert {path: path.stat() for path in tmp_path.rglob("*")} == files
+
+
+def test_a_torn_line_is_put_right(tmp_path: Path) -> None:
+    plan = planned(tmp_path, trials=6)
+    first = Process(tmp_path, plan).die_after(Finished, 3)
+    whole = journal(tmp_path).read_bytes()
+    journal(tmp_path).write_bytes(whole + b'{"op_code":6,"worker_id":"0","tri')
+    assert searched_arms(plan, first.ledger).arms == first.search.arms
+    process = Process(tmp_path, plan, before=first)
+    process.finish()
+    assert process.trained == ["search-004", "search-005", "search-006"]
+    assert states(tmp_path) == [TrialState.COMPLETE] * 6
+    assert journal(tmp_path).read_bytes().startswith(whole)
+
+
+def test_half_a_proposal_is_no_proposal(tmp_path: Path) -> None:
+    """As a machine that went down may leave it, between two lines of what was written at once."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    whole = Process(one, planned(one, trials=4))
+    whole.finish()
+    plan = planned(other, trials=4)
+    first = Process(other, plan).die_after(Began, 3)
+    lines = journal(other).read_text().splitlines(keepends=True)
+    (cut,) = [
+        index
+        for index, line in enumerate(map(json.loads, lines))
+        if line.get("trial_id") == 2 and line.get("param_name") == RATE
+    ]
+    journal(other).write_text("".join(lines[:cut]))
+    process = Process(other, plan, before=first)
+    assert len(process.search.arms) == 2
+    process.finish()
+    assert process.proposed == whole.proposed
+
+
+def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
+    """Optuna's own lock is a link beside the file, which it waits half a minute for."""
+    plan = planned(tmp_path, trials=2)
+    Process(tmp_path, plan).die_after(Began, 1)
+    os.symlink(journal(tmp_path), f"{journal(tmp_path)}.lock")
+    Process(tmp_path, plan).finish()
+    assert states(tmp_path) == [TrialState.COMPLETE] * 2
+
+
+@pytest.mark.parametrize("line", ["not JSON", "[1]", '{"op_code": 99}', '{"op_code": 4}'])
+def test_a_damaged_journal_is_refused(tmp_path: Path, line: str) -> None:
+    plan = planned(tmp_path, trials=2)
+    first = Process(tmp_path, plan)
+    first.finish()
+    text = journal(tmp_path).read_text()
+    journal(tmp_path).write_text(f"{line}\n{text}")
+    for read in (Search, searched_arms):
+        with pytest.raises(RunCorrupt, match=r"study\.jsonl is damaged") as caught:
+            read(plan, first.ledger)
+        assert caught.value.hint.startswith("remove it: ")
+    journal(tmp_path).unlink()  # as the hint says: nothing has to be trained again
+    second = Process(tmp_path, plan)
+    assert second.finish() == []
+    assert second.proposed == first.proposed
+
+
+def test_a_full_disk_is_said(tmp_path: Path, small_disk: Path) -> None:
+    plan = planned(tmp_path)
+    ledger = Ledger(small_disk / "tiny")
+    search = Search(plan, ledger)
+    assert search.next() is not None
+    filling = small_disk / "filling"
+    fill(filling)
+    with pytest.raises(StorageError, match=r"cannot write .*study\.jsonl"):
+        all_of(search)
+    filling.unlink()
+    assert searched_arms(plan, ledger).arms == search.arms[:-1]
+
+
+def fill(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(512)) == 512:
+            pass
+
+
+def all_of(search: Search) -> None:
+    while search.next() is not None:
+        pass
