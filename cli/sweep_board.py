@@ -2,109 +2,100 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import assert_never
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cli.consoles import stdout
+from cli.sweep_tables import (
+    LEAST_OF_NAME,
+    MOST_ROWS,
+    Column,
+    differs_column,
+    empty_table,
+    fitted,
+    lines_below,
+    print_some,
+    short_paths,
+    shortened,
+)
 from mnist_arch.budget import Verdict
 from mnist_arch.effects import Effect
 from mnist_arch.sweeps.ledger import State
-from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text
+from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 
-MOST_ROWS: Final = 200
-"""Rows of a table on a terminal; --json and --csv have them all."""
-
-_HEADINGS: Final = (
-    *("rank", "mark", "arm", "differs", "parameters", "MACs", "hold-out %", "to the first"),
-    *("test %", "seconds", "rules"),
-)
-_LEFT_OUT: Final = ("seconds", "MACs", "to the first", "parameters", "rules")
-"""Columns that a narrow terminal does without, in this order."""
-_LEFT: Final = ("mark", "arm", "differs", "axis", "level", "against")
-_LEAST_DIFFERS: Final = 30
-_MOST_DIFFERS: Final = 46
-"""Columns of what differs."""
+_MOST_OF_LEVEL = 46
 
 
 def show_board(
-    board: Leaderboard, folder: Path, file: Path, *, as_json: bool, as_csv: bool
+    board: Leaderboard, folder: Path, *, next_command: str, as_json: bool, as_csv: bool
 ) -> None:
     """Prints the standings, the effects of a grid, and where the files are."""
+    console = stdout()
     if as_json:
-        stdout().out(board.json_text(), end="")
+        console.out(board.json_text(), end="")
         return
     if as_csv:
-        stdout().out(csv_text(board), end="")
+        console.out(csv_text(board), end="")
         return
-    console = stdout()
-    console.print(_standings(board, console))
-    _print_reasons(board)
+    table = _standings(board, console)
+    console.print(table)
+    print_some(list(_reasons(board)))
     if board.effects:
         console.print()
         console.print(_effects(board.effects))
     console.print()
-    lines_below(
-        ("marks", "* Pareto front of accuracy and parameters · = not told apart from the first"),
-        ("intervals", "95 % of each difference to the first; the mark = by Holm's correction"),
-        ("rules", "parameters, epochs, accuracy: + kept, - missed, . no verdict"),
-        ("trials", states_text(Counter(board.states))),
-    )
-    if board.proposals_rejected:
-        lines_below(
-            ("proposals", f"{board.proposals_rejected:,} more broke the budget, unpaid for")
-        )
-    if (path := folder / "leaderboard.json").exists():
-        lines_below(("leaderboard", f"{path}, .csv, .png"))
-    lines_below(("next", _next(board, file)))
+    shown = [str(column.header) for column in table.columns]
+    lines_below(*_legend(board, shown), *_where(board, folder), ("next", next_command))
 
 
 def _standings(board: Leaderboard, console: Console) -> Table:
-    """As many columns as fit, and what differs in the room that is left."""
-    standings = board.standings[:MOST_ROWS]
-    for count in range(len(_LEFT_OUT) + 1):
-        shown = [name for name in _HEADINGS if name not in _LEFT_OUT[:count]]
-        bare = _filled(board, standings, shown, differs_width=0)
-        if (room := console.width - _width(bare, console)) >= _LEAST_DIFFERS:
-            return _filled(board, standings, shown, differs_width=min(room, _MOST_DIFFERS))
-    return _filled(board, standings, shown, differs_width=_LEAST_DIFFERS)
+    """What no arm has yet is no column."""
+    arms = board.standings[:MOST_ROWS]
+    columns = [
+        Column("rank", [str(it.rank or "–") for it in arms]),
+        Column("", [_marks(it) for it in arms], words=True),
+        Column("arm", [_names(it) for it in arms], words=True, least=LEAST_OF_NAME),
+        differs_column([it.differs for it in arms], goes=6),
+        Column("parameters", [_count(it.parameters) for it in arms], goes=5),
+        Column("MACs", [_millions(it.macs) for it in arms], goes=2),
+        Column("hold-out %", [_holdout(it) for it in arms]),
+        Column("to the first", [_difference(it) for it in arms], goes=3),
+        Column("test %", [_test(it) for it in arms]),
+        Column("seconds", [_count(round(it.seconds)) for it in arms], goes=1),
+        Column("rules", [_rules(it) for it in arms], goes=4),
+    ]
+    some = [
+        column
+        for column in columns
+        if column.heading not in ("to the first", "test %") or set(column.cells) != {"–"}
+    ]
+    title = f"{board.name} · {board.dataset}, {board.holdout_images:,} images held out"
+    return fitted(title, some, console)
 
 
-def _filled(
-    board: Leaderboard, standings: Sequence[Standing], shown: Sequence[str], *, differs_width: int
-) -> Table:
-    table = empty_table(f"{board.name} · {board.dataset}, {board.holdout_images:,} images held out")
-    for name in shown:
-        heading = "" if name == "mark" else name
-        table.add_column(heading, justify="left" if name in _LEFT else "right", no_wrap=True)
-    for it in standings:
-        cells = {
-            "rank": str(it.rank or "–"),
-            "mark": ("*" if it.front else " ") + ("=" if it.tied else " "),
-            "arm": escape(shortened(", ".join([it.name, *it.also]), 24)),
-            "differs": escape(shortened(compact(it.differs), differs_width)),
-            "parameters": f"{it.parameters:,}",
-            "MACs": f"{it.macs / 1e6:.2f} M",
-            "hold-out %": _score(it.holdout) if it.holdout else _state_of(it),
-            "to the first": _difference(it),
-            "test %": _score(it.test) if it.test else "–",
-            "seconds": f"{it.seconds:,.0f}",
-            "rules": _rules(it),
-        }
-        table.add_row(*(cells[name] for name in shown), style=None if it.rank else "dim")
-    return table
+# ------------------------------------------------------------------------------------------- cells
 
 
-def _width(table: Table, console: Console) -> int:
-    """Columns that a table needs in order to show everything."""
-    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+def _names(it: Standing) -> str:
+    return ", ".join([it.name, *it.also])
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count else "–"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count else "–"
+
+
+def _marks(it: Standing) -> str:
+    return ("*" if it.front else " ") + ("=" if it.tied else " ")
 
 
 def _score(scored: Scored) -> str:
@@ -113,17 +104,23 @@ def _score(scored: Scored) -> str:
     return f"{scored.mean_percent:.3f}{spread} ({len(scored.seeds)})"
 
 
-def _state_of(it: Standing) -> str:
-    if it.rejected:
-        return State.REJECTED
-    return states_text(Counter(trial.state for trial in it.trials))
+def _holdout(it: Standing) -> str:
+    if it.holdout is not None:
+        return _score(it.holdout)
+    return State.REJECTED if it.rejected else states_text(it.states)
+
+
+def _test(it: Standing) -> str:
+    if it.test is not None:
+        return _score(it.test)
+    return states_text(Counter(trial.state for trial in it.final)) or "–"
 
 
 def _difference(it: Standing) -> str:
     if it.against_first is None:
         return "–"
     low, high = it.against_first.interval_percent
-    return f"{it.against_first.percent:+.3f} [{low:+.3f}, {high:+.3f}]".replace("[", "\\[")
+    return escape(f"{it.against_first.percent:+.3f} ") + f"\\[{low:+.3f}, {high:+.3f}]"
 
 
 def _rules(it: Standing) -> str:
@@ -132,33 +129,50 @@ def _rules(it: Standing) -> str:
 
 
 def _mark(verdict: Verdict) -> str:
-    return {"kept": "[green]+[/]", "missed": "[red]-[/]", "none": "[yellow].[/]"}[verdict]
+    match verdict:
+        case "kept":
+            return "[green]+[/]"
+        case "missed":
+            return "[red]-[/]"
+        case "none":
+            return "[yellow].[/]"
+        case never:
+            assert_never(never)
 
 
-def _print_reasons(board: Leaderboard) -> None:
-    console = stdout()
+# --------------------------------------------------------------------------------- below the table
+
+
+def _reasons(board: Leaderboard) -> Iterator[str]:
+    """Why trials failed, which the exit code is about, and then why arms were rejected."""
+    for it in board.standings:
+        seeds: dict[str, list[str]] = {}
+        for trial in it.failures:
+            seeds.setdefault(trial.reason, []).append(str(trial.seed))
+        for reason, of in seeds.items():
+            which = "seed" if len(of) == 1 else "seeds"
+            yield f"FAILED    {it.name}, {which} {', '.join(of)}: {reason}"
     for it in board.standings:
         if it.rejected:
-            console.print(f"REJECTED  {it.name}: {it.rejected}", markup=False, soft_wrap=True)
-        for trial in it.trials:
-            if trial.reason:
-                text = f"FAILED    {it.name}, seed {trial.seed}: {trial.reason}"
-                console.print(text, markup=False, soft_wrap=True)
+            yield f"REJECTED  {it.name}: {it.rejected}"
 
 
 def _effects(effects: list[Effect]) -> Table:
     table = empty_table("main effects on the hold-out accuracy, in percent points")
-    for heading in ("axis", "level", "against", "effect", "95 %", "runs"):
-        table.add_column(heading, justify="left" if heading in _LEFT else "right")
+    for heading in ("axis", "level", "against"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("effect", "95 %", "runs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    names = short_paths({it.axis for it in effects})
     for it in effects:
         interval = "–"
         if it.interval_percent is not None:
             low, high = it.interval_percent
             interval = f"{low:+.3f} to {high:+.3f}"
         table.add_row(
-            escape(it.axis),
-            escape(shortened(it.level, _MOST_DIFFERS)),
-            escape(shortened(it.reference, _MOST_DIFFERS)),
+            escape(names[it.axis]),
+            escape(shortened(it.level, _MOST_OF_LEVEL)),
+            escape(shortened(it.reference, _MOST_OF_LEVEL)),
             f"{it.percent:+.3f}",
             interval,
             str(it.runs),
@@ -166,49 +180,27 @@ def _effects(effects: list[Effect]) -> Table:
     return table
 
 
-def _next(board: Leaderboard, file: Path) -> str:
-    again = f"mnist-arch sweep {shlex.quote(str(file))}"
-    if board.failed:
-        return f"{again} --retry-failed"
-    if board.states.get(State.WAITING, 0):
-        return again
-    return f"{again} --show --csv"
+def _legend(board: Leaderboard, shown: list[str]) -> Iterator[tuple[str, str]]:
+    """What the table's signs mean; of what is not in it, nothing."""
+    if any(it.rank for it in board.standings):
+        yield "scores", "mean ± standard deviation over the seeds (how many)"
+        yield "marks", "* Pareto front of accuracy and parameters · = not told apart from the first"
+    if "to the first" in shown:
+        yield "intervals", "95 % of that difference alone; the mark = is by Holm's correction"
+    if "rules" in shown:
+        yield "rules", "parameters, epochs, accuracy: + kept, - missed, . no verdict"
+    if len(board.standings) > MOST_ROWS:
+        rows = f"the first {MOST_ROWS} of {len(board.standings):,}; --csv and --json have them all"
+        yield "rows", rows
 
 
-def states_text(states: Counter[State]) -> str:
-    """`27 DONE, 3 WAITING`."""
-    return ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
-
-
-def compact(differs: Mapping[str, str]) -> str:
-    """`dropout=0.0; order=conv-norm-activation`: paths by their last part, blocks by channels."""
-    texts = []
-    for path, value in differs.items():
-        for noise in ("channels: ", "pool: max", "{", "}"):
-            value = value.replace(noise, "") if path.startswith("blocks") else value
-        texts.append(f"{path.rpartition('.')[2]}={value}")
-    return "; ".join(texts).replace(", ,", ",").replace(", ]", "]") or "–"
-
-
-def shortened(text: str, width: int) -> str:
-    """A text in so many columns; without any, nothing."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…" * (width > 0)
-
-
-def empty_table(title: str) -> Table:
-    """The look of all tables of a sweep."""
-    return Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-        title=escape(title),
-        title_justify="left",
-        title_style="bold",
-    )
-
-
-def lines_below(*lines: tuple[str, str]) -> None:
-    """What follows a table: a label and a text that is never wrapped."""
-    for label, text in lines:
-        stdout().print(f"{label:<13}{text}", markup=False, soft_wrap=True)
+def _where(board: Leaderboard, folder: Path) -> Iterator[tuple[str, str]]:
+    """How far it is, and what has been written."""
+    yield "trials", states_text(Counter(board.states))
+    if board.proposals_rejected:
+        yield "proposals", f"{board.proposals_rejected:,} more broke the budget, unpaid for"
+    if failed := [trial for it in board.standings for trial in it.failures]:
+        yield "log", f"{folder / failed[0].folder / 'log'} of the first that failed"
+    if (path := folder / "leaderboard.json").exists():
+        picture = ", .png" if path.with_suffix(".png").exists() else ""
+        yield "leaderboard", f"{path}, .csv{picture}"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,17 +17,20 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.consoles import stderr
+from cli.sweep_tables import shortened
 from cli.training_display import duration, percent, sparkline
 from mnist_arch.records import Result
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import StageBegan, StageName
 
 if TYPE_CHECKING:
     from mnist_arch.training import EpochRecord
 
-_STAGES: dict[StageName, str] = {
+_MOST_OF_NAME: Final = 32
+"""Columns of the terminal."""
+_STAGES: Final[dict[StageName, str]] = {
     "ranking": "ranking on the hold-out",
     "search": "searching",
     "final": "finalists, on all training images; test is read once each",
@@ -50,19 +53,16 @@ class SweepDisplay:
     waiting: dict[tuple[str, int], Trial] = field(default_factory=dict)
     """Trials of the stage that have not ended."""
     ended: int = 0
-    """Trials of the stage that have."""
+    """Trials of the stage that have, those of earlier commands included."""
     results: dict[str, list[Result]] = field(default_factory=lambda: defaultdict(list))
     """Of this stage, by arm."""
     curves: dict[tuple[str, int], list[EpochRecord]] = field(
         default_factory=lambda: defaultdict(list)
     )
 
-    def follow(
-        self, events: Iterator[StageBegan | Event], planned: Planned, *, workers: int
-    ) -> None:
+    def follow(self, events: Iterator[StageBegan | Event], pace: Pace) -> None:
         """Shows a sweep until its end."""
-        self.planned = planned
-        self.pace = Pace(planned, workers=workers)
+        self.pace = pace
         self.begin()
         try:
             for event in events:
@@ -87,14 +87,23 @@ class SweepDisplay:
     def stage_began(self, event: StageBegan) -> None:
         self.stage = event.name
         self.waiting = {trial.key: trial for trial in event.trials}
-        self.ended = 0
+        self.ended = len(event.earlier)
         self.results.clear()
-        count = f", {len(event.trials):,} trials" if event.trials else ""
-        self.note(f"{_STAGES[event.name]}{count}")
+        for trial, result in event.earlier:
+            if result is not None:
+                self.results[trial.arm.name].append(result)
+        several = "" if len(event.trials) == 1 else "s"
+        count = f", {len(event.trials):,} trial{several}" if event.trials else ""
+        earlier = f", {len(event.earlier):,} have ended before" if event.earlier else ""
+        self.note(f"{_STAGES[event.name]}{count}{earlier}")
 
     def went_on(self, event: Began | Epoch) -> None:
+        trial = event.task.trial
         if isinstance(event, Epoch):
-            self.curves[event.task.trial.key].append(event.record)
+            self.curves[trial.key].append(event.record)
+        elif event.epochs_done:
+            after = f"after epoch {event.epochs_done} of {trial.arm.epochs}"
+            self.note(f"{trial.arm.name} · seed {trial.seed} · goes on {after}")
 
     def trial_ended(self, event: Finished | Failed | Stopped) -> None:
         trial = event.task.trial
@@ -118,7 +127,7 @@ class SweepDisplay:
 
     def progress(self) -> str:
         """`12/30` of the stage; of a search, whose end is a number of trials in the file."""
-        search = self.planned.definition.sweep.search
+        search = self.pace.planned.definition.sweep.search
         if self.stage == "search" and search is not None:
             return f"{self.ended}/{search.trials}"
         return f"{self.ended}/{self.ended + len(self.waiting)}"
@@ -156,13 +165,22 @@ class SweepDisplay:
             yield
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A trial that is being trained."""
+
+    trial: Trial
+    epoch: int
+    """The last that is done."""
+
+
 class LiveSweepDisplay(SweepDisplay):
     """Every running trial with its epoch, curve and accuracy; best so far; time left."""
 
     live: Live | None = None
 
     def begin(self) -> None:
-        self.running: dict[tuple[str, int], Trial] = {}
+        self.running: dict[tuple[str, int], _Running] = {}
         self.live = Live(self.panel(), console=self.console, refresh_per_second=4, transient=True)
         self.live.start()
 
@@ -177,7 +195,9 @@ class LiveSweepDisplay(SweepDisplay):
 
     def went_on(self, event: Began | Epoch) -> None:
         super().went_on(event)
-        self.running[event.task.trial.key] = event.task.trial
+        trial = event.task.trial
+        epoch = event.record.epoch if isinstance(event, Epoch) else event.epochs_done
+        self.running[trial.key] = _Running(trial, epoch)
         self._redraw()
 
     def trial_ended(self, event: Finished | Failed | Stopped) -> None:
@@ -196,15 +216,14 @@ class LiveSweepDisplay(SweepDisplay):
             table.add_column(
                 heading, justify="right" if heading in ("seed", "accuracy") else "left"
             )
-        for key, trial in self.running.items():
-            records = self.curves[key]
-            last = records[-1] if records else None
+        for key, running in self.running.items():
+            arm, records = running.trial.arm, self.curves[key]
             percents = [it.accuracy_percent for it in records if it.accuracy_percent is not None]
             table.add_row(
-                escape(trial.arm.name),
-                str(trial.seed),
-                f"{last.epoch if last else 0}/{trial.arm.epochs}",
-                percent(last.accuracy_percent) if last else "–",
+                escape(shortened(arm.name, _MOST_OF_NAME)),
+                str(running.trial.seed),
+                f"{running.epoch}/{arm.epochs}",
+                percent(percents[-1] if percents else None),
                 Text(sparkline(percents), style="green"),
             )
         facts = [f"{self.progress()} done"]
@@ -212,10 +231,10 @@ class LiveSweepDisplay(SweepDisplay):
             facts.append(f"best so far: {best}")
         if left := self.left():
             facts.append(f"{left} left")
-        name = escape(self.planned.definition.sweep.name)
+        planned = self.pace.planned
         return Panel(
             Group(Text(" · ".join(facts)), Text(_STAGES[self.stage], style="dim"), table),
-            title=f"{name} · {self.planned.dataset}",
+            title=escape(f"{planned.definition.sweep.name} · {planned.dataset}"),
             title_align="left",
             width=96,
         )

@@ -3,72 +3,106 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.markup import escape
 
 from cli.consoles import stdout
 from cli.results import VERDICTS
-from cli.sweep_board import MOST_ROWS, compact, empty_table, lines_below, shortened, states_text
+from cli.sweep_tables import (
+    LEAST_OF_NAME,
+    MOST_ROWS,
+    Column,
+    differs_column,
+    fitted,
+    lines_below,
+    print_some,
+)
 from cli.training_display import duration
 from mnist_arch.storage import to_json
 from mnist_arch.sweeps.estimate import Estimate, whole_sweep
 from mnist_arch.sweeps.leaderboard import ranking_trials
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import Arm, Planned
+from mnist_arch.sweeps.standings import states_text
 
 
 def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool) -> None:
     """Prints every arm with its cost, its verdict and the states of its trials."""
     estimate = whole_sweep(planned, ledger, workers=workers)
-    if as_json:
-        stdout().out(to_json(_plan_values(planned, ledger, estimate, workers)), end="")
-        return
-    sweep = planned.definition.sweep
-    table = empty_table(f"{sweep.name} · {planned.dataset}, {planned.holdout:,} images held out")
-    for heading in ("arm", "differs", "parameters", "MACs", "epochs", "trials", "verdict"):
-        table.add_column(
-            heading,
-            justify="left" if heading in ("arm", "differs", "trials", "verdict") else "right",
-        )
-    for arm in planned.arms[:MOST_ROWS]:
-        trials = ranking_trials(planned, arm)
-        states = Counter(ledger.state(trial) for trial in trials)
-        table.add_row(
-            escape(arm.name),
-            escape(shortened(compact({it.path: it.value for it in arm.differs}), 46)),
-            f"{arm.parameters:,}" if arm.digest else "–",
-            f"{arm.macs:,}" if arm.digest else "–",
-            f"{arm.epochs}" if arm.digest else "–",
-            states_text(states),
-            _plan_verdict(arm),
-        )
     console = stdout()
-    console.print(table)
-    for arm in planned.arms:
-        if arm.rejected:
-            console.print(f"{arm.name}: {arm.rejected}", markup=False, soft_wrap=True)
-    count = len(planned.trials())
-    more = f", the first {MOST_ROWS} of them shown" if len(planned.arms) > MOST_ROWS else ""
-    lines = [
-        ("arms", f"{len(planned.arms):,}{more}"),
-        ("trials", f"{count:,} of the ranking ({sweep.seeds} seeds an arm)"),
+    if as_json:
+        console.out(to_json(_plan_values(planned, ledger, estimate, workers)), end="")
+        return
+    arms = planned.arms[:MOST_ROWS]
+    columns = [
+        Column("arm", [arm.name for arm in arms], words=True, least=LEAST_OF_NAME),
+        differs_column([_differs(arm) for arm in arms], goes=5),
+        Column("parameters", [_count(arm, arm.parameters) for arm in arms], goes=4),
+        Column("MACs", [_count(arm, arm.macs) for arm in arms], goes=1),
+        Column("epochs", [_count(arm, arm.epochs) for arm in arms], goes=2),
+        Column("trials", [_states(planned, ledger, arm) for arm in arms], words=True, goes=3),
+        Column("verdict", [_verdict(arm) for arm in arms], words=True),
     ]
-    if sweep.search is not None:
-        lines.append(("search", f"{sweep.search.trials:,} more, by {sweep.search.sampler}"))
-    if sweep.finalists is not None:
-        top, seeds = sweep.finalists.top, sweep.finalists.seeds
-        lines.append(("finalists", f"the first {top}, {seeds} other seeds each, on all images"))
-    how = "by what was run here" if estimate.measured else "a guess: nothing was run here yet"
-    at_once = f"{workers} at a time"
-    without = ", without the search" if sweep.search is not None else ""
-    lines.append(("time left", f"{duration(estimate.seconds)}, {at_once} ({how}{without})"))
-    lines_below(*lines)
+    if arms:
+        title = f"{_title(planned)}, {planned.holdout:,} images held out"
+        console.print(fitted(title, columns, console))
+        print_some([f"REJECTED  {arm.name}: {arm.rejected}" for arm in arms if arm.rejected])
+        console.print()
+    lines_below(*_lines(planned), ("time left", _time_left(planned, estimate, workers)))
 
 
-def _plan_verdict(arm: Arm) -> str:
+def _title(planned: Planned) -> str:
+    return f"{planned.definition.sweep.name} · {planned.dataset}"
+
+
+def _differs(arm: Arm) -> dict[str, str]:
+    return {it.path: it.value for it in arm.differs}
+
+
+def _count(arm: Arm, count: int) -> str:
+    return f"{count:,}" if arm.digest else "–"
+
+
+def _states(planned: Planned, ledger: Ledger, arm: Arm) -> str:
+    if arm.same_as:
+        return "–"
+    return states_text(Counter(map(ledger.state, ranking_trials(planned, arm)))) or "–"
+
+
+def _verdict(arm: Arm) -> str:
     if arm.same_as:
         return f"[dim]same as {escape(arm.same_as)}[/]"
     return "[red]REJECTED[/]" if arm.rejected else VERDICTS["kept"]
+
+
+def _lines(planned: Planned) -> Iterator[tuple[str, str]]:
+    """What the file asks for, in numbers."""
+    sweep = planned.definition.sweep
+    if not planned.arms:
+        yield "sweep", f"{_title(planned)}, {planned.holdout:,} images held out"
+    if sweep.dataset == "auto":
+        yield "dataset", f"auto, which is taken as {planned.dataset} here"
+    if len(planned.arms) > MOST_ROWS:
+        yield "arms", f"{len(planned.arms):,}, the first {MOST_ROWS} of them shown"
+    elif planned.arms:
+        yield "arms", f"{len(planned.arms):,}"
+    if planned.arms:
+        yield "trials", f"{len(planned.trials()):,} of the ranking ({sweep.seeds} seeds an arm)"
+    if sweep.search is not None:
+        yield "search", f"{sweep.search.trials:,} more, by {sweep.search.sampler}"
+    if sweep.finalists is not None:
+        top, seeds = sweep.finalists.top, sweep.finalists.seeds
+        yield "finalists", f"the first {top}, {seeds} other seeds each, on all images"
+
+
+def _time_left(planned: Planned, estimate: Estimate, workers: int) -> str:
+    searches = planned.definition.sweep.search is not None
+    if searches and not planned.arms:
+        return "not known: a search proposes as it goes"
+    how = "by what was run here" if estimate.measured else "a guess: nothing was run here yet"
+    without = ", without the search" if searches else ""
+    return f"{duration(estimate.seconds)}, {workers} at a time ({how}{without})"
 
 
 def _plan_values(
@@ -82,7 +116,7 @@ def _plan_values(
         "arms": [
             {
                 "name": arm.name,
-                "differs": {it.path: it.value for it in arm.differs},
+                "differs": _differs(arm),
                 "parameters": arm.parameters if arm.digest else None,
                 "macs": arm.macs if arm.digest else None,
                 "epochs": arm.epochs if arm.digest else None,

@@ -6,7 +6,7 @@ import contextlib
 import math
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import mnist_arch.errors
 from cli import errors
 from cli.options import Device
 from cli.sweep_board import show_board
 from cli.sweep_display import SweepDisplay, make_sweep_display
 from cli.sweep_plan import print_plan
 from cli.training_display import warn_of_sample
-from mnist_arch.errors import BudgetExceeded
+from mnist_arch.datasets import DatasetName
+from mnist_arch.errors import BudgetExceeded, MnistArchError
 from mnist_arch.sweeps.definition import Definition, load_sweep
-from mnist_arch.sweeps.executors import default_workers
+from mnist_arch.sweeps.estimate import pace_so_far
+from mnist_arch.sweeps.executors import Failed, default_workers
 from mnist_arch.sweeps.leaderboard import board_of, write_board
-from mnist_arch.sweeps.ledger import Asked, Ledger, now
-from mnist_arch.sweeps.planning import Planned, plan_sweep
+from mnist_arch.sweeps.ledger import Asked, Failure, Ledger, State, now
+from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
+from mnist_arch.sweeps.standings import Leaderboard
 
 if TYPE_CHECKING:
-    from mnist_arch.sweeps.executors import Executor
+    from mnist_arch.sweeps.executors import Event, Executor
+    from mnist_arch.sweeps.stages import StageBegan
 
 
 @dataclass(frozen=True)
@@ -62,38 +67,97 @@ class Request:
         return math.ceil(self.definition.sweep.resources.cpus)
 
     @property
-    def workers_here(self) -> int:
-        """Trials at a time on this machine."""
-        return self.workers or max(1, default_workers(self.device.value) // self.threads)
+    def device_wanted(self) -> str:
+        """`auto`, or the one that was asked for, by an option or by the file."""
+        gpus = self.definition.sweep.resources.gpus
+        return "cuda" if gpus and self.device is Device.AUTO else self.device.value
+
+    def workers_on(self, device: str) -> int:
+        """Trials at a time on a device of this machine."""
+        return self.workers or max(1, default_workers(device) // self.threads)
+
+    def command(self, *more: str) -> str:
+        """What is asked for next of the same sweep."""
+        given = {
+            "--dataset": self.dataset,
+            "--epochs": self.epochs,
+            "--out": None if self.out == Path("runs") else self.out,
+        }
+        if "--show" not in more:
+            given |= {
+                "--workers": self.workers,
+                "--executor": "ray" if self.on_ray else None,
+                "--ray-address": self.ray_address,
+                "--data-dir": self.data_dir,
+                "--device": None if self.device is Device.AUTO else self.device.value,
+            }
+        options = [
+            text
+            for option, value in given.items()
+            if value is not None
+            for text in (option, str(value))
+        ]
+        return shlex.join(["mnist-arch", "sweep", str(self.file), *options, *more])
 
 
 def show_plan(request: Request) -> None:
     """Prints every arm, and how long all of it will take."""
-    planned = _planned_without_data(request)
-    print_plan(planned, request.ledger, workers=request.workers_here, as_json=request.as_json)
+    planned = _planned_as_last_time(request)
+    workers = request.workers_on(request.device_wanted)
+    print_plan(planned, request.ledger, workers=workers, as_json=request.as_json)
 
 
 def show_again(request: Request) -> None:
     """Prints the leaderboard by what is in the ledger."""
-    planned = _planned_without_data(request)
+    planned = _planned_as_last_time(request)
     board = board_of(planned, request.ledger, running=request.ledger.is_running())
-    show_board(
-        board, request.ledger.folder, request.file, as_json=request.as_json, as_csv=request.as_csv
-    )
+    _show(board, request)
 
 
 def run(request: Request, *, quiet: bool) -> None:
-    """Runs what is left of the sweep and prints its leaderboard. Exits with 1 if a trial failed."""
+    """Runs what is left of the sweep and prints its leaderboard.
+
+    Exits with 1 if a trial failed. Raises an error that has kept trials from being trained, which
+    says nothing about them.
+    """
     silent = request.as_json or request.as_csv
     display = make_sweep_display(quiet=quiet, as_json=silent)
     ledger = request.ledger
+    planned = _planned(request, "mnist")
+    _refuse_if_nothing_fits(planned)
     with _interruptible(), ledger.lock():
-        planned = _run(request, display)
+        planned, lost = _run(request, planned, display)
         board = board_of(planned, ledger)
         write_board(board, ledger.folder)
-    show_board(board, ledger.folder, request.file, as_json=request.as_json, as_csv=request.as_csv)
+    if lost:
+        raise _machine_cannot(lost)
+    _show(board, request)
     if board.failed:
         raise typer.Exit(errors.ANSWER_IS_NO)
+
+
+def _show(board: Leaderboard, request: Request) -> None:
+    show_board(
+        board,
+        request.ledger.folder,
+        next_command=_next(board, request),
+        as_json=request.as_json,
+        as_csv=request.as_csv,
+    )
+
+
+def _next(board: Leaderboard, request: Request) -> str:
+    """The command that one is likely to want after a leaderboard."""
+    if board.states.get(State.RUNNING, 0):
+        return request.command("--show")
+    if board.states.get(State.WAITING, 0):
+        return request.command()
+    if board.failed:
+        return request.command("--retry-failed")
+    if board.standings and (first := board.standings[0]).rank:
+        folder = request.ledger.folder / (first.final or first.trials)[0].folder
+        return shlex.join(["mnist-arch", "eval", str(folder)])
+    return request.command("--show", "--csv")
 
 
 @contextlib.contextmanager
@@ -110,25 +174,30 @@ def _command() -> list[str]:
     return ["mnist-arch", *sys.argv[1:]]
 
 
-def _planned_without_data(request: Request) -> Planned:
-    """The plan without torch: `auto` is what it came to last time, or MNIST."""
+def _planned(request: Request, auto: DatasetName) -> Planned:
+    """The plan, where `auto` is that dataset."""
     name = request.definition.sweep.dataset
-    if name == "auto":
-        asked = request.ledger.asked()
-        name = "mnist" if asked is None else asked.dataset
-    return plan_sweep(request.definition, dataset=name)
+    return plan_sweep(request.definition, dataset=auto if name == "auto" else name)
 
 
-def _run(request: Request, display: SweepDisplay) -> Planned:
-    """Runs what is left of the sweep; the lock of its folder is held."""
+def _planned_as_last_time(request: Request) -> Planned:
+    """The plan, where `auto` is what it came to last time, or MNIST."""
+    asked = request.ledger.asked()
+    return _planned(request, "mnist" if asked is None else asked.dataset)
+
+
+def _run(
+    request: Request, planned: Planned, display: SweepDisplay
+) -> tuple[Planned, list[Failure]]:
+    """Runs what is left of the sweep, whose lock is held; returns what the ledger has not kept."""
     definition, ledger = request.definition, request.ledger
     with display.waiting_for("loading torch and the images"):
         from mnist_arch.data import resolve_dataset
         from mnist_arch.sweeps.stages import run_sweep
 
         resolved = resolve_dataset(definition.sweep.dataset, data_dir=request.data_dir)
-        planned = plan_sweep(definition, dataset=resolved.name)
-        _refuse_if_nothing_fits(planned)
+        if resolved.name != planned.dataset:
+            planned = _planned(request, resolved.name)
         executor = _executor(request, planned)
     if resolved.reason:
         warn_of_sample(resolved.reason)
@@ -136,9 +205,29 @@ def _run(request: Request, display: SweepDisplay) -> Planned:
         Asked(source=definition.source, dataset=resolved.name, command=_command(), started=now())
     )
     with executor:
+        pace = pace_so_far(planned, ledger, workers=max(1, executor.free))
         events = run_sweep(planned, ledger, executor, retry_failed=request.retry_failed)
-        display.follow(events, planned, workers=request.workers_here)
-    return planned
+        lost: list[Failure] = []
+        display.follow(_noting(events, ledger, lost), pace)
+    return planned, lost
+
+
+def _noting(
+    events: Iterator[StageBegan | Event], ledger: Ledger, lost: list[Failure]
+) -> Iterator[StageBegan | Event]:
+    """Takes note of failures that the ledger does not keep, being none of the trial's."""
+    for event in events:
+        if isinstance(event, Failed) and ledger.state(event.task.trial) is State.WAITING:
+            lost.append(event.failure)
+        yield event
+
+
+def _machine_cannot(lost: Sequence[Failure]) -> MnistArchError:
+    """The error that has kept trials from being trained."""
+    first, count = lost[0], len(lost)
+    trials = "1 trial" if count == 1 else f"{count:,} trials"
+    kind: type[MnistArchError] = getattr(mnist_arch.errors, first.kind)
+    return kind(f"{trials} could not be trained: {first.reason}", hint=first.hint)
 
 
 def _refuse_if_nothing_fits(planned: Planned) -> None:
@@ -156,12 +245,21 @@ def _executor(request: Request, planned: Planned) -> Executor:
     from mnist_arch.sweeps.local import LocalExecutor
     from mnist_arch.sweeps.worker import Setting
 
-    gpus, device = request.definition.sweep.resources.gpus, request.device.value
-    engine = Engine(
-        device=resolve_device("cuda" if gpus and device == "auto" else device),
-        threads=request.threads,
-    )
-    base = planned.loaded(planned.arm_of("base", ()), "ranking").experiment
-    read_material(base, data_dir=request.data_dir, device="cpu")
+    base = planned.arm_of("base", ())
+    stages: tuple[Stage, ...] = ("ranking", "final")
+    for stage in stages if planned.definition.sweep.finalists else stages[:1]:
+        experiment = planned.loaded(base, stage).experiment
+        read_material(experiment, data_dir=request.data_dir, device="cpu")
+    if request.on_ray:
+        from mnist_arch.sweeps.cluster import RayExecutor
+
+        return RayExecutor(
+            address=request.ray_address,
+            resources=request.definition.sweep.resources,
+            data_dir=request.data_dir,
+            command=_command(),
+        )
+    device = resolve_device(request.device_wanted)
+    engine = Engine(device=device, threads=request.threads)
     setting = Setting(engine, request.data_dir, _command())
-    return LocalExecutor(workers=request.workers_here, setting=setting)
+    return LocalExecutor(workers=request.workers_on(device), setting=setting)

@@ -45,12 +45,12 @@ def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> by
     """
     if not records or records[-1].correct is None:
         raise ValueError("curves need a last epoch that was judged")
-    figure = _figure(13.5, 4.5, title)
+    figure = new_figure(13.5, 4.5, title)
     loss, accuracy, rate = figure.subplots(1, 3)
     _draw_loss(loss, records, split)
     _draw_accuracy(accuracy, records, split)
     _draw_rate(rate, records)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _draw_loss(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
@@ -139,11 +139,11 @@ def draw_gallery(
 
     `images_NCHW` is the split that was judged, (N, 1, 28, 28) uint8 on any device.
     """
-    figure = _figure(17, 9.8, title)
+    figure = new_figure(17, 9.8, title)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(8.6, 8.4), wspace=0.03)[0]
     _draw_mistakes(left, evaluation, images_NCHW, class_names)
     _draw_confusion(right, evaluation, class_names)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _draw_mistakes(
@@ -240,7 +240,7 @@ def _frame_only(axes: Axes) -> None:
         spine.set_color(GRID)
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str) -> Figure:
     """A figure of inches with its title on top, on the Agg canvas."""
     with _quiet_import():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -277,7 +277,8 @@ def _quiet_import() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _png(figure: Figure) -> bytes:
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     buffer = io.BytesIO()
     # Without the version of matplotlib in it, the same picture is the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -292,6 +293,11 @@ def _dress(axes: Axes, title: str, records: Sequence[EpochRecord]) -> None:
     axes.set_xticks(range(last, first - 1, -max(1, math.ceil((last - first) / 7))))
     margin = max(0.5, (last - first) / 40)
     axes.set_xlim(first - margin, last + margin)
+    frame_and_grid(axes)
+
+
+def frame_and_grid(axes: Axes) -> None:
+    """Lines on the left and below, a grid behind what is drawn, numbers without ticks."""
     axes.grid(True, which="major", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK)

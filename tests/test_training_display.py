@@ -10,7 +10,14 @@ import pytest
 from rich.console import Console
 
 from cli.errors import Interrupted
-from cli.training_display import warn_of_sample, Display, LiveDisplay, duration, make_display, sparkline
+from cli.training_display import (
+    Display,
+    LiveDisplay,
+    duration,
+    make_display,
+    sparkline,
+    warn_of_sample,
+)
 from mnist_arch.loading import load
 from mnist_arch.running import Started
 from mnist_arch.runs import Run

@@ -1,1 +1,27 @@
-"""Sweeps: many experiments, compared so that the comparison holds up."""
+"""Sweeps: many experiments, compared so that the comparison holds up.
+
+    from pathlib import Path
+    from mnist_arch.sweeps import Ledger, board_of, load_sweep, plan_sweep
+
+    planned = plan_sweep(load_sweep(Path("experiments.yaml")), dataset="mnist")
+    print(len(planned.trials()))
+    print(board_of(planned, Ledger(Path("runs/experiments"))).standings[0])
+
+Nothing here needs torch but what trains: `LocalExecutor` in `local`, `RayExecutor` in `cluster`.
+"""
+
+from mnist_arch.sweeps.definition import load_sweep
+from mnist_arch.sweeps.leaderboard import board_of, leaderboard
+from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.planning import plan_sweep
+from mnist_arch.sweeps.stages import run_sweep
+
+__all__ = [
+    "Ledger",
+    "State",
+    "board_of",
+    "leaderboard",
+    "load_sweep",
+    "plan_sweep",
+    "run_sweep",
+]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mnist_arch.datasets import INFO
+from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.search import searched_arms
 
 SECONDS_PER_IMAGE: Final = 9e-5
 SECONDS_PER_MAC: Final = 1.1e-10
@@ -36,15 +38,17 @@ class Pace:
 
     def learn(self, trial: Trial, seconds: float) -> None:
         """Takes note of what a trial took."""
-        self.ratios.append(seconds / self._guess(trial))
+        self.ratios.append(seconds / self.guess(trial))
 
-    def left(self, trials: Iterable[Trial], *, final: Sequence[Trial] = ()) -> Estimate:
-        """Of trials that have not been run."""
-        guess = sum(map(self._guess, trials)) + sum(map(self._guess, final))
+    def left(self, trials: Iterable[Trial]) -> Estimate:
+        """Of trials that have not been run, each of which takes one worker."""
+        guesses = [self.guess(trial) for trial in trials]
         ratio = statistics.median(self.ratios) if self.ratios else 1.0
-        return Estimate(guess * ratio / self.workers, bool(self.ratios))
+        seconds = max(sum(guesses) / self.workers, max(guesses, default=0.0))
+        return Estimate(seconds * ratio, bool(self.ratios))
 
-    def _guess(self, trial: Trial) -> float:
+    def guess(self, trial: Trial) -> float:
+        """Seconds of a whole trial on the machine of the constants."""
         images = INFO[self.planned.dataset].train_images
         if trial.stage == "ranking":
             images -= self.planned.holdout
@@ -52,24 +56,48 @@ class Pace:
         return trial.arm.epochs * images * per_image
 
 
-def whole_sweep(planned: Planned, ledger: Ledger, *, workers: int) -> Estimate:
-    """All that has not been run of list and grid, with finalists as large as the average arm.
-
-    What a search will propose is not known, and left out.
-    """
+def pace_so_far(planned: Planned, ledger: Ledger, *, workers: int) -> Pace:
+    """What the trials of the ranking have taken. Raises what `searched_arms` does."""
     pace = Pace(planned, workers=workers)
-    trials = planned.trials()
-    for trial in trials:
+    for trial in _ranking(planned, searched_arms(planned, ledger).arms):
         if (result := ledger.result(trial)) is not None:
             pace.learn(trial, result.seconds)
-    waiting = [trial for trial in trials if ledger.state(trial) is State.WAITING]
-    estimate = pace.left(waiting)
-    wanted = planned.definition.sweep.finalists
-    if not (wanted and trials):
-        return estimate
-    share = INFO[planned.dataset].train_images / (
-        INFO[planned.dataset].train_images - planned.holdout
+    return pace
+
+
+def whole_sweep(planned: Planned, ledger: Ledger, *, workers: int) -> Estimate:
+    """All of list, grid and finalists that has not been run.
+
+    What a search has yet to propose is not known, and left out. Raises what `searched_arms` does.
+    """
+    pace = pace_so_far(planned, ledger, workers=workers)
+    searched = searched_arms(planned, ledger).arms
+    ranking = _ranking(planned, searched)
+    if any(ledger.state(trial) is State.WAITING for trial in ranking):
+        final = _likely_finals(planned, ranking, pace)
+    else:
+        first = finalists(planned, ranked_arms(planned, ledger, searched))
+        final = [trial for arm in first for trial in planned.final_trials(arm)]
+    seconds = sum(
+        pace.left(trial for trial in stage if ledger.state(trial) is State.WAITING).seconds
+        for stage in (ranking, final)
     )
-    mean = pace.left(trials).seconds / len(trials)
-    count = min(wanted.top, len({trial.digest for trial in trials})) * wanted.seeds
-    return Estimate(estimate.seconds + mean * share * count, estimate.measured)
+    return Estimate(seconds, bool(pace.ratios))
+
+
+def _ranking(planned: Planned, searched: Sequence[Arm]) -> list[Trial]:
+    return [
+        trial
+        for arm in (*planned.arms, *searched)
+        if not arm.same_as
+        for trial in ranking_trials(planned, arm)
+    ]
+
+
+def _likely_finals(planned: Planned, ranking: Sequence[Trial], pace: Pace) -> list[Trial]:
+    """While the finalists are not known: as many of an arm of median cost."""
+    if (wanted := planned.definition.sweep.finalists) is None:
+        return []
+    median = sorted(ranking, key=pace.guess)[len(ranking) // 2]
+    count = min(wanted.top, len({trial.digest for trial in ranking})) * wanted.seeds
+    return [replace(median, stage="final", digest="")] * count

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from mnist_arch.comparison import Difference, Judged, compare_with_first
@@ -18,6 +19,7 @@ from mnist_arch.statistics import Score
 from mnist_arch.storage import make_folder, write_whole
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.search import searched_arms
 from mnist_arch.sweeps.standings import Leaderboard, Outcome, Scored, Standing, csv_text
 
 
@@ -45,11 +47,12 @@ class Ranked:
 def ranked_arms(planned: Planned, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
     """The arms whose trials are all done, the best first. Raises RunCorrupt or LaterFormat."""
     found = []
-    for arm in _arms(planned, searched):
-        results = [ledger.result(trial) for trial in ranking_trials(planned, arm)]
-        if done := tuple(result for result in results if result is not None):
-            if len(done) == len(results):
-                found.append(Ranked(arm, done))
+    for arm in _alone((*planned.arms, *searched)):
+        trials = ranking_trials(planned, arm)
+        done = [trial for trial in trials if ledger.state(trial) is State.DONE]
+        results = [result for trial in done if (result := ledger.result(trial)) is not None]
+        if results and len(results) == len(trials):
+            found.append(Ranked(arm, tuple(results)))
     return sorted(found, key=lambda ranked: ranked.order)
 
 
@@ -68,11 +71,7 @@ def finalists(planned: Planned, ranked: Sequence[Ranked]) -> list[Arm]:
 
 
 def board_of(planned: Planned, ledger: Ledger, *, running: bool = False) -> Leaderboard:
-    """The whole answer, with what a search has proposed. See `leaderboard`."""
-    if planned.definition.sweep.search is None:
-        return leaderboard(planned, ledger, running=running)
-    from mnist_arch.sweeps.search import searched_arms
-
+    """The whole answer, with what a search has proposed. Raises ExtraMissing; see `leaderboard`."""
     searched = searched_arms(planned, ledger)
     return leaderboard(
         planned,
@@ -108,30 +107,26 @@ def leaderboard(
     """
     sweep, budget = planned.definition.sweep, _budget(planned)
     ranked = ranked_arms(planned, ledger, searched)
-    trials = {arm.name: ranking_trials(planned, arm) for arm in _arms(planned, searched)}
-    rows = _Rows(planned, ledger, budget, running)
-    is_final = {arm.name for arm in finalists(planned, ranked)}
+    arms = (*planned.arms, *searched)
+    rows = _Rows(planned, arms, ledger, budget, running)
+    is_final = {arm.digest for arm in finalists(planned, ranked)}
     against = _against_first(ranked)
     front = _front(ranked)
     standings = [
         rows.standing(
             it.arm,
-            trials[it.arm.name],
             rank=rank,
             results=it.results,
             against_first=difference,
             tied=rank == 1 or (difference is not None and not difference.told_apart),
-            front=it.arm.name in front,
-            final=planned.final_trials(it.arm) if it.arm.name in is_final else [],
+            front=it.arm.digest in front,
+            final=planned.final_trials(it.arm) if it.arm.digest in is_final else [],
         )
         for rank, (it, difference) in enumerate(zip(ranked, against, strict=True), start=1)
     ]
-    names = {it.arm.name for it in ranked}
-    rest = [arm for arm in _arms(planned, searched) if arm.name not in names]
-    standings += [
-        rows.standing(arm, trials[arm.name])
-        for arm in sorted(rest, key=lambda arm: bool(arm.rejected))
-    ]
+    done = {it.arm.digest for it in ranked}
+    rest = [arm for arm in _alone(arms) if arm.digest not in done]
+    standings += map(rows.standing, sorted(rest, key=lambda arm: bool(arm.rejected)))
     return Leaderboard(
         name=sweep.name,
         dataset=planned.dataset,
@@ -144,8 +139,9 @@ def leaderboard(
     )
 
 
-def _arms(planned: Planned, searched: Sequence[Arm]) -> list[Arm]:
-    return [arm for arm in (*planned.arms, *searched) if not arm.same_as]
+def _alone(arms: Sequence[Arm]) -> list[Arm]:
+    """Each experiment once."""
+    return [arm for arm in arms if not arm.same_as]
 
 
 def _budget(planned: Planned) -> Budget:
@@ -157,15 +153,24 @@ class _Rows:
     """Makes standings, and counts the states of all trials on the way."""
 
     planned: Planned
+    arms: Sequence[Arm]
     ledger: Ledger
     budget: Budget
     running: bool
     states: Counter[State] = field(default_factory=Counter)
 
+    @cached_property
+    def also(self) -> dict[str, list[str]]:
+        """Names of arms that are the same experiment as another, by the name of that."""
+        names: dict[str, list[str]] = {}
+        for arm in self.arms:
+            if arm.same_as:
+                names.setdefault(arm.same_as, []).append(arm.name)
+        return names
+
     def standing(
         self,
         arm: Arm,
-        trials: Sequence[Trial],
         *,
         rank: int | None = None,
         results: Sequence[Result] = (),
@@ -174,9 +179,7 @@ class _Rows:
         front: bool = False,
         final: Sequence[Trial] = (),
     ) -> Standing:
-        outcomes = [self._outcome(trial) for trial in trials]
-        for trial in final:
-            self._outcome(trial)
+        trials = ranking_trials(self.planned, arm)
         if arm.rejected:
             self.states[State.REJECTED] += self.planned.definition.sweep.seeds
         own = [self.ledger.result(trial) for trial in trials]
@@ -185,12 +188,13 @@ class _Rows:
         return Standing(
             rank=rank,
             name=arm.name,
-            also=[other.name for other in self.planned.arms if other.same_as == arm.name],
+            also=self.also.get(arm.name, []),
             differs={change.path: change.value for change in arm.differs},
             parameters=arm.parameters,
             macs=arm.macs,
             epochs=arm.epochs,
-            trials=outcomes,
+            trials=[self._outcome(trial) for trial in trials],
+            final=[self._outcome(trial) for trial in final],
             rejected=arm.rejected,
             holdout=_scored(results),
             against_first=against_first,
@@ -206,12 +210,20 @@ class _Rows:
         if state is State.WAITING and self.running and self.ledger.has_begun(trial):
             state = State.RUNNING
         self.states[state] += 1
+        begun = state is not State.WAITING or self.ledger.has_begun(trial)
         failure = self.ledger.failure(trial) if state is State.FAILED else None
-        return Outcome(seed=trial.seed, state=state, reason=failure.reason if failure else "")
+        return Outcome(
+            seed=trial.seed,
+            state=state,
+            reason=failure.reason if failure else "",
+            folder=self.ledger.run(trial).folder.name if begun else "",
+        )
 
     def _verdicts(self, arm: Arm, tests: Sequence[Result]) -> Verdicts:
         if tests:
             return group(tests, self.budget).verdicts
+        if not arm.digest:  # it cannot be built, and has no counts
+            return Verdicts(parameters="none", epochs="none", accuracy="none")
         return Verdicts(
             parameters="kept" if arm.parameters < self.budget.parameters_below else "missed",
             epochs="kept" if arm.epochs < self.budget.epochs_below else "missed",
@@ -253,14 +265,14 @@ def _against_first(ranked: Sequence[Ranked]) -> list[Difference | None]:
 
 
 def _front(ranked: Sequence[Ranked]) -> set[str]:
-    """Names of the arms that no other beats on accuracy and parameters together."""
+    """Digests of the arms that no other beats on accuracy and parameters together."""
     front: list[Ranked] = []
     for it in ranked:  # the most accurate first, of equals the smallest
         last = front[-1] if front else it
         equal = (it.mean_correct, it.arm.parameters) == (last.mean_correct, last.arm.parameters)
         if equal or it.arm.parameters < last.arm.parameters:
             front.append(it)
-    return {it.arm.name for it in front}
+    return {it.arm.digest for it in front}
 
 
 def _effects(planned: Planned, ranked: Sequence[Ranked]) -> list[Effect]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mnist_arch.records import Result
 from mnist_arch.sweeps.driving import Queue, run_trials
 from mnist_arch.sweeps.executors import Event, Executor
-from mnist_arch.sweeps.leaderboard import finalists, ranked_arms
+from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.search import Search, searched_arms
 
 StageName = Literal["ranking", "search", "final"]
 
@@ -22,6 +24,8 @@ class StageBegan:
     name: StageName
     trials: tuple[Trial, ...]
     """What it will train; of a search this is not known."""
+    earlier: tuple[tuple[Trial, Result | None], ...] = ()
+    """Its trials that ended in an earlier command, with the results of those that are done."""
 
 
 def run_sweep(
@@ -34,14 +38,12 @@ def run_sweep(
     """
     trials = planned.trials()
     if retry_failed:
-        _forgive(ledger, trials)
+        _forgive(ledger, [*trials, *_trials_of(planned, searched_arms(planned, ledger).arms)])
     yield from _known("ranking", trials, planned, ledger, executor)
     searched: list[Arm] = []
     if planned.definition.sweep.search is not None:
-        from mnist_arch.sweeps.search import Search
-
         search = Search(planned, ledger)
-        yield StageBegan("search", ())
+        yield StageBegan("search", (), _ended(ledger, _trials_of(planned, search.arms)))
         yield from run_trials(planned, ledger, search, executor)
         searched = search.arms
     arms = finalists(planned, ranked_arms(planned, ledger, searched))
@@ -56,8 +58,20 @@ def _known(
 ) -> Iterator[StageBegan | Event]:
     queue = Queue(trials, ledger)
     if queue.waiting:
-        yield StageBegan(name, tuple(queue.waiting))
+        yield StageBegan(name, tuple(queue.waiting), _ended(ledger, trials))
         yield from run_trials(planned, ledger, queue, executor)
+
+
+def _trials_of(planned: Planned, arms: Sequence[Arm]) -> list[Trial]:
+    return [trial for arm in arms for trial in ranking_trials(planned, arm)]
+
+
+def _ended(ledger: Ledger, trials: Sequence[Trial]) -> tuple[tuple[Trial, Result | None], ...]:
+    return tuple(
+        (trial, ledger.result(trial))
+        for trial in trials
+        if ledger.state(trial) is not State.WAITING
+    )
 
 
 def _forgive(ledger: Ledger, trials: list[Trial]) -> None:

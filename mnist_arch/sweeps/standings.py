@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from typing import Final
+
+from pydantic import Field
 
 from mnist_arch.comparison import Difference
 from mnist_arch.datasets import DatasetName
@@ -36,6 +39,8 @@ class Outcome(Record):
     state: State
     reason: str = ""
     """Of a failure."""
+    folder: str = ""
+    """Its folder in that of the sweep; empty where it has not begun."""
 
 
 class Standing(Record):
@@ -49,10 +54,13 @@ class Standing(Record):
     differs: dict[str, str]
     """From the base: path and value."""
     parameters: int
+    """This and the next two are 0 where the network cannot be built."""
     macs: int
     epochs: int
     trials: list[Outcome]
     """Of the ranking."""
+    final: list[Outcome] = Field(default_factory=list)
+    """Of a finalist, its trials on all training images."""
     rejected: str
     """Why it is not trained; empty where it is."""
     holdout: Scored | None
@@ -63,11 +71,21 @@ class Standing(Record):
     front: bool
     """Whether no other arm is as accurate with fewer parameters, or better with as many."""
     test: Scored | None
-    """Of a finalist, whose runs read the test split once each."""
+    """Of a finalist all of whose runs, which read the test split once each, are done."""
     seconds: float
     """Of all its runs together."""
     verdicts: Verdicts
     """The accuracy rule has a verdict for finalists only."""
+
+    @property
+    def states(self) -> Counter[State]:
+        """Of its trials of the ranking; an arm that is rejected has none."""
+        return Counter(trial.state for trial in self.trials)
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Trials that failed, finals included."""
+        return [trial for trial in (*self.trials, *self.final) if trial.state is State.FAILED]
 
 
 class Leaderboard(Record):
@@ -94,7 +112,7 @@ class Leaderboard(Record):
 
 _SCORE: Final = ("mean_percent", "spread_percent", "runs")
 _COLUMNS: Final = (
-    *("rank", "name", "differs", "parameters", "macs", "epochs"),
+    *("rank", "name", "also", "state", "differs", "parameters", "macs", "epochs"),
     *(f"holdout_{column}" for column in _SCORE),
     *("difference_percent", "difference_low", "difference_high", "adjusted_p_value"),
     *("tied_with_first", "pareto_front"),
@@ -113,18 +131,25 @@ def csv_text(board: Leaderboard) -> str:
         low, high = difference.interval_percent if difference else ("", "")
         holdout = _cells(it.holdout)
         differs = "; ".join(f"{path}={value}" for path, value in it.differs.items())
+        state = State.REJECTED if it.rejected else states_text(it.states)
         table.writerow(
             [
-                *(it.rank or "", it.name, differs, it.parameters, it.macs, it.epochs),
+                *(it.rank or "", it.name, "; ".join(it.also), state, differs),
+                *(it.parameters, it.macs, it.epochs),
                 *holdout,
                 *(difference.percent if difference else "", low, high),
                 *(difference.adjusted_p_value if difference else "", it.tied, it.front),
                 *_cells(it.test),
                 *(it.seconds, it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy),
-                it.rejected or "; ".join(trial.reason for trial in it.trials if trial.reason),
+                it.rejected or "; ".join(trial.reason for trial in it.failures),
             ]
         )
     return text.getvalue()
+
+
+def states_text(states: Counter[State]) -> str:
+    """`27 DONE, 3 WAITING`."""
+    return ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
 
 
 def _cells(scored: Scored | None) -> tuple[object, object, object]:

@@ -1,0 +1,73 @@
+"""A sweep by two workers of one thread, beside one worker of two threads, run in turn.
+
+    python benchmarks/workers.py --pairs 3 --out benchmarks/results/workers.json
+
+Whole commands are timed from outside, start and data included. The sweep is that of
+experiments.yaml on the embedded sample, with its finalists; the figure is the ratio of each pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
+FILE = Path(__file__).parent.parent / "experiments.yaml"
+ONE_CORE = "resources: {cpus: 1}"
+
+
+def seconds(*, workers: int, threads: int, epochs: int) -> float:
+    """Wall-clock of a whole sweep in a folder of its own."""
+    text = FILE.read_text()
+    assert ONE_CORE in text
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / FILE.name
+        copy.write_text(text.replace(ONE_CORE, f"resources: {{cpus: {threads}}}"))
+        options = ["--dataset", "mnist-5k", "--epochs", str(epochs), "--workers", str(workers)]
+        command = [*PROGRAM, "sweep", copy.name, *options, "--quiet"]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--epochs", type=int, default=2)
+    options.add_argument("--out", type=Path)
+    arguments = options.parse_args()
+    epochs = arguments.epochs
+    pairs = [
+        (
+            seconds(workers=1, threads=2, epochs=epochs),
+            seconds(workers=2, threads=1, epochs=epochs),
+        )
+        for _ in range(arguments.pairs)
+    ]
+    ratios = [one / two for one, two in pairs]
+    report = {
+        "command": ["python", *sys.argv],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
+        "epochs": epochs,
+        "pairs_seconds": pairs,
+        "ratio_median": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
+    text = json.dumps(report, indent=2) + "\n"
+    if arguments.out:
+        arguments.out.write_text(text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,832 @@
+"""`mnist-arch sweep` from its arguments to its exit code, on images that are easy to tell apart.
+
+`UPDATE_GOLDEN=1 pytest tests/test_cli_sweep.py` writes the golden tables anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import small
+from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
+from typer.testing import CliRunner, Result
+
+from cli.app import app
+from cli.sweep_tables import compact
+from mnist_arch import data, running
+from mnist_arch.data import Resolved, Split
+from mnist_arch.errors import DataUnavailable, NonFiniteLoss, StorageError
+from mnist_arch.runs import Run
+from mnist_arch.storage import write_whole
+from mnist_arch.sweeps import cluster, local, picture
+from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.standings import Leaderboard
+from mnist_arch.training import EpochRecord, train
+
+GOLDEN = Path(__file__).parent / "golden"
+PNG = b"\x89PNG\r\n\x1a\n"
+SMALL = {"name": "small", **blocks(4)}
+OTHER = {"name": "other", **blocks(6)}
+FAT = {"name": "fat", **blocks(1_000)}
+TOP = {
+    "base": {"extends": "s6", **blocks(4), "recipe": {"epochs": 2, "batch_size": 16}},
+    "holdout": 16,
+    "seeds": 2,
+}
+
+
+class Terminal:
+    """Sweeps in a folder of their own; the images are others, and few, and all is one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.opened: list[tuple[str, str]] = []
+
+    def write(self, *arms: dict[str, Any], **top: Any) -> None:
+        write_sweep(self.folder / "tiny.yaml", *arms, **{**TOP, **top})
+
+    def __call__(self, *arguments: str, exit_code: int = 0) -> Result:
+        result = CliRunner().invoke(app, ["sweep", *(arguments or ("tiny.yaml",))])
+        assert result.exit_code == exit_code, result.stderr + result.stdout
+        return result
+
+    @property
+    def sweep(self) -> Path:
+        return self.folder / "runs/tiny"
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Names of trials with the time of their manifests; what began them has that, too."""
+        found = self.sweep.glob("*/manifest.json")
+        return {path.parent.name: path.stat().st_mtime_ns for path in found}
+
+    def load_split(self, name: str, split: str, **_: Any) -> Split:
+        self.opened.append((name, split))
+        return small.synthetic(96 if split == "train" else 50, seed=len(split))
+
+
+@pytest.fixture
+def mnist_arch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "load_split", terminal.load_split)
+    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+    monkeypatch.setattr(picture, "draw_front", lambda _: PNG)
+    monkeypatch.setattr(local, "LocalExecutor", HereExecutor)
+    terminal.write(SMALL, OTHER)
+    return terminal
+
+
+def no_training(*_: Any, **__: Any) -> NoReturn:
+    pytest.fail("this trains")
+
+
+def below(text: str) -> dict[str, str]:
+    """The lines below a table, by their labels."""
+    found = re.findall(r"^([a-z ]{13})(.*)$", text.partition("\n\n")[2], re.MULTILINE)
+    return {label.rstrip(): line for label, line in found}
+
+
+# -------------------------------------------------------------------------------------- a sweep
+
+
+def test_a_sweep_trains_and_ranks_and_judges_its_finalists(mnist_arch: Terminal) -> None:
+    mnist_arch.write(SMALL, OTHER, FAT, finalists={"top": 1, "seeds": 2})
+    result = mnist_arch()
+    board = Leaderboard.model_validate_json((mnist_arch.sweep / "leaderboard.json").read_text())
+    first, second, last = board.standings
+    assert {first.name, second.name} == {"small", "other"}
+    assert (first.rank, second.rank, last.rank) == (1, 2, None)
+    assert first.test is not None
+    assert first.test.seeds == [2, 3]
+    assert second.test is None
+    assert board.states == {"DONE": 6, "REJECTED": 2}
+    lines = result.stdout.splitlines()
+    assert lines[0].rstrip() == "tiny · mnist-5k, 16 images held out"
+    for it in (first, second):
+        assert it.holdout is not None
+        (line,) = (line for line in lines if f" {it.name} " in line and "%" not in line[:20])
+        mean = 100 * sum(it.holdout.correct) / (2 * 16)
+        assert f"{mean:.3f} ± {it.holdout.spread_percent:.3f} (2)" in line
+    (rejected,) = (line for line in lines if line.startswith("REJECTED"))
+    assert rejected.startswith("REJECTED  fat: 22,010 parameters, 2,011 too many")
+    found = below(result.stdout)
+    assert found["trials"] == "6 DONE, 2 REJECTED"
+    assert found["leaderboard"] == "runs/tiny/leaderboard.json, .csv, .png"
+    assert found["next"] == f"mnist-arch eval runs/tiny/{first.final[0].folder}"
+    for name in ("leaderboard.csv", "leaderboard.png", "sweep.json"):
+        assert (mnist_arch.sweep / name).exists()
+
+
+def test_test_is_read_by_the_finalists_alone_and_judged_once(mnist_arch: Terminal) -> None:
+    mnist_arch.write(SMALL, OTHER)
+    mnist_arch()
+    assert ("mnist-5k", "test") not in mnist_arch.opened
+    mnist_arch.write(SMALL, OTHER, finalists={"top": 1, "seeds": 1})
+    mnist_arch()
+    assert ("mnist-5k", "test") in mnist_arch.opened
+    judged = Counter()
+    for path in mnist_arch.sweep.glob("*/metrics.jsonl"):
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        result = Run(path.parent).result()
+        assert result is not None
+        judged[result.split, tuple(record["correct"] is None for record in records)] += 1
+    assert judged == {("validation", (False, False)): 4, ("test", (True, False)): 1}
+
+
+def test_a_trial_is_a_line_on_stderr(mnist_arch: Terminal) -> None:
+    lines = mnist_arch().stderr.splitlines()
+    assert lines[0] == "ranking on the hold-out, 4 trials"
+    assert [re.sub(r"\d+\.\d+ % · .*", "", line) for line in lines[1:]] == [
+        "1/4 · small · seed 0 · validation ",
+        "2/4 · other · seed 0 · validation ",
+        "3/4 · small · seed 1 · validation ",
+        "4/4 · other · seed 1 · validation ",
+    ]
+
+
+def test_quiet_says_nothing_but_the_result(mnist_arch: Terminal) -> None:
+    result = mnist_arch("tiny.yaml", "--quiet")
+    assert result.stderr == ""
+    assert "hold-out %" in result.stdout
+
+
+def test_json_is_the_written_leaderboard_exactly(mnist_arch: Terminal) -> None:
+    result = mnist_arch("tiny.yaml", "--json")
+    assert result.stderr == ""
+    assert result.stdout == (mnist_arch.sweep / "leaderboard.json").read_text()
+    assert json.loads(result.stdout)["format"] == 1
+    assert mnist_arch("tiny.yaml", "--show", "--json").stdout == result.stdout
+
+
+def test_csv_is_the_written_one_too(mnist_arch: Terminal) -> None:
+    result = mnist_arch("tiny.yaml", "--csv")
+    assert result.stderr == ""
+    assert result.stdout == (mnist_arch.sweep / "leaderboard.csv").read_text()
+    names = [row["name"] for row in csv.DictReader(io.StringIO(result.stdout))]
+    assert sorted(names) == ["other", "small"]
+    assert mnist_arch("tiny.yaml", "--show", "--csv").stdout == result.stdout
+
+
+def test_what_was_asked_for_is_kept(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["mnist-arch", "sweep", "tiny.yaml"])
+    mnist_arch()
+    asked = Ledger(mnist_arch.sweep).asked()
+    assert asked is not None
+    assert (asked.source, asked.dataset) == ("tiny.yaml", "mnist-5k")
+    assert asked.command == ["mnist-arch", "sweep", "tiny.yaml"]
+    (manifest,) = {Run(path).manifest().command[1] for path in mnist_arch.sweep.glob("small-*")}
+    assert manifest == "sweep"
+
+
+# ---------------------------------------------------------------------------------- the same again
+
+
+def test_the_same_command_again_trains_nothing(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch.write(SMALL, OTHER, finalists={"top": 1, "seeds": 1})
+    first, before = mnist_arch(), mnist_arch.trials
+    monkeypatch.setattr(running, "train", no_training)
+    second = mnist_arch()
+    assert second.stdout == first.stdout
+    assert second.stderr == ""
+    assert mnist_arch.trials == before
+    assert len(before) == 5
+
+
+def test_an_edited_file_trains_what_is_new(mnist_arch: Terminal) -> None:
+    mnist_arch()
+    before = mnist_arch.trials
+    mnist_arch.write(SMALL, {"name": "new", **blocks(3)})
+    result = mnist_arch()
+    assert result.stderr.startswith("ranking on the hold-out, 2 trials, 2 have ended before\n")
+    after = mnist_arch.trials
+    assert {name: after[name] for name in before} == before
+    assert sorted(name.split("-")[0] for name in after.keys() - before.keys()) == ["new", "new"]
+    assert " other " not in result.stdout
+    mnist_arch.write(SMALL, OTHER)
+    assert " other " in mnist_arch().stdout  # its results were kept
+    assert mnist_arch.trials == after
+
+
+def test_ctrl_c_names_the_command_that_goes_on(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mnist-arch", "sweep", "tiny.yaml", "--out", "my runs"])
+
+    def interrupted(*args: Any, **options: Any) -> Iterator[Any]:
+        for event in train(*args, **options):
+            yield event
+            if isinstance(event, EpochRecord):
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "train", interrupted)
+        result = mnist_arch("tiny.yaml", exit_code=130)
+    assert result.stdout == ""
+    assert result.stderr.endswith(
+        "error: interrupted\n"
+        "hint: go on with the same command: mnist-arch sweep tiny.yaml --out 'my runs'\n"
+    )
+    assert len(mnist_arch.trials) == 1
+    result = mnist_arch()
+    assert "small · seed 0 · goes on after epoch 1 of 2\n" in result.stderr
+    assert below(result.stdout)["trials"] == "4 DONE"
+
+
+# ---------------------------------------------------------------------------------------- failures
+
+
+def diverges(*_: Any, **__: Any) -> NoReturn:
+    raise NonFiniteLoss(epoch=1, step=2, rate=0.1)
+
+
+WHY = "the loss is not finite at epoch 1, step 2, learning rate 0.1"
+
+
+def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_go_on(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_fails(state: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        if state.experiment.name == "other":
+            diverges()
+        yield from train(state, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "train", one_fails)
+        result = mnist_arch("tiny.yaml", exit_code=1)
+    assert f"2/4 · other · seed 0 · FAILED: {WHY}" in result.stderr
+    assert f"FAILED    other, seeds 0, 1: {WHY}\n" in result.stdout
+    (line,) = (line for line in result.stdout.splitlines() if re.match(r" +– +other ", line))
+    assert "2 FAILED" in line
+    found = below(result.stdout)
+    assert found["trials"] == "2 DONE, 2 FAILED"
+    assert found["next"] == "mnist-arch sweep tiny.yaml --retry-failed"
+    log, rest = found["log"].split(" ", 1)
+    assert rest == "of the first that failed"
+    assert "NonFiniteLoss" in Path(log).read_text()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "train", no_training)
+        again = mnist_arch("tiny.yaml", exit_code=1)  # the answer is the same
+    assert again.stdout == result.stdout
+    result = mnist_arch("tiny.yaml", "--retry-failed")
+    assert below(result.stdout)["trials"] == "4 DONE"
+    assert "FAILED" not in result.stdout
+
+
+def test_a_finalist_that_fails_is_said(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch()
+    mnist_arch.write(SMALL, OTHER, finalists={"top": 1, "seeds": 2})
+    monkeypatch.setattr(running, "train", diverges)
+    result = mnist_arch("tiny.yaml", exit_code=1)
+    assert f", seeds 2, 3: {WHY}\n" in result.stdout
+    assert "2 FAILED" in result.stdout
+    assert below(result.stdout)["trials"] == "4 DONE, 2 FAILED"
+
+
+def test_a_failure_of_the_machine_is_not_that_of_the_trials(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_disk(*_: Any, **__: Any) -> NoReturn:
+        raise StorageError("cannot write runs: No space left on device", hint="free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "train", no_disk)
+        result = mnist_arch("tiny.yaml", "--json", exit_code=3)
+    assert result.stdout == ""
+    content = json.loads(result.stderr)
+    assert content["error"] == "StorageError"
+    (problem,) = content["problems"]
+    assert problem["message"].startswith("4 trials could not be trained: cannot write runs")
+    assert problem["hint"] == "free some space"
+    assert below(mnist_arch().stdout)["trials"] == "4 DONE"
+
+
+# ---------------------------------------------------------------------------------------- refusals
+
+
+def test_a_sweep_of_which_nothing_fits_is_refused_at_once(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "read_material", no_training)
+    mnist_arch.write(FAT, {"name": "fatter", **blocks(2_000)})
+    result = mnist_arch("tiny.yaml", exit_code=1)
+    assert result.stderr.startswith(
+        "error: no arm of tiny is within the budget; fat: 22,010 parameters, 2,011 too many"
+    )
+    assert result.stderr.endswith("hint: --dry-run lists them all\n")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("experiments:\n  - {name: a, recipe: {epoch: 3}}\n", "bad.yaml:2"),
+        ("grid:\n  defaults.dropuot: [0.1]\n", "bad.yaml:2"),
+        ("seeds: many\ngrid: {defaults.dropout: [0.1]}\n", "bad.yaml:1"),
+        ("grid: [", "bad.yaml:1"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(mnist_arch: Terminal, text: str, where: str) -> None:
+    Path("bad.yaml").write_text(text)
+    result = mnist_arch("bad.yaml", exit_code=2)
+    assert f"\n  --> {where}\n" in result.stderr
+    assert result.stdout == ""
+    content = json.loads(mnist_arch("bad.yaml", "--json", exit_code=2).stderr)
+    assert content["problems"][0]["where"] == where
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.yaml"], "nowhere.yaml"),
+        (["tiny.yaml", "--json", "--csv"], "--json excludes --csv"),
+        (["tiny.yaml", "--dry-run", "--show"], "--dry-run excludes --show"),
+        (["tiny.yaml", "--dry-run", "--csv"], "--dry-run excludes --csv"),
+        (["tiny.yaml", "--ray-address", "auto"], "--ray-address needs --executor ray"),
+        (["tiny.yaml", "--executor", "ray", "--workers", "2"], "--workers is for this machine"),
+        (["tiny.yaml", "--executor", "slurm"], "slurm"),
+        (["tiny.yaml", "--workers", "0"], "'--workers'"),
+        (["tiny.yaml", "--epochs", "0"], "'--epochs'"),
+        (["tiny.yaml", "--dataset", "imagenet"], "imagenet"),
+        ([], "FILE"),
+    ],
+)
+def test_bad_input_ends_with_2_and_leaves_nothing(
+    mnist_arch: Terminal, arguments: list[str], said: str
+) -> None:
+    result = CliRunner().invoke(app, ["sweep", *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_missing_data_ends_with_3_before_any_trial(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def missing(name: str, split: str, **options: Any) -> Split:
+        if split == part:
+            raise DataUnavailable(f"{name} is not here", hint="--data-dir")
+        return mnist_arch.load_split(name, split, **options)
+
+    monkeypatch.setattr(running, "load_split", missing)
+    mnist_arch.write(SMALL, finalists={"top": 1, "seeds": 1})
+    result = mnist_arch("tiny.yaml", exit_code=3)
+    assert result.stderr == "error: mnist-5k is not here\nhint: --data-dir\n"
+    assert mnist_arch.trials == {}
+
+
+def test_a_sweep_cannot_run_twice_at_once(mnist_arch: Terminal) -> None:
+    with Ledger(mnist_arch.sweep).lock():
+        result = mnist_arch("tiny.yaml", exit_code=3)
+    assert result.stderr.startswith("error: this sweep is already running in runs/tiny\nhint: ")
+    assert mnist_arch.trials == {}
+
+
+def test_a_folder_that_cannot_be_made_ends_with_3(mnist_arch: Terminal) -> None:
+    Path("file").write_text("")
+    assert "cannot write" in mnist_arch("tiny.yaml", "--out", "file", exit_code=3).stderr
+
+
+# ---------------------------------------------------------------------------- where trials are run
+
+
+def test_one_trial_at_a_time_on_a_gpu(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, Any]] = []
+
+    def noting(**options: Any) -> HereExecutor:
+        made.append(options)
+        raise StorageError("enough")
+
+    monkeypatch.setattr(local, "LocalExecutor", noting)
+    monkeypatch.setattr(
+        running, "resolve_device", lambda wanted: {"auto": "cuda"}.get(wanted, wanted)
+    )
+    for arguments in ((), ("--device", "cpu", "--workers", "3"), ("--workers", "3")):
+        mnist_arch("tiny.yaml", *arguments, exit_code=3)
+    found = [(it["setting"].engine.device, it["workers"]) for it in made]
+    assert found == [("cuda", 1), ("cpu", 3), ("cuda", 3)]
+    mnist_arch.write(SMALL, resources={"cpus": 3, "gpus": 0.5})
+    mnist_arch("tiny.yaml", exit_code=3)
+    assert made[-1]["setting"].engine.device == "cuda"
+    assert made[-1]["setting"].engine.threads == 3
+
+
+def test_a_cluster_is_asked_for_by_name(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, Any]] = []
+
+    def noting(**options: Any) -> NoReturn:
+        made.append(options)
+        raise StorageError("enough")
+
+    monkeypatch.setattr(cluster, "RayExecutor", noting)
+    mnist_arch("tiny.yaml", "--executor", "ray", "--ray-address", "auto", exit_code=3)
+    mnist_arch("tiny.yaml", "--executor", "ray", "--data-dir", "images", exit_code=3)
+    assert [it["address"] for it in made] == ["auto", None]
+    assert [it["data_dir"] for it in made] == [None, Path("images")]
+    assert made[0]["resources"].cpus == 1
+
+
+# ---------------------------------------------------------------------------------------- the plan
+
+
+@pytest.fixture
+def grid(mnist_arch: Terminal) -> Terminal:
+    """A file with something of everything that a plan can show."""
+    mnist_arch.write(
+        {"name": "wide-and-with-a-name-of-forty-characters", **blocks(64)},
+        FAT,
+        {"name": "same", "defaults": {"dropout": 0.1}},
+        grid={"defaults.dropout": [0.1, 0.3], "blocks.0.channels.0": [4, 2_000]},
+        finalists={"top": 2, "seeds": 5},
+    )
+    return mnist_arch
+
+
+def compare(name: str, text: str) -> None:
+    """Compares with the golden file, or writes it; the ends of lines are left aside."""
+    found = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(found)
+    assert found == path.read_text(), "UPDATE_GOLDEN=1 pytest tests/test_cli_sweep.py rewrites it"
+
+
+@pytest.mark.parametrize("width", [160, 100, 80, 60])
+def test_the_plan_is_as_before(grid: Terminal, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = grid("tiny.yaml", "--dry-run", "--workers", "2").stdout
+    compare(f"sweep-plan-{width}", text)
+    table = text.split("\nREJECTED")[0].splitlines()
+    assert max(map(len, table)) <= width
+    assert not Path("runs").exists()
+
+
+def test_a_plan_says_what_is_rejected_and_why_and_how_much_is_left(grid: Terminal) -> None:
+    text = grid("tiny.yaml", "--dry-run", "--workers", "2").stdout
+    for name, parameters in (("fat", "22,010"), ("grid-2", "44,010"), ("grid-4", "44,010")):
+        assert f"REJECTED  {name}: {parameters} parameters, " in text
+    found = below(text)
+    assert found["arms"] == "7"
+    assert found["trials"] == "6 of the ranking (2 seeds an arm)"
+    assert found["finalists"] == "the first 2, 5 other seeds each, on all images"
+    assert re.fullmatch(
+        r"\d+:\d\d, 2 at a time \(a guess: nothing was run here yet\)", found["time left"]
+    )
+
+
+def test_a_plan_in_json_is_exact(grid: Terminal) -> None:
+    content = json.loads(grid("tiny.yaml", "--dry-run", "--workers", "2", "--json").stdout)
+    assert (content["format"], content["name"], content["dataset"]) == (1, "tiny", "mnist-5k")
+    arms = {arm["name"]: arm for arm in content["arms"]}
+    assert [arm["parameters"] for arm in arms.values()] == [
+        1_418,
+        22_010,
+        98,
+        98,
+        44_010,
+        98,
+        44_010,
+    ]
+    assert arms["grid-1"]["same_as"] == "same"
+    assert arms["grid-3"]["differs"] == {"defaults.dropout": "0.3", "blocks[0].channels[0]": "4"}
+    assert arms["fat"]["rejected"].startswith("22,010 parameters")
+    assert arms["fat"]["trials"] == []
+    waiting = [{"seed": seed, "state": "WAITING"} for seed in (0, 1)]
+    assert arms["same"]["trials"] == waiting
+    assert content["seconds_left"] > 0
+    assert content["seconds_measured"] is False
+    assert content["workers"] == 2
+
+
+def test_a_plan_knows_what_has_been_done(mnist_arch: Terminal) -> None:
+    mnist_arch()
+    text = mnist_arch("tiny.yaml", "--dry-run").stdout
+    assert text.count("2 DONE") == 2
+    assert below(text)["time left"].startswith("0:00, ")
+    assert "by what was run here" in below(text)["time left"]
+
+
+def test_a_plan_of_many_arms_shows_the_first(mnist_arch: Terminal) -> None:
+    mnist_arch.write(
+        grid={
+            "recipe.schedule.peak": [n / 1_000 for n in range(1, 251)],
+            "blocks.0.channels.0": [4, 2_000],
+        }
+    )
+    text = mnist_arch("tiny.yaml", "--dry-run").stdout
+    assert below(text)["arms"] == "500, the first 200 of them shown"
+    assert "grid-200" in text
+    assert "grid-201" not in text
+    content = json.loads(mnist_arch("tiny.yaml", "--dry-run", "--json").stdout)
+    assert len(content["arms"]) == 500
+
+
+def test_a_plan_of_a_search_alone_has_no_table(mnist_arch: Terminal) -> None:
+    space = {"recipe.schedule.peak": [0.05, 0.1]}
+    mnist_arch.write(search={"space": space, "trials": 9}, dataset="auto")
+    found = below(mnist_arch("tiny.yaml", "--dry-run").stdout)
+    assert found["sweep"] == "tiny · mnist, 16 images held out"
+    assert found["dataset"] == "auto, which is taken as mnist here"
+    assert found["search"] == "9 more, by tpe"
+    assert found["time left"] == "not known: a search proposes as it goes"
+
+
+def test_paths_are_as_short_as_they_can_be_told_apart() -> None:
+    found = compact(
+        [
+            {"defaults.dropout": "0.1", "blocks[0].channels[0]": "4"},
+            {"blocks[1].channels[0]": "8", "recipe.optimizer.kind": "adamw"},
+            {"blocks": "[{channels: [8, [red]], pool: max}, {channels: [4], reduce: {out: 10}}]"},
+            {},
+        ]
+    )
+    assert found == [
+        "dropout=0.1; blocks[0].channels[0]=4",
+        "blocks[1].channels[0]=8; optimizer.kind=adamw",
+        "blocks=[[8, [red]], [4], reduce: {out: 10}]",
+        "–",
+    ]
+
+
+# --------------------------------------------------------------------------------- the leaderboard
+
+
+def filled(folder: Path) -> Bench:
+    """Made-up results of a sweep: finalists, a failure, one that waits, one over the budget."""
+    arms = [SMALL, {**OTHER, "defaults": {"dropout": 0.0}}, {"name": "failing", **blocks(5)}]
+    arms.append({"name": "with-a-name-that-is-longer-than-its-column", **blocks(7)})
+    grid = {
+        "recipe.schedule.peak": [0.1, 0.05],
+        "defaults.order": ["conv-activation-norm", "conv-norm-activation"],
+    }
+    plan = planned(folder, *arms, FAT, grid=grid, finalists={"top": 2, "seeds": 2})
+    bench = Bench(folder, plan)
+    bench.rank("small", 95, 96, 97)
+    bench.rank("other", 97, 98, 99, seconds=1_234.5)
+    bench.rank("failing", 50, 51)
+    bench.fail(bench.trial("failing", 2), "the loss is [not] finite")
+    bench.rank("grid-2", 90, 91, 92)
+    bench.rank("grid-3", 95, 95, 98)
+    bench.rank("grid-4", 80, 84, 88)
+    bench.judge("other", 973, 975)
+    bench.judge("grid-3", 960)
+    return bench
+
+
+@pytest.mark.parametrize("width", [160, 120, 100, 80, 60])
+def test_the_leaderboard_is_as_before(
+    tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(width))
+    filled(tmp_path)
+    text = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--show"]).stdout
+    compare(f"sweep-board-{width}", text)
+    table = text.split("\nFAILED")[0].splitlines()
+    assert max(map(len, table)) <= width
+    # Numbers are never cut, only names and what differs are.
+    for score in ("98.000 ± 1.000 (3)", "84.000 ± 4.000 (3)", "97.400 ± 0.141 (2)"):
+        assert score in text
+    headings = table[1].replace("to the first", "first").replace(" %", "").split()
+    fewest = ["rank", "arm", "hold-out", "test"]
+    assert set(fewest) <= set(headings)
+    assert len(headings) == {160: 10, 120: 8, 100: 6, 80: 5, 60: 4}[width]
+
+
+def test_every_printed_number_is_that_of_the_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled(tmp_path)
+    runner = CliRunner()
+    text = runner.invoke(app, ["sweep", "tiny.yaml", "--show"]).stdout
+    board = Leaderboard.model_validate_json(
+        runner.invoke(app, ["sweep", "tiny.yaml", "--show", "--json"]).stdout
+    )
+    ranked = [it for it in board.standings if it.rank]
+    lines = [line for line in text.splitlines() if re.match(r" +\d ", line)]
+    assert len(lines) == len(ranked) == 5
+    for line, it in zip(lines, ranked, strict=True):
+        assert it.holdout is not None
+        numbers = [
+            f"{it.parameters:,}",
+            f"{it.macs / 1e6:.2f} M",
+            f"{it.holdout.mean_percent:.3f} ± {it.holdout.spread_percent:.3f} (3)",
+            f"{round(it.seconds):,}",
+        ]
+        if it.against_first:
+            low, high = it.against_first.interval_percent
+            numbers.append(f"{it.against_first.percent:+.3f} [{low:+.3f}, {high:+.3f}]")
+        if it.test:
+            numbers.append(f"{it.test.mean_percent:.3f} ± {it.test.spread_percent:.3f} (2)")
+        for number in numbers:
+            assert number in line
+        marks = line.split(it.name.split("-that")[0])[0].split()[1:]
+        assert "".join(marks) == "*" * it.front + "=" * it.tied
+    for effect in board.effects:
+        assert f"{effect.percent:+.3f}" in text.split("main effects")[1]
+    assert below(text)["trials"] == ", ".join(
+        f"{count} {state}" for state, count in sorted(board.states.items())
+    )
+    assert "FAILED    failing, seed 2: the loss is [not] finite\n" in text
+
+
+def test_before_anything_is_run_everything_waits(mnist_arch: Terminal) -> None:
+    text = mnist_arch("tiny.yaml", "--show").stdout
+    assert text.count("2 WAITING") == 2
+    assert below(text) == {
+        "trials": "4 WAITING",
+        "rules": below(text)["rules"],
+        "next": "mnist-arch sweep tiny.yaml",
+    }
+    assert not Path("runs").exists()
+
+
+def test_while_it_runs_the_leaderboard_says_so(mnist_arch: Terminal) -> None:
+    mnist_arch()
+    mnist_arch.write(SMALL, OTHER, {"name": "new", **blocks(3)})
+    plan = planned(mnist_arch.folder, SMALL, OTHER, {"name": "new", **blocks(3)}, **TOP)
+    Bench(mnist_arch.folder, plan).begin("new", 0)
+    assert below(mnist_arch("tiny.yaml", "--show").stdout)["trials"] == "4 DONE, 2 WAITING"
+    with Ledger(mnist_arch.sweep).lock():
+        text = mnist_arch("tiny.yaml", "--show").stdout
+    assert below(text)["trials"] == "4 DONE, 1 RUNNING, 1 WAITING"
+    assert "1 RUNNING, 1 WAITING" in text.split("\n\n")[0]
+    assert below(text)["next"] == "mnist-arch sweep tiny.yaml --show"
+
+
+def test_show_trains_nothing_and_writes_nothing(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = mnist_arch()
+    names = sorted(path.name for path in mnist_arch.sweep.rglob("*"))
+    for name in ("read_material", "train"):
+        monkeypatch.setattr(running, name, no_training)
+    assert mnist_arch("tiny.yaml", "--show").stdout == first.stdout
+    assert sorted(path.name for path in mnist_arch.sweep.rglob("*")) == names
+
+
+def test_the_next_command_is_of_the_same_sweep(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch.write(SMALL, dataset="fashion-mnist")
+    monkeypatch.setattr(running, "train", diverges)
+    options = ["--dataset", "mnist-5k", "--epochs", "3", "--out", "my runs", "--workers", "1"]
+    result = mnist_arch("tiny.yaml", *options, "--device", "cpu", exit_code=1)
+    assert below(result.stdout)["next"] == (
+        "mnist-arch sweep tiny.yaml --dataset mnist-5k --epochs 3 --out 'my runs' --workers 1 "
+        "--device cpu --retry-failed"
+    )
+    assert "2 FAILED" in mnist_arch("tiny.yaml", *options, "--show").stdout
+    assert "2 WAITING" in mnist_arch("tiny.yaml", "--show").stdout
+
+
+def test_many_arms_are_shown_in_part(mnist_arch: Terminal) -> None:
+    peaks = [n / 1_000 for n in range(1, 211)]
+    mnist_arch.write(grid={"recipe.schedule.peak": peaks, "blocks.0.channels.0": [4, 2_000]})
+    text = mnist_arch("tiny.yaml", "--show").stdout
+    assert below(text)["rows"] == "the first 200 of 420; --csv and --json have them all"
+    assert len(re.findall(r"^ +–.*2 WAITING", text, re.MULTILINE)) == 200
+    assert text.count("REJECTED  grid-") == 200
+    assert "… and 10 more, which --json has\n" in text
+
+
+# ------------------------------------------------------------------------------ the embedded sample
+
+
+def test_the_sample_in_the_place_of_mnist_cannot_be_overlooked(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fallen_back = Resolved("mnist-5k", reason="mnist is nowhere to be had")
+    monkeypatch.setattr(data, "resolve_dataset", lambda *_, **__: fallen_back)
+    mnist_arch.write(SMALL, dataset="auto", finalists={"top": 1, "seeds": 1})
+    result = mnist_arch("tiny.yaml", "--quiet", "--json")
+    for part in ("NOT MNIST", "mnist is nowhere to be had", "--data-dir"):
+        assert part in result.stderr
+    content = json.loads(result.stdout)
+    assert content["dataset"] == "mnist-5k"
+    assert content["standings"][0]["verdicts"]["accuracy"] == "none"
+    # What `auto` came to is known without looking for MNIST again.
+    assert mnist_arch("tiny.yaml", "--show", "--json").stdout == result.stdout
+    plan = mnist_arch("tiny.yaml", "--dry-run").stdout
+    assert plan.startswith("tiny · mnist-5k, 16 images held out")
+    assert below(plan)["dataset"] == "auto, which is taken as mnist-5k here"
+
+
+def test_a_damaged_note_of_what_was_asked_for_is_said(mnist_arch: Terminal) -> None:
+    mnist_arch.write(SMALL, dataset="auto")
+    mnist_arch.sweep.mkdir(parents=True)
+    write_whole(mnist_arch.sweep / "sweep.json", b"{")
+    result = mnist_arch("tiny.yaml", "--show", exit_code=3)
+    assert "sweep.json is damaged" in result.stderr
+
+
+# ----------------------------------------------------------------------------------- real processes
+
+
+def command(*arguments: str) -> list[str]:
+    main = "from cli.app import app; app(prog_name='mnist-arch')"
+    return [sys.executable, "-c", main, "sweep", *arguments]
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """A folder with a sweep of the embedded sample that trains on 100 of its images."""
+    data.load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all processes
+    base = {"extends": "s6", **blocks(4), "recipe": {"epochs": 2, "batch_size": 50}}
+    finalists = {"top": 1, "seeds": 2}
+    write_sweep(
+        tmp_path / "tiny.yaml", SMALL, OTHER, base=base, holdout=3_900, seeds=2, finalists=finalists
+    )
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_sweep_in_processes_from_its_file_to_its_picture(real: Path) -> None:
+    result = subprocess.run(
+        command("tiny.yaml", "--workers", "2", "--json"), cwd=real, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    sweep = real / "runs/tiny"
+    assert result.stdout == (sweep / "leaderboard.json").read_text()
+    board = Leaderboard.model_validate_json(result.stdout)
+    assert board.states == {"DONE": 6}
+    assert (sweep / "leaderboard.png").read_bytes().startswith(PNG)
+    table = list(csv.DictReader(io.StringIO((sweep / "leaderboard.csv").read_text())))
+    assert [row["name"] for row in table] == [it.name for it in board.standings]
+    first, second = board.standings
+    assert first.holdout is not None
+    assert second.against_first is not None
+    assert second.against_first.test == "mcnemar"  # of two seeds: by the mistakes that are kept
+    for split, trials in (("validation", first.trials), ("test", first.final)):
+        for trial in trials:
+            run = Run(sweep / trial.folder)
+            found = run.result()
+            assert found is not None
+            assert (found.split, found.images) == (split, 3_900 if split == "validation" else 1_000)
+            assert found.mistakes is not None
+            assert len(found.mistakes) == found.images - found.correct
+            judged = [record["correct"] for record in run.metrics(epochs=2)]
+            assert judged[1] == found.correct
+            assert (judged[0] is None) == (split == "test")
+            assert (run.folder / "log").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of POSIX")
+def test_at_a_terminal_it_is_live_and_ctrl_c_stops_all_of_it(real: Path) -> None:
+    import pexpect
+
+    program, *arguments = command("tiny.yaml", "--workers", "2", "--epochs", "19")
+    environment = {**os.environ, "TERM": "xterm"}
+    del environment["COLUMNS"]
+    child = pexpect.spawn(
+        program, arguments, cwd=real, env=environment, encoding="utf-8", dimensions=(40, 100)
+    )
+    child.expect(r"tiny · mnist-5k ─", timeout=300)
+    child.expect(r"0/4 done · \d+:\d\d left", timeout=300)
+    child.expect(r"small +0 +[1-9]\d?/19 +\d+\.\d\d % +[▁▂▃▄▅▆▇█]", timeout=300)
+    child.sendintr()
+    child.expect(
+        r"error: interrupted\r\nhint: go on with the same command: mnist-arch ", timeout=60
+    )
+    child.expect(pexpect.EOF, timeout=60)
+    child.close()
+    assert child.exitstatus == 130
+    assert "Traceback" not in child.before
+    begun = {path.parent: path.read_bytes() for path in real.glob("runs/tiny/*/manifest.json")}
+    assert len(begun) in (2, 3)  # two at a time
+    result = subprocess.run(
+        command("tiny.yaml", "--workers", "2", "--epochs", "19"),
+        cwd=real,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^small · seed 0 · goes on after epoch [1-9]\d* of 19$", result.stderr, re.M)
+    assert "trials       6 DONE\n" in result.stdout
+    assert {path: (path / "manifest.json").read_bytes() for path in begun} == begun

@@ -1,0 +1,340 @@
+"""A sweep's folder is its ledger: what became of each trial is what its files say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnist_arch.errors import LaterFormat, RunCorrupt, RunLocked, StorageError
+from mnist_arch.records import Result, Verdicts
+from mnist_arch.runs import Run
+from mnist_arch.storage import write_whole
+from mnist_arch.sweeps.ledger import (
+    LOG_LINES,
+    Asked,
+    Failure,
+    Ledger,
+    Pruned,
+    State,
+    log_path,
+    log_tail,
+    now,
+)
+from mnist_arch.sweeps.planning import Arm, Trial
+from mnist_arch.yaml_text import Node
+
+TIME = "2026-01-01T00:00:00+00:00"
+FAILURE = Failure(
+    kind="NonFiniteLoss", reason="the loss", hint="lower it", log_tail=["a"], time=TIME
+)
+PRUNED = Pruned(epoch=2, correct=3, images=4, time=TIME)
+
+
+def trial(name: str = "a", *, digest: str = "1", seed: int = 0) -> Trial:
+    whole = digest.ljust(64, "0")
+    return Trial(Arm(name, Node({}, ""), (), (), digest=whole), seed, "ranking", whole)
+
+
+def result_of(trial: Trial, *, correct: int = 3) -> Result:
+    return Result(
+        name=trial.arm.name,
+        digest=trial.digest,
+        seed=trial.seed,
+        dataset="mnist",
+        split="validation",
+        correct=correct,
+        images=4,
+        accuracy_percent=75.0,
+        interval_percent=(0.0, 100.0),
+        loss=1.0,
+        best_epoch=1,
+        best_accuracy_percent=75.0,
+        parameters=1,
+        macs=1,
+        epochs=1,
+        seconds=1.0,
+        command_seconds=1.0,
+        verdicts=Verdicts(parameters="kept", epochs="kept", accuracy="none"),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "sweep"
+
+
+def begun(folder: Path, trial: Trial) -> Run:
+    """The folder of a trial that has been begun."""
+    run = Run(folder / f"{trial.arm.name}-{trial.digest[:8]}-s{trial.seed}")
+    run.folder.mkdir(parents=True)
+    run.manifest_path.touch()
+    return run
+
+
+def finished(folder: Path, trial: Trial, *, correct: int = 3) -> Run:
+    run = begun(folder, trial)
+    write_whole(run.result_path, result_of(trial, correct=correct).json_text().encode())
+    return run
+
+
+# ----------------------------------------------------------------------- states
+
+
+def test_nothing_is_known_of_a_folder_that_is_not_there(folder: Path) -> None:
+    ledger, it = Ledger(folder), trial()
+    assert ledger.state(it) is State.WAITING
+    assert ledger.result(it) is ledger.failure(it) is ledger.pruned(it) is None
+    assert not ledger.has_begun(it)
+    assert ledger.run(it).folder == folder / "a-10000000-s0"
+    assert not ledger.is_running()
+    assert not folder.exists()
+
+
+def test_states_are_what_the_files_say(folder: Path) -> None:
+    done, failed, pruned, half = (trial(digest=digit) for digit in "1234")
+    finished(folder, done)
+    for it in (failed, pruned, half):
+        begun(folder, it)
+    Ledger(folder).fail(failed, FAILURE)
+    Ledger(folder).prune(pruned, PRUNED)
+    ledger = Ledger(folder)
+    states = [ledger.state(it) for it in (done, failed, pruned, half, trial(digest="5"))]
+    assert states == [State.DONE, State.FAILED, State.PRUNED, State.WAITING, State.WAITING]
+    assert ledger.result(done) == result_of(done)
+    assert ledger.failure(failed) == FAILURE
+    assert ledger.pruned(pruned) == PRUNED
+    assert [ledger.has_begun(it) for it in (done, half, trial(digest="5"))] == [True, True, False]
+    assert (ledger.failure(done), ledger.pruned(done), ledger.result(half)) == (None, None, None)
+
+
+def test_trial_that_was_ended_counts_as_ended_whatever_it_still_did(folder: Path) -> None:
+    it = trial()
+    finished(folder, it)
+    Ledger(folder).prune(it, PRUNED)
+    assert Ledger(folder).state(it) is State.PRUNED
+
+
+def test_trial_that_failed_and_was_done_later_is_done(folder: Path) -> None:
+    it = trial()
+    begun(folder, it)
+    Ledger(folder).fail(it, FAILURE)
+    assert Ledger(folder).state(it) is State.FAILED
+    write_whole(Ledger(folder).run(it).result_path, result_of(it).json_text().encode())
+    assert Ledger(folder).state(it) is State.DONE
+
+
+def test_seeds_and_experiments_are_told_apart(folder: Path) -> None:
+    finished(folder, trial(seed=1))
+    ledger = Ledger(folder)
+    assert ledger.state(trial(seed=1)) is State.DONE
+    assert ledger.state(trial(seed=0)) is State.WAITING
+    assert ledger.state(trial(seed=11)) is State.WAITING
+    assert ledger.state(trial(digest="2", seed=1)) is State.WAITING
+
+
+# ----------------------------------------------------------------------- an edited file
+
+
+def test_trial_keeps_its_folder_when_its_name_changes(folder: Path) -> None:
+    run = finished(folder, trial("early"))
+    ledger = Ledger(folder)
+    assert ledger.run(trial("grid-1")) == run
+    assert ledger.state(trial("grid-1")) is State.DONE
+    assert ledger.result(trial("grid-1")) == result_of(trial("early"))
+
+
+def test_trials_that_are_no_longer_in_the_file_are_left_alone(folder: Path) -> None:
+    kept = finished(folder, trial("old", digest="7"))
+    ledger = Ledger(folder)
+    it = trial("new", digest="8")
+    ledger.started(it)
+    ledger.fail(it, FAILURE)
+    ledger.forgive(it)
+    assert kept.result() == result_of(trial("old", digest="7"))
+    assert Ledger(folder).state(trial("back-again", digest="7")) is State.DONE
+
+
+def test_folder_of_a_trial_that_begins_is_known_from_then_on(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    ledger, it = Ledger(folder), trial("early")
+    assert ledger.state(it) is State.WAITING  # by which the folder has been read
+    ledger.started(it)
+    assert ledger.run(trial("late")).folder.name == "early-10000000-s0"
+    finished(folder, it)
+    assert ledger.state(it) is State.DONE
+
+
+def test_other_things_in_the_folder_are_no_trials(folder: Path) -> None:
+    it = trial()
+    for name in ("a-1000000-s0", "a-10000000-s0.before-1", "a-10000000-sx", "A-1000000G-s0"):
+        (folder / name).mkdir(parents=True)
+    (folder / ".lock").touch()
+    assert Ledger(folder).run(it).folder == folder / "a-10000000-s0"
+    assert Ledger(folder).state(it) is State.WAITING
+
+
+# ----------------------------------------------------------------------- failures
+
+
+def test_failure_is_forgiven_and_what_was_trained_is_kept(folder: Path) -> None:
+    ledger, it = Ledger(folder), trial()
+    ledger.started(it)
+    ledger.fail(it, FAILURE)  # a trial can fail before its process has made its folder
+    run = ledger.run(it)
+    run.checkpoint_path.touch()
+    assert ledger.state(it) is State.FAILED
+    ledger.forgive(it)
+    assert ledger.state(it) is State.WAITING
+    assert ledger.failure(it) is None
+    assert run.checkpoint_path.exists()
+    ledger.forgive(it)  # twice is once
+
+
+def test_last_lines_of_a_log(folder: Path) -> None:
+    run = begun(folder, trial())
+    assert log_tail(run) == []
+    lines = [f"line {number}" for number in range(LOG_LINES + 5)]
+    log_path(run).write_bytes("\n".join(lines).encode() + b"\nbad \xff byte\n")
+    assert log_tail(run) == [*lines[6:], "bad \ufffd byte"]
+
+
+def test_what_was_asked_for_is_kept(folder: Path) -> None:
+    ledger = Ledger(folder)
+    assert ledger.asked() is None
+    asked = Asked(source="a.yaml", dataset="mnist-5k", command=["mnist-arch"], started=now())
+    folder.mkdir(parents=True)
+    ledger.ask(asked)
+    assert Ledger(folder).asked() == asked
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    ledger, it = Ledger(tmp_path / "runs" / "sweep"), trial()
+    assert ledger.state(it) is State.WAITING
+    (tmp_path / "runs").touch()
+    for write in (
+        lambda: ledger.fail(it, FAILURE),
+        lambda: ledger.prune(it, PRUNED),
+        lambda: ledger.lock().__enter__(),
+    ):
+        with pytest.raises(StorageError, match="cannot write"):
+            write()
+
+
+# ----------------------------------------------------------------------- damage
+
+
+def test_damaged_result_is_no_result(folder: Path) -> None:
+    run = finished(folder, trial())
+    for content, reason in (
+        ("{", "is damaged"),
+        ("{}", "is damaged: format: Field required"),
+        (result_of(trial()).json_text().replace('"correct": 3', '"correct": null'), "correct"),
+    ):
+        run.result_path.write_text(content)
+        for ask in (Ledger(folder).state, Ledger(folder).result):
+            with pytest.raises(RunCorrupt, match=reason) as caught:
+                ask(trial())
+            assert str(run.result_path) in str(caught.value)
+            assert "--again" in caught.value.hint
+
+
+def test_files_of_a_later_format(folder: Path) -> None:
+    it = trial()
+    run = begun(folder, it)
+    for name, ask in (
+        ("failure.json", Ledger(folder).failure),
+        ("pruned.json", Ledger(folder).pruned),
+        ("result.json", Ledger(folder).result),
+    ):
+        (run.folder / name).write_text('{"format": 99}')
+        with pytest.raises(LaterFormat, match="has format 99"):
+            ask(it)
+
+
+def test_experiments_whose_digests_begin_alike_do_not_take_each_others_results(
+    folder: Path,
+) -> None:
+    mine, theirs = trial("a", digest="123456781"), trial("b", digest="123456782")
+    finished(folder, mine)
+    ledger = Ledger(folder)
+    assert ledger.state(mine) is State.DONE
+    assert ledger.result(theirs) is None
+    assert ledger.state(theirs) is State.WAITING
+    assert ledger.result(mine) == result_of(mine)
+
+
+# ----------------------------------------------------------------------- the lock
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from mnist_arch.sweeps.ledger import Ledger
+with Ledger(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the sweep's folder."""
+    command = [sys.executable, "-c", HOLDER, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def assert_free(folder: Path) -> None:
+    with Ledger(folder).lock():
+        pass
+
+
+def test_sweep_cannot_run_twice_at_once(folder: Path, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(RunLocked) as caught, Ledger(folder).lock():
+        pytest.fail("the folder is held by another process")
+    assert str(caught.value) == f"this sweep is already running in {folder}"
+    assert caught.value.hint == "wait for it, or choose another folder with --out"
+    assert Ledger(folder).is_running()
+    holder.communicate()
+    assert holder.returncode == 0
+    assert not Ledger(folder).is_running()
+    assert_free(folder)
+
+
+def test_lock_of_a_process_that_was_killed_is_free(
+    folder: Path, holder: subprocess.Popen[str]
+) -> None:
+    assert Ledger(folder).is_running()
+    holder.kill()
+    holder.wait()
+    assert (folder / ".lock").exists()
+    assert not Ledger(folder).is_running()
+    assert_free(folder)
+
+
+def test_lock_is_freed_by_an_error(folder: Path) -> None:
+    with pytest.raises(KeyError), Ledger(folder).lock():
+        raise KeyError
+    assert_free(folder)
+
+
+def test_two_sweeps_in_folders_of_their_own_do_not_meet(folder: Path) -> None:
+    with Ledger(folder / "one").lock(), Ledger(folder / "two").lock():
+        assert Ledger(folder / "one").is_running()
+
+
+def test_arm_of_a_trial_says_nothing_about_its_state(folder: Path) -> None:
+    it = trial()
+    finished(folder, it)
+    other = Trial(replace(it.arm, rejected="no", same_as="x"), it.seed, "final", it.digest)
+    assert Ledger(folder).state(other) is State.DONE
