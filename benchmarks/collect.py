@@ -30,7 +30,7 @@ def collected(folder: Path) -> dict[str, Any]:
         "made": made,
         "recipe": recipe,
         "curve": curve,
-        "result": result.model_dump(mode="json"),
+        "result": result.model_dump(mode="json", exclude={"mistakes"}),
     }
 
 

@@ -61,7 +61,7 @@ def sweep(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train and compare the experiments of a file, and rank them on held-out images.
+    """Train the experiments of a file, and rank them on a hold-out.
 
     Everything is counted and held against the budget before the first trial
     starts. The same command again goes on where it was interrupted; a trial that

@@ -20,6 +20,7 @@ _SENTENCES = {
     "string_type": "must be a word",
     "string_unicode": "must be a word",
     "tuple_type": "must be a list",
+    "dict_type": "must be an object with keys",
     "model_type": "must be an object with keys",
     "model_attributes_type": "must be an object with keys",
     "finite_number": "must be a finite number",
@@ -94,7 +95,7 @@ def _locate(
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:
             models = {inner for field in fields for inner in _models_in(field.annotation)}
-        elif len(models) > 1:  # a tag
+        elif len(models) > 1 and not _has(node, part):  # a tag
             kinds = {model: get_args(model.model_fields["kind"].annotation) for model in models}
             models = {model for model in models if part in kinds[model]}
             continue
@@ -135,6 +136,10 @@ def _models_at(path: Path) -> set[type[BaseModel]]:
         if isinstance(part, str):
             models = {inner for field in fields for inner in _models_in(field.annotation)}
     return models
+
+
+def _has(node: Node, part: int | str) -> bool:
+    return isinstance(node.value, dict) and part in node.value
 
 
 def _child(node: Node, key: str) -> Node:

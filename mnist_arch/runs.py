@@ -199,6 +199,7 @@ class _Format(BaseModel):
 
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    """A stored value. Raises RunCorrupt, or LaterFormat for one of a later version."""
     try:
         text = path.read_text("utf-8")
         found = _Format.model_validate_json(text).format

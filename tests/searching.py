@@ -10,7 +10,7 @@ import optuna
 import tiny_sweeps
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.sweeps.driving import run_trials
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
@@ -155,3 +155,8 @@ def studies(folder: Path) -> list[list[FrozenTrial]]:
     storage = JournalStorage(JournalFileBackend(str(folder / "runs/tiny/study.jsonl")))
     names = optuna.get_all_study_names(storage)
     return [optuna.load_study(study_name=name, storage=storage).trials for name in names]
+
+
+def states(folder: Path) -> list[TrialState]:
+    """What Optuna has of the trials of the first study."""
+    return [trial.state for trial in studies(folder)[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -13,35 +14,45 @@ import pytest
 SET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",  # else a token is written into the user's home
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # elsewhere than on Linux, and here: only 127.0.0.1
-    "RAY_agent_register_timeout_ms": "120000",  # a busy machine is slow to start
-    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # there and here: only 127.0.0.1
 }
+AGENTS = (
+    "dashboard_agent_listen_port",
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+)
 
 
 @contextlib.contextmanager
 def cluster_of(*cpus: int) -> Iterator[Any]:
     """A `ray.cluster_utils.Cluster`; the first node is its head. Skips where there is no Ray."""
-    with pytest.MonkeyPatch.context() as patch:
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in SET.items():
             patch.setenv(name, value)
-        # Paths of sockets are short, so that this is in no folder of pytest's.
+        # Paths of sockets have to be short, so that this is in no folder of pytest's.
         folder = tempfile.mkdtemp(prefix="ray")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         patch.setenv("RAY_TMPDIR", folder)
         pytest.importorskip("ray", reason="needs the extra ray")
         from ray.cluster_utils import Cluster
 
-        cluster = None
-        try:
-            cluster = Cluster(
-                initialize_head=True,
-                head_node_args={"num_cpus": cpus[0], "include_dashboard": False},
-            )
-            for count in cpus[1:]:
-                cluster.add_node(num_cpus=count, wait=False)
-            cluster.wait_for_nodes(timeout=120)
-            yield cluster
-        finally:
-            if cluster is not None:
-                cluster.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
+        cluster = Cluster()
+        stack.callback(cluster.shutdown)
+        cluster.add_node(num_cpus=cpus[0], include_dashboard=False, no_monitor=True, **ports())
+        for count in cpus[1:]:
+            cluster.add_node(num_cpus=count, **ports())
+        yield cluster
+
+
+def ports() -> dict[str, int]:
+    """Ports for the agents of a node. Where they are not given, a node waits for its agents to tell
+    them, but for 15 seconds only, which a busy machine may take."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name in AGENTS:
+            free = stack.enter_context(socket.socket())
+            free.bind(("127.0.0.1", 0))
+            found[name] = free.getsockname()[1]
+        return found

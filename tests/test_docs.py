@@ -23,13 +23,14 @@ import typer
 from cli import errors
 from cli.app import app
 from mnist_arch.loading import json_schema, load, plan_of
+from mnist_arch.sweeps import load_sweep, plan_sweep
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
 MARK = "<!-- Below this line the page is generated: UPDATE_DOCS=1 pytest tests/test_docs.py -->\n"
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
-COMMANDS = ("", "summary", "train", "eval")
+COMMANDS = ("", "summary", "train", "eval", "sweep")
 
 
 def check_generated(name: str, generated: str) -> None:
@@ -222,6 +223,7 @@ def blocks_of(path: Path, language: str) -> Iterator[tuple[str, str]]:
             yield f"{path.name}:{before.count(chr(10)) + 1}", match[1]
 
 
+OF_A_SWEEP = re.compile(r"^(base|experiments|grid|search):", re.MULTILINE)
 YAML = [example for page in PAGES for example in blocks_of(page, "yaml")]
 
 
@@ -229,7 +231,10 @@ YAML = [example for page in PAGES for example in blocks_of(page, "yaml")]
 def test_yaml_in_the_documentation_loads(text: str, tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(text, "utf-8")
-    assert plan_of(load(str(path))).parameters
+    if OF_A_SWEEP.search(text):
+        assert plan_sweep(load_sweep(path), dataset="mnist").definition.sweep.name == "example"
+    else:
+        assert plan_of(load(str(path))).parameters
 
 
 def test_the_annotated_network_is_the_reference_network(tmp_path: Path) -> None:

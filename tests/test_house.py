@@ -63,7 +63,11 @@ def test_typers_own_copy_of_click_is_left_alone(path: Path) -> None:
     assert "typer._click" not in path.read_text("utf-8")
 
 
-@pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
+PROCESSES = {LIBRARY / "sweeps/worker.py"}
+"""What is the main function of a process of its own, whose output is the log of a trial."""
+
+
+@pytest.mark.parametrize("path", sorted({*LIBRARY_FILES} - PROCESSES), ids=named)
 def test_the_library_neither_prints_nor_exits(path: Path) -> None:
     called = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
     assert not called & {"print", "input", "exit", "quit", "sys.exit", "os._exit", "breakpoint"}
@@ -94,6 +98,8 @@ HEAVY = [
     "matplotlib",
     "mlxtend",
     "numpy",
+    "optuna",
+    "ray",
     "safetensors",
     "scipy",
     "sklearn",
@@ -128,6 +134,16 @@ LIGHT = {
     "train --resume latest": 2,
     "eval --help": 0,
     "eval nothing": 2,
+    "sweep --help": 0,
+    "sweep sweep.yaml --dry-run": 0,
+    "sweep sweep.yaml --dry-run --json": 0,
+    "sweep sweep.yaml --show": 0,
+    "sweep sweep.yaml --show --csv": 0,
+    "sweep over-all.yaml": 1,
+    "sweep nothing.yaml": 2,
+    "sweep broken.yaml": 2,
+    "sweep sweep.yaml --dataset nothing": 2,
+    "sweep sweep.yaml --json --csv": 2,
     "eval weights.pt": 2,
 }
 FILES = {
@@ -136,6 +152,9 @@ FILES = {
     "broken.yaml": "extends: s6\nrecipe: {epoch: 3}\n",
     "shapes.yaml": "extends: s6\nblocks: [{channels: [9], kind: grouped, groups: 2}]\n",
     "text.yaml": "blocks: [",
+    "sweep.yaml": "grid: {defaults.dropout: [0, 0.1]}\nsearch:\n  trials: 9\n"
+    "  space: {recipe.schedule.peak: {kind: float, low: 0.01, high: 0.5, log: true}}\n",
+    "over-all.yaml": "grid: {recipe.epochs: [20, 21]}\n",
     "weights.pt": "",
 }
 SCRIPT = f"""
@@ -165,7 +184,25 @@ def test_what_needs_no_torch_does_not_import_it(tmp_path: Path) -> None:
 
 def test_the_test_above_can_fail(tmp_path: Path) -> None:
     """What needs torch ends as a bug where there is none."""
-    assert codes_without_torch(["summary --verify", "train --out runs"], tmp_path) == [70, 70]
+    commands = ["summary --verify", "train --out runs", "sweep sweep.yaml --out runs"]
+    assert codes_without_torch(commands, tmp_path) == [70, 70, 70]
+
+
+def test_other_commands_do_not_import_what_sweeps_need(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(FILES["sweep.yaml"])
+    script = (
+        "import sys; from typer.testing import CliRunner; from cli.app import app\n"
+        "assert CliRunner().invoke(app, sys.argv[1:]).exit_code == 0\n"
+        "print(*(name for name in sys.modules if name.startswith('mnist_arch.sweeps')))"
+    )
+    for arguments, light in (
+        (["summary"], True),
+        (["train", "--dry-run"], True),
+        (["sweep", "sweep.yaml", "--dry-run"], False),
+    ):
+        command = [sys.executable, "-c", script, *arguments]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert (result.stdout.split() == []) == light, arguments
 
 
 def test_importing_the_library_is_light() -> None:
@@ -230,6 +267,8 @@ OPTIONS = {
     "--from-manifest --again --dry-run --require --set --quiet --json",
     "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --out --quiet "
     "--json",
+    "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
+    "--retry-failed --dry-run --show --csv --quiet --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 

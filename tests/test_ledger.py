@@ -95,6 +95,12 @@ def test_nothing_is_known_of_a_folder_that_is_not_there(folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_nothing_is_known_where_a_file_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "sweep"):
+        assert Ledger(folder).state(trial()) is State.WAITING
+
+
 def test_states_are_what_the_files_say(folder: Path) -> None:
     done, failed, pruned, half = (trial(digest=digit) for digit in "1234")
     finished(folder, done)

@@ -13,6 +13,8 @@ from mnist_arch.loading import load
 from mnist_arch.plan import plan
 from mnist_arch.records import Result
 from mnist_arch.statistics import Score, wilson_interval_percent
+from mnist_arch.sweeps import State, load_sweep, plan_sweep
+from mnist_arch.sweeps.standings import Leaderboard
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -74,3 +76,49 @@ def test_the_recipe_was_chosen_on_a_hold_out() -> None:
 def test_the_start_is_as_fast_as_the_readme_says() -> None:
     start = json.loads((RESULTS / "start.json").read_text("utf-8"))
     assert f"{100 * start['ratio_median']:.0f} % of the time" in README
+
+
+# ------------------------------------------------------------------------------------------- sweeps
+
+
+def test_the_leaderboard_is_of_the_sweep_that_ships_and_of_its_runs() -> None:
+    board = Leaderboard.model_validate_json((RESULTS / "experiments-leaderboard.json").read_text())
+    planned = plan_sweep(load_sweep(ROOT / "experiments.yaml"), dataset="mnist")
+    runs = results_of("experiments.json")
+    by_arm = {(run.digest, run.seed): run.correct for run in runs}
+    arms = {arm.name: arm for arm in planned.arms}
+    assert {it.name for it in board.standings} == {n for n, arm in arms.items() if not arm.same_as}
+    read = 0
+    for it in board.standings:
+        assert it.holdout is not None
+        digests = [(arms[it.name].digest, it.holdout)]
+        if it.test is not None:
+            digests.append((planned.final_trials(arms[it.name])[0].digest, it.test))
+        for of, scored in digests:
+            assert [by_arm[of, seed] for seed in scored.seeds] == scored.correct
+            read += len(scored.seeds)
+    assert read == len(runs) == board.states[State.DONE] == 40
+
+
+def test_finalists_have_other_seeds_and_read_test_once() -> None:
+    for run in runs_of("experiments.json"):
+        result = Result.model_validate(run["result"])
+        judged = [record["correct"] is not None for record in run["curve"]]
+        if result.split == "test":
+            assert judged == [False] * (result.epochs - 1) + [True]
+            assert result.seed >= 3
+        else:
+            assert all(judged)
+            assert result.seed < 3
+
+
+def test_the_readme_has_what_the_sweep_answered() -> None:
+    board = Leaderboard.model_validate_json((RESULTS / "experiments-leaderboard.json").read_text())
+    for effect in board.effects:
+        assert effect.interval_percent is not None
+        low, high = effect.interval_percent
+        assert f"{effect.percent:+.3f} ({low:+.3f} to {high:+.3f})" in README
+    for it in board.standings:
+        if it.test is not None:
+            test = f"{it.test.mean_percent:.3f} ± {it.test.spread_percent:.3f} % (test, 5 seeds)"
+            assert test in README

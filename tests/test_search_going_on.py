@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny_sweeps
 from optuna.trial import TrialState
-from searching import RATE, SPACE, Process, planned, studies, wide_and_slow
+from searching import RATE, SPACE, Process, planned, states, studies, wide_and_slow
 
 from mnist_arch.sweeps.executors import Began, Epoch, Finished
 from mnist_arch.sweeps.ledger import Ledger, State
@@ -15,14 +15,6 @@ from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.search import searched_arms
 
 PRUNED_FROM_1 = {"kind": "median", "from_epoch": 1}
-
-
-def journal(folder: Path) -> Path:
-    return folder / "runs/tiny/study.jsonl"
-
-
-def states(folder: Path, *, study: int = 0) -> list[TrialState]:
-    return [trial.state for trial in studies(folder)[study]]
 
 
 # ---------------------------------------------------------------------------------- interruptions

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from searching import RATE, Process, planned, studies
+from searching import RATE, Process, planned, states
 
 from mnist_arch.errors import RunCorrupt, StorageError
 from mnist_arch.sweeps import journal as journal_module
@@ -20,10 +20,6 @@ from mnist_arch.sweeps.search import Search, searched_arms
 
 def journal(folder: Path) -> Path:
     return folder / "runs/tiny/study.jsonl"
-
-
-def states(folder: Path) -> list[TrialState]:
-    return [trial.state for trial in studies(folder)[0]]
 
 
 def test_a_proposal_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,8 +159,11 @@ def test_a_trial_of_a_search_that_failed_is_tried_again(tmp_path: Path) -> None:
     assert len(again) == 7
 
 
-def test_a_search_that_finds_nothing_within_the_budget_gives_up(tmp_path: Path) -> None:
+def test_a_search_that_finds_nothing_within_the_budget_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_arch.sweeps.search.REJECTED_IN_A_ROW", 7)
     budget = {"parameters_below": 10}
     bench = Bench(tmp_path, plan_of(tmp_path, search=search(), budget=budget))
-    with pytest.raises(BudgetExceeded, match="the search gives up: 1,000 proposals in a row"):
+    with pytest.raises(BudgetExceeded, match="the search gives up: 7 proposals in a row"):
         run(bench)

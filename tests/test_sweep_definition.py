@@ -213,6 +213,9 @@ def test_value_that_does_not_fit(line: str, path: str, message: str) -> None:
     [
         ("experiments: {a: b}", "experiments", "must be a list, not {'a': 'b'}"),
         ("experiments:", "experiments", "must be a list, not null"),
+        ("experiments: [5]", "experiments[0]", "must be an object with keys, not 5"),
+        ("grid: []", "grid", "must be an object with keys, not []"),
+        ("grid:", "grid", "must be an object with keys, not null"),
         ("grid: {recipe.epochs: 3}", "grid.recipe.epochs", "must be a list, not 3"),
         ("grid: {recipe.epochs: []}", "grid.recipe.epochs", "must have at least 1 item, not []"),
     ],
@@ -722,6 +725,34 @@ def test_dimension_that_is_none(dimension: str, message: str) -> None:
     assert found.message == message
     assert found.path.startswith("search.space")
     assert found.origin == "sweep.yaml:1"
+
+
+def test_dimensions_that_are_none_are_told_each_at_its_line() -> None:
+    found = problems(
+        "search:\n"
+        "  trials: 3\n"
+        "  space:\n"
+        "    recipe.clip_norm: {kind: float, low: 0.3, high: 0.1}\n"
+        "    blocks.0.channels.0: {kind: int, low: 8, high: 64, steps: 4}\n"
+        "    recipe.ema: []\n"
+        "    recipe.epochs:\n"
+        "      kind: integer\n"
+        "    recipe.batch_size: {low: 8, high: 64}\n"
+        "    defaults.dropout: {choice: [0]}\n"
+    )
+    assert names(found) == [
+        ("search.space.recipe.clip_norm", "4"),
+        ("search.space.blocks.0.channels.0.steps", "5"),
+        ("search.space.recipe.ema", "6"),
+        ("search.space.recipe.epochs.kind", "8"),
+        ("search.space.recipe.batch_size", "9"),
+        ("search.space.defaults.dropout.choices", "10"),
+        ("search.space.defaults.dropout.choice", "10"),
+    ]
+    assert found[1].hint == "did you mean `step`? valid: high, kind, log, low, step"
+    assert found[3].hint == "did you mean `int`? valid: categorical, int, float"
+    assert found[4].message == "a range needs its `kind`: int or float"
+    assert found[6].hint == "did you mean `choices`? valid: choices, kind"
 
 
 def test_dimensions_that_do_not_fit_the_spec() -> None:

@@ -1,10 +1,12 @@
 """Draws the README's pictures from what the program prints.
 
     python docs/pictures/make.py runs/s6-1a2b3c4d-s0
+    python docs/pictures/make.py runs/experiments
 
 `summary.svg` is the output of the real command, `mistakes.png` the gallery of `eval`, `curves.png`
 the run's own picture, and `training.svg` the live display, fed with the records of that finished
-run up to its 14th epoch.
+run up to its 14th epoch. Of a sweep, `leaderboard.svg` is what `--show` prints, and its own picture
+is copied.
 """
 
 from __future__ import annotations
@@ -79,8 +81,19 @@ def draw_training(run: Run) -> None:
     save(screen, "training", title="mnist-arch train --epochs 19")
 
 
+def draw_sweep(folder: Path) -> None:
+    """The leaderboard and the front."""
+    file = f"{folder.name}.yaml"
+    draw_command("leaderboard", ["sweep", file, "--show"], width=150)
+    shutil.copy(folder / "leaderboard.png", HERE / f"{folder.name}.png")
+
+
 def main() -> None:
-    run = Run(Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    if (folder / "sweep.json").exists():
+        draw_sweep(folder)
+        return
+    run = Run(folder)
     draw_command("summary", ["summary", "s6"], width=112)
     draw_training(run)
     shutil.copy(run.curves_path, HERE / "curves.png")

@@ -101,7 +101,8 @@ class Ledger:
     def _names(self) -> dict[tuple[str, int], str]:
         """Folders that are there, by the first eight digits of the digest and the seed."""
         found: dict[tuple[str, int], str] = {}
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+        nothing = (FileNotFoundError, NotADirectoryError)
+        with contextlib.suppress(*nothing), os.scandir(self.folder) as entries:
             for entry in entries:
                 if match := re.search(r"-([0-9a-f]{8})-s(\d+)\Z", entry.name):
                     found[match[1], int(match[2])] = entry.name

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.loading import validated
-from mnist_arch.specs import Budget
 from mnist_arch.sweeps.executors import Epoch
 from mnist_arch.sweeps.journal import Journal
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.study import changes, distribution, open_study, pruner, sampler, search_of
+from mnist_arch.sweeps.study import (
+    changes,
+    distribution,
+    excess,
+    open_study,
+    pruner,
+    sampler,
+    search_of,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -49,9 +56,7 @@ def searched_arms(planned: Planned, ledger: Ledger) -> Proposals:
     if planned.definition.sweep.search is None or not path.exists():
         return Proposals([], 0)
     study = open_study(planned, Journal(path), make=False)
-    if study is None:
-        return Proposals([], 0)
-    latest = _latest(planned, study)
+    latest = _latest(planned, study) if study is not None else []
     arms = [
         _arm(planned, number, proposal.params)
         for number, proposal in enumerate(latest, start=1)
@@ -78,8 +83,7 @@ class Search:
         self._study = study
         self._space = {path: distribution(it) for path, it in self._search.space.items()}
         self._waiting: deque[Trial] = deque()
-        self._asked: dict[str, list[optuna.Trial]] = {}
-        """Of the trials that wait or are trained, by digest; several where they are the same."""
+        self._asked: dict[str, list[optuna.Trial]] = {}  # by digest, what has no outcome yet
         self._arms: list[Arm] = []
         self._rejected: list[str] = []
         self._rejected_in_a_row = 0
@@ -182,14 +186,14 @@ class Search:
     def _reject(self, asked: optuna.Trial, arm: Arm) -> None:
         """Says by how much the budget is broken, by which TPE finds its way back into it.
 
-        NSGA-II needs no such thing: only trials with a result are parents.
+        NSGA-II needs none of it: only trials with a result are parents.
         """
         from optuna.trial import TrialState
 
         reason = f"{arm.name}: {arm.rejected}"
         self._count_rejected(reason)
         asked.set_user_attr(_REJECTED, reason)
-        asked.set_constraint("budget", _excess(arm, self._budget))
+        asked.set_constraint("budget", excess(arm, self._budget))
         self._study.tell(asked, state=TrialState.PRUNED)
 
     def _settle(self, asked: optuna.Trial, trial: Trial, state: State) -> None:
@@ -216,9 +220,9 @@ class Search:
 
     def _report(self, asked: optuna.Trial, epoch: int, share: float) -> None:
         """Once for each epoch, and only where there is one objective, as Optuna wants it."""
-        if len(self._study.directions) == 1:
-            if epoch not in self._frozen(asked).intermediate_values:
-                asked.report(share, epoch)
+        if len(self._study.directions) > 1 or epoch in self._frozen(asked).intermediate_values:
+            return
+        asked.report(share, epoch)
 
     def _frozen(self, asked: optuna.Trial) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[asked.number]
@@ -294,11 +298,3 @@ def _distinct(planned: Planned, arms: Iterable[Arm]) -> list[Arm]:
     for arm in arms:
         first.setdefault(arm.digest, replace(arm, same_as=known.get(arm.digest, "")))
     return list(first.values())
-
-
-def _excess(arm: Arm, budget: Budget) -> float:
-    """How far a proposal is over the budget, in budgets; 1 for a network that cannot be built."""
-    if not arm.digest:
-        return 1.0
-    counts = (arm.parameters, budget.parameters_below), (arm.epochs, budget.epochs_below)
-    return sum(max(0, count - limit + 1) / limit for count, limit in counts)

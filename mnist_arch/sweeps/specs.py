@@ -111,7 +111,11 @@ def _categorical_unless_said(value: Any) -> Any:
     """Lets a list of values stand for `{kind: categorical, choices: …}`."""
     if isinstance(value, list):
         return {"kind": "categorical", "choices": value}
-    return {"kind": "categorical", **value} if isinstance(value, dict) else value
+    if not isinstance(value, dict) or "kind" in value:
+        return value
+    if "low" in value or "high" in value:
+        raise PydanticCustomError("no_kind", "a range needs its `kind`: int or float")
+    return {"kind": "categorical", **value}
 
 
 Dimension = Annotated[

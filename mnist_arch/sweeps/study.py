@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 from mnist_arch.errors import ExtraMissing
+from mnist_arch.specs import Budget
 from mnist_arch.sweeps.journal import Journal, damaged
-from mnist_arch.sweeps.planning import Planned
+from mnist_arch.sweeps.planning import Arm, Planned
 from mnist_arch.sweeps.specs import Categorical, Dimension, Floats, Integers, Pruning, Search
 from mnist_arch.trees import Override, parse_path
 from mnist_arch.yaml_text import Node, place
@@ -134,6 +135,14 @@ def changes(search: Search, params: Mapping[str, Any]) -> tuple[Override, ...]:
 
 def _value(dimension: Dimension, param: Any) -> object:
     return json.loads(param) if isinstance(dimension, Categorical) else param
+
+
+def excess(arm: Arm, budget: Budget) -> float:
+    """How far a proposal is over the budget, in budgets; 1 for a network that cannot be built."""
+    if not arm.digest:
+        return 1.0
+    counts = (arm.parameters, budget.parameters_below), (arm.epochs, budget.epochs_below)
+    return sum(max(0, count - limit + 1) / limit for count, limit in counts)
 
 
 # --------------------------------------------------------------------------- samplers and pruners
