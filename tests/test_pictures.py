@@ -60,7 +60,7 @@ def test_curves_of_a_loss_of_zero_and_a_title_with_signs() -> None:
 
 
 def test_curves_need_an_epoch() -> None:
-    with pytest.raises(ValueError, match="at least one epoch"):
+    with pytest.raises(ValueError, match="a last epoch that was judged"):
         draw_curves([], split="test", title="")
 
 

@@ -21,8 +21,10 @@ from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMED: Final = 20
+NAMED: Final = 16
 """Arms that have a number and a line in the key; further ones are dots."""
+_NAME: Final = 30
+"""Letters of a name in the key."""
 _ASIDE: Final = 0.024
 """Distance of arms with equally many parameters, as a share of the horizontal axis."""
 
@@ -41,10 +43,11 @@ def draw_front(board: Leaderboard) -> bytes:
     figure = new_figure(13.5, 6.2, f"{board.name} · {board.dataset} · {split}")
     axes, key = figure.subplots(1, 2, width_ratios=(9.3, 4.2))
     places = _places(arms, board)
+    _zoom(axes, arms)
     _draw_arms(axes, arms, places)
     _draw_front_line(axes, arms, places)
     _draw_budget(axes, board)
-    _dress(axes, arms)
+    _dress(axes)
     _draw_key(key, arms, board)
     return png_bytes(figure)
 
@@ -69,37 +72,19 @@ def _places(arms: Sequence[Standing], board: Leaderboard) -> list[float]:
 
 
 def _draw_arms(axes: Axes, arms: Sequence[Standing], places: Sequence[float]) -> None:
-    for index, (it, x) in enumerate(zip(arms, places, strict=True)):
+    floor = axes.get_ylim()[0]
+    for it, x in zip(arms[:NAMED], places, strict=False):
         holdout, color = _holdout(it), BLUE if it.tied else SOFT
-        if index >= NAMED:
-            axes.plot(x, holdout.mean_percent, ".", color=color, markersize=3, zorder=2)
-            continue
         if it.test is not None:
-            axes.errorbar(
-                x,
-                it.test.mean_percent,
-                yerr=it.test.spread_percent,
-                fmt="D",
-                color=ORANGE,
-                markersize=7,
-                capsize=3,
-                linewidth=1.2,
-                zorder=3,
-            )
-        axes.errorbar(
-            x,
-            holdout.mean_percent,
-            yerr=holdout.spread_percent,
-            fmt="o",
-            color=color,
-            markersize=15,
-            capsize=3,
-            linewidth=1.2,
-            zorder=4,
-        )
+            _draw_score(axes, x, it.test, "D", ORANGE, size=7)
+        if (y := holdout.mean_percent) < floor:
+            axes.plot(x, floor, "v", color=color, markersize=15, clip_on=False, zorder=4)
+            y = floor
+        else:
+            _draw_score(axes, x, holdout, "o", color, size=15)
         axes.annotate(
             str(it.rank),
-            (x, holdout.mean_percent),
+            (x, y),
             ha="center",
             va="center",
             fontsize=8.5,
@@ -107,6 +92,26 @@ def _draw_arms(axes: Axes, arms: Sequence[Standing], places: Sequence[float]) ->
             color="white",
             zorder=5,
         )
+    further = [(x, _holdout(it).mean_percent) for it, x in zip(arms, places, strict=True)][NAMED:]
+    axes.plot([x for x, _ in further], [y for _, y in further], ".", color=SOFT, markersize=3)
+
+
+def _draw_score(
+    axes: Axes, x: float, scored: Scored, marker: str, color: str, *, size: float
+) -> None:
+    """Mean and standard deviation; test is an open mark."""
+    axes.errorbar(
+        x,
+        scored.mean_percent,
+        yerr=scored.spread_percent,
+        fmt=marker,
+        color=color,
+        markerfacecolor="white" if scored.split == "test" else color,
+        markersize=size,
+        capsize=3,
+        linewidth=1.2,
+        zorder=3 if scored.split == "test" else 4,
+    )
 
 
 def _draw_front_line(axes: Axes, arms: Sequence[Standing], places: Sequence[float]) -> None:
@@ -141,17 +146,25 @@ def _draw_budget(axes: Axes, board: Leaderboard) -> None:
     )
 
 
-def _dress(axes: Axes, arms: Sequence[Standing]) -> None:
+def _zoom(axes: Axes, arms: Sequence[Standing]) -> None:
+    """Limits by the better half: arms that did not learn would press all others together."""
+    scores = [_holdout(it) for it in arms]
+    means = sorted(it.mean_percent for it in scores)
+    best, middle = means[-1], means[len(means) // 2]
+    lowest = best - max(8 * (best - middle), 1.0)
+    inside = [it for it in scores if it.mean_percent >= lowest]
+    shown = [*inside, *(it.test for it in arms if it.test is not None)]
+    ends = [(it.mean_percent, it.spread_percent or 0.0) for it in shown]
+    low, high = min(mean - by for mean, by in ends), max(mean + by for mean, by in ends)
+    margin = 0.06 * (high - low) or 0.1
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _dress(axes: Axes) -> None:
     axes.set_xlabel("parameters", fontsize=9.5, color=SOFT)
     axes.set_title("accuracy (%)", loc="left", fontsize=10.5, color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.06)
-    # Arms that did not learn would press all others together; they stay in the key.
-    means = sorted(_holdout(it).mean_percent for it in arms)
-    best, middle = means[-1], means[len(means) // 2]
-    lowest = max(means[0], best - max(4 * (best - middle), 0.5))
-    if lowest > means[0]:
-        axes.set_ylim(bottom=lowest - 0.1 * (best - lowest))
     frame_and_grid(axes)
 
 
@@ -162,13 +175,14 @@ def _draw_key(axes: Axes, arms: Sequence[Standing], board: Leaderboard) -> None:
         y = 1 - row * 0.043
         color = BLUE if it.tied else SOFT
         axes.text(0.05, y, str(it.rank), ha="right", fontsize=9, color=color, fontweight="bold")
-        axes.text(0.08, y, it.name, fontsize=9, color=INK, parse_math=False)
+        name = it.name if len(it.name) <= _NAME else f"{it.name[: _NAME - 1]}…"
+        axes.text(0.08, y, name, fontsize=9, color=INK, parse_math=False)
         axes.text(0.99, y, _text(_holdout(it)), ha="right", fontsize=9, color=INK)
-    rejected = sum(bool(it.rejected) for it in board.standings)
+    rejected = sum(bool(it.rejected) for it in board.standings) + board.proposals_rejected
     notes = [
         ("●", BLUE, "not told apart from the first"),
         ("●", SOFT, "told apart"),
-        ("◆", ORANGE, "test, finalists with other seeds"),
+        ("◇", ORANGE, "test, finalists with other seeds"),
         ("╌", BLUE, "Pareto front"),
     ]
     if not any(it.test for it in arms):
