@@ -56,7 +56,7 @@ EXIT_CODES: Final[tuple[tuple[type[MnistArchError], int], ...]] = (
 
 EXIT_CODES_HELP: Final = (
     "Exit codes: 0 done · 1 the answer is no (over budget, a required rule missed, a loss not "
-    "finite) · "
+    "finite, a trial failed) · "
     "2 bad input · 3 the machine cannot (data, disk, device) · 70 a bug of this program · "
     "130 interrupted · 141 the reader closed the pipe."
 )

@@ -88,7 +88,8 @@ def _lines(planned: Planned) -> Iterator[tuple[str, str]]:
     elif planned.arms:
         yield "arms", f"{len(planned.arms):,}"
     if planned.arms:
-        yield "trials", f"{len(planned.trials()):,} of the ranking ({sweep.seeds} seeds an arm)"
+        each = "1 seed" if sweep.seeds == 1 else f"{sweep.seeds} seeds"
+        yield "trials", f"{len(planned.trials()):,} of the ranking ({each} an arm)"
     if sweep.search is not None:
         yield "search", f"{sweep.search.trials:,} more, by {sweep.search.sampler}"
     if sweep.finalists is not None:

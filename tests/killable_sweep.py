@@ -1,18 +1,29 @@
-"""A sweep in a process of its own, which says what happens and can be killed.
+"""A process that runs sweeps in children of its own, which can be killed.
 
-python killable_sweep.py FILE OUT
-> Began grid-1 0 0
-> Epoch grid-1 0 1
-> Finished grid-1 0
+    python killable_sweep.py
+    < {"folder": "sweep", "spawn": false}
+    > 4711                                    the driver's process, in the folder sweep/
+    > -9                                      its exit code
+
+A driver says what happens to the pipe `events` in its folder: `Epoch grid-1 0 2`. Importing torch
+takes seconds, so it is imported once, and drivers and their workers are forks; that is safe as long
+as a process that forks has one thread and leaves all computing to its children. With `spawn` the
+workers are fresh interpreters, as they are in earnest.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import multiprocessing
+import os
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 from small_sweep import COMMAND, ENGINE
 
+from mnist_arch.sweeps import local
 from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.executors import Began, Epoch, Failed
 from mnist_arch.sweeps.ledger import Ledger
@@ -21,26 +32,78 @@ from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.stages import StageBegan, run_sweep
 from mnist_arch.sweeps.worker import Setting
 
+# What a training imports on its way, which takes longer than the training.
+for name in ("matplotlib.backends.backend_agg", "scipy.stats", "torch._dynamo"):
+    importlib.import_module(name)
 
-def main(file: str, out: str) -> None:
-    planned = plan_sweep(load_sweep(Path(file)), dataset="mnist-5k")
-    ledger = Ledger(Path(out))
-    executor = LocalExecutor(workers=2, setting=Setting(ENGINE, None, COMMAND))
-    with ledger.lock(), executor:
-        for event in run_sweep(planned, ledger, executor, retry_failed=True):
-            if isinstance(event, StageBegan):
-                continue
-            said: object = ""
-            match event:
-                case Began():
-                    said = event.epochs_done
-                case Epoch():
-                    said = event.record.epoch
-                case Failed():
-                    said = event.failure.reason
-            trial = event.task.trial
-            print(type(event).__name__, trial.arm.name, trial.seed, said, flush=True)
+FORK = multiprocessing.get_context("fork")
+
+
+class Worker(FORK.Process):  # type: ignore[name-defined,misc]
+    """A fork that has of its driver only what a fresh interpreter would be given."""
+
+    def run(self) -> None:
+        kept = {0, 1, 2, self._args[0].fileno()}
+        for number in [int(name) for name in os.listdir("/proc/self/fd")]:
+            if number not in kept:
+                try:
+                    os.close(number)
+                except OSError:  # that of the listing itself
+                    continue
+        super().run()
+
+
+class Forks:
+    """A context of `multiprocessing`."""
+
+    Pipe = staticmethod(FORK.Pipe)
+    Process = Worker
+
+
+def main() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        driver = os.fork()
+        if driver == 0:
+            drive(Path(request["folder"]), spawn=request["spawn"])
+        print(driver, flush=True)
+        _, status = os.waitpid(driver, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def drive(folder: Path, *, spawn: bool) -> NoReturn:
+    """What a driver does; it never returns."""
+    try:
+        events: Any = (folder / "events").open("w")
+        os.dup2(events.fileno(), 1)  # so that workers have it, too, as they have a terminal
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if not spawn:
+            local.multiprocessing.get_context = lambda _: Forks  # type: ignore[assignment]
+        planned = plan_sweep(load_sweep(folder / "small.yaml"), dataset="mnist-5k")
+        ledger = Ledger(folder / "sweep")
+        executor = LocalExecutor(workers=2, setting=Setting(ENGINE, None, COMMAND))
+        with ledger.lock(), executor:
+            for event in run_sweep(planned, ledger, executor, retry_failed=True):
+                if not isinstance(event, StageBegan):
+                    trial = event.task.trial
+                    words = (type(event).__name__, trial.arm.name, trial.seed, said(event))
+                    print(*words, file=events, flush=True)
+        os._exit(0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+
+
+def said(event: Any) -> object:
+    match event:
+        case Began():
+            return event.epochs_done
+        case Epoch():
+            return event.record.epoch
+        case Failed():
+            return event.failure.reason
+    return ""
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

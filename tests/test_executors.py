@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def changed(task: Task, **recipe: Any) -> Task:
     experiment = task.loaded.experiment
     recipe_of_now = experiment.recipe.model_copy(update=recipe)
     loaded = Loaded(experiment.model_copy(update={"recipe": recipe_of_now}), {})
-    return replace(task, loaded=loaded, run=Run(task.run.folder.with_name("changed-s0")))
+    return replace(task, loaded=loaded, run=Run(Path(f"{task.run.folder}-changed")))
 
 
 def until(
@@ -188,9 +189,9 @@ class TestExecutor:
         with place.executor() as executor:
             executor.submit(other)
             until(executor, task, is_epoch)
-        gone = psutil.wait_procs(place.training(), timeout=60)[0]
-        assert place.training() == []
-        assert len(gone) <= WORKERS
+        end = time.monotonic() + 60
+        while place.training():
+            assert time.monotonic() < end
         assert task.run.result() is None
         with task.run.lock(), other.run.lock():  # which are free
             pass
@@ -259,7 +260,7 @@ class TestExecutor:
         assert kinds(events, task)[-1] == "Finished"
 
     def test_a_worker_that_is_killed_is_a_failure_of_its_trial(
-        self, place: Place, tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
+        self, place: Place, tmp_path: Path, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
         with place.executor() as executor:
@@ -282,7 +283,6 @@ class TestExecutor:
             shorter = replace(shorter, run=Run(tmp_path / "shorter-s0"))
             _, end = until(executor, shorter, is_end)
             assert isinstance(end, Finished)
-        assert capfd.readouterr().out == ""
 
     def test_a_trial_that_is_stopped_leaves_its_place(
         self, place: Place, tmp_path: Path, ledger: Ledger

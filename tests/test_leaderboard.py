@@ -218,6 +218,14 @@ def test_a_larger_arm_that_is_as_accurate_is_not_on_the_front(bench: Bench) -> N
     assert [it.name for it in board_at(bench).standings if it.front] == ["a"]
 
 
+def test_of_two_arms_of_one_size_the_better_is_on_the_front(tmp_path: Path) -> None:
+    other = {"name": "z", **blocks(4), **WITHOUT_DROPOUT}
+    bench = Bench(tmp_path, planned(tmp_path, *ARMS, other))
+    bench.rank("a", 95, 95, 95)
+    bench.rank("z", 94, 95, 95)
+    assert [it.name for it in board_at(bench).standings if it.front] == ["a"]
+
+
 def test_arms_that_are_equal_in_both_share_the_front(tmp_path: Path) -> None:
     other = {"name": "z", **blocks(4), **WITHOUT_DROPOUT}
     bench = Bench(tmp_path, planned(tmp_path, *ARMS, other))
@@ -230,11 +238,11 @@ def test_arms_that_are_equal_in_both_share_the_front(tmp_path: Path) -> None:
 def test_with_three_seeds_arms_are_told_apart_by_welch_and_holm(tmp_path: Path) -> None:
     sizes = {"first": 4, "near": 5, "middle": 6, "far": 7, "farther": 8}
     counts = {
-        "first": (95, 96, 97),
-        "near": (94, 95, 96),
-        "middle": (92, 93, 94),
-        "far": (90, 91, 92),
-        "farther": (80, 81, 82),
+        "first": (94, 96, 98),
+        "near": (93, 95, 97),
+        "middle": (89, 91, 93),
+        "far": (84, 86, 88),
+        "farther": (70, 72, 74),
     }
     arms = [{"name": name, **blocks(size)} for name, size in sizes.items()]
     bench = Bench(tmp_path, planned(tmp_path, *arms))
@@ -245,7 +253,7 @@ def test_with_three_seeds_arms_are_told_apart_by_welch_and_holm(tmp_path: Path) 
         name: float(stats.ttest_ind(counts[name], counts["first"], equal_var=False).pvalue)
         for name in list(counts)[1:]
     }
-    assert 0.05 / 3 < p_values["middle"] < 0.05  # alone it would be told apart
+    assert 0.05 / 2 < p_values["middle"] < 0.05  # alone it would be told apart
     adjusted = {"farther": 4 * p_values["farther"], "far": 3 * p_values["far"]}
     adjusted |= {"middle": 2 * p_values["middle"], "near": p_values["near"]}
     assert list(adjusted.values()) == sorted(adjusted.values())
@@ -261,7 +269,7 @@ def test_with_three_seeds_arms_are_told_apart_by_welch_and_holm(tmp_path: Path) 
         ).confidence_interval()
         assert difference.interval_percent == pytest.approx((low, high))  # of 100 images
         assert difference.percent == pytest.approx(sum(counts[name]) / 3 - 96)
-    assert [it.name for it in found.standings if it.tied] == ["first", "near"]
+    assert [it.name for it in found.standings if it.tied] == ["first", "near", "middle"]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -467,8 +475,7 @@ def test_a_sweep_without_a_search_has_no_proposals(bench: Bench) -> None:
     assert board_at(bench).proposals_rejected == 0
 
 
-def test_ten_thousand_arms_of_which_half_are_the_same(tmp_path: Path) -> None:
-    """None of them takes a look at all others."""
+def test_a_hundred_arms_are_in_order(tmp_path: Path) -> None:
     grid = {
         f"recipe.augment.{name}": list(range(10)) for name in ("rotate_degrees", "shear_degrees")
     }

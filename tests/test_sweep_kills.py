@@ -14,8 +14,9 @@ import select
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -28,7 +29,7 @@ from mnist_arch.sweeps.planning import Planned
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX"),
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux"),
 ]
 
 EPOCHS = 10
@@ -46,55 +47,86 @@ seeds: 3
 """
 
 
-@dataclass
-class Driver:
-    """The sweep in a process, from a start to an end."""
+class Keeper:
+    """Starts drivers, one at a time."""
 
-    process: subprocess.Popen[str]
+    def __init__(self) -> None:
+        paths = [str(Path(__file__).parent), *(path for path in sys.path if path)]
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("killable_sweep.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        )
+
+    def ask(self, **request: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> int:
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+
+class Driver:
+    """A sweep, from a start to an end."""
+
+    def __init__(self, keeper: Keeper, folder: Path, *, spawn: bool = False) -> None:
+        self.keeper = keeper
+        self.code: int | None = None
+        pipe = folder / "events"
+        pipe.unlink(missing_ok=True)  # one that workers of an earlier driver may still hold
+        os.mkfifo(pipe)
+        keeper.ask(folder=str(folder), spawn=spawn)
+        self.process = psutil.Process(keeper.answer())
+        self.events = pipe.open()
 
     def __enter__(self) -> Driver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
+        if self.code is None:
             self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    @classmethod
-    def start(cls, folder: Path) -> Driver:
-        paths = [str(Path(__file__).parent), *(path for path in sys.path if path)]
-        script = str(Path(__file__).with_name("killable_sweep.py"))
-        return cls(
-            subprocess.Popen(
-                [sys.executable, script, str(folder / "small.yaml"), str(folder / "sweep")],
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-            )
-        )
+        self.events.close()
 
     def says(self) -> list[str]:
-        """The next event, in words; nothing when it has ended."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().split()
+        """The next event, in words; nothing when it has ended, and its workers, too."""
+        return self.events.readline().split()
+
+    def ends(self, *, seconds: float) -> bool:
+        """Whether it ends within this time."""
+        ready, _, _ = select.select([self.keeper.process.stdout], [], [], seconds)
+        if ready:
+            self.code = self.keeper.answer()
+        return bool(ready)
 
     def workers(self) -> list[psutil.Process]:
-        return processes(psutil.Process(self.process.pid), of="spawn_main")
+        return self.process.children()
 
     def kill(self, *workers: psutil.Process) -> None:
         """Kills the driver, and these of its workers."""
-        self.process.send_signal(signal.SIGSTOP)  # so that it does nothing about its workers
+        self.process.suspend()  # so that it does nothing about its workers
         for worker in workers:
             worker.kill()
         self.process.kill()
-        self.process.wait()
+        self.code = self.keeper.answer()
 
     def finish(self) -> None:
         """Waits for the end of the sweep."""
         while self.says():
             pass
-        assert self.process.wait() == 0
+        self.code = self.keeper.answer()
+        assert self.code == 0
+
+
+@pytest.fixture(scope="module")
+def keeper() -> Iterator[Keeper]:
+    keeper = Keeper()
+    yield keeper
+    keeper.process.kill()
+    keeper.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +179,11 @@ class Written:
 
 def strike(driver: Driver, rng: random.Random) -> bool:
     """Kills something at a moment of chance; false if the sweep ended before."""
-    if driver.process.poll() is not None:
-        return False
     early = rng.random() < 0.25
     for _ in range(0 if early else rng.randrange(1, 3 * EPOCHS)):
         if not driver.says():
-            return False
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        driver.process.wait(timeout=rng.uniform(0, 3 if early else 0.2))
+            break
+    if driver.ends(seconds=rng.uniform(0, 0.5 if early else 0.1)):
         return False
     workers, what = driver.workers(), rng.choice(["driver", "worker", "all"])
     if what == "worker" and workers:
@@ -167,44 +196,49 @@ def strike(driver: Driver, rng: random.Random) -> bool:
     return True
 
 
-def test_killed_at_random_moments(planned: Planned, tmp_path: Path) -> None:
+def test_killed_at_random_moments(planned: Planned, keeper: Keeper, tmp_path: Path) -> None:
     rng, kills, folders = random.Random(20), 0, 0
     while kills < KILLS:
         folders += 1
         folder = new_folder(tmp_path, str(folders))
         written = Written(folder)
         while not all_done(planned, folder):
-            with Driver.start(folder) as driver:
-                while kills < KILLS and strike(driver, rng):
+            with Driver(keeper, folder) as driver:
+                while driver.code is None and kills < KILLS and strike(driver, rng):
                     kills += 1
                     written.look()
-                if driver.process.poll() is None:
+                if driver.code is None:
                     driver.finish()
-                written.look()
+            assert driver.code in (0, -signal.SIGKILL)
+            written.look()
     assert_as_if_alone(planned, folder, tmp_path / "alone")
 
 
-def test_a_worker_that_has_not_noticed_keeps_its_trial(planned: Planned, tmp_path: Path) -> None:
+def test_a_worker_that_has_not_noticed_keeps_its_trial(
+    planned: Planned, keeper: Keeper, tmp_path: Path
+) -> None:
+    """Workers as they are in earnest, stopped, so that they do not see that their driver died."""
     folder = new_folder(tmp_path, "stopped")
     begun: set[tuple[str, str]] = set()
-    with Driver.start(folder) as driver:
+    with Driver(keeper, folder, spawn=True) as driver:
         while len(begun) < 2:
             kind, name, seed, *_ = driver.says()
             if kind == "Epoch":
                 begun.add((name, seed))
-        left = driver.workers()
+        left = processes(driver.process, of="spawn_main")
+        assert len(left) == 2
         for worker in left:
             worker.suspend()
         driver.kill()
-    with Driver.start(folder) as later:
+    with Driver(keeper, folder) as later:
         while sum(has_a_log(worker) for worker in later.workers()) < 2:
-            assert later.process.poll() is None
-        said, _, _ = select.select([later.process.stdout], [], [], 2)
+            assert not later.ends(seconds=0)
+        said, _, _ = select.select([later.events], [], [], 2)
         assert said == [], "a trial is trained by two"
         for worker in left:
             worker.resume()
         _, alive = psutil.wait_procs(left, timeout=60)
-        assert alive == []
+        assert alive == [], "workers outlive their driver"
         began = [later.says(), later.says()]
         assert [kind for kind, *_ in began] == ["Began", "Began"]
         assert {(name, seed) for _, name, seed, _ in began} == begun

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -24,6 +25,19 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     task: Task | None = None
+
+
+@contextlib.contextmanager
+def _uninterruptible() -> Iterator[None]:
+    """Ctrl-C goes to the driver alone, also while a worker is still being started."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where signals are not received, and may not be set
+        return
+    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a new process takes over
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, kept)
 
 
 class LocalExecutor:
@@ -81,7 +95,8 @@ class LocalExecutor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self.setting), daemon=True)
-        process.start()
+        with _uninterruptible():
+            process.start()
         theirs.close()  # else the worker's death would not close the pipe
         worker = _Worker(process, ours)
         self.workers.append(worker)
