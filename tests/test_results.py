@@ -122,3 +122,18 @@ def test_the_readme_has_what_the_sweep_answered() -> None:
         if it.test is not None:
             test = f"{it.test.mean_percent:.3f} ± {it.test.spread_percent:.3f} % (test, 5 seeds)"
             assert test in README
+
+
+def test_the_figures_of_sweeps_are_those_that_were_measured() -> None:
+    text = (ROOT / "docs" / "sweeps.md").read_text("utf-8")
+    workers = json.loads((RESULTS / "workers.json").read_text("utf-8"))
+    assert f"**{workers['ratio_median']:.2f}\ntimes**" in text
+    assert f"({workers['ratio_min']:.2f} to {workers['ratio_max']:.2f} in three pairs" in text
+    scale = json.loads((RESULTS / "scale.json").read_text("utf-8"))
+    plans = {it["trials"]: it for it in scale["plan"]}
+    for read in scale["read"]:
+        cells = [
+            f"{it['seconds']:.2f} s | {it['peak_bytes'] / 1e6:.0f} MB"
+            for it in (plans[read["trials"]], read)
+        ]
+        assert f"| {read['trials']:,} | {' | '.join(cells)} |" in text
