@@ -40,10 +40,21 @@ def cluster_of(*cpus: int) -> Iterator[Any]:
 
         cluster = Cluster()
         stack.callback(cluster.shutdown)
-        cluster.add_node(num_cpus=cpus[0], include_dashboard=False, no_monitor=True, **ports())
+        add(cluster, num_cpus=cpus[0], include_dashboard=False, no_monitor=True)
         for count in cpus[1:]:
-            cluster.add_node(num_cpus=count, **ports())
+            add(cluster, num_cpus=count)
         yield cluster
+
+
+def add(cluster: Any, **options: Any) -> None:
+    """Starts a node; Ray gives up after 30 seconds, in which a busy machine may not be ready."""
+    for attempt in range(3):
+        try:
+            cluster.add_node(**options, **ports())
+            return
+        except Exception:  # it has no class of its own
+            if attempt == 2:
+                raise
 
 
 def ports() -> dict[str, int]:

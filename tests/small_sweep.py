@@ -22,7 +22,7 @@ from mnist_arch.sweeps.planning import Planned, plan_sweep
 
 TEXT = """
 base:
-  blocks: [{channels: [4], pool: {kind: max, size: 4}, dropout: 0.1}]
+  blocks: [{channels: [4], stride: 4, dropout: 0.1}]
   head: {pool: flatten, linear: true}
   recipe: {epochs: 4, batch_size: 20, schedule: {peak: 0.05}, ema: 0.9}
 grid: {recipe.schedule.peak: [0.05, 0.1]}

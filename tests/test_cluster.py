@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +17,15 @@ from small_sweep import COMMAND, assert_same_run, drive, planned_sweep, tasks, t
 from mnist_arch.data import load_split
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing
 from mnist_arch.records import Engine
+from mnist_arch.running import read_material
 from mnist_arch.runs import Run
 from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
 from mnist_arch.sweeps.driving import Queue, run_trials
 from mnist_arch.sweeps.executors import Began, Epoch, Failed, Task
-from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.node import Beginning, Said
+from mnist_arch.sweeps.ledger import Failure, Ledger, State
+from mnist_arch.sweeps.node import Beginning, Images, Said, Trained, train_on_node
 from mnist_arch.sweeps.specs import Resources
+from mnist_arch.weights import read_checkpoint
 
 pytestmark = pytest.mark.ray
 
@@ -243,3 +247,44 @@ def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExtraMissing, match=r"^a sweep on a cluster needs ray$") as caught:
         executor_for()
     assert caught.value.hint == "pip install 'mnist-arch[ray]'"
+
+
+# ------------------------------------------------------------------------------------------- nodes
+
+
+def said_on(task: Task, monkeypatch: pytest.MonkeyPatch, **versions: str) -> list[Said]:
+    """What a node with the versions of here says to an order from elsewhere."""
+    import ray
+
+    node = SimpleNamespace(get_node_id=lambda: "abc")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: node)
+    _, pretence = on_a_pretence(task, [ray.exceptions.RayTaskError("", "", ValueError())])
+    (order,) = pretence.orders
+    order = replace(order, versions={**order.versions, **versions})
+    images = read_material(task.loaded.experiment, data_dir=None, device="cpu")
+    splits = (Images.of(images.training), Images.of(images.held))
+    return list(train_on_node(order, *splits))
+
+
+def test_a_node_with_another_torch_trains_nothing(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (said,) = said_on(task, monkeypatch, torch="1.0")
+    assert isinstance(said.what, Failure)
+    assert said.what.kind == "DeviceUnavailable"
+    assert said.what.reason == f"the node abc has torch {version('torch')}, and the driver 1.0"
+    assert said.what.hint == "install the same versions on all nodes"
+
+
+def test_a_node_says_each_epoch_with_a_checkpoint(
+    task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, *rest = said_on(task, monkeypatch)
+    assert first == Said(Beginning("abc", 0), b"")
+    for epoch, said in enumerate(rest, start=1):
+        assert isinstance(said.what, Trained)
+        assert said.what.record.epoch == epoch
+        path = tmp_path / "checkpoint"
+        path.write_bytes(said.what.checkpoint)
+        assert read_checkpoint(path)["state"]["epoch"] == epoch
+    assert len(rest) == 4

@@ -32,18 +32,19 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux"),
 ]
 
-EPOCHS = 10
+EPOCHS = 20
 TRIALS = 6
 KILLS = 20
 TEXT = f"""
 base:
-  blocks: [{{channels: [4], pool: {{kind: max, size: 4}}, dropout: 0.1}}]
+  blocks: [{{channels: [4], stride: 4, dropout: 0.1}}]
   head: {{pool: flatten, linear: true}}
   recipe: {{epochs: {EPOCHS}, batch_size: 20, schedule: {{peak: 0.05}}, ema: 0.9}}
 grid: {{recipe.schedule.peak: [0.05, 0.1]}}
 dataset: mnist-5k
 holdout: 3900
 seeds: 3
+budget: {{epochs_below: 21}}
 """
 
 

@@ -1,0 +1,114 @@
+"""A part of a run as a value: it travels, goes on elsewhere, and ends where no device is left."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from small import equal, loaded, material, tensors
+
+from mnist_arch.data import Split
+from mnist_arch.errors import RunCorrupt
+from mnist_arch.records import Engine, Result
+from mnist_arch.running import claim, keep_epoch
+from mnist_arch.runs import Run
+from mnist_arch.segment import Segment
+from mnist_arch.training import EpochRecord, train
+from mnist_arch.weights import checkpoint_bytes, read_checkpoint
+
+SMALL = loaded()
+
+
+def claimed(run: Run, training: Split, held: Split) -> Segment | Result:
+    with run.lock():
+        return claim(
+            SMALL,
+            material(training, held),
+            run=run,
+            seed=1,
+            engine=Engine(device="cpu", threads=1),
+            command=["test"],
+        )
+
+
+def trained(segment: Segment, training: Split, held: Split, *, epochs: int) -> list[bytes]:
+    """Checkpoints after each of the next epochs, by somebody who has only what travelled."""
+    there: Segment = pickle.loads(pickle.dumps(segment))
+    state = there.state()
+    found = []
+    for record in train(state, training, held):
+        if isinstance(record, EpochRecord):
+            found.append(checkpoint_bytes(there.checkpoint_of(state)))
+            if len(found) == epochs:
+                return found
+    return found
+
+
+def after(run: Run, training: Split, held: Split, *, epochs: int) -> Segment:
+    """What is left of a run when so many epochs more have been trained elsewhere."""
+    segment = claimed(run, training, held)
+    assert isinstance(segment, Segment)
+    state = segment.state()
+    for record in train(state, training, held):
+        if isinstance(record, EpochRecord):
+            keep_epoch(run, record, checkpoint_bytes(segment.checkpoint_of(state)))
+            epochs -= 1
+            if not epochs:
+                break
+    left = claimed(run, training, held)
+    assert isinstance(left, Segment)
+    return left
+
+
+def test_a_segment_comes_to_the_same_bits_elsewhere(
+    tmp_path: Path, training: Split, held: Split
+) -> None:
+    run, whole = Run(tmp_path / "run"), Run(tmp_path / "whole")
+    left = after(run, training, held, epochs=1)
+    assert left.epochs_done == 1
+    *_, last = trained(left, training, held, epochs=2)
+    run.checkpoint_path.write_bytes(last)
+    reference = after(whole, training, held, epochs=3)
+    assert reference.epochs_done == 3
+    there, here = read_checkpoint(run.checkpoint_path), read_checkpoint(whole.checkpoint_path)
+    assert there["digest"] == here["digest"]
+    for part in ("model", "average"):
+        assert equal(there["state"][part], here["state"][part])
+
+
+def test_before_the_first_epoch_there_is_no_checkpoint(
+    tmp_path: Path, training: Split, held: Split
+) -> None:
+    segment = claimed(Run(tmp_path / "run"), training, held)
+    assert isinstance(segment, Segment)
+    assert (segment.checkpoint, segment.epochs_done) == (None, 0)
+    assert segment.state().epoch == 0
+
+
+def test_a_training_that_is_done_needs_its_device_no_more(
+    tmp_path: Path, training: Split, held: Split
+) -> None:
+    """The streams and the optimizer of a GPU mean nothing here, where there may be none."""
+    done = after(Run(tmp_path / "run"), training, held, epochs=3)
+    expected = tensors(done.state().result)
+    manifest = done.manifest.model_copy(update={"engine": Engine(device="cuda", threads=1)})
+    assert done.checkpoint is not None
+    elsewhere = {"augment": torch.zeros(16, dtype=torch.uint8), "optimizer": {}}
+    state = {**done.checkpoint["state"], **elsewhere}
+    segment = Segment(
+        done.experiment, manifest, {**done.checkpoint, "state": state}, Path("checkpoint")
+    )
+    found = segment.state()
+    assert found.device.type == "cpu"
+    assert equal(tensors(found.result), expected)
+    assert (found.epoch, found.mistakes) == (3, state["mistakes"])
+    unfinished = Segment(
+        done.experiment,
+        done.manifest,
+        {**done.checkpoint, "state": {**state, "epoch": 2}},
+        Path("the checkpoint"),
+    )
+    with pytest.raises(RunCorrupt, match=r"^the checkpoint is no checkpoint of this program$"):
+        unfinished.state()
