@@ -55,9 +55,12 @@ class Local:
     def executor(self) -> LocalExecutor:
         return LocalExecutor(workers=WORKERS, setting=Setting(ENGINE, None, COMMAND))
 
-    def training(self) -> list[psutil.Process]:
-        """The processes that train now; here they also wait for the next trial."""
-        return processes(psutil.Process(), of="spawn_main")
+    def training(self, executor: Any) -> list[psutil.Process]:
+        """The processes of an executor that train; here they also wait for the next trial."""
+        return [psutil.Process(worker.process.pid) for worker in executor.workers]
+
+    def trains(self, process: psutil.Process) -> bool:
+        return process.is_running()
 
 
 class OnRay:
@@ -71,8 +74,11 @@ class OnRay:
 
         return RayExecutor(address=None, resources=Resources(), data_dir=None, command=COMMAND)
 
-    def training(self) -> list[psutil.Process]:
+    def training(self, _: Any) -> list[psutil.Process]:
         return processes(psutil.Process(), of="ray::train_on_node")
+
+    def trains(self, process: psutil.Process) -> bool:
+        return process in self.training(None)
 
 
 Place = Local | OnRay
@@ -91,6 +97,14 @@ def on_ray() -> Iterator[OnRay]:
 @pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
 def place(request: pytest.FixtureRequest) -> Place:
     return Local() if request.param == "local" else request.getfixturevalue("on_ray")
+
+
+@pytest.fixture(scope="module")
+def executor(place: Place, session_cache: Path) -> Iterator[Executor]:
+    """One for all tests that leave it as it was; each process takes seconds to import torch."""
+    with pytest.MonkeyPatch.context() as patch, place.executor() as executor:
+        patch.setenv("XDG_CACHE_HOME", str(session_cache))
+        yield executor
 
 
 @pytest.fixture
@@ -120,7 +134,7 @@ def changed(task: Task, **recipe: Any) -> Task:
 def until(
     executor: Executor, task: Task, stop: Callable[[Event], bool]
 ) -> tuple[list[Event], Event]:
-    """All that happens to a task until something of it does; others go on."""
+    """All that happens until something happens to a task, which is submitted; others go on."""
     executor.submit(task)
     events: list[Event] = []
     while True:
@@ -142,22 +156,17 @@ class TestExecutor:
     """Of any executor."""
 
     def test_trains_what_a_run_alone_would_come_to(
-        self, place: Place, planned: Planned, ledger: Ledger, tmp_path: Path
+        self, executor: Executor, planned: Planned, ledger: Ledger, tmp_path: Path
     ) -> None:
-        with place.executor() as executor:
-            assert executor.free == WORKERS
-            todo = tasks(planned, ledger)
-            events = list(drive(executor, todo))
-            assert executor.free == WORKERS
+        assert executor.free == WORKERS
+        todo = tasks(planned, ledger)
+        events = list(drive(executor, todo))
+        assert executor.free == WORKERS
         for number, task in enumerate(todo):
             assert kinds(events, task) == ["Began", *["Epoch"] * 4, "Finished"]
             mine = [event for event in events if event.task.trial.key == task.trial.key]
-            assert [event.record.epoch for event in mine if isinstance(event, Epoch)] == [
-                1,
-                2,
-                3,
-                4,
-            ]
+            epochs = [event.record.epoch for event in mine if isinstance(event, Epoch)]
+            assert epochs == [1, 2, 3, 4]
             assert isinstance(mine[0], Began)
             assert mine[0].epochs_done == 0
             assert isinstance(mine[-1], Finished)
@@ -170,12 +179,11 @@ class TestExecutor:
             assert task.run.manifest().engine == ENGINE
 
     def test_a_finalist_is_judged_once(
-        self, place: Place, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         (trial,) = planned.final_trials(planned.arms[0])
         task = Task(trial, planned.loaded(trial.arm, "final"), ledger.run(trial))
-        with place.executor() as executor:
-            events, end = until(executor, task, is_end)
+        events, end = until(executor, task, is_end)
         correct = [event.record.correct for event in events if isinstance(event, Epoch)]
         assert correct[:-1] == [None] * 3
         assert correct[-1] is not None
@@ -185,13 +193,16 @@ class TestExecutor:
     def test_leaving_ends_all_and_the_same_trial_goes_on(
         self, place: Place, tmp_path: Path, ledger: Ledger
     ) -> None:
-        task, other, *_ = tasks(planned_sweep(tmp_path, epochs=40), ledger)
+        other = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)[0]
+        task = tasks(planned_sweep(tmp_path, epochs=80), ledger)[0]
         with place.executor() as executor:
             executor.submit(other)
             until(executor, task, is_epoch)
-        end = time.monotonic() + 60
-        while place.training():
-            assert time.monotonic() < end
+            left = place.training(executor)
+            assert len(left) == WORKERS
+        deadline = time.monotonic() + 60
+        while any(place.trains(process) for process in left):
+            assert time.monotonic() < deadline
         assert task.run.result() is None
         with task.run.lock(), other.run.lock():  # which are free
             pass
@@ -206,54 +217,51 @@ class TestExecutor:
         assert_same_run(task.run, alone)
 
     def test_a_finished_trial_is_not_trained_again(
-        self, place: Place, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         task = tasks(planned, ledger)[0]
         train_here(task.loaded, task.run, seed=task.trial.seed)
         written = task.run.result_path.stat()
-        with place.executor() as executor:
-            _, end = until(executor, task, is_end)
+        _, end = until(executor, task, is_end)
         assert isinstance(end, Finished)
         assert end.result == task.run.result()
         now = task.run.result_path.stat()
         assert (now.st_ino, now.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
 
     def test_a_trial_that_fails_says_why(
-        self, place: Place, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned, ledger)
         diverging = changed(
             task, schedule=task.loaded.experiment.recipe.schedule.model_copy(update={"peak": 1e30})
         )
-        with place.executor() as executor:
-            _, end = until(executor, diverging, is_end)
-            assert isinstance(end, Failed)
-            assert end.failure.kind == "NonFiniteLoss"
-            assert end.failure.reason.startswith("the loss is not finite at epoch 1, step 2")
-            assert end.failure.hint.startswith("lower recipe.schedule.peak")
-            assert end.failure.log_tail == [f"NonFiniteLoss: {end.failure.reason}"]
-            assert log_path(diverging.run).read_text().splitlines() == end.failure.log_tail
+        _, end = until(executor, diverging, is_end)
+        assert isinstance(end, Failed)
+        assert end.failure.kind == "NonFiniteLoss"
+        assert end.failure.reason.startswith("the loss is not finite at epoch 1, step 2")
+        assert end.failure.hint.startswith("lower recipe.schedule.peak")
+        assert end.failure.log_tail == [f"NonFiniteLoss: {end.failure.reason}"]
+        assert log_path(diverging.run).read_text().splitlines() == end.failure.log_tail
 
-            _, end = until(executor, changed(other, batch_size=0), is_end)
-            assert isinstance(end, Failed)
-            assert end.failure.kind == "ZeroDivisionError"
-            assert "modulo by zero" in end.failure.reason
-            assert end.failure.hint == ""
-            assert "Traceback (most recent call last):" in end.failure.log_tail
-            assert end.failure.log_tail[-1] == f"ZeroDivisionError: {end.failure.reason}"
+        _, end = until(executor, changed(other, batch_size=0), is_end)
+        assert isinstance(end, Failed)
+        assert end.failure.kind == "ZeroDivisionError"
+        assert "modulo by zero" in end.failure.reason
+        assert end.failure.hint == ""
+        assert "Traceback (most recent call last):" in end.failure.log_tail
+        assert end.failure.log_tail[-1] == f"ZeroDivisionError: {end.failure.reason}"
 
-            assert executor.free == WORKERS
-            _, end = until(executor, other, is_end)
-            assert isinstance(end, Finished)
+        assert executor.free == WORKERS
+        _, end = until(executor, other, is_end)
+        assert isinstance(end, Finished)
 
     def test_a_folder_that_cannot_be_used_is_a_failure_of_its_trial(
-        self, place: Place, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned, ledger)
         other.run.folder.parent.mkdir()
         other.run.folder.write_text("a file")
-        with place.executor() as executor:
-            events = list(drive(executor, [other, task]))
+        events = list(drive(executor, [other, task]))
         assert kinds(events, other) == ["Failed"]
         (end,) = (event for event in events if isinstance(event, Failed))
         assert end.failure.kind == "StorageError"
@@ -269,7 +277,7 @@ class TestExecutor:
             events: list[Event] = []
             while not any(is_epoch(event) for event in events):
                 events += executor.events()
-            for process in place.training():
+            for process in place.training(executor):
                 process.kill()
             while not is_end(events[-1]):
                 events += executor.events()
@@ -286,27 +294,26 @@ class TestExecutor:
             assert isinstance(end, Finished)
 
     def test_a_trial_that_is_stopped_leaves_its_place(
-        self, place: Place, tmp_path: Path, ledger: Ledger
+        self, executor: Executor, tmp_path: Path, ledger: Ledger
     ) -> None:
         (tmp_path / "short").mkdir()
         task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
         shorts = tasks(planned_sweep(tmp_path / "short"), Ledger(tmp_path / "short/sweep"))
-        with place.executor() as executor:
-            executor.submit(other)
-            until(executor, task, is_epoch)
-            assert executor.free == 0
-            executor.stop(task.trial)
-            executor.stop(other.trial)
-            executor.stop(shorts[0].trial)  # which has not begun
-            events: list[Event] = []
-            while sum(map(is_end, events)) < 2:
-                events += executor.events()
-            assert kinds(events, task)[-1] == kinds(events, other)[-1] == "Stopped"
-            with task.run.lock():
-                assert task.run.result() is None
-            assert executor.free == WORKERS
-            events = list(drive(executor, shorts))
-            assert sum(isinstance(event, Finished) for event in events) == len(shorts)
+        executor.submit(other)
+        until(executor, task, is_epoch)
+        assert executor.free == 0
+        executor.stop(task.trial)
+        executor.stop(other.trial)
+        executor.stop(shorts[0].trial)  # which has not begun
+        events: list[Event] = []
+        while sum(map(is_end, events)) < 2:
+            events += executor.events()
+        assert kinds(events, task)[-1] == kinds(events, other)[-1] == "Stopped"
+        with task.run.lock():
+            assert task.run.result() is None
+        assert executor.free == WORKERS
+        events = list(drive(executor, shorts))
+        assert sum(isinstance(event, Finished) for event in events) == len(shorts)
 
 
 def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: Planned) -> None:
