@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -80,6 +81,9 @@ def test_a_lost_node_loses_no_trial(
                     )
                     (node,) = (node for node in cluster.worker_nodes if node.node_id == on)
                     cluster.remove_node(node, allow_graceful=False)
+            end = time.monotonic() + 60
+            while executor.free > 1 and time.monotonic() < end:
+                time.sleep(0.1)  # until the cluster, too, has noticed that the node is gone
             assert executor.free == 1
         assert capfd.readouterr().out == ""
     first, again = began[long.key]
