@@ -1,6 +1,23 @@
 """The terminal of mnist-arch: commands, tables, live displays and exit codes."""
 
+import contextlib
+import gc
 import time
+from collections.abc import Iterator
 
 STARTED = time.perf_counter()
 """When this process started, as near as the module that is imported first can tell, in seconds."""
+
+
+@contextlib.contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Collects no garbage while much is imported, all of which would be looked through each time.
+
+    What is there at the end stays, and later collections leave it out, too.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, Self, assert_never
+from typing import Any, Self
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from mnist_arch.network import Classifier, build
-from mnist_arch.recipes import AdamW, Recipe, Sgd
+from mnist_arch.optimizer import Optimizer
 from mnist_arch.specs import Experiment
 
 
@@ -25,7 +25,7 @@ class State:
     experiment: Experiment
     model: Classifier
     average: Classifier | None
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     shuffle: Generator
     augment: Generator
     dropout: Tensor
@@ -50,7 +50,7 @@ class State:
             experiment=experiment,
             model=model,
             average=average,
-            optimizer=_optimizer(model, experiment.recipe),
+            optimizer=Optimizer(model, experiment.recipe),
             shuffle=_stream(seed, 1, "cpu"),
             augment=_stream(seed, 2, device),
             dropout=_stream(seed, 3, device).get_state(),
@@ -99,48 +99,6 @@ class State:
         self.epoch = saved["epoch"]
         self.seconds = saved["seconds"]
         self.mistakes = saved["mistakes"]
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: int) -> None:
-    """Moves the running average towards the model after `step` steps (from 1).
-
-    The decay is min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage
-    with num_updates: without that warm-up the average of a short training is mostly its random
-    start. Floating-point buffers are averaged too; integer buffers are copied.
-    """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    kept = [*average.parameters(), *average.buffers()]
-    new = [*model.parameters(), *model.buffers()]
-    floats = [(a, b) for a, b in zip(kept, new, strict=True) if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], weight)
-    for a, b in zip(kept, new, strict=True):
-        if not a.is_floating_point():
-            a.copy_(b)
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weights of convolutions and linear layers decay; tensors of one axis do not.
-
-    Those are norms, biases and the slopes of PReLU.
-    """
-    spec = recipe.optimizer
-    tensors = list(model.parameters())
-    groups = [
-        {
-            "params": [tensor for tensor in tensors if tensor.ndim > 1],
-            "weight_decay": spec.weight_decay,
-        },
-        {"params": [tensor for tensor in tensors if tensor.ndim <= 1], "weight_decay": 0.0},
-    ]
-    rate = recipe.schedule.peak
-    match spec:
-        case Sgd():
-            return torch.optim.SGD(groups, lr=rate, momentum=spec.momentum, nesterov=spec.nesterov)
-        case AdamW():
-            return torch.optim.AdamW(groups, lr=rate, betas=(spec.beta1, spec.beta2))
-        case never:
-            assert_never(never)
 
 
 def _stream(seed: int, use: int, device: str) -> Generator:
