@@ -21,6 +21,14 @@ class Device(StrEnum):
     MPS = "mps"
 
 
+class EngineChoice(StrEnum):
+    """How steps of training run."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    FAST = "fast"
+
+
 def complete_spec(incomplete: str) -> list[str]:
     """Names of the zoo for the shell; files are completed by the shell itself."""
     return [name for name in zoo_names() if name.startswith(incomplete)]
@@ -51,3 +59,11 @@ DeviceOption = Annotated[
     Device, typer.Option("--device", help="auto takes cuda, then mps, then cpu.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds the folders of runs.")]
+EngineOption = Annotated[
+    EngineChoice,
+    typer.Option(
+        "--engine",
+        help="plain runs operation by operation; fast compiles a step, or captures it on a GPU;"
+        " auto is fast where that pays back.",
+    ),
+]

@@ -17,6 +17,8 @@ from cli.options import (
     DataDir,
     Device,
     DeviceOption,
+    EngineChoice,
+    EngineOption,
     Json,
     Out,
     Quiet,
@@ -26,7 +28,7 @@ from cli.options import (
 )
 from cli.results import show_results
 from cli.training_display import Display, make_display, warn_of_sample
-from mnist_arch import budget
+from mnist_arch import budget, records
 from mnist_arch.errors import RunError
 from mnist_arch.identity import folder_name
 from mnist_arch.loading import Loaded, check_dataset, load, plan_of
@@ -44,8 +46,9 @@ class Request:
     device: Device
     parent: Path
     """Folder of the run's folder."""
-    threads: int | None = None
-    """Torch threads of a run that goes on or is repeated; None leaves torch's choice."""
+    wanted: EngineChoice = EngineChoice.AUTO
+    engine: Engine | None = None
+    """Of a run that goes on or is repeated; else it is chosen."""
     run: Run | None = None
     """The run that goes on."""
     data_sha256: str | None = None
@@ -84,6 +87,7 @@ def train(
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,
+    engine: EngineOption = EngineChoice.AUTO,
     out: Out = Path("runs"),
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run: its folder, or latest.")
@@ -131,8 +135,9 @@ def train(
         "--again": again or None,
         "--device": None if device is Device.AUTO else device,
     }
-    _exclude("--resume", resume, settled)
-    _exclude("--from-manifest", from_manifest, given)
+    chosen = {"--engine": None if engine is EngineChoice.AUTO else engine}
+    _exclude("--resume", resume, {**settled, **chosen})
+    _exclude("--from-manifest", from_manifest, {**given, **chosen})
     _exclude("--seeds", seeds, {"--seed": seed})
     if resume is not None:
         request = _resumed(resume, out)
@@ -141,9 +146,8 @@ def train(
     else:
         overrides = [*map(parse_override, set_ or ()), *_from_flags(flags)]
         loaded = load("s6" if spec is None else spec, overrides=overrides)
-        request = Request(
-            loaded, (seed or 0,) if seeds is None else tuple(range(seeds)), device, out
-        )
+        numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
+        request = Request(loaded, numbers, device, out, engine)
     planned = plan_of(request.loaded)
     if dry_run:
         show_dry_run(request.loaded, planned, seeds=request.seeds, as_json=as_json)
@@ -185,19 +189,24 @@ def _resumed(what: str, parent: Path) -> Request:
     loaded = manifest.loaded(str(run.manifest_path))
     engine = manifest.engine
     return Request(
-        loaded, (manifest.seed,), Device(engine.device), run.folder.parent, engine.threads, run
+        loaded,
+        (manifest.seed,),
+        Device(engine.device),
+        run.folder.parent,
+        engine=engine,
+        run=run,
     )
 
 
 def _repeated(path: Path, device: Device, parent: Path) -> Request:
-    """The experiment, seed and threads of a manifest, in a folder of its own."""
+    """The experiment, seed and engine of a manifest, in a folder of its own."""
     manifest = read_manifest(path)
     return Request(
         manifest.loaded(str(path)),
         (manifest.seed,),
         device,
         parent,
-        manifest.engine.threads,
+        engine=manifest.engine,
         data_sha256=manifest.data_sha256,
     )
 
@@ -207,8 +216,6 @@ def _train_all(
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
     with display.waiting("loading torch and the images"):
-        import torch
-
         from mnist_arch.data import resolve_dataset
         from mnist_arch.running import read_material, resolve_device, run_experiment
 
@@ -221,7 +228,7 @@ def _train_all(
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
-    engine = Engine(device=device, threads=request.threads or torch.get_num_threads())
+    engine = _engine(request, device, images=len(material.training), display=display)
     results, folders = [], []
     for seed in request.seeds:
         run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
@@ -238,3 +245,24 @@ def _train_all(
         results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))
         folders.append(run.folder)
     return results, folders
+
+
+def _engine(request: Request, device: records.Device, *, images: int, display: Display) -> Engine:
+    """That of the manifest where there is one and its device is here, or else a chosen one."""
+    import torch
+
+    from mnist_arch.engines import choose_engine, training_flops
+
+    if request.engine is not None and request.engine.device == device:
+        return request.engine
+    experiment = request.loaded.experiment
+    macs, epochs = plan_of(request.loaded).macs, experiment.recipe.epochs
+    choice = choose_engine(
+        device=device,
+        threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
+        wanted=request.wanted.value,
+        flops=training_flops(macs=macs, images=images, epochs=epochs),
+    )
+    if choice.note is not None:
+        display.note(choice.note)
+    return choice.engine

@@ -76,8 +76,8 @@ def _displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
     shape = (2 * count, 1, height + 2 * radius, width + 2 * radius)
     noise = torch.randn(shape, generator=rng, device=x_NCHW.device)
     smooth = F.conv2d(F.conv2d(noise, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    pixels_NHW2 = smooth.view(count, 2, height, width).permute(0, 2, 3, 1) * spec.pixels
-    return pixels_NHW2 * pixels_NHW2.new_tensor([2 / width, 2 / height])
+    right_NHW, down_NHW = (smooth.view(count, 2, height, width) * spec.pixels).unbind(1)
+    return torch.stack((right_NHW * (2 / width), down_NHW * (2 / height)), dim=-1)
 
 
 def _erase(x_NCHW: Tensor, spec: Erase, rng: Generator) -> Tensor:

@@ -15,6 +15,15 @@ from mnist_arch.storage import to_json
 
 SplitName = Literal["train", "validation", "test"]
 
+Device = Literal["cpu", "cuda", "mps"]
+"""Where a run computes."""
+
+StepKind = Literal["plain", "compiled", "captured"]
+"""How a step of training runs: operation by operation, compiled, or as one captured graph."""
+
+Precision = Literal["float32", "bfloat16"]
+"""What a network computes in while it trains; its weights are float32 in either case."""
+
 MAX_SEED: Final = 2**32 - 1
 """Largest seed of a run; torch takes 64 bits, of which its several streams need some."""
 
@@ -34,12 +43,15 @@ RecordT = TypeVar("RecordT", bound=Record)
 class Engine(Record):
     """What the bits of a run depend on beside its experiment and seed."""
 
-    device: Literal["cpu", "cuda", "mps"]
-    """Where the run computes."""
+    device: Device
     threads: Annotated[int, Field(ge=1)]
     """Threads of torch within an operation."""
     memory_format: Literal["channels_last"] = "channels_last"
     """Memory format of weights and images."""
+    step: StepKind = "plain"
+    """How a step runs."""
+    precision: Precision = "float32"
+    """Of forward and backward in a step; evaluation is in float32."""
 
 
 class GitState(Record):

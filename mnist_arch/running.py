@@ -24,14 +24,14 @@ from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded
 from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
-from mnist_arch.records import Engine, GitState, Manifest, Result, SplitName, Verdicts
+from mnist_arch.records import Device, Engine, GitState, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run
 from mnist_arch.segment import Segment
 from mnist_arch.specs import Budget, Experiment
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.storage import write_whole
-from mnist_arch.training import EpochRecord, Judged, Progress, dataset_of, train
+from mnist_arch.training import EpochRecord, Judged, Progress, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
 
 _VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")
@@ -65,7 +65,7 @@ def read_material(experiment: Experiment, *, data_dir: Path | None, device: str)
     Raises DataUnavailable, or SpecError for a hold-out that is too large.
     """
     start = time.perf_counter()
-    name = dataset_of(experiment)
+    name = experiment.resolved_dataset
     training = load_split(name, "train", data_dir=data_dir)
     split: SplitName = "validation" if experiment.holdout else "test"
     if experiment.holdout:
@@ -79,21 +79,21 @@ def read_material(experiment: Experiment, *, data_dir: Path | None, device: str)
     return Material(training, held, split, sha256, time.perf_counter() - start)
 
 
-def resolve_device(wanted: str) -> str:
+def resolve_device(wanted: str) -> Device:
     """`auto` → cuda, mps or cpu, the first there is. Raises DeviceUnavailable."""
-    there = {
+    there: dict[Device, bool] = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
+    found = [device for device, is_there in there.items() if is_there]
     if wanted == "auto":
-        return next(device for device, is_there in there.items() if is_there)
-    if not there[wanted]:
-        known = ", ".join(device for device, is_there in there.items() if is_there)
-        raise DeviceUnavailable(
-            f"there is no {wanted} device on this machine", hint=f"--device {known}"
-        )
-    return wanted
+        return found[0]
+    for device in found:
+        if device == wanted:
+            return device
+    message = f"there is no {wanted} device on this machine"
+    raise DeviceUnavailable(message, hint=f"--device {', '.join(found)}")
 
 
 def run_experiment(
@@ -127,7 +127,8 @@ def run_experiment(
         state = found.state()
         state.seconds += material.seconds
         yield Started(run, state.epoch)
-        for record in train(state, material.training, material.held, judged=judged):
+        splits, engine = (material.training, material.held), found.manifest.engine
+        for record in train(state, *splits, judged=judged, engine=engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))
             yield record
@@ -215,7 +216,7 @@ def _finish(
         name=experiment.name,
         digest=manifest.digest,
         seed=manifest.seed,
-        dataset=dataset_of(experiment),
+        dataset=experiment.resolved_dataset,
         split=material.split,
         correct=final.correct,
         images=final.images,
@@ -236,7 +237,7 @@ def _finish(
             epochs=state.epoch,
             correct=final.correct,
             images=final.images,
-            dataset=dataset_of(experiment),
+            dataset=experiment.resolved_dataset,
             split=material.split,
         ),
     )

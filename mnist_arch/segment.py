@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
+from mnist_arch.engines import prepare
 from mnist_arch.errors import START_ANEW, RunCorrupt
 from mnist_arch.records import Manifest
 from mnist_arch.specs import Experiment
@@ -44,11 +43,13 @@ class Segment:
     def state(self) -> State:
         """What the training goes on from, in as many threads as the run was started with.
 
-        It is on the run's device, but on the CPU where nothing is left to train. Raises RunCorrupt.
+        It is on the run's device, but on the CPU where nothing is left to train. Raises RunCorrupt,
+        or DeviceUnavailable where this machine has not what the run was started with.
         """
-        torch.set_num_threads(self.manifest.engine.threads)
         finished = self.epochs_done == self.experiment.recipe.epochs
         device = "cpu" if finished else self.manifest.engine.device
+        if not finished:
+            prepare(self.manifest.engine)
         state = State.fresh(self.experiment, seed=self.manifest.seed, device=device)
         if self.checkpoint is not None:
             with self._damage_found():

@@ -290,3 +290,10 @@ class Experiment(Network):
     """What it is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had."""
     holdout: Annotated[StrictInt, Field(ge=0)] = 0
     """Training images held out for validation; with any, the test split is not read."""
+
+    @property
+    def resolved_dataset(self) -> DatasetName:
+        """The dataset, which must not be `auto` any more. Raises ValueError."""
+        if self.dataset == "auto":
+            raise ValueError("resolve the dataset `auto` before training")
+        return self.dataset

@@ -11,20 +11,19 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mnist_arch.augment import augment, normalize, to_unit
+from mnist_arch.capture import CapturedStep
 from mnist_arch.data import Split
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.datasets import INFO
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation import count_correct, mean_loss, mistaken, predict
-from mnist_arch.schedules import learning_rate
-from mnist_arch.specs import Experiment
-from mnist_arch.state import State, update_average
+from mnist_arch.records import Engine
+from mnist_arch.state import State
+from mnist_arch.step import CompiledStep, Pass, PlainStep
 
 PROGRESS_SECONDS = 0.1
 """Least time between two Progress records."""
@@ -79,111 +78,82 @@ class EpochRecord:
 
 
 def train(
-    state: State, training: Split, held: Split, *, judged: Judged = "each-epoch"
+    state: State,
+    training: Split,
+    held: Split,
+    *,
+    judged: Judged = "each-epoch",
+    engine: Engine | None = None,
 ) -> Iterator[Progress | EpochRecord]:
     """Trains from where `state` is to the last epoch, judging the held images after each or once.
 
-    Both splits live on the state's device. Between two records the state is not to be used, except
-    right after an EpochRecord, when it is complete. Raises NonFiniteLoss.
+    Both splits live on the state's device; without an engine its steps are plain. Between two
+    records the state is not to be used, except right after an EpochRecord, when it is complete.
+    Raises NonFiniteLoss: on a CPU at the bad step, elsewhere at the end of its epoch.
     """
-    recipe, model = state.experiment.recipe, state.model
-    info = INFO[dataset_of(state.experiment)]
-    batch = min(recipe.batch_size, len(training))
-    steps = len(training) // batch
+    experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
+    info, epochs = INFO[experiment.resolved_dataset], experiment.recipe.epochs
     state.use_dropout_stream()
-    while state.epoch < recipe.epochs:
+    step = _make_step(engine, state, training, batch=batch)
+    while state.epoch < epochs:
         clock = _Clock()
-        model.train()
-        order = torch.randperm(len(training), generator=state.shuffle).to(state.device)
-        losses = torch.zeros((), device=state.device)
-        finite = _FiniteCheck(state.device)
-        for step in range(steps):
-            index = order[step * batch : (step + 1) * batch]
-            done = state.epoch * steps + step
-            rate = learning_rate(
-                recipe.schedule, done, steps=recipe.epochs * steps, steps_per_epoch=steps
-            )
-            for group in state.optimizer.param_groups:
-                group["lr"] = rate
-            x_NCHW = augment(to_unit(training.images[index]), recipe.augment, rng=state.augment)
-            logits_NK = model(normalize(x_NCHW, info))
-            loss = F.cross_entropy(
-                logits_NK, training.labels[index], label_smoothing=recipe.label_smoothing
-            )
-            finite.look(loss, epoch=state.epoch + 1, step=step + 1, rate=rate)
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-            state.optimizer.step()
-            if state.average is not None and recipe.ema is not None:
-                update_average(state.average, model, decay=recipe.ema, step=done + 1)
-            losses += loss.detach()
+        state.model.train()
+        given = Pass.next(state, len(training), batch=batch)
+        step.begin(given)
+        steps = len(given.rates)
+        for number, rate in enumerate(given.rates):
+            step(number)
+            if state.device.type == "cpu":  # elsewhere it would wait for the device
+                _check_finite(step.losses_S[number : number + 1], given, state.epoch, first=number)
             if clock.ticks():
-                yield Progress(
-                    state.epoch + 1, step + 1, steps, rate, clock.speed((step + 1) * batch)
-                )
-        finite.read()
-        train_loss, speed = float(losses) / steps, clock.speed(steps * batch)
+                speed = clock.speed((number + 1) * batch)
+                yield Progress(state.epoch + 1, number + 1, steps, rate, speed)
+        losses_S = step.losses_S.cpu()
+        _check_finite(losses_S, given, state.epoch)
+        speed = clock.speed(steps * batch)
         loss_held, correct = None, None
-        if judged == "each-epoch" or state.epoch + 1 == recipe.epochs:
+        if judged == "each-epoch" or state.epoch + 1 == epochs:
             logits_NK = predict(state.result, held.images, info)
             loss_held = mean_loss(logits_NK, held.labels)
             correct = count_correct(logits_NK, held.labels)
             state.mistakes = mistaken(logits_NK, held.labels)
             if not math.isfinite(loss_held):  # the epoch's last step was one too many
-                raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=rate)
+                raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=given.rates[-1])
         state.epoch += 1
         state.seconds += clock.seconds()
         state.keep_dropout_stream()
         yield EpochRecord(
             epoch=state.epoch,
-            train_loss=train_loss,
+            train_loss=float(losses_S.double().mean()),
             loss=loss_held,
             correct=correct,
             images=len(held),
-            rate=rate,
+            rate=given.rates[-1],
             images_per_second=speed,
             seconds=state.seconds,
         )
 
 
-def dataset_of(experiment: Experiment) -> DatasetName:
-    """The experiment's dataset, which must have been resolved."""
-    if experiment.dataset == "auto":
-        raise ValueError("resolve the dataset `auto` before training")
-    return experiment.dataset
+def _make_step(engine: Engine | None, state: State, training: Split, *, batch: int) -> PlainStep:
+    if engine is None:
+        return PlainStep(state, training)
+    match engine.step:
+        case "plain":
+            return PlainStep(state, training, precision=engine.precision)
+        case "compiled":
+            return CompiledStep(state, training, precision=engine.precision)
+        case "captured":
+            return CapturedStep(state, training, batch=batch, precision=engine.precision)
+        case never:
+            assert_never(never)
 
 
-class _FiniteCheck:
-    """Finds the first loss that is not finite: at once on a CPU, at an epoch's end on a GPU.
-
-    Reading a value from a GPU waits for it, so there the number of the first bad step is kept on
-    the device, and read once before anything is saved.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.at_once = device.type == "cpu"
-        self.first_bad = torch.full(
-            (), torch.iinfo(torch.int64).max, dtype=torch.int64, device=device
-        )
-        self.epoch = 0
-        self.rates: list[float] = []
-
-    def look(self, loss: Tensor, *, epoch: int, step: int, rate: float) -> None:
-        self.epoch = epoch
-        self.rates.append(rate)
-        if self.at_once:
-            if not torch.isfinite(loss):
-                raise NonFiniteLoss(epoch=epoch, step=step, rate=rate)
-        else:
-            bad = torch.where(torch.isfinite(loss), self.first_bad, step)
-            torch.minimum(self.first_bad, bad, out=self.first_bad)
-
-    def read(self) -> None:
-        step = int(self.first_bad)
-        if step <= len(self.rates):
-            raise NonFiniteLoss(epoch=self.epoch, step=step, rate=self.rates[step - 1])
+def _check_finite(losses_S: Tensor, given: Pass, epoch: int, *, first: int = 0) -> None:
+    """Raises NonFiniteLoss for the first of the losses, which start with step `first`, if any."""
+    bad = (~torch.isfinite(losses_S)).nonzero()
+    if len(bad):
+        step = first + int(bad[0])
+        raise NonFiniteLoss(epoch=epoch + 1, step=step + 1, rate=given.rates[step])
 
 
 class _Clock:

@@ -103,7 +103,7 @@ def arm(kind: str, *details: Any) -> None:
     """Sets the moment of death: counts are from 1, of what this process does."""
     match kind, *details:
         case "step", count:  # between the step of the optimizer and that of the average
-            training.update_average = at(count, training.update_average)
+            step.update_average = at(count, step.update_average)
         case "line", count:  # half of a line of the metrics is written
             running.Run.append_metrics = at(count, Run.append_metrics, first=half_a_line)  # type: ignore[method-assign]
         case "record", count:  # the line is written, the checkpoint is not

@@ -100,6 +100,7 @@ def _trained(order: Order, training: Images, held: Images) -> Iterator[Beginning
     device = resolve_device(segment.manifest.engine.device)
     state = segment.state()
     yield Beginning(node, state.epoch)
-    for record in train(state, training.split(device), held.split(device), judged=order.judged):
+    splits = training.split(device), held.split(device)
+    for record in train(state, *splits, judged=order.judged, engine=segment.manifest.engine):
         if isinstance(record, EpochRecord):
             yield Trained(record, checkpoint_bytes(segment.checkpoint_of(state)))

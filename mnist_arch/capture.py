@@ -1,0 +1,78 @@
+"""The whole step as one graph of a CUDA device, handed over at once and never waited for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Final
+
+import torch
+
+from mnist_arch.data import Split
+from mnist_arch.records import Precision
+from mnist_arch.state import State
+from mnist_arch.step import Pass, PlainStep
+
+WARM_UPS: Final = 3
+"""Steps before a capture, in which torch's libraries choose and allocate, as its documentation of
+CUDA graphs asks for."""
+
+
+class CapturedStep(PlainStep):
+    """A step that is a replay.
+
+    All that varies lies in buffers at fixed addresses, and the graph itself counts the steps of an
+    epoch. Random numbers go on from replay to replay as from step to step.
+    """
+
+    def __init__(
+        self, state: State, training: Split, *, batch: int, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(state, training, precision=precision)
+        steps, device = len(training) // batch, state.device
+        self.number = torch.zeros(1, dtype=torch.int64, device=device)
+        self.order_SB = torch.zeros(steps, batch, dtype=torch.int64, device=device)
+        self.rates_S, self.weights_S, self.losses_S = torch.zeros(3, steps, device=device).unbind()
+        self.replay = captured(self.next, state)
+
+    def begin(self, epoch: Pass) -> None:
+        self.number.zero_()
+        self.order_SB.copy_(epoch.order_SB)
+        self.rates_S.copy_(torch.tensor(epoch.rates))
+        if epoch.weights:
+            self.weights_S.copy_(torch.tensor(epoch.weights))
+
+    def __call__(self, number: int) -> None:
+        self.replay()
+
+    def next(self) -> None:
+        """The step whose turn it is by the count in `number`."""
+        loss = self.learn(
+            self.order_SB.index_select(0, self.number)[0],
+            rate=self.rates_S.index_select(0, self.number)[0],
+            weight=self.weights_S.index_select(0, self.number)[0],
+        )
+        self.losses_S.index_copy_(0, self.number, loss[None])
+        self.number.add_(1)
+
+
+def captured(step: Callable[[], None], state: State) -> Callable[[], None]:
+    """What repeats `step` as a graph. `state` is left as it was found."""
+    before = copy.deepcopy(state.state_dict())
+    state.model.train()
+    state.use_dropout_stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UPS):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(state.augment)  # torch registers its global generator itself
+    state.optimizer.zero_grad()  # so that the gradients are the graph's own
+    with torch.cuda.graph(graph):
+        step()
+    state.load_state_dict(before)
+    state.use_dropout_stream()
+    replay: Callable[[], None] = graph.replay
+    return replay

@@ -1,0 +1,114 @@
+"""Which engine a run is trained with: chosen once, written in its manifest, and kept."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from dataclasses import dataclass
+from typing import Final, Literal, assert_never
+
+import torch
+
+from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.records import Device, Engine, Precision
+
+Wanted = Literal["auto", "plain", "fast"]
+"""`fast` is the fastest that the device has; `auto` is that where its start pays back."""
+
+COMPILE_FROM_FLOPS: Final = 1.0e13
+"""Operations of a training, for each thread, from which on a CPU it pays to compile; see
+docs/performance.md for the measurement."""
+
+GRAPH_CAPABILITY: Final = (7, 0)
+"""Compute capability of the oldest GPU whose steps are captured; torch 2.8 and later are built for
+this one and later ones."""
+
+BFLOAT16_CAPABILITY: Final = (8, 0)
+"""Compute capability of the oldest GPU that has bfloat16."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, and why it is not the fast one where that was wanted."""
+
+    engine: Engine
+    note: str | None = None
+
+
+def training_flops(*, macs: int, images: int, epochs: int) -> float:
+    """Floating-point operations of a training: forward, and twice as much backward."""
+    return 3 * 2.0 * macs * images * epochs
+
+
+def choose_engine(
+    *, device: Device, threads: int, wanted: Wanted = "auto", flops: float = 0.0
+) -> Choice:
+    """The engine for a training of so many operations. May take seconds to try the compiler."""
+    plain = Engine(device=device, threads=threads)
+    if wanted == "plain":
+        return Choice(plain)
+    match device:
+        case "cuda":
+            return _on_cuda(plain)
+        case "mps":
+            note = "there is no faster step than the plain one on mps"
+            return Choice(plain, note if wanted == "fast" else None)
+        case "cpu":
+            if wanted == "auto" and flops < COMPILE_FROM_FLOPS * threads:
+                return Choice(plain)
+            if (trouble := compiler_trouble()) is not None:
+                return Choice(plain, f"steps are not compiled here: {trouble}")
+            return Choice(plain.model_copy(update={"step": "compiled"}))
+        case never:
+            assert_never(never)
+
+
+def prepare(engine: Engine) -> None:
+    """Makes this process ready to train with `engine`. Raises DeviceUnavailable."""
+    torch.set_num_threads(engine.threads)
+    if engine.device == "cpu":
+        _keep_freed_memory()
+    if engine.step == "compiled" and (trouble := compiler_trouble()) is not None:
+        raise DeviceUnavailable(
+            f"this run was started with compiled steps, which cannot be had here: {trouble}",
+            hint="go on where it was started, or start it anew with --again",
+        )
+
+
+@functools.cache
+def compiler_trouble() -> str | None:
+    """Why torch cannot compile here, in a line; None where it can."""
+    try:
+        torch.compile(_doubled, fullgraph=True)(torch.ones(2))
+    except Exception as error:  # of torch, of the compiler, of the linker
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[0] if lines else type(error).__name__
+    return None
+
+
+def _doubled(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def _on_cuda(plain: Engine) -> Choice:
+    capability = torch.cuda.get_device_capability()
+    if capability < GRAPH_CAPABILITY:
+        name = torch.cuda.get_device_name()
+        return Choice(plain, f"steps are not captured on {name}, which is too old for it")
+    precision: Precision = "bfloat16" if capability >= BFLOAT16_CAPABILITY else "float32"
+    return Choice(plain.model_copy(update={"step": "captured", "precision": precision}))
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep what is freed for the next step, instead of giving it back to the system.
+
+    The maps of a step are megabytes each; by default they are mapped and cleared anew each time.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
+        mallopt(*no_mmap)
+        mallopt(*no_trim)

@@ -1,0 +1,111 @@
+"""One step of training: assemble a batch, change it, forward, backward, optimizer, average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist_arch.augment import augment, normalize, to_unit
+from mnist_arch.averaging import average_weight, update_average
+from mnist_arch.data import Split
+from mnist_arch.datasets import INFO
+from mnist_arch.network import fused
+from mnist_arch.records import Precision
+from mnist_arch.schedules import learning_rate
+from mnist_arch.state import State
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the steps of one epoch are given."""
+
+    order_SB: Tensor
+    """Images of each step, (steps, batch) int64 on the device."""
+    rates: list[float]
+    """Learning rate of each step."""
+    weights: list[float]
+    """Share of the new weights in the average after each step; empty without an average."""
+
+    @classmethod
+    def next(cls, state: State, images: int, *, batch: int) -> Pass:
+        """Of the epoch that `state` comes to: freshly shuffled, the incomplete batch dropped."""
+        recipe, steps = state.experiment.recipe, images // batch
+        order_N = torch.randperm(images, generator=state.shuffle)
+        done = range(state.epoch * steps, (state.epoch + 1) * steps)
+        total = recipe.epochs * steps
+        return cls(
+            order_SB=order_N[: steps * batch].view(steps, batch).to(state.device),
+            rates=[
+                learning_rate(recipe.schedule, step, steps=total, steps_per_epoch=steps)
+                for step in done
+            ],
+            weights=[]
+            if recipe.ema is None
+            else [average_weight(recipe.ema, step=step + 1) for step in done],
+        )
+
+
+class PlainStep:
+    """A step as torch does it, operation by operation."""
+
+    def __init__(self, state: State, training: Split, *, precision: Precision = "float32") -> None:
+        self.state, self.training = state, training
+        self.info = INFO[state.experiment.resolved_dataset]
+        self.network: Callable[[Tensor], Tensor] = state.model
+        self.autocast = torch.autocast(
+            state.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+        )
+
+    def begin(self, epoch: Pass) -> None:
+        """The next calls are the steps of `epoch`."""
+        self.epoch = epoch
+        self.losses_S = torch.zeros(len(epoch.rates), device=self.state.device)
+
+    def __call__(self, number: int) -> None:
+        """Step `number` of the epoch, from 0; leaves its loss in `losses_S`."""
+        weight = self.epoch.weights[number] if self.epoch.weights else None
+        rate = self.epoch.rates[number]
+        self.losses_S[number] = self.learn(self.epoch.order_SB[number], rate=rate, weight=weight)
+
+    def learn(
+        self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None
+    ) -> Tensor:
+        """Learns from the images at `index_B`. Returns their loss, () float32.
+
+        `rate` and `weight` may be tensors on the device, which are read when the work is done.
+        """
+        state, training = self.state, self.training
+        recipe = state.experiment.recipe
+        x_NCHW = augment(to_unit(training.images[index_B]), recipe.augment, rng=state.augment)
+        with self.autocast:
+            logits_NK = self.network(normalize(x_NCHW, self.info))
+            loss = F.cross_entropy(
+                logits_NK, training.labels[index_B], label_smoothing=recipe.label_smoothing
+            )
+        state.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
+        state.optimizer.step(rate)
+        if state.average is not None and weight is not None:
+            update_average(state.average, state.model, weight=weight)
+        return loss.detach()
+
+
+class CompiledStep(PlainStep):
+    """A step whose network is compiled: norms, activations and pools become a few loops of C++.
+
+    The first call compiles, which takes up to a minute; torch keeps the result for other processes.
+    """
+
+    def __init__(self, state: State, training: Split, *, precision: Precision = "float32") -> None:
+        super().__init__(state, training, precision=precision)
+        # The dropout of torch, which draws from the same stream as the plain step's and is faster
+        # on a CPU than what is compiled for it.
+        self.network = torch.compile(
+            fused(state.model), fullgraph=True, dynamic=False, options={"fallback_random": True}
+        )
