@@ -1,0 +1,287 @@
+"""Seconds of an epoch by the number of training images and by the work of the network.
+
+    python benchmarks/linear.py --out benchmarks/results/linear.json \\
+        --picture docs/pictures/linear.svg
+
+The networks are s6 with all its channels scaled; the images are the first ones of the dataset.
+Every point is the median of a few epochs, measured in turns over all points, so that what changes
+in the machine falls on all of them. Evaluation is not part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import torch
+from report import origin, publish, table
+
+from mnist_arch import EpochRecord, Experiment, State, load, override, plan, train
+from mnist_arch.data import Split, load_split
+from mnist_arch.datasets import DatasetName
+from mnist_arch.pictures import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = (BLUE, ORANGE, GREEN, RED, SOFT)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network and a number of images."""
+
+    width: float
+    """Channels, in those of s6."""
+    macs: int
+    images: int
+    """Training images of an epoch: whole batches."""
+    seconds: float
+    """Of an epoch: the median."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The straight line through a series of points by least squares."""
+
+    slope: float
+    start: float
+    r2: float
+    """Share of the variance of the seconds that it explains."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """seconds = per_image_and_mac · images · macs + per_image · images, by least squares."""
+
+    per_image_and_mac: float
+    per_image: float
+    r2: float
+    largest_error: float
+    """Of a point, as a share of its seconds."""
+
+    def seconds(self, point: Point) -> float:
+        return (self.per_image_and_mac * point.macs + self.per_image) * point.images
+
+
+def line_through(x: Sequence[float], seconds: Sequence[float]) -> Line:
+    """By least squares, wherever it starts."""
+    slope, start = np.polyfit(x, seconds, 1)
+    expected = slope * np.asarray(x) + start
+    return Line(float(slope), float(start), _r2(seconds, expected.tolist()))
+
+
+def fitted(points: Sequence[Point]) -> Fit:
+    """One for all points, through the origin."""
+    seconds = [point.seconds for point in points]
+    columns = [[point.images * point.macs, point.images] for point in points]
+    scale = np.max(columns, axis=0)  # else the columns are a million apart
+    (first, second), *_ = np.linalg.lstsq(np.array(columns) / scale, np.array(seconds), rcond=None)
+    fit = Fit(float(first / scale[0]), float(second / scale[1]), math.nan, math.nan)
+    expected = [fit.seconds(point) for point in points]
+    errors = (abs(it / real - 1) for it, real in zip(expected, seconds, strict=True))
+    return dataclasses.replace(fit, r2=_r2(seconds, expected), largest_error=max(errors))
+
+
+def _r2(seconds: Sequence[float], expected: Sequence[float]) -> float:
+    mean = statistics.fmean(seconds)
+    left = sum((real - it) ** 2 for real, it in zip(seconds, expected, strict=True))
+    return 1 - left / sum((real - mean) ** 2 for real in seconds)
+
+
+# --------------------------------------------------------------------------------------- measuring
+
+
+def scaled(width: float, dataset: DatasetName, *, epochs: int) -> Experiment:
+    """s6 with so many times its channels; the last layer keeps its outputs."""
+    base = load("s6").experiment
+    values: dict[str, object] = {"recipe.epochs": epochs, "dataset": dataset}
+    for place, block in enumerate(base.blocks):
+        for index, conv in enumerate(block.channels):
+            values[f"blocks.{place}.channels.{index}"] = round(width * conv.out)
+        if block.reduce is not None and block is not base.blocks[-1]:
+            values[f"blocks.{place}.reduce"] = round(width * block.reduce.out)
+    overrides = [override(path, value, origin=f"width {width}") for path, value in values.items()]
+    return load("s6", overrides=overrides).experiment
+
+
+def whole_batches(experiment: Experiment, split: Split) -> int:
+    """Images that an epoch trains on: without the incomplete last batch."""
+    batch = min(experiment.recipe.batch_size, len(split))
+    return len(split) // batch * batch
+
+
+def epoch_seconds(experiment: Experiment, split: Split) -> Iterator[float]:
+    """Training time of one epoch after the other, up to the last but one."""
+    held = Split(split.images[:1], split.labels[:1])  # would be looked at after the last
+    images = whole_batches(experiment, split)
+    for record in train(State.fresh(experiment, seed=0), split, held, judged="last-epoch"):
+        if isinstance(record, EpochRecord):
+            yield images / record.images_per_second
+
+
+def measured(
+    whole: Split,
+    dataset: DatasetName,
+    *,
+    sizes: Sequence[int],
+    widths: Sequence[float],
+    repeats: int,
+) -> list[Point]:
+    """Every width with every size, in turns."""
+    parts = [Split(whole.images[:size], whole.labels[:size]) for size in sizes]
+    cases = [
+        (width, scaled(width, dataset, epochs=repeats + 1), part)
+        for width in widths
+        for part in parts
+    ]
+    loops = [epoch_seconds(experiment, part) for _, experiment, part in cases]
+    rounds = []
+    for number in range(repeats):
+        rounds.append([next(loop) for loop in loops])
+        print(f"turn {number + 1} of {repeats}: {sum(rounds[-1]):.0f} s", file=sys.stderr)
+    medians = [statistics.median(seconds) for seconds in zip(*rounds, strict=True)]
+    return [
+        Point(width, plan(experiment).macs, whole_batches(experiment, part), seconds)
+        for (width, experiment, part), seconds in zip(cases, medians, strict=True)
+    ]
+
+
+# ----------------------------------------------------------------------------------------- series
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that differ in one of the two alone, and their straight line."""
+
+    label: str
+    x: tuple[float, ...]
+    seconds: tuple[float, ...]
+    line: Line
+
+    @classmethod
+    def of(cls, label: str, x: Sequence[float], points: Sequence[Point]) -> Series:
+        seconds = [point.seconds for point in points]
+        return cls(label, tuple(x), tuple(seconds), line_through(x, seconds))
+
+
+def by_images(points: Sequence[Point]) -> list[Series]:
+    """Seconds by images: a series a network."""
+    networks = {point.width: [it for it in points if it.width == point.width] for point in points}
+    return [
+        Series.of(
+            f"channels × {width:g}: {same[0].macs / 1e6:.1f} M MACs",
+            [point.images for point in same],
+            same,
+        )
+        for width, same in networks.items()
+    ]
+
+
+def by_macs(points: Sequence[Point]) -> list[Series]:
+    """Seconds by millions of MACs: a series a number of images."""
+    sizes = {point.images: [it for it in points if it.images == point.images] for point in points}
+    return [
+        Series.of(f"{images:,} images", [point.macs / 1e6 for point in same], same)
+        for images, same in sizes.items()
+    ]
+
+
+def draw(left: Sequence[Series], right: Sequence[Series]) -> Figure:
+    """Both, side by side; dots are medians, lines are least squares."""
+    figure = new_figure(12, 4.8, "Seconds of an epoch")
+    axes_left, axes_right = figure.subplots(1, 2)
+    _draw_panel(axes_left, left, "By data", "training images")
+    _draw_panel(axes_right, right, "By work", "multiply-accumulates of an image, millions")
+    return figure
+
+
+def _draw_panel(axes: Axes, series: Sequence[Series], title: str, what: str) -> None:
+    for color, one in zip(COLORS, series, strict=False):
+        ends = (0.0, max(one.x))
+        heights = [one.line.start + one.line.slope * end for end in ends]
+        axes.plot(ends, heights, color=color, linewidth=1.4)
+        label = f"{one.label}, R² {one.line.r2:.4f}"
+        axes.plot(one.x, one.seconds, "o", color=color, markersize=5.5, label=label)
+    axes.set_title(title, loc="left", fontsize=10.5, color=INK)
+    axes.set_xlabel(what, fontsize=9, color=SOFT)
+    axes.set_ylabel("seconds", fontsize=9, color=SOFT)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    frame_and_grid(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    order = slice(None, None, -1)  # as the lines lie above one another
+    axes.legend(
+        handles[order], labels[order], frameon=False, fontsize=9, labelcolor=INK, loc="upper left"
+    )
+
+
+def write_svg(figure: Figure, path: Path) -> None:
+    """The same picture is the same bytes."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "linear"}):
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--dataset", choices=get_args(DatasetName), default="mnist")
+    options.add_argument("--data-dir", type=Path)
+    options.add_argument("--images", type=int, nargs="+", default=[5_120, 10_240, 20_480])
+    options.add_argument("--widths", type=float, nargs="+", default=[0.5, 0.75, 1, 1.25, 1.5])
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--out", type=Path)
+    options.add_argument("--picture", type=Path)
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    whole = load_split(arguments.dataset, "train", data_dir=arguments.data_dir)
+    if len(whole) < max(arguments.images):
+        options.error(f"{arguments.dataset} has {len(whole):,} training images")
+    points = measured(
+        whole,
+        arguments.dataset,
+        sizes=arguments.images,
+        widths=arguments.widths,
+        repeats=arguments.repeats,
+    )
+    fit, left, right = fitted(points), by_images(points), by_macs(points)
+    report = {
+        **origin(),
+        "dataset": arguments.dataset,
+        "threads": arguments.threads,
+        "repeats": arguments.repeats,
+        "points": [dataclasses.asdict(point) for point in points],
+        "fit": dataclasses.asdict(fit),
+        "by_images": [dataclasses.asdict(one) for one in left],
+        "by_macs": [dataclasses.asdict(one) for one in right],
+    }
+    if arguments.picture:
+        write_svg(draw(left, right), arguments.picture)
+    rows = [
+        [one.label, *(f"{seconds:.2f}" for seconds in one.seconds), f"{one.line.r2:.5f}"]
+        for one in left
+    ]
+    rows.append(["R² by MACs", *(f"{one.line.r2:.5f}" for one in right), ""])
+    text = table(["seconds of an epoch", *(one.label for one in right), "R² by images"], rows)
+    text += (
+        f"seconds = images × ({fit.per_image_and_mac * 1e12:.3g} ps × MACs "
+        f"+ {fit.per_image * 1e6:.3g} µs), R² {fit.r2:.5f}, "
+        f"no point further off than {fit.largest_error:.1%}\n"
+    )
+    publish(text, report, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

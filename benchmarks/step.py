@@ -1,0 +1,191 @@
+"""The training step of s6 beside what the machine's cores can do, and what the step is made of.
+
+    python benchmarks/step.py --rounds 5 --out benchmarks/results/step.json
+
+The ceiling is a float32 product of two square matrices; it and an epoch of the loop are measured
+in turn. A step counts as three times the multiply-accumulates of the plan, two operations each:
+forward, gradient of the input, gradient of the weights. The first layer, which needs no gradient of
+its input, is counted like the others, as is the custom. Only convolutions and linear layers count,
+while all that a step does takes time. The profile is of another epoch of the same loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import torch
+from report import origin, publish, spread, table
+from torch.profiler import ProfilerActivity, profile
+
+from mnist_arch import EpochRecord, Experiment, State, load, load_split, override, plan, train
+from mnist_arch.datasets import DatasetName
+
+SIDE: Final = 4096
+"""Rows and columns of the matrices."""
+PRODUCTS: Final = 3
+"""Of a round, whose figure is their median."""
+
+GROUPS: Final = (
+    ("convolution, backward", ("convolutionbackward",)),
+    ("norm, backward", ("normbackward",)),
+    ("activation", ("relu",)),
+    ("pooling", ("pool",)),
+    ("dropout", ("dropout", "mulbackward")),  # s6 has no other product that has a gradient
+    ("convolution", ("aten::conv",)),
+    ("norm", ("aten::batch_norm",)),
+    ("loss", ("loss", "softmax")),
+    ("optimizer and average", ("optimizer.", "_foreach_")),
+    ("augmentation and data", ("grid", "aten::index", "aten::rand", "aten::to", "aten::div")),
+    ("augmentation and data", ("aten::sub", "aten::sin", "aten::cos", "aten::tan")),
+)
+"""Parts of the names of operators, in lower case, by group. The first that fits decides."""
+REST: Final = "rest"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One call of an operator."""
+
+    path: tuple[str, ...]
+    """Its name after those of the operators that called it, outermost first."""
+    seconds: float
+    """Without what it called."""
+
+
+def group_of(path: Sequence[str]) -> str:
+    """The group of the outermost operator that has one."""
+    for name in path:
+        for group, parts in GROUPS:
+            if any(part in name.lower() for part in parts):
+                return group
+    return REST
+
+
+def shares(operators: Iterable[Operator]) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of all operators' time by group, and those of the rest by its outermost operators."""
+    groups: defaultdict[str, float] = defaultdict(float)
+    rest: defaultdict[str, float] = defaultdict(float)
+    for operator in operators:
+        group = group_of(operator.path)
+        groups[group] += operator.seconds
+        if group == REST:
+            rest[operator.path[0]] += operator.seconds
+    total = sum(groups.values())
+    return _largest_first(groups, total), _largest_first(rest, total)
+
+
+def _largest_first(seconds: dict[str, float], total: float) -> dict[str, float]:
+    return {name: seconds[name] / total for name in sorted(seconds, key=lambda it: -seconds[it])}
+
+
+def step_gflops(images_per_second: float, *, macs: int) -> float:
+    """Of forward, gradient of the input and gradient of the weights: two operations a MAC each."""
+    return images_per_second * 3 * 2 * macs / 1e9
+
+
+def product_gflops(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Of a product of two square matrices: the median of several."""
+    seconds = []
+    for _ in range(PRODUCTS):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - start)
+    return 2 * len(left) ** 3 / statistics.median(seconds) / 1e9
+
+
+def epochs_of(experiment: Experiment, dataset: DatasetName) -> Iterator[EpochRecord]:
+    """The real loop, an epoch at a time; the held images are judged after the last one only."""
+    training, held = load_split(dataset, "train"), load_split(dataset, "test")
+    state = State.fresh(experiment, seed=0)
+    for record in train(state, training, held, judged="last-epoch"):
+        if isinstance(record, EpochRecord):
+            yield record
+
+
+def profiled(epochs: Iterator[EpochRecord]) -> tuple[list[Operator], float]:
+    """Every call of an operator in the next epoch, and the seconds the epoch took."""
+    start = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        next(epochs)
+        seconds = time.perf_counter() - start
+    operators = [
+        Operator(path_of(event), event.self_cpu_time_total / 1e6) for event in recorded.events()
+    ]
+    return operators, seconds
+
+
+def path_of(event: Any) -> tuple[str, ...]:
+    """Names of a recorded operator and of all that called it, outermost first."""
+    names = [event.name]
+    while (event := event.cpu_parent) is not None:
+        names.append(event.name)
+    return tuple(reversed(names))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--batch-size", type=int, default=128)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--dataset", choices=get_args(DatasetName), default="mnist-5k")
+    options.add_argument("--out", type=Path)
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    # One epoch more to warm up, one for the profile, and the last, which is never reached.
+    values = {"batch_size": arguments.batch_size, "epochs": arguments.rounds + 3}
+    overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
+    experiment = load("s6", overrides=overrides).with_dataset(arguments.dataset).experiment
+    macs = plan(experiment).macs
+    epochs = epochs_of(experiment, arguments.dataset)
+    rng = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(SIDE, SIDE, generator=rng) for _ in range(2))
+    torch.mm(left, right), next(epochs)  # the first of each is slower
+    speeds, ceilings = [], []
+    for _ in range(arguments.rounds):
+        ceilings.append(product_gflops(left, right))
+        speeds.append(next(epochs).images_per_second)
+    reached = [step_gflops(speed, macs=macs) for speed in speeds]
+    share = [step / ceiling for step, ceiling in zip(reached, ceilings, strict=True)]
+    operators, seconds = profiled(epochs)
+    by_group, by_name = shares(operators)
+    inside = sum(operator.seconds for operator in operators)
+    report = {
+        **origin(),
+        "dataset": arguments.dataset,
+        "batch_size": arguments.batch_size,
+        "threads": arguments.threads,
+        "macs": macs,
+        "ceiling_gflops": ceilings,
+        "images_per_second": speeds,
+        "step_gflops": reached,
+        "share_of_ceiling": share,
+        "share_of_ceiling_spread": spread(share),
+        "profile": {
+            "seconds": seconds,
+            "operator_seconds": inside,
+            "groups": by_group,
+            "rest": by_name,
+        },
+    }
+    measured = [("ceiling, GFLOP/s", ceilings), ("step, GFLOP/s", reached), ("images/s", speeds)]
+    rows = [
+        [name, *(f"{value:,.0f}" for value in spread(values).values())] for name, values in measured
+    ]
+    rows.append(["share of the ceiling", *(f"{value:.1%}" for value in spread(share).values())])
+    text = table(["", "median", "least", "most"], rows) + "\n"
+    rows = [[name, f"{part:.1%}"] for name, part in by_group.items()]
+    text += table(["time in operators", ""], rows)
+    text += "".join(f"  {name}: {part:.1%}\n" for name, part in list(by_name.items())[:8])
+    text += f"operators take {inside:.1f} s of {seconds:.1f} s, under the profiler\n"
+    publish(text, report, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
