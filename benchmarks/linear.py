@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-import torch
 from report import origin, publish, table
 
 from mnist_arch import EpochRecord, Experiment, State, load, override, plan, train
 from mnist_arch.data import Split, load_split
 from mnist_arch.datasets import DatasetName
+from mnist_arch.engines import prepare
 from mnist_arch.pictures import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
+from mnist_arch.records import Engine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -245,7 +246,7 @@ def main() -> None:
     options.add_argument("--out", type=Path)
     options.add_argument("--picture", type=Path)
     arguments = options.parse_args()
-    torch.set_num_threads(arguments.threads)
+    prepare(Engine(device="cpu", threads=arguments.threads))
     whole = load_split(arguments.dataset, "train", data_dir=arguments.data_dir)
     if len(whole) < max(arguments.images):
         options.error(f"{arguments.dataset} has {len(whole):,} training images")

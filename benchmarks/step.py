@@ -26,6 +26,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from mnist_arch import EpochRecord, Experiment, State, load, load_split, override, plan, train
 from mnist_arch.datasets import DatasetName
+from mnist_arch.engines import choose_engine, prepare
+from mnist_arch.records import Engine
 
 SIDE: Final = 4096
 """Rows and columns of the matrices."""
@@ -46,6 +48,8 @@ GROUPS: Final = (
     ("augmentation and data", ("aten::sub", "aten::sin", "aten::cos", "aten::tan")),
 )
 """Parts of the names of operators, in lower case, by group. The first that fits decides."""
+FUSED: Final = "norm, activation and pool, fused"
+"""What a compiled network does beside its convolutions, all in loops of one call."""
 REST: Final = "rest"
 
 
@@ -65,7 +69,7 @@ def group_of(path: Sequence[str]) -> str:
         for group, parts in GROUPS:
             if any(part in name.lower() for part in parts):
                 return group
-    return REST
+    return FUSED if any("CompiledFxGraph" in name for name in path) else REST
 
 
 def shares(operators: Iterable[Operator]) -> tuple[dict[str, float], dict[str, float]]:
@@ -100,11 +104,13 @@ def product_gflops(left: torch.Tensor, right: torch.Tensor) -> float:
     return 2 * len(left) ** 3 / statistics.median(seconds) / 1e9
 
 
-def epochs_of(experiment: Experiment, dataset: DatasetName) -> Iterator[EpochRecord]:
+def epochs_of(
+    experiment: Experiment, dataset: DatasetName, engine: Engine
+) -> Iterator[EpochRecord]:
     """The real loop, an epoch at a time; the held images are judged after the last one only."""
     training, held = load_split(dataset, "train"), load_split(dataset, "test")
     state = State.fresh(experiment, seed=0)
-    for record in train(state, training, held, judged="last-epoch"):
+    for record in train(state, training, held, judged="last-epoch", engine=engine):
         if isinstance(record, EpochRecord):
             yield record
 
@@ -133,17 +139,19 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--batch-size", type=int, default=128)
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--engine", choices=("plain", "fast"), default="fast")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--dataset", choices=get_args(DatasetName), default="mnist-5k")
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
-    torch.set_num_threads(arguments.threads)
+    engine = choose_engine(device="cpu", threads=arguments.threads, wanted=arguments.engine).engine
+    prepare(engine)
     # One epoch more to warm up, one for the profile, and the last, which is never reached.
     values = {"batch_size": arguments.batch_size, "epochs": arguments.rounds + 3}
     overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
     experiment = load("s6", overrides=overrides).with_dataset(arguments.dataset).experiment
     macs = plan(experiment).macs
-    epochs = epochs_of(experiment, arguments.dataset)
+    epochs = epochs_of(experiment, arguments.dataset, engine)
     rng = torch.Generator().manual_seed(0)
     left, right = (torch.randn(SIDE, SIDE, generator=rng) for _ in range(2))
     torch.mm(left, right), next(epochs)  # the first of each is slower
@@ -160,7 +168,7 @@ def main() -> None:
         **origin(),
         "dataset": arguments.dataset,
         "batch_size": arguments.batch_size,
-        "threads": arguments.threads,
+        "engine": engine.model_dump(),
         "macs": macs,
         "ceiling_gflops": ceilings,
         "images_per_second": speeds,

@@ -1,0 +1,212 @@
+"""Steps of s6 as levers.py has them: the product's, and what differs from it in one thing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+from turns import Call
+
+from mnist_arch import Experiment, State, load, load_split, override
+from mnist_arch.augment import augment, normalize, to_unit
+from mnist_arch.averaging import update_average
+from mnist_arch.data import Split
+from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.fusing import batch_norm, max_pool
+from mnist_arch.network import Classifier
+from mnist_arch.optimizer import Optimizer
+from mnist_arch.recipes import Sgd
+from mnist_arch.records import Precision
+from mnist_arch.step import CompiledStep, Pass, PlainStep
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What the levers are measured on."""
+
+    experiment: Experiment
+    training: Split
+    held: Split
+    steps: int
+    """Of a block."""
+
+    @classmethod
+    def of(cls, dataset: DatasetName, *, batch: int, steps: int) -> Bench:
+        overrides = [override("recipe.batch_size", batch, origin="")]
+        experiment = load("s6", overrides=overrides).with_dataset(dataset).experiment
+        return cls(experiment, load_split(dataset, "train"), load_split(dataset, "test"), steps)
+
+    @property
+    def batch(self) -> int:
+        return self.experiment.recipe.batch_size
+
+    def state(self) -> State:
+        """A fresh one, in training."""
+        state = State.fresh(self.experiment, seed=0)
+        state.model.train()
+        return state
+
+    def stepping(self, step: PlainStep) -> Call:
+        """One more step of an epoch at each call, over and over."""
+        epoch = Pass.next(step.state, len(self.training), batch=self.batch)
+        step.begin(epoch)
+        numbers = itertools.cycle(range(len(epoch.rates)))
+        return lambda: step(next(numbers))
+
+    def plain(self, state: State | None = None, *, precision: Precision = "float32") -> Call:
+        """Plain steps of `state`, or of a fresh one."""
+        return self.stepping(PlainStep(state or self.state(), self.training, precision=precision))
+
+    def compiled(
+        self, written: Callable[[Classifier], nn.Module] | None = None, **options: bool
+    ) -> Call:
+        """Compiled steps: the product's, or of its model as `written`, with inductor's options."""
+        state = self.state()
+        if written is None:
+            return self.stepping(CompiledStep(state, self.training))
+        step = PlainStep(state, self.training)
+        step.network = torch.compile(
+            written(state.model), fullgraph=True, dynamic=False, options=options
+        )
+        return self.stepping(step)
+
+
+def contiguous(state: State) -> State:
+    """`state` with everything that has the weights' shapes in torch's default memory format."""
+    for model in (state.model, state.average):
+        if model is not None:
+            model.to(memory_format=torch.contiguous_format)
+    state.optimizer = Optimizer(state.model, state.experiment.recipe)
+    return state
+
+
+class ZeroFilling(Optimizer):
+    """Keeps the gradients' memory from step to step, as zero_grad(set_to_none=False) of torch."""
+
+    def zero_grad(self) -> None:
+        for group in self.groups:
+            for tensor in group.tensors:
+                if tensor.grad is not None:
+                    tensor.grad.zero_()
+
+
+def stepping_alone(state: State, *, foreach: bool = False, fused: bool = False) -> Call:
+    """Steps of SGD with gradients of 0 and a rate of 0: torch adds momentum to the gradients in
+    place, which over many steps without a backward pass would overflow."""
+    spec, groups = state.experiment.recipe.optimizer, state.optimizer.groups
+    assert isinstance(spec, Sgd)
+    for tensor in state.model.parameters():
+        tensor.grad = torch.zeros_like(tensor)
+
+    @torch.no_grad()
+    def step() -> None:
+        for group in groups:
+            sgd(
+                group.tensors,
+                group.gradients(),
+                [*group.kept("momentum_buffer")],
+                foreach=foreach,
+                fused=fused,
+                weight_decay=group.weight_decay,
+                momentum=spec.momentum,
+                lr=0.0,
+                dampening=0.0,
+                nesterov=spec.nesterov,
+                maximize=False,
+            )
+
+    return step
+
+
+def apart(model: Classifier) -> Classifier:
+    """`model` in training, its norms and 2×2 max pools written for a compiler one by one."""
+
+    def written(module: nn.Module) -> nn.Module:
+        match module:
+            case nn.BatchNorm2d():
+                return Norm(module)
+            case nn.MaxPool2d(kernel_size=2, stride=2):
+                return Pool()
+        return module
+
+    return Classifier(nn.Sequential(*map(written, model.layers)))
+
+
+class Norm(nn.Module):
+    """A batch norm in training; keeps the running statistics of `norm`."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        norm, count = self.norm, x_NCHW[:, 0].numel()
+        y_NCHW, mean_C, var_C = batch_norm(x_NCHW, norm.weight, norm.bias, eps=norm.eps)
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean_C, norm.momentum)
+            norm.running_var.lerp_(var_C * (count / (count - 1)), norm.momentum)
+            norm.num_batches_tracked.add_(1)
+        return y_NCHW
+
+
+class Pool(nn.Module):
+    """A 2×2 max pool in training."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return max_pool(x_NCHW)
+
+
+Batch = tuple[Tensor, Tensor]
+"""What the network sees of images, (N, 1, H, W) float32, and their labels, (N,)."""
+
+
+class TwoPartStep:
+    """A plain step in two parts: the batch is assembled, and then learned from."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.state, self.training, self.info = bench.state(), bench.training, INFO["mnist"]
+        epoch = Pass.next(self.state, len(bench.training), batch=bench.batch)
+        self.indices = itertools.cycle(epoch.order_SB)
+
+    def assemble(self) -> Batch:
+        """The next batch, augmented."""
+        index_B, recipe = next(self.indices), self.state.experiment.recipe
+        x_NCHW = augment(
+            to_unit(self.training.images[index_B]), recipe.augment, rng=self.state.augment
+        )
+        return normalize(x_NCHW, self.info), self.training.labels[index_B]
+
+    def learn(self, batch: Batch) -> None:
+        state, (x_NCHW, labels_N) = self.state, batch
+        loss = F.cross_entropy(state.model(x_NCHW), labels_N)
+        state.optimizer.zero_grad()
+        loss.backward()
+        state.optimizer.step(0.01)
+        if state.average is not None:
+            update_average(state.average, state.model, weight=0.01)
+        loss.item()  # the loop of the product reads it at each step, too
+
+
+def in_line(step: TwoPartStep) -> Call:
+    return lambda: step.learn(step.assemble())
+
+
+def overlapped(step: TwoPartStep) -> Call:
+    """Assembles the next batch in a thread of its own while this one is learned from."""
+    # One thread of torch in it; as many again as the step has would take the cores from the step.
+    worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+    ahead = worker.submit(step.assemble)
+    ahead.result()  # so that the initializer, part of which is for all threads, has run
+
+    def call() -> None:
+        nonlocal ahead
+        batch, ahead = ahead.result(), worker.submit(step.assemble)
+        step.learn(batch)
+
+    return call
