@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import heavy_imports
 from cli.consoles import stdout
 from cli.evaluation_json import as_object
 from cli.evaluation_tables import Report, accuracy_text, show, title
@@ -105,7 +106,7 @@ def evaluate(
     split = split or trained.default_split(judged_on)
     trained.check(judged_on, split)
     display = make_display(quiet=quiet, as_json=as_json)
-    with display.waiting("loading torch and the images"):
+    with display.waiting("loading torch and the images"), heavy_imports():
         from mnist_arch.running import resolve_device
         from mnist_arch.weights import build_with, read_weights
 

@@ -240,7 +240,7 @@ def _refuse_if_nothing_fits(planned: Planned) -> None:
 
 def _executor(request: Request, planned: Planned) -> Executor:
     """What trains the trials. Raises DataUnavailable before any of them is begun."""
-    from mnist_arch.records import Engine
+    from mnist_arch.engines import choose_engine
     from mnist_arch.running import read_material, resolve_device
     from mnist_arch.sweeps.local import LocalExecutor
     from mnist_arch.sweeps.worker import Setting
@@ -260,6 +260,7 @@ def _executor(request: Request, planned: Planned) -> Executor:
             command=_command(),
         )
     device = resolve_device(request.device_wanted)
-    engine = Engine(device=device, threads=request.threads)
+    # On a CPU that is the plain one: every network of a sweep would have to be compiled by itself.
+    engine = choose_engine(device=device, threads=request.threads).engine
     setting = Setting(engine, request.data_dir, _command())
     return LocalExecutor(workers=request.workers_on(device), setting=setting)

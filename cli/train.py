@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import STARTED, errors
+from cli import STARTED, errors, heavy_imports
 from cli.dry_run import show_dry_run
 from cli.options import (
     DataDir,
@@ -215,7 +216,7 @@ def _train_all(
     request: Request, *, data_dir: Path | None, again: bool, display: Display
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
-    with display.waiting("loading torch and the images"):
+    with display.waiting("loading torch and the images"), heavy_imports():
         from mnist_arch.data import resolve_dataset
         from mnist_arch.running import read_material, resolve_device, run_experiment
 
@@ -228,7 +229,9 @@ def _train_all(
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
-    engine = _engine(request, device, images=len(material.training), display=display)
+    new = functools.cache(
+        lambda: _new_engine(request, device, images=len(material.training), display=display)
+    )
     results, folders = [], []
     for seed in request.seeds:
         run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
@@ -237,7 +240,7 @@ def _train_all(
             material,
             run=run,
             seed=seed,
-            engine=engine,
+            engine=new() if again or run.is_new else run.manifest().engine.on(device),
             command=["mnist-arch", *sys.argv[1:]],
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
@@ -247,22 +250,25 @@ def _train_all(
     return results, folders
 
 
-def _engine(request: Request, device: records.Device, *, images: int, display: Display) -> Engine:
-    """That of the manifest where there is one and its device is here, or else a chosen one."""
+def _new_engine(
+    request: Request, device: records.Device, *, images: int, display: Display
+) -> Engine:
+    """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
     import torch
 
     from mnist_arch.engines import choose_engine, training_flops
 
     if request.engine is not None and request.engine.device == device:
         return request.engine
-    experiment = request.loaded.experiment
-    macs, epochs = plan_of(request.loaded).macs, experiment.recipe.epochs
+    epochs = request.loaded.experiment.recipe.epochs
     choice = choose_engine(
         device=device,
         threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
         wanted=request.wanted.value,
-        flops=training_flops(macs=macs, images=images, epochs=epochs),
+        flops=training_flops(macs=plan_of(request.loaded).macs, images=images, epochs=epochs),
     )
     if choice.note is not None:
         display.note(choice.note)
+    elif choice.engine.step == "compiled":
+        display.note("the step is compiled first, which takes up to a minute")
     return choice.engine

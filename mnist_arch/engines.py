@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import sys
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
@@ -79,6 +80,8 @@ def prepare(engine: Engine) -> None:
 @functools.cache
 def compiler_trouble() -> str | None:
     """Why torch cannot compile here, in a line; None where it can."""
+    # It would say that there is no GPU, which nobody has asked.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
         torch.compile(_doubled, fullgraph=True)(torch.ones(2))
     except Exception as error:  # of torch, of the compiler, of the linker

@@ -53,6 +53,10 @@ class Engine(Record):
     precision: Precision = "float32"
     """Of forward and backward in a step; evaluation is in float32."""
 
+    def on(self, device: Device) -> Engine:
+        """The same on another device."""
+        return self.model_copy(update={"device": device})
+
 
 class GitState(Record):
     """The checkout that the program ran from."""

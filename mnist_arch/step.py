@@ -104,6 +104,7 @@ class CompiledStep(PlainStep):
 
     def __init__(self, state: State, training: Split, *, precision: Precision = "float32") -> None:
         super().__init__(state, training, precision=precision)
+        torch.compiler.reset()  # it keeps a few versions of one function, and refuses any more
         # The dropout of torch, which draws from the same stream as the plain step's and is faster
         # on a CPU than what is compiled for it.
         self.network = torch.compile(

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import small
 
-from mnist_arch import running, training
+from mnist_arch import running, step
 from mnist_arch.identity import folder_name
 from mnist_arch.records import Engine
 from mnist_arch.running import Started, run_experiment
@@ -39,7 +39,7 @@ STEPS = 10
 SEED = 3
 
 # What a training imports on its way, which takes longer than the training.
-for name in ("matplotlib.backends.backend_agg", "scipy.stats", "torch._dynamo"):
+for name in ("matplotlib.backends.backend_agg", "scipy.stats"):
     importlib.import_module(name)
 
 

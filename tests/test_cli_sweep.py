@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import psutil
 import pytest
 import small
+import torch
 from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
 from typer.testing import CliRunner, Result
 
@@ -424,14 +425,15 @@ def test_one_trial_at_a_time_on_a_gpu(
     monkeypatch.setattr(
         running, "resolve_device", lambda wanted: {"auto": "cuda"}.get(wanted, wanted)
     )
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     for arguments in ((), ("--device", "cpu", "--workers", "3"), ("--workers", "3")):
         mnist_arch("tiny.yaml", *arguments, exit_code=3)
     found = [(it["setting"].engine.device, it["workers"]) for it in made]
     assert found == [("cuda", 1), ("cpu", 3), ("cuda", 3)]
     mnist_arch.write(SMALL, resources={"cpus": 3, "gpus": 0.5})
     mnist_arch("tiny.yaml", exit_code=3)
-    assert made[-1]["setting"].engine.device == "cuda"
-    assert made[-1]["setting"].engine.threads == 3
+    engine = made[-1]["setting"].engine
+    assert (engine.device, engine.threads, engine.step) == ("cuda", 3, "captured")
 
 
 def test_a_cluster_is_asked_for_by_name(

@@ -263,8 +263,8 @@ def test_what_is_public_says_what_it_is(path: Path) -> None:
 
 OPTIONS = {
     "summary": "specs --blocks --verify --markdown --schema --set --json",
-    "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --out --resume "
-    "--from-manifest --again --dry-run --require --set --quiet --json",
+    "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --engine "
+    "--out --resume --from-manifest --again --dry-run --require --set --quiet --json",
     "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --out --quiet "
     "--json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "

@@ -200,3 +200,9 @@ def test_every_dataset_can_be_trained_on_and_judged() -> None:
         assert Budget(dataset=name).dataset == name
     with pytest.raises(ValidationError):
         Budget.model_validate({"dataset": "auto"})
+
+
+def test_what_is_trained_on_has_to_be_resolved() -> None:
+    assert minimal(dataset="kmnist").resolved_dataset == "kmnist"
+    with pytest.raises(ValueError, match="resolve the dataset"):
+        _ = minimal(dataset="auto").resolved_dataset

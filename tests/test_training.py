@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from small import equal, loaded, synthetic, tensors
 from torch import Tensor, nn
 
+from mnist_arch import step as steps_module
 from mnist_arch import training as module
 from mnist_arch.augment import normalize, to_unit
 from mnist_arch.data import Split
@@ -24,8 +25,9 @@ from mnist_arch.evaluation import count_correct, mean_loss, predict
 from mnist_arch.network import build
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
-from mnist_arch.state import State, update_average
-from mnist_arch.training import EpochRecord, Progress, _FiniteCheck, dataset_of, train
+from mnist_arch.state import State
+from mnist_arch.step import Pass
+from mnist_arch.training import EpochRecord, Progress, _check_finite, train
 from mnist_arch.weights import build_with, read_checkpoint, save_checkpoint, save_weights
 from mnist_arch.weights import read_weights as read
 
@@ -122,7 +124,7 @@ def passes(training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, **valu
         seen.append(batch[:, 0, 0, 0].tolist())
         return to_unit(batch)
 
-    monkeypatch.setattr(module, "to_unit", spy)
+    monkeypatch.setattr(steps_module, "to_unit", spy)
     experiment = spec(recipe__epochs=3, **values)
     list(train(State.fresh(experiment, seed=4), Split(images, training.labels), held))
     steps = len(seen) // 3
@@ -169,54 +171,6 @@ def test_an_epoch_trains_in_train_mode_and_judges_in_eval_mode(
     assert modes == [True, True, True, False] * 2
 
 
-# ------------------------------------------------------------------------------------- the EMA
-
-
-@pytest.mark.usefixtures("every_step")
-@pytest.mark.parametrize("decay", [0.5, 0.998])
-def test_the_average_is_the_formula_by_hand(training: Split, held: Split, decay: float) -> None:
-    state = State.fresh(spec(recipe__ema=decay), seed=1)
-    assert state.average is not None
-    expected = {name: tensor.double() for name, tensor in tensors(state.model).items()}
-    step = 0
-    for event in train(state, training, held):
-        if not isinstance(event, Progress):
-            continue
-        step += 1
-        kept = min(decay, (1 + step) / (10 + step))
-        for name, tensor in state.model.state_dict().items():
-            if tensor.is_floating_point():
-                expected[name] = kept * expected[name] + (1 - kept) * tensor.double()
-            else:
-                expected[name] = tensor.double()
-        for name, tensor in state.average.state_dict().items():
-            assert torch.allclose(tensor.double(), expected[name], atol=1e-6), (step, name)
-    assert step == 9
-    counters = [name for name in expected if name.endswith("num_batches_tracked")]
-    assert len(counters) == 2
-    assert all(int(state.average.state_dict()[name]) == 9 for name in counters)
-
-
-def test_the_decay_warms_up() -> None:
-    average, model = nn.Linear(1, 1), nn.Linear(1, 1)
-    for step, decay in ((1, 2 / 11), (2, 3 / 12), (90, 0.9), (10**6, 0.9)):
-        nn.init.zeros_(average.weight)
-        nn.init.ones_(model.weight)
-        update_average(average, model, decay=0.9, step=step)
-        assert float(average.weight.detach()) == pytest.approx(1 - min(0.9, decay), rel=1e-6)
-
-
-def test_averaging_leaves_the_model_alone_and_has_no_gradient() -> None:
-    state = State.fresh(spec(), seed=1)
-    assert state.average is not None
-    assert not any(tensor.requires_grad for tensor in state.average.parameters())
-    before = tensors(state.model)
-    update_average(state.average, state.model, decay=0.9, step=1)
-    assert equal(tensors(state.model), before)
-    shared = {tensor.data_ptr() for tensor in state.model.state_dict().values()}
-    assert shared.isdisjoint(tensor.data_ptr() for tensor in state.average.state_dict().values())
-
-
 # ------------------------------------------------------------------------------ the optimizer
 
 
@@ -230,11 +184,11 @@ def test_only_weights_of_convolutions_and_linear_layers_decay() -> None:
     )
     state = State.fresh(experiment, seed=1)
     names = {id(tensor): name for name, tensor in state.model.named_parameters()}
-    decaying, free = state.optimizer.param_groups
-    assert (decaying["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
+    decaying, free = state.optimizer.groups
+    assert (decaying.weight_decay, free.weight_decay) == (1e-4, 0.0)
     owners = dict(state.model.named_modules())
     for group, decays in ((decaying, True), (free, False)):
-        for tensor in group["params"]:
+        for tensor in group.tensors:
             owner, _, last = names.pop(id(tensor)).rpartition(".")
             heavy = isinstance(owners[owner], nn.Conv2d | nn.Linear) and last == "weight"
             assert heavy == decays, (owner, last)
@@ -248,7 +202,7 @@ def test_a_network_without_norm_and_bias_has_nothing_that_is_free_of_decay(
         defaults__bias=False, defaults__norm="none", head__bias=False, recipe__epochs=1
     )
     state = State.fresh(experiment, seed=1)
-    assert [len(group["params"]) for group in state.optimizer.param_groups] == [3, 0]
+    assert [len(group.tensors) for group in state.optimizer.groups] == [3, 0]
     assert len(records(state, training, held)) == 1
 
 
@@ -260,18 +214,21 @@ def one_step(
     state = State.fresh(experiment, seed=1)
     before = [tensor.detach().clone() for tensor in state.model.parameters()]
     gradients: list[Tensor] = []
+    learn = state.optimizer.step
 
-    def keep(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    def keep(rate: float) -> None:
         gradients.extend(
             tensor.grad.clone() for tensor in state.model.parameters() if tensor.grad is not None
         )
+        learn(rate)
 
-    state.optimizer.register_step_pre_hook(keep)
-    list(train(state, training, held))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state.optimizer, "step", keep)
+        list(train(state, training, held))
     decays = {
-        id(tensor): group["weight_decay"]
-        for group in state.optimizer.param_groups
-        for tensor in group["params"]
+        id(tensor): group.weight_decay
+        for group in state.optimizer.groups
+        for tensor in group.tensors
     }
     return [
         (old, gradient, tensor.detach(), decays[id(tensor)])
@@ -303,13 +260,6 @@ def test_a_step_of_adamw_by_hand(training: Split, held: Split) -> None:
         assert torch.allclose(new, expected, atol=1e-5)
 
 
-def test_adamw_takes_its_betas() -> None:
-    optimizer = {"kind": "adamw", "beta1": 0.8, "beta2": 0.95}
-    state = State.fresh(spec(recipe__optimizer=optimizer), seed=1)
-    assert isinstance(state.optimizer, torch.optim.AdamW)
-    assert [group["betas"] for group in state.optimizer.param_groups] == [(0.8, 0.95)] * 2
-
-
 def test_the_gradient_is_clipped_by_its_norm(training: Split, held: Split) -> None:
     def norm(**values: Any) -> float:
         squares = [float(gradient.square().sum()) for _, gradient, _, _ in values["steps"]]
@@ -337,34 +287,28 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
         z = normalize(x_NCHW, info)
         return z.fill_(math.inf) if next(count) == at else z
 
-    monkeypatch.setattr(module, "normalize", spy)
+    monkeypatch.setattr(steps_module, "normalize", spy)
 
 
 @pytest.mark.usefixtures("every_step")
-def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
+def test_a_loss_that_is_not_finite_stops_at_its_step(
     training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned(monkeypatch, at=5)
     experiment = spec()
     state = State.fresh(experiment, seed=1)
-    weights: dict[str, Tensor] = {}
-    done = []
-
-    def follow() -> None:
-        for event in train(state, training, held):
-            done.append(event)
-            weights.update((name, it.clone()) for name, it in state.model.named_parameters())
-
+    done: list[Progress | EpochRecord] = []
     with pytest.raises(NonFiniteLoss) as caught:
-        follow()
+        done.extend(train(state, training, held))
     assert (caught.value.epoch, caught.value.step) == (2, 2)
     rate = learning_rate(experiment.recipe.schedule, 4, steps=9, steps_per_epoch=3)
     assert caught.value.rate == rate
     message = f"the loss is not finite at epoch 2, step 2, learning rate {rate:.3g}"
     assert str(caught.value) == message
     assert "recipe.schedule.peak" in caught.value.hint
-    assert len(done) == 5  # three steps, a record, one step
-    assert equal(dict(state.model.named_parameters()), weights)
+    kinds = [type(event) for event in done]
+    assert kinds == [*[Progress] * 3, EpochRecord, Progress]  # and nothing of the bad step
+    assert state.epoch == 1
 
 
 def test_a_rate_that_is_too_high_is_found(training: Split, held: Split) -> None:
@@ -374,67 +318,67 @@ def test_a_rate_that_is_too_high_is_found(training: Split, held: Split) -> None:
         list(train(state, training, held))
 
 
-def test_a_last_step_that_ruins_the_result_is_found(training: Split, held: Split) -> None:
+def test_a_last_step_that_ruins_the_result_is_found(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = State.fresh(plain(recipe__epochs=2, recipe__ema=None), seed=1)
+    learn, count = state.optimizer.step, itertools.count(1)
 
-    def ruin(*_: object) -> None:
-        count.append(1)
-        if len(count) == 6:
+    def ruin(rate: float) -> None:
+        learn(rate)
+        if next(count) == 6:
             for tensor in state.model.parameters():
                 tensor.data.fill_(math.nan)
 
-    count: list[int] = []
-    state.optimizer.register_step_post_hook(ruin)
-    seen = []
+    monkeypatch.setattr(state.optimizer, "step", ruin)
+    seen: list[EpochRecord] = []
     with pytest.raises(NonFiniteLoss, match="epoch 2, step 3"):
-        seen.extend(train(state, training, held))
+        seen.extend(it for it in train(state, training, held) if isinstance(it, EpochRecord))
+    assert [record.epoch for record in seen] == [1]
     assert state.epoch == 1
 
 
-def finite_check(losses: list[float]) -> _FiniteCheck:
-    check = _FiniteCheck(torch.device("cpu"))
-    check.at_once = False
-    for index, loss in enumerate(losses):
-        check.look(torch.tensor(loss), epoch=7, step=index + 1, rate=0.1 * (index + 1))
-    return check
+def check(losses: list[float]) -> None:
+    """As at the end of the seventh epoch, whose rates are 0.1, 0.2 and so on."""
+    rates = [0.1 * (index + 1) for index in range(len(losses))]
+    _check_finite(torch.tensor(losses), Pass(torch.empty(0), rates, []), 6)
 
 
-def test_on_a_device_the_first_bad_step_is_kept_until_the_end() -> None:
-    finite_check([1.0, 2.0, 3.0]).read()
+def test_the_first_bad_step_of_an_epoch_is_named() -> None:
+    check([1.0, 2.0, 3.0])
     with pytest.raises(NonFiniteLoss) as caught:
-        finite_check([1.0, math.nan, 3.0, math.inf, -math.inf]).read()
+        check([1.0, math.nan, 3.0, math.inf, -math.inf])
     assert (caught.value.epoch, caught.value.step) == (7, 2)
     assert caught.value.rate == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("step", [1, 3])
-def test_on_a_device_a_bad_step_at_either_end_is_found(step: int) -> None:
+def test_a_bad_step_at_either_end_is_found(step: int) -> None:
     losses = [1.0, 1.0, 1.0]
     losses[step - 1] = math.inf
     with pytest.raises(NonFiniteLoss, match=f"epoch 7, step {step},"):
-        finite_check(losses).read()
+        check(losses)
 
 
-def test_on_a_device_nothing_is_yielded_for_a_bad_epoch(
+@pytest.mark.usefixtures("every_step")
+def test_where_steps_are_not_waited_for_nothing_is_yielded_for_a_bad_epoch(
     training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Late(_FiniteCheck):
-        def __init__(self, device: torch.device) -> None:
-            super().__init__(device)
-            self.at_once = False
+    """As on a GPU, where only the whole epoch is looked at."""
 
-    monkeypatch.setattr(module, "_FiniteCheck", Late)
+    def late(losses_S: Tensor, given: Pass, epoch: int, *, first: int | None = None) -> None:
+        if first is None:
+            _check_finite(losses_S, given, epoch)
+
+    monkeypatch.setattr(module, "_check_finite", late)
     poisoned(monkeypatch, at=5)
     state = State.fresh(spec(), seed=1)
-    seen: list[EpochRecord] = []
+    seen: list[Progress | EpochRecord] = []
     with pytest.raises(NonFiniteLoss, match="epoch 2, step 2"):
-        seen.extend(it for it in train(state, training, held) if isinstance(it, EpochRecord))
+        seen.extend(train(state, training, held))
+    assert [it.epoch for it in seen if isinstance(it, EpochRecord)] == [1]
+    assert sum(isinstance(it, Progress) for it in seen) == 6  # all steps were taken
     assert state.epoch == 1
-
-
-def test_auto_is_no_dataset() -> None:
-    with pytest.raises(ValueError, match="resolve the dataset"):
-        dataset_of(spec(dataset="auto"))
 
 
 # ------------------------------------------------------------------------- learning, and seeds

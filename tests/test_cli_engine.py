@@ -1,0 +1,199 @@
+"""`mnist-arch train --engine`: chosen once, said where it is not what was asked for, and kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli_train import Terminal, interrupt
+from test_cli_train import mnist_arch as mnist_arch
+
+from mnist_arch import engines, running
+from mnist_arch.loading import load
+from mnist_arch.plan import plan
+from mnist_arch.records import Engine
+from mnist_arch.runs import Run
+from mnist_arch.training import train
+
+NOTE = "steps are not compiled here: no g++"
+
+
+@pytest.fixture
+def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: "no g++")
+
+
+def notes(result: Any) -> list[str]:
+    return [line for line in result.stderr.splitlines() if "steps are" in line]
+
+
+def engines_trained_with(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    """The engine of each training from now on, which is plain all the same."""
+    seen: list[Engine] = []
+
+    def spy(*args: Any, engine: Engine, **options: Any) -> Any:
+        seen.append(engine)
+        yield from train(*args, **options)
+
+    monkeypatch.setattr(running, "train", spy)
+    return seen
+
+
+def with_engine(run: Run, **values: Any) -> None:
+    """Writes the manifest with these values of its engine; None takes one out."""
+    content = json.loads(run.manifest_path.read_text())
+    engine = {**content["engine"], **values}
+    content["engine"] = {name: value for name, value in engine.items() if value is not None}
+    run.manifest_path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("choice", ["plain", "fast"])
+@pytest.mark.parametrize("option", ["--resume", "--from-manifest"])
+def test_a_run_that_is_given_refuses_an_engine(
+    mnist_arch: Terminal, option: str, choice: str
+) -> None:
+    result = mnist_arch(option, "runs/x", "--engine", choice, exit_code=2)
+    assert f"{option} excludes --engine" in result.stderr
+
+
+def test_an_engine_that_there_is_not_is_bad_input(mnist_arch: Terminal) -> None:
+    result = mnist_arch("small.yaml", "--engine", "captured", exit_code=2)
+    assert "--engine" in result.stderr
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_without_a_compiler_fast_is_plain_and_one_line_says_so(mnist_arch: Terminal) -> None:
+    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")
+    assert notes(result) == [NOTE]
+    assert "steps are" not in result.stdout
+    engine = json.loads(mnist_arch.run.manifest_path.read_text())["engine"]
+    assert (engine["step"], engine["precision"]) == ("plain", "float32")
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_many_seeds_have_one_note(mnist_arch: Terminal) -> None:
+    result = mnist_arch("small.yaml", "--epochs", "1", "--seeds", "2", "--engine", "fast")
+    assert notes(result) == [NOTE]
+
+
+@pytest.mark.usefixtures("_no_compiler")
+@pytest.mark.parametrize("choice", [[], ["--engine", "auto"], ["--engine", "plain"]])
+def test_a_short_training_is_plain_without_a_word(mnist_arch: Terminal, choice: list[str]) -> None:
+    result = mnist_arch("small.yaml", "--epochs", "1", *choice)
+    assert notes(result) == []
+    assert mnist_arch.run.manifest().engine.step == "plain"
+
+
+@pytest.mark.parametrize("quiet", [["--quiet"], ["--json"]])
+@pytest.mark.usefixtures("_no_compiler")
+def test_the_note_is_one_of_the_notes(mnist_arch: Terminal, quiet: list[str]) -> None:
+    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast", *quiet)
+    assert notes(result) == []
+
+
+def test_fast_is_compiled_and_in_the_manifest(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    seen = engines_trained_with(monkeypatch)
+    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")
+    assert notes(result) == []
+    engine = mnist_arch.run.manifest().engine
+    assert (engine.device, engine.step, engine.precision) == ("cpu", "compiled", "float32")
+    assert seen == [engine]
+
+
+@pytest.mark.parametrize(("share", "step"), [(1.0, "compiled"), (1.001, "plain")])
+def test_auto_depends_on_the_length_of_the_training(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, share: float, step: str
+) -> None:
+    """96 images less 16 held out, twice over; each operation counts once forward, twice back."""
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    seen = engines_trained_with(monkeypatch)
+    arguments = ["small.yaml", "--epochs", "2", "--holdout", "16"]
+    macs = plan(load("small.yaml").experiment).macs
+    monkeypatch.setattr(engines, "COMPILE_FROM_FLOPS", share * 6 * macs * 80 * 2)
+    mnist_arch(*arguments)
+    assert [engine.step for engine in seen] == [step]
+
+
+# ---------------------------------------------------------------------------------------- going on
+
+
+def interrupted(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Run:
+    with monkeypatch.context() as patch:
+        interrupt(patch, after=1)
+        mnist_arch("small.yaml", *arguments, exit_code=130)
+    return mnist_arch.run
+
+
+@pytest.mark.parametrize("again", [["small.yaml", "--engine", "fast"], ["--resume", "latest"]])
+def test_a_run_that_goes_on_keeps_its_engine(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]
+) -> None:
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
+    before = run.manifest_path.read_bytes()
+    seen = engines_trained_with(monkeypatch)
+    mnist_arch(*again)
+    assert [engine.step for engine in seen] == ["plain"]
+    assert run.manifest_path.read_bytes() == before
+
+
+@pytest.mark.parametrize("again", [["small.yaml", "--engine", "plain"], ["--resume", "latest"]])
+def test_a_run_of_compiled_steps_stays_so(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]
+) -> None:
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    run = interrupted(mnist_arch, monkeypatch)
+    with_engine(run, step="compiled")
+    seen = engines_trained_with(monkeypatch)
+    mnist_arch(*again)
+    assert [engine.step for engine in seen] == ["compiled"]
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_a_run_of_compiled_steps_does_not_go_on_without_a_compiler(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = interrupted(mnist_arch, monkeypatch)
+    with_engine(run, step="compiled")
+    result = mnist_arch("--resume", "latest", exit_code=3)
+    assert "started with compiled steps, which cannot be had here: no g++" in result.stderr
+    assert "hint: go on where it was started, or start it anew with --again" in result.stderr
+    with_engine(run, step="plain")
+    mnist_arch("--resume", "latest")
+    assert run.result() is not None
+
+
+def test_a_manifest_of_before_has_plain_steps(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch("small.yaml", "--out", "reference")
+    (whole,) = Path("reference").iterdir()
+    run = interrupted(mnist_arch, monkeypatch)
+    with_engine(run, step=None, precision=None)
+    engine = run.manifest().engine
+    assert (engine.step, engine.precision) == ("plain", "float32")
+    mnist_arch("--resume", "latest")
+    assert run.weights_path.read_bytes() == Run(whole).weights_path.read_bytes()
+    with_engine(run, step=None, precision=None)
+    mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
+    (repeated,) = Path("elsewhere").iterdir()
+    assert Run(repeated).manifest().engine.step == "plain"
+
+
+def test_a_repeated_run_has_the_engine_of_its_manifest(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    mnist_arch("small.yaml", "--epochs", "1")
+    run = mnist_arch.run
+    with_engine(run, step="compiled")
+    seen = engines_trained_with(monkeypatch)
+    mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
+    assert [engine.step for engine in seen] == ["compiled"]
+    (repeated,) = Path("elsewhere").iterdir()
+    assert Run(repeated).manifest().engine == run.manifest().engine

@@ -1,0 +1,279 @@
+"""Which engine is chosen where, and what is said where it is not the fast one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mnist_arch import engines
+from mnist_arch.engines import (
+    COMPILE_FROM_FLOPS,
+    Choice,
+    Wanted,
+    choose_engine,
+    prepare,
+    training_flops,
+)
+from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.loading import loads
+from mnist_arch.plan import plan
+from mnist_arch.records import Engine
+
+LONG, SHORT = 3 * COMPILE_FROM_FLOPS, 3 * COMPILE_FROM_FLOPS * (1 - 1e-9)
+"""For three threads: just long enough for a compiler, and just not."""
+
+
+def compiler(monkeypatch: pytest.MonkeyPatch, trouble: str | None) -> list[int]:
+    """Has the compiler tried with this outcome; the list grows with each trial."""
+    trials: list[int] = []
+
+    def tried() -> str | None:
+        trials.append(1)
+        return trouble
+
+    monkeypatch.setattr(engines, "compiler_trouble", tried)
+    return trials
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+
+
+# --------------------------------------------------------------------------------------- on a CPU
+
+
+@pytest.mark.parametrize(
+    ("wanted", "flops", "step", "trials"),
+    [
+        ("auto", SHORT, "plain", 0),
+        ("auto", LONG, "compiled", 1),
+        ("auto", 0.0, "plain", 0),
+        ("fast", SHORT, "compiled", 1),
+        ("fast", LONG, "compiled", 1),
+        ("plain", SHORT, "plain", 0),
+        ("plain", LONG, "plain", 0),
+    ],
+)
+def test_on_a_cpu_steps_are_compiled_where_that_pays_back(
+    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float, step: Any, trials: int
+) -> None:
+    tried = compiler(monkeypatch, None)
+    choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
+    assert choice == Choice(Engine(device="cpu", threads=3, step=step, precision="float32"))
+    assert len(tried) == trials  # which takes seconds
+
+
+@pytest.mark.parametrize(("wanted", "flops"), [("auto", LONG), ("fast", SHORT)])
+def test_without_a_compiler_steps_are_plain_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float
+) -> None:
+    compiler(monkeypatch, "no g++")
+    choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
+    assert choice.engine == Engine(device="cpu", threads=3)
+    assert choice.note == "steps are not compiled here: no g++"
+
+
+@pytest.mark.parametrize(("wanted", "flops"), [("auto", SHORT), ("plain", LONG)])
+def test_a_compiler_that_is_not_needed_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float
+) -> None:
+    compiler(monkeypatch, "no g++")
+    choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
+    assert choice == Choice(Engine(device="cpu", threads=3))
+
+
+# ---------------------------------------------------------------------------- on other devices
+
+
+@pytest.mark.parametrize("flops", [0.0, LONG])
+@pytest.mark.parametrize("wanted", ["auto", "fast"])
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [
+        ((7, 0), "float32"),
+        ((7, 5), "float32"),
+        ((8, 0), "bfloat16"),
+        ((8, 9), "bfloat16"),
+        ((9, 0), "bfloat16"),
+        ((12, 0), "bfloat16"),
+    ],
+)
+def test_on_a_gpu_steps_are_captured(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    precision: Any,
+    wanted: Wanted,
+    flops: float,
+) -> None:
+    gpu(monkeypatch, capability, "a GPU")
+    choice = choose_engine(device="cuda", threads=3, wanted=wanted, flops=flops)
+    expected = Engine(device="cuda", threads=3, step="captured", precision=precision)
+    assert choice == Choice(expected)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "fast"])
+def test_on_an_old_gpu_steps_are_plain_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, wanted: Wanted
+) -> None:
+    gpu(monkeypatch, (6, 1), "GeForce GTX 1080")
+    choice = choose_engine(device="cuda", threads=3, wanted=wanted, flops=LONG)
+    note = "steps are not captured on GeForce GTX 1080, which is too old for it"
+    assert choice == Choice(Engine(device="cuda", threads=3), note)
+
+
+def test_plain_is_plain_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(monkeypatch, (9, 0), "a GPU")
+    choice = choose_engine(device="cuda", threads=3, wanted="plain", flops=LONG)
+    assert choice == Choice(Engine(device="cuda", threads=3))
+
+
+@pytest.mark.parametrize("wanted", ["auto", "plain", "fast"])
+def test_on_mps_steps_are_plain(wanted: Wanted) -> None:
+    choice = choose_engine(device="mps", threads=3, wanted=wanted, flops=LONG)
+    note = "there is no faster step than the plain one on mps"
+    assert choice == Choice(Engine(device="mps", threads=3), note if wanted == "fast" else None)
+
+
+# ------------------------------------------------------------------------------- the length of it
+
+
+def test_the_operations_of_a_training_by_hand() -> None:
+    text = (
+        "{name: tiny, blocks: [{channels: [2], pool: {kind: max, size: 28}}], head: {linear: true}}"
+    )
+    macs = plan(loads(text, source="tiny.yaml").experiment).macs
+    assert macs == 28 * 28 * 9 * 2 + 2 * 10
+    # A multiplication and an addition, forward, and twice that backward.
+    assert training_flops(macs=macs, images=100, epochs=3) == 6 * (28 * 28 * 18 + 20) * 300
+
+
+# --------------------------------------------------------------------------------- the compiler
+
+WITHOUT_COMPILER = """
+from mnist_arch.engines import choose_engine, compiler_trouble
+choice = choose_engine(device="cpu", threads=1, wanted="fast")
+print(choice.engine.step, choice.note, compiler_trouble(), sep="\\n")
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_compiler_is_found_out(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "CXX": "/nonexistent",
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_COMPILER],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    step, note, trouble = found.stdout.splitlines()
+    assert step == "plain"
+    assert note == f"steps are not compiled here: {trouble}"
+    assert "nonexistent" in trouble or "compiler" in trouble
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def compiled(*_: object, **__: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    engines.compiler_trouble.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("\n  no compiler \nand\na long story"), "no compiler"),
+        (OSError(), "OSError"),
+        (ImportError("no module"), "no module"),
+    ],
+)
+def test_the_trouble_with_a_compiler_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    try:
+        failing(monkeypatch, error)
+        assert engines.compiler_trouble() == line
+        monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+        assert engines.compiler_trouble() == line  # it is tried once
+        engines.compiler_trouble.cache_clear()
+        assert engines.compiler_trouble() is None
+    finally:
+        engines.compiler_trouble.cache_clear()
+
+
+# ---------------------------------------------------------------------------------- getting ready
+
+
+def test_a_run_of_compiled_steps_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(monkeypatch, "no g++")
+    with pytest.raises(DeviceUnavailable) as caught:
+        prepare(Engine(device="cpu", threads=1, step="compiled"))
+    assert str(caught.value) == (
+        "this run was started with compiled steps, which cannot be had here: no g++"
+    )
+    assert caught.value.hint == "go on where it was started, or start it anew with --again"
+
+
+@pytest.mark.parametrize("step", ["plain", "compiled"])
+def test_threads_are_the_engines(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
+    tried = compiler(monkeypatch, None)
+    prepare(Engine(device="cpu", threads=2, step=step))
+    assert torch.get_num_threads() == 2
+    prepare(Engine(device="cpu", threads=1, step=step))
+    assert torch.get_num_threads() == 1
+    assert len(tried) == (2 if step == "compiled" else 0)
+
+
+class Library:
+    """A C library with what is named."""
+
+    def __init__(self, *names: str) -> None:
+        self.calls: list[tuple[int, int]] = []
+        if "mallopt" in names:
+            self.mallopt = lambda option, value: self.calls.append((option, value))
+
+
+@pytest.mark.parametrize(
+    ("platform", "names", "calls"),
+    [
+        ("linux", ["mallopt"], [(-4, 0), (-1, 2**31 - 1)]),
+        ("linux", [], []),
+        ("darwin", ["mallopt"], []),
+        ("win32", ["mallopt"], []),
+    ],
+)
+def test_freed_memory_is_kept_where_the_c_library_can(
+    monkeypatch: pytest.MonkeyPatch, platform: str, names: list[str], calls: list[tuple[int, int]]
+) -> None:
+    library = Library(*names)
+
+    def opened(name: str | None) -> Library:
+        assert platform == "linux", "there is no such library to ask"
+        assert name is None
+        return library
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", opened)
+    prepare(Engine(device="cpu", threads=1))
+    assert library.calls == calls
+
+
+def test_memory_is_left_alone_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library("mallopt")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    prepare(Engine(device="cuda", threads=1, step="captured"))
+    assert library.calls == []

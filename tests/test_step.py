@@ -1,0 +1,321 @@
+"""Steps of other kinds come to what the plain step comes to, and go on like it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from small import equal, loaded, tensors
+from torch import Tensor
+
+from mnist_arch import capture
+from mnist_arch.capture import CapturedStep
+from mnist_arch.data import Split
+from mnist_arch.engines import compiler_trouble
+from mnist_arch.optimizer import Optimizer
+from mnist_arch.records import Engine
+from mnist_arch.schedules import learning_rate
+from mnist_arch.specs import Experiment
+from mnist_arch.state import State
+from mnist_arch.step import CompiledStep, Pass, PlainStep
+from mnist_arch.training import EpochRecord, train
+from mnist_arch.weights import checkpoint_bytes, read_checkpoint
+
+WEIGHTS = {"rtol": 1e-4, "atol": 1e-5}
+"""After six steps whose rates and shares of the average are float32, not float64."""
+
+PLAIN = Engine(device="cpu", threads=1)
+CAPTURED = Engine(device="cpu", threads=1, step="captured")
+COMPILED = Engine(device="cpu", threads=1, step="compiled")
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "no average": {"recipe__ema": None},
+    "adamw": {"recipe__optimizer": {"kind": "adamw"}, "recipe__schedule": {"peak": 0.01}},
+    "clipped": {"recipe__clip_norm": 0.5},
+    "changed": {"recipe__augment": {"elastic": {"pixels": 0.5}, "erase": {"probability": 0.3}}},
+    "incomplete": {"recipe__batch_size": 40},
+    "smoothed": {"recipe__label_smoothing": 0.1},
+}
+
+
+def spec(name: str, **values: Any) -> Experiment:
+    return loaded(**{"recipe__epochs": 2, **RECIPES[name], **values}).experiment
+
+
+def curve(
+    state: State, training: Split, held: Split, engine: Engine, *, keep: Path | None = None
+) -> list[EpochRecord]:
+    """The epochs; `keep` is where the checkpoint after the first goes."""
+    found = []
+    for record in train(state, training, held, engine=engine):
+        if isinstance(record, EpochRecord):
+            found.append(record)
+            if keep is not None and len(found) == 1:
+                keep.write_bytes(checkpoint_bytes(state.state_dict()))
+    return found
+
+
+def without_clock(records: list[EpochRecord]) -> list[Any]:
+    return [(it.epoch, it.train_loss, it.loss, it.correct, it.rate) for it in records]
+
+
+# ------------------------------------------------------------------------- what an epoch is given
+
+
+def test_a_pass_is_freshly_shuffled_and_drops_the_incomplete_batch() -> None:
+    experiment = spec("sgd")
+    state = State.fresh(experiment, seed=4)
+    rng = torch.Generator()
+    rng.set_state(state.shuffle.get_state())
+    for epoch in range(2):
+        given = Pass.next(state, 100, batch=30)
+        order = torch.randperm(100, generator=rng)
+        assert torch.equal(given.order_SB, order[:90].view(3, 30))
+        assert given.order_SB.dtype == torch.int64
+        schedule = experiment.recipe.schedule
+        rates = [learning_rate(schedule, s, steps=6, steps_per_epoch=3) for s in range(6)]
+        assert given.rates == rates[3 * epoch : 3 * epoch + 3]
+        done = range(3 * epoch + 1, 3 * epoch + 4)
+        kept = [min(0.9, (1 + step) / (10 + step)) for step in done]
+        assert given.weights == pytest.approx([1 - it for it in kept], rel=1e-12)
+        state.epoch += 1
+
+
+def test_without_an_average_a_pass_has_no_weights() -> None:
+    given = Pass.next(State.fresh(spec("no average"), seed=4), 96, batch=32)
+    assert (len(given.rates), given.weights) == (3, [])
+
+
+# --------------------------------------------------------------------------------------- captured
+
+
+@pytest.fixture
+def _no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be captured runs anew at each replay, which needs no GPU.
+
+    Rates are tensors of float32 up to the optimizer, which takes a tensor on a GPU alone.
+    """
+    learn = Optimizer.step
+
+    def same(step: Callable[[], None], state: State) -> Callable[[], None]:
+        return step
+
+    def read(optimizer: Optimizer, rate: float | Tensor) -> None:
+        learn(optimizer, float(rate))
+
+    monkeypatch.setattr(capture, "captured", same)
+    monkeypatch.setattr(Optimizer, "step", read)
+
+
+class Given(NamedTuple):
+    """What a step learns from."""
+
+    images: list[int]
+    rate: float
+    weight: float | None
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[type, list[Given]]:
+    """What steps were given, by the type of their rates."""
+    found: dict[type, list[Given]] = {float: [], Tensor: []}
+    learn = PlainStep.learn
+
+    def spy(step: PlainStep, index_B: Tensor, *, rate: Any, weight: Any) -> Tensor:
+        share = None if weight is None else float(weight)
+        found[type(rate)].append(Given(index_B.tolist(), float(rate), share))
+        return learn(step, index_B, rate=rate, weight=weight)
+
+    monkeypatch.setattr(PlainStep, "learn", spy)
+    return found
+
+
+@pytest.mark.usefixtures("_no_graph")
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_captured_step_comes_to_the_same_as_a_plain_one(
+    training: Split, held: Split, name: str, given: dict[type, list[Given]]
+) -> None:
+    plain, captured = (State.fresh(spec(name), seed=3) for _ in range(2))
+    one = curve(plain, training, held, PLAIN)
+    other = curve(captured, training, held, CAPTURED)
+    for record, expected in zip(other, one, strict=True):
+        assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-5)
+        assert record.loss == pytest.approx(expected.loss, rel=1e-4)
+        assert (record.epoch, record.rate) == (expected.epoch, expected.rate)
+    steps = 2 * (96 // captured.experiment.recipe.batch_size)
+    assert len(given[float]) == len(given[Tensor]) == steps
+    for own, expected_step in zip(given[Tensor], given[float], strict=True):
+        assert own.images == expected_step.images
+        assert own.rate == pytest.approx(expected_step.rate, rel=1e-6)
+        if expected_step.weight is not None:
+            assert own.weight == pytest.approx(expected_step.weight, rel=1e-6)
+    for found, wanted in ((captured.model, plain.model), (captured.result, plain.result)):
+        for key, tensor in tensors(wanted).items():
+            torch.testing.assert_close(tensors(found)[key], tensor, **WEIGHTS)
+    for stream in ("shuffle", "augment"):
+        assert torch.equal(
+            getattr(captured, stream).get_state(), getattr(plain, stream).get_state()
+        )
+    assert torch.equal(captured.dropout, plain.dropout)
+
+
+@pytest.mark.usefixtures("_no_graph")
+@pytest.mark.parametrize("name", RECIPES)
+def test_captured_steps_go_on_with_the_same_bits(
+    training: Split, held: Split, name: str, tmp_path: Path
+) -> None:
+    goes_on(training, held, spec(name), CAPTURED, tmp_path / "checkpoint")
+
+
+def goes_on(
+    training: Split, held: Split, experiment: Experiment, engine: Engine, path: Path
+) -> None:
+    whole = State.fresh(experiment, seed=3)
+    expected = curve(whole, training, held, engine, keep=path)
+    rest = State.fresh(experiment, seed=3)
+    rest.load_state_dict(read_checkpoint(path))
+    torch.manual_seed(1)  # another process has drawn other numbers
+    assert without_clock(curve(rest, training, held, engine)) == without_clock(expected[1:])
+    assert equal(tensors(rest.model), tensors(whole.model))
+    assert equal(tensors(rest.result), tensors(whole.result))
+
+
+@pytest.mark.usefixtures("_no_graph")
+def test_all_that_varies_lies_at_fixed_addresses(training: Split) -> None:
+    """A graph reads and writes where it did when it was captured."""
+    state = State.fresh(spec("sgd"), seed=3)
+    step = CapturedStep(state, training, batch=32)
+
+    def addresses() -> list[int]:
+        buffers = (step.number, step.order_SB, step.rates_S, step.weights_S, step.losses_S)
+        kept = [*buffers, *state.model.state_dict().values(), *state.result.state_dict().values()]
+        return [tensor.data_ptr() for tensor in kept]
+
+    before = addresses()
+    assert len({it for it in before[:5]}) == 5
+    for _ in range(2):
+        step.begin(Pass.next(state, 96, batch=32))
+        for number in range(3):
+            assert int(step.number) == number
+            step(number)
+        state.epoch += 1
+        assert addresses() == before
+        assert step.losses_S.isfinite().all()
+        assert step.losses_S.all()
+
+
+# --------------------------------------------------------------------------------------- compiled
+
+COMPILED_NETWORK: dict[str, Any] = {
+    "blocks": [
+        {"channels": [4], "pool": "max", "dropout": 0.1},
+        {"channels": [4], "order": "conv-norm-activation", "pool": "max"},
+    ],
+}
+LOSS = 1e-5
+"""Relative, of a loss in float32; it sums over 32 images and what is below 28×28×4 values."""
+
+MOVED = 2e-3
+"""How far a step's change of the weights may be from that in float64, as a share of its size."""
+
+
+@pytest.fixture
+def _compiler() -> None:
+    if (trouble := compiler_trouble()) is not None:
+        pytest.skip(f"torch cannot compile here: {trouble}")
+
+
+class ExactStep(PlainStep):
+    """The plain step in float64, of a state that is."""
+
+    def __init__(self, state: State, training: Split) -> None:
+        super().__init__(state, training)
+        self.network = lambda x_NCHW: state.model(x_NCHW.double())
+
+
+def exact(experiment: Experiment) -> State:
+    """A fresh state whose weights are float64."""
+    state = State.fresh(experiment, seed=3)
+    state.model.double()
+    state.optimizer = Optimizer(state.model, experiment.recipe)
+    return dataclasses.replace(state, average=None)
+
+
+def weights_of(state: State) -> Tensor:
+    return torch.cat([it.detach().double().flatten() for it in state.model.parameters()])
+
+
+class Stepped(NamedTuple):
+    """What a first step came to."""
+
+    loss: float
+    change: Tensor
+    """Of all weights, float64."""
+    drawn: Tensor
+    """Where the dropout stream has come to."""
+
+
+def stepped(kind: type[PlainStep], state: State, training: Split) -> Stepped:
+    before = weights_of(state)
+    state.model.train()
+    state.use_dropout_stream()
+    step = kind(state, training)
+    step.begin(Pass.next(state, len(training), batch=32))
+    step(0)
+    return Stepped(float(step.losses_S[0]), weights_of(state) - before, torch.get_rng_state())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_a_compiled_step_is_the_plain_one_to_rounding(training: Split) -> None:
+    experiment = loaded(**COMPILED_NETWORK).experiment
+    plain, compiled = (State.fresh(experiment, seed=3) for _ in range(2))
+    expected = stepped(ExactStep, exact(experiment), training)
+    size = float(expected.change.norm())
+    assert size > 1e-3
+    for kind, state in ((PlainStep, plain), (CompiledStep, compiled)):
+        found = stepped(kind, state, training)
+        assert found.loss == pytest.approx(expected.loss, rel=LOSS), kind
+        assert float((found.change - expected.change).norm()) < MOVED * size, kind
+        assert torch.equal(found.drawn, expected.drawn), kind
+    for one, other in ((compiled.model, plain.model), (compiled.result, plain.result)):
+        for name, tensor in tensors(other).items():
+            torch.testing.assert_close(tensors(one)[name], tensor, **WEIGHTS)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_compiled_steps_go_on_with_the_same_bits(
+    training: Split, held: Split, tmp_path: Path
+) -> None:
+    experiment = loaded(recipe__epochs=2, **COMPILED_NETWORK).experiment
+    goes_on(training, held, experiment, COMPILED, tmp_path / "checkpoint")
+
+
+# --------------------------------------------------------------------------------------- bfloat16
+
+
+HALF = 0.03
+"""Relative, of a loss after steps in bfloat16, which has eight binary digits."""
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "clipped"])
+def test_in_bfloat16_weights_and_evaluation_stay_float32(
+    training: Split, held: Split, name: str
+) -> None:
+    states = [State.fresh(spec(name), seed=3) for _ in range(2)]
+    engines = [PLAIN, PLAIN.model_copy(update={"precision": "bfloat16"})]
+    whole, half = (
+        curve(state, training, held, engine) for state, engine in zip(states, engines, strict=True)
+    )
+    for state in states:
+        for tensor in (*tensors(state.model).values(), *tensors(state.result).values()):
+            assert tensor.dtype in (torch.float32, torch.int64)
+    for record, expected in zip(half, whole, strict=True):
+        assert record.train_loss == pytest.approx(expected.train_loss, rel=HALF)
+        assert record.train_loss != expected.train_loss
