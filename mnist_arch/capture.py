@@ -53,7 +53,7 @@ class CapturedStep(PlainStep):
             weight=self.weights_S.index_select(0, self.number)[0],
         )
         self.losses_S.index_copy_(0, self.number, loss[None])
-        self.number.add_(1)
+        self.number.add_(1).remainder_(len(self.order_SB))
 
 
 def captured(step: Callable[[], None], state: State) -> Callable[[], None]:

@@ -57,7 +57,10 @@ class PlainStep:
         self.info = INFO[state.experiment.resolved_dataset]
         self.network: Callable[[Tensor], Tensor] = state.model
         self.autocast = torch.autocast(
-            state.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+            state.device.type,
+            dtype=torch.bfloat16,
+            enabled=precision == "bfloat16",
+            cache_enabled=False,  # no weight is cast twice, and a graph is to hold the casts itself
         )
 
     def begin(self, epoch: Pass) -> None:

@@ -319,3 +319,64 @@ def test_in_bfloat16_weights_and_evaluation_stay_float32(
     for record, expected in zip(half, whole, strict=True):
         assert record.train_loss == pytest.approx(expected.train_loss, rel=HALF)
         assert record.train_loss != expected.train_loss
+
+
+# -------------------------------------------------------------------------------------- on a GPU
+
+ON_A_GPU = Engine(device="cuda", threads=1)
+GRAPH = Engine(device="cuda", threads=1, step="captured")
+
+
+def there(split: Split) -> Split:
+    return Split(split.images.to("cuda"), split.labels.to("cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_graph_comes_to_the_same_as_plain_steps(training: Split, held: Split, name: str) -> None:
+    plain, graph = (State.fresh(spec(name), seed=3, device="cuda") for _ in range(2))
+    one = curve(plain, there(training), there(held), ON_A_GPU)
+    other = curve(graph, there(training), there(held), GRAPH)
+    for record, expected in zip(other, one, strict=True):
+        assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-3)
+    for key, tensor in tensors(plain.model).items():
+        torch.testing.assert_close(tensors(graph.model)[key], tensor, rtol=1e-2, atol=1e-3)
+    assert torch.equal(graph.augment.get_state(), plain.augment.get_state())
+    assert torch.equal(graph.dropout, plain.dropout)
+
+
+@pytest.mark.gpu
+def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
+    state = State.fresh(spec("sgd"), seed=3, device="cuda")
+    before = checkpoint_bytes(state.state_dict())
+    CapturedStep(state, there(training), batch=32)
+    state.keep_dropout_stream()
+    assert checkpoint_bytes(state.state_dict()) == before
+
+
+@pytest.mark.gpu
+def test_replays_wait_for_nothing(training: Split) -> None:
+    state = State.fresh(spec("sgd"), seed=3, device="cuda")
+    step = CapturedStep(state, there(training), batch=32)
+    given = Pass.next(state, len(training), batch=32)
+    step.begin(given)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number in range(len(given.rates)):
+            step(number)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(step.losses_S).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_graph_in_either_precision_leaves_float32_weights(
+    training: Split, held: Split, precision: Any
+) -> None:
+    state = State.fresh(spec("sgd"), seed=3, device="cuda")
+    engine = GRAPH.model_copy(update={"precision": precision})
+    *_, last = curve(state, there(training), there(held), engine)
+    assert {tensor.dtype for tensor in state.model.parameters()} == {torch.float32}
+    assert last.loss is not None
+    assert last.loss < 2.5
