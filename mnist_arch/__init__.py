@@ -40,7 +40,7 @@ from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded, load, loads
 from mnist_arch.plan import Plan, Row, plan
 from mnist_arch.recipes import Recipe
-from mnist_arch.records import Manifest, Result
+from mnist_arch.records import Engine, Manifest, Result
 from mnist_arch.runs import Run, latest
 from mnist_arch.specs import Block, Budget, Conv, Experiment, Network
 from mnist_arch.statistics import Score, wilson_interval_percent
@@ -48,6 +48,7 @@ from mnist_arch.trees import override, parse_override, zoo_names
 
 if TYPE_CHECKING:
     from mnist_arch.data import Split, hold_out, load_split, resolve_dataset
+    from mnist_arch.engines import choose_engine, prepare
     from mnist_arch.evaluation import Evaluation, evaluate, predict
     from mnist_arch.network import build
     from mnist_arch.running import read_material, run_experiment
@@ -64,10 +65,12 @@ _WITH_TORCH = {
     "State": "state",
     "build": "network",
     "build_with": "weights",
+    "choose_engine": "engines",
     "evaluate": "evaluation",
     "hold_out": "data",
     "load_split": "data",
     "predict": "evaluation",
+    "prepare": "engines",
     "read_material": "running",
     "read_weights": "weights",
     "resolve_dataset": "data",
@@ -85,6 +88,7 @@ __all__ = [
     "Conv",
     "DataUnavailable",
     "DeviceUnavailable",
+    "Engine",
     "EpochRecord",
     "Evaluation",
     "Experiment",
@@ -117,6 +121,7 @@ __all__ = [
     "build",
     "build_with",
     "check",
+    "choose_engine",
     "digest",
     "evaluate",
     "group",
@@ -129,6 +134,7 @@ __all__ = [
     "parse_override",
     "plan",
     "predict",
+    "prepare",
     "read_material",
     "read_weights",
     "resolve_dataset",

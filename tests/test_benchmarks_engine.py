@@ -176,8 +176,8 @@ def test_the_path_of_an_operator_begins_outside() -> None:
 def points() -> list[linear.Point]:
     """Two networks by two numbers of images, exactly as the fit has it."""
     return [
-        linear.Point(width, macs, images, images * (80e-12 * macs + 300e-6))
-        for width, macs in ((0.5, 1_500_000), (1.0, 6_000_000))
+        linear.Point(channels, macs, images, images * (80e-12 * macs + 300e-6))
+        for channels, macs in (("8,16", 1_500_000), ("8,16,32", 6_000_000))
         for images in (5_000, 10_000)
     ]
 
@@ -213,12 +213,12 @@ def test_series_differ_in_one_thing_alone() -> None:
         assert sum((one.seconds for one in series), ()) == pytest.approx(seconds)
 
 
-def test_a_scaled_network_keeps_its_outputs() -> None:
-    half, whole = (linear.scaled(width, "mnist-5k", epochs=2) for width in (0.5, 1.0))
-    assert [conv.out for conv in half.blocks[0].channels] == [4, 8, 16]
-    assert [block.reduce.out for block in half.blocks if block.reduce] == [4, 4, 10]
-    assert plan(half).macs < plan(whole).macs / 3
-    assert plan(whole).parameters == 18_666
+def test_a_network_differs_from_s6_in_its_first_block_alone() -> None:
+    small, s6 = (linear.network(it, "mnist-5k", epochs=2) for it in ("8,16", "8,16,32"))
+    assert [conv.out for conv in small.blocks[0].channels] == [8, 16]
+    assert small.blocks[1:] == s6.blocks[1:]
+    assert plan(small).macs < plan(s6).macs / 2
+    assert plan(s6).parameters == 18_666
 
 
 # ----------------------------------------------------------------------------------- the first step

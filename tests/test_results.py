@@ -137,3 +137,70 @@ def test_the_figures_of_sweeps_are_those_that_were_measured() -> None:
             for it in (plans[read["trials"]], read)
         ]
         assert f"| {read['trials']:,} | {' | '.join(cells)} |" in text
+
+
+# ------------------------------------------------------------------------------------------- speed
+
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text("utf-8")
+
+
+def report(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / name).read_text("utf-8"))
+    return found
+
+
+def written(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.2f} ({spread['min']:.2f}–{spread['max']:.2f})"
+
+
+def test_the_ratio_beside_a_plain_script_is_the_one_measured() -> None:
+    peer = report("peer.json")
+    each = ", ".join(f"{ratio:.2f}" for ratio in peer["ratios"])
+    for text in (README, PERFORMANCE):
+        assert f"**{peer['ratio']['median']:.2f} times**" in text
+        assert each in text
+        for side in peer["sides"].values():
+            assert f"| {side['seconds_median']:.1f} | {side['images_per_second']:,.0f} |" in text
+    outcomes = [outcome for side in peer["sides"].values() for outcome in side["outcomes"]]
+    assert {outcome["said"]["parameters"] for outcome in outcomes} == {18_666}
+
+
+def test_each_lever_has_the_figure_that_was_measured() -> None:
+    readings = [*report("levers.json")["levers"], *report("payback.json")["readings"]]
+    spreads = {
+        (lever["name"], variant): spread
+        for lever in readings
+        for variant, spread in lever["ratio_spreads"].items()
+    }
+    for key in (
+        ("memory, a step", "kept"),
+        ("memory format", "channels_last"),
+        ("compile", "modules as they are"),
+        ("compile", "as the product"),
+        ("optimizer", "foreach"),
+        ("augmentation", "batched"),
+        ("bfloat16", "bfloat16"),
+        ("threads, plain", "two"),
+    ):
+        assert written(spreads[key]) in PERFORMANCE, key
+    assert written(report("replicas.json")["ratio"]) in PERFORMANCE
+    assert written(report("first_step.json")["ratio"]) in PERFORMANCE
+
+
+def test_compiled_and_plain_runs_are_of_the_same_experiment_and_seeds() -> None:
+    plain, compiled = (runs_of(name) for name in ("s6-mnist-plain.json", "s6-mnist.json"))
+    assert {run["made"]["engine"].get("step", "plain") for run in plain} == {"plain"}
+    assert {run["made"]["engine"]["step"] for run in compiled} == {"compiled"}
+    for one, other in zip(plain, compiled, strict=True):
+        for key in ("digest", "seed"):
+            assert one["made"][key] == other["made"][key]
+    for runs in (plain, compiled):
+        results = [Result.model_validate(run["result"]) for run in runs]
+        score = Score.of([result.correct for result in results], results[0].images)
+        assert f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} %" in PERFORMANCE
+
+
+def test_the_share_of_the_ceiling_is_the_one_measured() -> None:
+    for name in ("step-plain.json", "step-fast.json"):
+        spread = {key: 100 * part for key, part in report(name)["share_of_ceiling_spread"].items()}
+        assert f"{spread['median']:.0f} % ({spread['min']:.0f}–{spread['max']:.0f})" in PERFORMANCE
