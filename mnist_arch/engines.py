@@ -17,7 +17,7 @@ from mnist_arch.records import Device, Engine, Precision
 Wanted = Literal["auto", "plain", "fast"]
 """`fast` is the fastest that the device has; `auto` is that where its start pays back."""
 
-COMPILE_FROM_FLOPS: Final = 1.0e13
+COMPILE_FROM_FLOPS: Final = 5.0e12
 """Operations of a training, for each thread, from which on a CPU it pays to compile; see
 docs/performance.md for the measurement."""
 
