@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import torch
 from report import origin, publish, spread, table
 
 from mnist_arch import State, load, override
-from mnist_arch.capture import CapturedStep
 from mnist_arch.data import Split
 from mnist_arch.datasets import IMAGE_SHAPE
 from mnist_arch.engines import Wanted, choose_engine, prepare
 from mnist_arch.records import Device, Engine
-from mnist_arch.step import CompiledStep, Pass, PlainStep
+from mnist_arch.step import Pass, PlainStep
+from mnist_arch.training import make_step
 
 WARM_UPS: Final = 5
 """Steps before the first round; the first of them compiles."""
@@ -78,7 +78,7 @@ def run(task: Task, barrier: Barrier, found: Queue[tuple[Engine, list[Round]]]) 
     training = made_up(task.images, device=task.device)
     state = State.fresh(experiment, seed=0, device=task.device)
     state.use_dropout_stream()
-    step = step_of(choice.engine, state, training, batch=task.batch_size)
+    step = make_step(choice.engine, state, training, batch=task.batch_size)
     state.model.train()
     train(step, training, batch=task.batch_size, steps=WARM_UPS)
     rounds = []
@@ -96,18 +96,6 @@ def made_up(images: int, *, device: Device) -> Split:
     pixels = torch.randint(0, 256, (images, *IMAGE_SHAPE), generator=rng, dtype=torch.uint8)
     labels = torch.randint(0, 10, (images,), generator=rng)
     return Split(pixels.to(device), labels.to(device))
-
-
-def step_of(engine: Engine, state: State, training: Split, *, batch: int) -> PlainStep:
-    match engine.step:
-        case "plain":
-            return PlainStep(state, training, precision=engine.precision)
-        case "compiled":
-            return CompiledStep(state, training, precision=engine.precision)
-        case "captured":
-            return CapturedStep(state, training, batch=batch, precision=engine.precision)
-        case never:
-            assert_never(never)
 
 
 def train(step: PlainStep, training: Split, *, batch: int, steps: int) -> None:

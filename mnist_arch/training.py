@@ -94,7 +94,7 @@ def train(
     experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
     info, epochs = INFO[experiment.resolved_dataset], experiment.recipe.epochs
     state.use_dropout_stream()
-    step = _make_step(engine, state, training, batch=batch)
+    step = make_step(engine, state, training, batch=batch)
     while state.epoch < epochs:
         clock = _Clock()
         state.model.train()
@@ -134,7 +134,8 @@ def train(
         )
 
 
-def _make_step(engine: Engine | None, state: State, training: Split, *, batch: int) -> PlainStep:
+def make_step(engine: Engine | None, state: State, training: Split, *, batch: int) -> PlainStep:
+    """The step of an engine; the plain one without any."""
     if engine is None:
         return PlainStep(state, training)
     match engine.step:
