@@ -165,6 +165,17 @@ def test_the_ratio_beside_a_plain_script_is_the_one_measured() -> None:
     assert {outcome["said"]["parameters"] for outcome in outcomes} == {18_666}
 
 
+def test_the_ratio_over_five_epochs_is_the_one_measured() -> None:
+    pairs = [report("peer-5.json"), report("peer-5-again.json")]
+    ratios = [ratio for pair in pairs for ratio in pair["ratios"]]
+    for text in (README, PERFORMANCE):
+        assert f"**{ratios[0]:.2f}** and **{ratios[1]:.2f} times**" in text
+        for pair in pairs:
+            for side in pair["sides"].values():
+                measured = f"{side['seconds_median']:.1f} | {side['images_per_second']:,.0f}"
+                assert f"| 5 | {measured} |" in text
+
+
 def test_each_lever_has_the_figure_that_was_measured() -> None:
     readings = [*report("levers.json")["levers"], *report("payback.json")["readings"]]
     spreads = {
