@@ -190,7 +190,7 @@ def test_made_up_images_are_bytes_and_digits() -> None:
 
 def test_rounds_go_on_over_the_end_of_an_epoch(bench: variants.Bench) -> None:
     split, state = together.made_up(8, device="cpu"), bench.state()
-    step = together.step_of(Engine(device="cpu", threads=1), state, split, batch=4)
+    step = together.make_step(Engine(device="cpu", threads=1), state, split, batch=4)
     done: list[int] = []
     step.learn = lambda *_, **__: done.append(1) or torch.zeros(())  # type: ignore[method-assign]
     together.train(step, split, batch=4, steps=5)

@@ -215,3 +215,11 @@ def test_the_share_of_the_ceiling_is_the_one_measured() -> None:
     for name in ("step-plain.json", "step-fast.json"):
         spread = {key: 100 * part for key, part in report(name)["share_of_ceiling_spread"].items()}
         assert f"{spread['median']:.0f} % ({spread['min']:.0f}–{spread['max']:.0f})" in PERFORMANCE
+
+
+def test_runs_at_once_have_the_throughput_that_was_measured() -> None:
+    readings = report("together.json")["readings"]
+    alone = readings[0]["spread"]["median"]
+    for reading in readings:
+        speed = reading["spread"]["median"]
+        assert f"| {reading['runs']} | {speed:,.0f} | {speed / alone:.2f} |" in PERFORMANCE
