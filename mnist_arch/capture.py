@@ -61,7 +61,7 @@ def captured(step: Callable[[], None], state: State) -> Callable[[], None]:
     before = copy.deepcopy(state.state_dict())
     state.model.train()
     state.use_dropout_stream()
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it without types
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UPS):
