@@ -3,7 +3,8 @@
     python benchmarks/floor.py --batch-size 128
 
 Nothing is measured. The peaks are those of NVIDIA's H200 data sheet: 989 TFLOP/s of dense bfloat16
-(half of the 1,979 that it states with sparsity) and 4.8 TB/s of HBM3e. Maps are bfloat16. Each is
+(half of the 1,979 that it states with sparsity) and 4.8 TB/s of HBM3e. Maps are bfloat16 in
+training and float32 in evaluation, whose operations are held against the same peak. Each map is
 written and read once forward; backward its gradient is written and read, and the map read again.
 Fused, what lies between convolutions is part of their kernels, and their maps alone are moved.
 """
@@ -23,7 +24,7 @@ from mnist_arch.engines import training_flops
 from mnist_arch.plan import BYTES_PER_VALUE, Plan
 
 VALUE_BYTES: Final = 2
-"""Of a value of a map, as bfloat16."""
+"""Of a value of a map in training, as bfloat16."""
 FORWARD_MOVES: Final = 2
 TRAINING_MOVES: Final = 5
 WEIGHT_MOVES: Final = 9
@@ -70,14 +71,14 @@ def floor(
     steps = images // batch_size * epochs
     trained, judged = steps * batch_size, TEST_IMAGES * epochs
     rows = [row for row in planned.rows if row.macs or not fused]
-    map_bytes = VALUE_BYTES * sum(math.prod(row.output_shape) for row in rows)
+    values = sum(math.prod(row.output_shape) for row in rows)
     return Floor(
         operations=training_flops(macs=planned.macs, images=trained, epochs=1) / flops,
-        maps=TRAINING_MOVES * map_bytes * trained / speed,
+        maps=TRAINING_MOVES * VALUE_BYTES * values * trained / speed,
         weights=WEIGHT_MOVES * BYTES_PER_VALUE * planned.parameters * steps / speed,
         launches=2 * len(rows) * steps * peaks.launch_microseconds / 1e6,
         evaluation_operations=2.0 * planned.macs * judged / flops,
-        evaluation_maps=FORWARD_MOVES * map_bytes * judged / speed,
+        evaluation_maps=FORWARD_MOVES * BYTES_PER_VALUE * values * judged / speed,
     )
 
 

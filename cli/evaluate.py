@@ -107,10 +107,15 @@ def evaluate(
     trained.check(judged_on, split)
     display = make_display(quiet=quiet, as_json=as_json)
     with display.waiting("loading torch and the images"), heavy_imports():
+        import torch
+
+        from mnist_arch.engines import prepare
+        from mnist_arch.records import Engine
         from mnist_arch.running import resolve_device
         from mnist_arch.weights import build_with, read_weights
 
         where = resolve_device(device)
+        prepare(Engine(device=where, threads=torch.get_num_threads()))
         tensors, _ = read_weights(trained.weights)
         model = build_with(trained.experiment, tensors, trained.weights).to(where)
         images = _load(trained, judged_on, split, data_dir=data_dir, device=where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -24,14 +26,19 @@ def update_average(average: nn.Module, model: nn.Module, *, weight: float | Tens
     """
     kept = [*average.parameters(), *average.buffers()]
     new = [*model.parameters(), *model.buffers()]
-    floats = [(a, b) for a, b in zip(kept, new, strict=True) if a.is_floating_point()]
-    old, now = [a for a, _ in floats], [b for _, b in floats]
+    pairs = [*zip(kept, new, strict=True)]
+    old, now = _columns(pair for pair in pairs if pair[0].is_floating_point())
     if isinstance(weight, Tensor):
         ways = torch._foreach_sub(now, old)
         torch._foreach_mul_(ways, weight)
         torch._foreach_add_(old, ways)
     else:
         torch._foreach_lerp_(old, now, weight)
-    for a, b in zip(kept, new, strict=True):
-        if not a.is_floating_point():
-            a.copy_(b)
+    counters, counts = _columns(pair for pair in pairs if not pair[0].is_floating_point())
+    if counters:
+        torch._foreach_copy_(counters, counts)
+
+
+def _columns(pairs: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    found = [*pairs]
+    return [first for first, _ in found], [second for _, second in found]

@@ -68,7 +68,8 @@ def captured(step: Callable[[], None], state: State) -> Callable[[], None]:
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(state.augment)  # torch registers its global generator itself
+    if torch.__version__ < "2.14":  # later ones register each generator when it is first used
+        graph.register_generator_state(state.augment)
     state.optimizer.zero_grad()  # so that the gradients are the graph's own
     with torch.cuda.graph(graph):
         step()

@@ -22,8 +22,8 @@ COMPILE_FROM_FLOPS: Final = 5.0e12
 docs/performance.md for the measurement."""
 
 GRAPH_CAPABILITY: Final = (7, 0)
-"""Compute capability of the oldest GPU whose steps are captured; torch 2.8 and later are built for
-this one and later ones."""
+"""Compute capability of the oldest GPU whose steps are captured: the first with tensor cores,
+and the oldest that any of torch's releases since 2.8 are built for."""
 
 BFLOAT16_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPU that has bfloat16."""
@@ -66,10 +66,12 @@ def choose_engine(
 
 
 def prepare(engine: Engine) -> None:
-    """Makes this process ready to train with `engine`. Raises DeviceUnavailable."""
+    """Makes this process ready to train or judge with `engine`. Raises DeviceUnavailable."""
     torch.set_num_threads(engine.threads)
     if engine.device == "cpu":
         _keep_freed_memory()
+    if engine.device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
     if engine.step == "compiled" and (trouble := compiler_trouble()) is not None:
         raise DeviceUnavailable(
             f"this run was started with compiled steps, which cannot be had here: {trouble}",

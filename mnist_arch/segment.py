@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from mnist_arch.engines import prepare
 from mnist_arch.errors import START_ANEW, RunCorrupt
 from mnist_arch.records import Manifest
@@ -68,6 +70,8 @@ class Segment:
     def _damage_found(self) -> Iterator[None]:
         try:
             yield
+        except (torch.AcceleratorError, torch.OutOfMemoryError):
+            raise  # of the device, though they are RuntimeErrors, too
         except (KeyError, TypeError, ValueError, RuntimeError):
             message = f"{self.path} is no checkpoint of this program"
             raise RunCorrupt(message, hint=START_ANEW) from None

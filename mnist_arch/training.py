@@ -93,8 +93,12 @@ def train(
     """
     experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
     info, epochs = INFO[experiment.resolved_dataset], experiment.recipe.epochs
+    if state.epoch == epochs:  # it may be on another device than the engine's, which is not needed
+        return
+    clock = _Clock()
     state.use_dropout_stream()
     step = make_step(engine, state, training, batch=batch)
+    state.seconds += clock.seconds()
     while state.epoch < epochs:
         clock = _Clock()
         state.model.train()

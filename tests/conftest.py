@@ -77,6 +77,9 @@ def _own_environment(
         monkeypatch.setenv(name, value)
     if request.node.get_closest_marker("mnist"):
         monkeypatch.setenv("MNIST_ARCH_DATA", MNIST_FOLDER)
+    if not request.node.get_closest_marker("gpu"):  # the same test on every machine
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that it starts
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     yield
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)  # a run sets the threads of its manifest

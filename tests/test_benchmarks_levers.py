@@ -225,7 +225,7 @@ def test_the_floor_is_what_a_hand_counts() -> None:
     assert fused.weights == pytest.approx(9 * 4 * (2 * 9 + 2 * 10 + 10) * steps)
     assert fused.launches == pytest.approx(2 * 2 * steps)
     assert fused.evaluation_operations == pytest.approx(2 * macs * 30_000)
-    assert fused.evaluation_maps == pytest.approx(2 * 2 * (values + 10) * 30_000)
+    assert fused.evaluation_maps == pytest.approx(2 * 4 * (values + 10) * 30_000)
     assert apart.launches == pytest.approx(2 * len(planned.rows) * steps)
 
 

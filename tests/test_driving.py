@@ -240,7 +240,9 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
     assert len(source.told) == 6
 
 
-@pytest.mark.parametrize("kind", ["DataUnavailable", "RunLocked", "StorageError"])
+@pytest.mark.parametrize(
+    "kind", ["DataUnavailable", "OutOfMemoryError", "RunLocked", "StorageError"]
+)
 def test_failure_of_the_machine_is_told_but_not_kept(
     plan: Planned, ledger: Ledger, kind: str
 ) -> None:

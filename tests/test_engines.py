@@ -275,5 +275,12 @@ def test_freed_memory_is_kept_where_the_c_library_can(
 def test_memory_is_left_alone_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library("mallopt")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     prepare(Engine(device="cuda", threads=1, step="captured"))
     assert library.calls == []
+
+
+def test_float32_is_float32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    prepare(Engine(device="cuda", threads=1))
+    assert not torch.backends.cudnn.allow_tf32

@@ -15,10 +15,12 @@ from mnist_arch.records import Engine, Result
 from mnist_arch.running import claim, keep_epoch
 from mnist_arch.runs import Run
 from mnist_arch.segment import Segment
+from mnist_arch.state import State
 from mnist_arch.training import EpochRecord, train
 from mnist_arch.weights import checkpoint_bytes, read_checkpoint
 
 SMALL = loaded()
+CAPTURED = Engine(device="cuda", threads=1, step="captured")
 
 
 def claimed(run: Run, training: Split, held: Split) -> Segment | Result:
@@ -93,7 +95,7 @@ def test_a_training_that_is_done_needs_its_device_no_more(
     """The streams and the optimizer of a GPU mean nothing here, where there may be none."""
     done = after(Run(tmp_path / "run"), training, held, epochs=3)
     expected = tensors(done.state().result)
-    manifest = done.manifest.model_copy(update={"engine": Engine(device="cuda", threads=1)})
+    manifest = done.manifest.model_copy(update={"engine": CAPTURED})
     assert done.checkpoint is not None
     elsewhere = {"augment": torch.zeros(16, dtype=torch.uint8), "optimizer": {}}
     state = {**done.checkpoint["state"], **elsewhere}
@@ -104,6 +106,7 @@ def test_a_training_that_is_done_needs_its_device_no_more(
     assert found.device.type == "cpu"
     assert equal(tensors(found.result), expected)
     assert (found.epoch, found.mistakes) == (3, state["mistakes"])
+    assert list(train(found, training, held, engine=CAPTURED)) == []
     unfinished = Segment(
         done.experiment,
         done.manifest,
@@ -112,3 +115,21 @@ def test_a_training_that_is_done_needs_its_device_no_more(
     )
     with pytest.raises(RunCorrupt, match=r"^the checkpoint is no checkpoint of this program$"):
         unfinished.state()
+
+
+@pytest.mark.parametrize("kind", [torch.AcceleratorError, torch.OutOfMemoryError])
+def test_an_error_of_the_device_is_no_damage(
+    tmp_path: Path,
+    training: Split,
+    held: Split,
+    kind: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = after(Run(tmp_path / "run"), training, held, epochs=1)
+
+    def fail(*_: object) -> None:
+        raise kind("the device")
+
+    monkeypatch.setattr(State, "load_state_dict", fail)
+    with pytest.raises(kind, match="the device"):
+        begun.state()

@@ -20,9 +20,11 @@ from mnist_arch.sweeps.ledger import Ledger, Pruned, State, now
 from mnist_arch.sweeps.planning import Planned, Trial
 
 _OF_THE_MACHINE: Final = (
+    "AcceleratorError",
     "DataUnavailable",
     "DeviceUnavailable",
     "NodeLost",
+    "OutOfMemoryError",
     "RunLocked",
     "StorageError",
 )

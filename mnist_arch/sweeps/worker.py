@@ -92,6 +92,8 @@ class _Worker:
             except Exception as error:
                 print_error(error)
                 yield Failed(task, failure_of(error, tail=log_tail(task.run)))
+                if isinstance(error, torch.AcceleratorError):
+                    os._exit(1)  # the device answers this process with errors from now on
 
     def run(self, task: Task) -> Iterator[Event]:
         wait_for_lock(task.run)

@@ -1,0 +1,61 @@
+"""A worker whose device is broken tells it, and ends; any other error ends its trial alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from small_sweep import COMMAND, ENGINE, planned_sweep, tasks
+
+from mnist_arch.sweeps import worker as module
+from mnist_arch.sweeps.executors import Failed
+from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.worker import Setting, _Worker
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send(self, event: Any) -> None:
+        self.sent.append(event)
+
+
+class Ended(BaseException):
+    """Instead of the end of this process."""
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (torch.AcceleratorError("an illegal memory access was encountered"), True),
+        (torch.OutOfMemoryError("out of memory"), False),
+        (ZeroDivisionError("modulo by zero"), False),
+    ],
+)
+def test_a_worker_ends_where_its_device_is_broken(
+    error: Exception, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    monkeypatch.setattr(os, "_exit", end)
+    pipe = Pipe()
+    worker = _Worker(cast(Any, pipe), Setting(ENGINE, None, COMMAND))
+    task = tasks(planned_sweep(tmp_path), Ledger(tmp_path / "sweep"))[0]
+    if ends:
+        with pytest.raises(Ended, match="1"):
+            worker.train(task)
+    else:
+        worker.train(task)
+    (failed,) = pipe.sent
+    assert isinstance(failed, Failed)
+    assert failed.failure.kind == type(error).__name__
+    assert failed.failure.reason == str(error)
