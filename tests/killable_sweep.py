@@ -34,8 +34,7 @@ from mnist_arch.sweeps.stages import StageBegan, run_sweep
 from mnist_arch.sweeps.worker import Setting
 
 # What a training imports on its way, which takes longer than the training.
-for name in ("matplotlib.backends.backend_agg", "scipy.stats"):
-    importlib.import_module(name)
+importlib.import_module("matplotlib.backends.backend_agg")
 
 running.draw_curves = lambda *_, **__: b""  # takes longer than training, and is tested elsewhere
 FORK = multiprocessing.get_context("fork")

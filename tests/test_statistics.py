@@ -49,6 +49,14 @@ def test_wilson_narrows_with_images_and_widens_with_confidence() -> None:
     assert width(994, 1_000) < width(994, 1_000, confidence=0.99)
 
 
+@given(images=st.integers(1, 100_000), share=st.floats(0, 1), confidence=st.floats(0.5, 0.999))
+def test_wilson_agrees_with_scipy(images: int, share: float, confidence: float) -> None:
+    correct = round(share * images)
+    theirs = scipy.stats.binomtest(correct, images).proportion_ci(confidence, method="wilson")
+    ours = wilson_interval_percent(correct, images, confidence=confidence)
+    assert ours == pytest.approx((100 * theirs.low, 100 * theirs.high), abs=1e-9)
+
+
 @given(images=st.integers(1, 100_000), share=st.floats(0, 1))
 def test_wilson_lies_in_0_to_100_and_holds_the_share(images: int, share: float) -> None:
     correct = round(share * images)
