@@ -32,7 +32,8 @@ from mnist_arch.data import Split
 from mnist_arch.datasets import DatasetName
 from mnist_arch.engines import choose_engine, prepare
 from mnist_arch.optimizer import Optimizer
-from mnist_arch.step import CompiledStep, Pass, PlainStep
+from mnist_arch.step import Pass
+from mnist_arch.training import make_step
 
 WARM_UPS: Final = 5
 """Steps before those that are timed; the first of them compiles."""
@@ -83,8 +84,7 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     torch.manual_seed(rank)
     if task.replicas > 1:
         state.optimizer = AveragedGradients(state.model, experiment.recipe)
-    kind = CompiledStep if choice.engine.step == "compiled" else PlainStep
-    step = kind(state, own)
+    step = make_step(choice.engine, state, own, batch=share)
     epoch = Pass.next(state, len(own), batch=share)
     step.begin(epoch)
     state.model.train()

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -17,15 +18,27 @@ PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-
 
 
 def origin() -> dict[str, Any]:
-    """The command, the machine and the versions that the figures of a report are of."""
+    """The command, the commit, the machine and the versions that a report's figures are of."""
     return {
         "command": ["python", *map(portable, sys.argv)],
+        "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("mnist-arch", "torch")},
         },
     }
+
+
+def commit() -> str | None:
+    """Of the checkout, with a + where files differ from it; None where there is no git."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def portable(argument: str) -> str:

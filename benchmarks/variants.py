@@ -18,8 +18,7 @@ from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.averaging import update_average
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO, DatasetName
-from mnist_arch.fusing import batch_norm, max_pool
-from mnist_arch.network import Classifier
+from mnist_arch.network import Classifier, FusedNorm, FusedPool
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.recipes import Sgd
 from mnist_arch.records import Precision
@@ -69,7 +68,7 @@ class Bench:
         """Compiled steps: the product's, or of its model as `written`, with inductor's options."""
         state = self.state()
         if written is None:
-            return self.stepping(CompiledStep(state, self.training))
+            return self.stepping(CompiledStep(state, self.training, batch=self.batch))
         step = PlainStep(state, self.training)
         step.network = torch.compile(
             written(state.model), fullgraph=True, dynamic=False, options=options
@@ -130,36 +129,12 @@ def apart(model: Classifier) -> Classifier:
     def written(module: nn.Module) -> nn.Module:
         match module:
             case nn.BatchNorm2d():
-                return Norm(module)
+                return FusedNorm(module)
             case nn.MaxPool2d(kernel_size=2, stride=2):
-                return Pool()
+                return FusedPool()
         return module
 
     return Classifier(nn.Sequential(*map(written, model.layers)))
-
-
-class Norm(nn.Module):
-    """A batch norm in training; keeps the running statistics of `norm`."""
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        norm, count = self.norm, x_NCHW[:, 0].numel()
-        y_NCHW, mean_C, var_C = batch_norm(x_NCHW, norm.weight, norm.bias, eps=norm.eps)
-        with torch.no_grad():
-            norm.running_mean.lerp_(mean_C, norm.momentum)
-            norm.running_var.lerp_(var_C * (count / (count - 1)), norm.momentum)
-            norm.num_batches_tracked.add_(1)
-        return y_NCHW
-
-
-class Pool(nn.Module):
-    """A 2×2 max pool in training."""
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        return max_pool(x_NCHW)
 
 
 Batch = tuple[Tensor, Tensor]

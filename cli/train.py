@@ -240,7 +240,7 @@ def _train_all(
             material,
             run=run,
             seed=seed,
-            engine=new() if again or run.is_new else run.manifest().engine.on(device),
+            engine=new() if again or run.is_new else _kept_engine(request, run, device, display),
             command=["mnist-arch", *sys.argv[1:]],
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
@@ -261,14 +261,22 @@ def _new_engine(
     if request.engine is not None and request.engine.device == device:
         return request.engine
     epochs = request.loaded.experiment.recipe.epochs
-    choice = choose_engine(
-        device=device,
-        threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
-        wanted=request.wanted.value,
-        flops=training_flops(macs=plan_of(request.loaded).macs, images=images, epochs=epochs),
-    )
+    with display.waiting("choosing how to train"):
+        choice = choose_engine(
+            device=device,
+            threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
+            wanted=request.wanted.value,
+            flops=training_flops(macs=plan_of(request.loaded).macs, images=images, epochs=epochs),
+        )
     if choice.note is not None:
         display.note(choice.note)
-    elif choice.engine.step == "compiled":
-        display.note("the step is compiled first, which takes up to a minute")
     return choice.engine
+
+
+def _kept_engine(request: Request, run: Run, device: records.Device, display: Display) -> Engine:
+    """That of a run that goes on, whatever is asked for now."""
+    engine = run.manifest().engine
+    plain = engine.step == "plain"
+    if request.wanted is (EngineChoice.FAST if plain else EngineChoice.PLAIN):
+        display.note(f"{run.folder} keeps its {engine.step} steps; --again would start it anew")
+    return engine.on(device)

@@ -90,6 +90,8 @@ class Display:
             )
         else:
             self.note(f"training in {event.run.folder}")
+        if event.engine.step == "compiled" and event.epochs_done < epochs:
+            self.note("the step is compiled first, which takes up to a minute")
 
     def progress(self, event: Progress) -> None:
         """Plain output has nothing to say within an epoch."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Final
 
@@ -58,22 +57,18 @@ class CapturedStep(PlainStep):
 
 def captured(step: Callable[[], None], state: State) -> Callable[[], None]:
     """What repeats `step` as a graph. `state` is left as it was found."""
-    before = copy.deepcopy(state.state_dict())
-    state.model.train()
-    state.use_dropout_stream()
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it without types
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UPS):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     if torch.__version__ < "2.14":  # later ones register each generator when it is first used
         graph.register_generator_state(state.augment)
-    state.optimizer.zero_grad()  # so that the gradients are the graph's own
-    with torch.cuda.graph(graph):
-        step()
-    state.load_state_dict(before)
-    state.use_dropout_stream()
+    with state.rehearsal():
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                step()
+        torch.cuda.current_stream().wait_stream(side)
+        state.optimizer.zero_grad()  # so that the gradients are the graph's own
+        with torch.cuda.graph(graph):
+            step()
     replay: Callable[[], None] = graph.replay
     return replay

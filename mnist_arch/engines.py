@@ -11,7 +11,6 @@ from typing import Final, Literal, assert_never
 
 import torch
 
-from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.records import Device, Engine, Precision
 
 Wanted = Literal["auto", "plain", "fast"]
@@ -66,30 +65,40 @@ def choose_engine(
 
 
 def prepare(engine: Engine) -> None:
-    """Makes this process ready to train or judge with `engine`. Raises DeviceUnavailable."""
+    """Makes this process ready to train or judge with `engine`."""
     torch.set_num_threads(engine.threads)
     if engine.device == "cpu":
         _keep_freed_memory()
+    if engine.step == "compiled":
+        _hush_compiler()
     if engine.device == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
-    if engine.step == "compiled" and (trouble := compiler_trouble()) is not None:
-        raise DeviceUnavailable(
-            f"this run was started with compiled steps, which cannot be had here: {trouble}",
-            hint="go on where it was started, or start it anew with --again",
-        )
 
 
 @functools.cache
 def compiler_trouble() -> str | None:
     """Why torch cannot compile here, in a line; None where it can."""
-    # It would say that there is no GPU, which nobody has asked.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    _hush_compiler()
     try:
         torch.compile(_doubled, fullgraph=True)(torch.ones(2))
     except Exception as error:  # of torch, of the compiler, of the linker
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return lines[0] if lines else type(error).__name__
+        return in_a_line(error)
     return None
+
+
+def in_a_line(error: Exception) -> str:
+    """An error of torch's compiler: its first line, and the first error of a C++ compiler."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    said = lines[lines.index("Output:") + 1 :] if "Output:" in lines else []
+    errors = [line for line in said if "error" in line] or said
+    return ": ".join([lines[0], *errors[:1]])
+
+
+def _hush_compiler() -> None:
+    """It would say that there is no GPU, which nobody has asked."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 
 def _doubled(x: torch.Tensor) -> torch.Tensor:

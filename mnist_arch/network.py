@@ -125,14 +125,14 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Sequential:
                 nn.MaxPool2d(kernel_size=2, stride=2),
                 *rest,
             ]:
-                found += [_FusedNormPool(norm, rectify=True)]
+                found += [FusedNormPool(norm, rectify=True)]
             case [
                 nn.Conv2d() as first,
                 nn.BatchNorm2d() as norm,
                 nn.MaxPool2d(kernel_size=2, stride=2),
                 *rest,
             ]:
-                found += [first, _FusedNormPool(norm, rectify=False)]
+                found += [first, FusedNormPool(norm, rectify=False)]
             case [
                 nn.Conv2d() as first,
                 nn.BatchNorm2d() as norm,
@@ -140,11 +140,11 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Sequential:
                 nn.MaxPool2d(kernel_size=2, stride=2),
                 *rest,
             ]:
-                found += [first, _FusedNormPool(norm, rectify=False), last]
+                found += [first, FusedNormPool(norm, rectify=False), last]
             case [nn.BatchNorm2d() as norm, *rest]:
-                found += [_FusedNorm(norm)]
+                found += [FusedNorm(norm)]
             case [nn.MaxPool2d(kernel_size=2, stride=2), *rest]:
-                found += [_FusedPool()]
+                found += [FusedPool()]
             case [Sum(body=body, skip=skip), *rest]:
                 found += [Sum(_fused_sequence(body), skip)]
             case [other, *rest]:
@@ -153,7 +153,7 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*found)
 
 
-class _FusedNorm(nn.Module):
+class FusedNorm(nn.Module):
     """A batch norm in training; keeps the running statistics of `norm`."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
@@ -179,7 +179,7 @@ class _FusedNorm(nn.Module):
         norm.num_batches_tracked.add_(1)
 
 
-class _FusedNormPool(_FusedNorm):
+class FusedNormPool(FusedNorm):
     """A ReLU where `rectify`, a batch norm and a 2×2 max pool in training."""
 
     def __init__(self, norm: nn.BatchNorm2d, *, rectify: bool) -> None:
@@ -195,7 +195,7 @@ class _FusedNormPool(_FusedNorm):
         return y_NChw
 
 
-class _FusedPool(nn.Module):
+class FusedPool(nn.Module):
     """A 2×2 max pool in training."""
 
     def forward(self, x_NCHW: Tensor) -> Tensor:

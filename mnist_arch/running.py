@@ -57,6 +57,8 @@ class Started:
     run: Run
     epochs_done: int
     """More than 0 for a run that goes on; all of them for one that is finished."""
+    engine: Engine
+    """That of the run's manifest."""
 
 
 def read_material(experiment: Experiment, *, data_dir: Path | None, device: str) -> Material:
@@ -121,13 +123,13 @@ def run_experiment(
     with run.lock():
         found = claim(loaded, material, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
-            yield Started(run, found.epochs)
+            yield Started(run, found.epochs, run.manifest().engine)
             yield found
             return
-        state = found.state()
+        state, engine = found.state(), found.manifest.engine
         state.seconds += material.seconds
-        yield Started(run, state.epoch)
-        splits, engine = (material.training, material.held), found.manifest.engine
+        yield Started(run, state.epoch, engine)
+        splits = material.training, material.held
         for record in train(state, *splits, judged=judged, engine=engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))

@@ -6,7 +6,9 @@ augmentation, and dropout, which torch draws from its global generator. The stat
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -72,6 +74,16 @@ class State:
     def keep_dropout_stream(self) -> None:
         """Takes over where torch's global generator on the device has come to."""
         self.dropout = _generator_owner(self.device).get_rng_state()
+
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """In training as in an epoch; whatever is learned or drawn in it is taken back."""
+        before = copy.deepcopy(self.state_dict())
+        self.model.train()
+        self.use_dropout_stream()
+        yield
+        self.load_state_dict(before)
+        self.use_dropout_stream()
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and dictionaries of them, for a checkpoint."""

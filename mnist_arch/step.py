@@ -13,6 +13,8 @@ from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO
+from mnist_arch.engines import in_a_line
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.network import fused
 from mnist_arch.records import Precision
 from mnist_arch.schedules import learning_rate
@@ -102,14 +104,25 @@ class PlainStep:
 class CompiledStep(PlainStep):
     """A step whose network is compiled: norms, activations and pools become a few loops of C++.
 
-    The first call compiles, which takes up to a minute; torch keeps the result for other processes.
+    That takes up to a minute; torch keeps the result for other processes. Raises DeviceUnavailable.
     """
 
-    def __init__(self, state: State, training: Split, *, precision: Precision = "float32") -> None:
+    def __init__(
+        self, state: State, training: Split, *, batch: int, precision: Precision = "float32"
+    ) -> None:
         super().__init__(state, training, precision=precision)
+        from torch._dynamo.exc import TorchDynamoException  # which takes as long as torch itself
+
         torch.compiler.reset()  # it keeps a few versions of one function, and refuses any more
         # The dropout of torch, which draws from the same stream as the plain step's and is faster
         # on a CPU than what is compiled for it.
         self.network = torch.compile(
             fused(state.model), fullgraph=True, dynamic=False, options={"fallback_random": True}
         )
+        try:
+            with state.rehearsal():
+                self.learn(torch.arange(batch), rate=0.0, weight=None)
+        except TorchDynamoException as error:
+            message = f"the steps of this run cannot be compiled here: {in_a_line(error)}"
+            hint = "go on where they can, or start anew with --again --engine plain"
+            raise DeviceUnavailable(message, hint=hint) from None

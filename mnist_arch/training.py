@@ -92,7 +92,7 @@ def train(
     Raises NonFiniteLoss: on a CPU at the bad step, elsewhere at the end of its epoch.
     """
     experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
-    info, epochs = INFO[experiment.resolved_dataset], experiment.recipe.epochs
+    epochs = experiment.recipe.epochs
     if state.epoch == epochs:  # it may be on another device than the engine's, which is not needed
         return
     clock = _Clock()
@@ -117,10 +117,7 @@ def train(
         speed = clock.speed(steps * batch)
         loss_held, correct = None, None
         if judged == "each-epoch" or state.epoch + 1 == epochs:
-            logits_NK = predict(state.result, held.images, info)
-            loss_held = mean_loss(logits_NK, held.labels)
-            correct = count_correct(logits_NK, held.labels)
-            state.mistakes = mistaken(logits_NK, held.labels)
+            loss_held, correct = _judge(state, held)
             if not math.isfinite(loss_held):  # the epoch's last step was one too many
                 raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=given.rates[-1])
         state.epoch += 1
@@ -146,11 +143,18 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
         case "plain":
             return PlainStep(state, training, precision=engine.precision)
         case "compiled":
-            return CompiledStep(state, training, precision=engine.precision)
+            return CompiledStep(state, training, batch=batch, precision=engine.precision)
         case "captured":
             return CapturedStep(state, training, batch=batch, precision=engine.precision)
         case never:
             assert_never(never)
+
+
+def _judge(state: State, held: Split) -> tuple[float, int]:
+    """Mean loss and correct images of `held`; its mistakes are left in the state."""
+    logits_NK = predict(state.result, held.images, INFO[state.experiment.resolved_dataset])
+    state.mistakes = mistaken(logits_NK, held.labels)
+    return mean_loss(logits_NK, held.labels), count_correct(logits_NK, held.labels)
 
 
 def _check_finite(losses_S: Tensor, given: Pass, epoch: int, *, first: int = 0) -> None:

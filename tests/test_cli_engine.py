@@ -154,18 +154,42 @@ def test_a_run_of_compiled_steps_stays_so(
     assert [engine.step for engine in seen] == ["compiled"]
 
 
-@pytest.mark.usefixtures("_no_compiler")
-def test_a_run_of_compiled_steps_does_not_go_on_without_a_compiler(
-    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_steps_that_cannot_be_compiled_are_no_bug_and_lose_nothing(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from torch._inductor import config
+
     run = interrupted(mnist_arch, monkeypatch)
     with_engine(run, step="compiled")
-    result = mnist_arch("--resume", "latest", exit_code=3)
-    assert "started with compiled steps, which cannot be had here: no g++" in result.stderr
-    assert "hint: go on where it was started, or start it anew with --again" in result.stderr
+    with monkeypatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+        with config.patch({"cpp.cxx": ("/nonexistent/g++",)}):
+            result = mnist_arch("--resume", "latest", exit_code=3)
+    assert "error: the steps of this run cannot be compiled here: " in result.stderr
+    assert "hint: go on where they can, or start anew with --again --engine plain" in result.stderr
+    assert "Traceback" not in result.stderr
     with_engine(run, step="plain")
     mnist_arch("--resume", "latest")
     assert run.result() is not None
+
+
+def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(result: Any) -> list[str]:
+        return [line for line in result.stderr.splitlines() if "keeps its" in line]
+
+    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
+    (note,) = kept(mnist_arch("small.yaml", "--engine", "fast"))
+    assert note.endswith(f"{run.folder.name} keeps its plain steps; --again would start it anew")
+    assert kept(mnist_arch("small.yaml", "--engine", "plain")) == []
+    assert kept(mnist_arch("small.yaml")) == []
+    with_engine(run, step="compiled")
+    (note,) = kept(mnist_arch("small.yaml", "--engine", "plain"))
+    assert "keeps its compiled steps" in note
+    assert kept(mnist_arch("small.yaml", "--engine", "fast")) == []
 
 
 def test_a_manifest_of_before_has_plain_steps(

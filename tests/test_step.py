@@ -265,7 +265,9 @@ def stepped(kind: type[PlainStep], state: State, training: Split) -> Stepped:
     before = weights_of(state)
     state.model.train()
     state.use_dropout_stream()
-    step = kind(state, training)
+    step = (
+        CompiledStep(state, training, batch=32) if kind is CompiledStep else kind(state, training)
+    )
     step.begin(Pass.next(state, len(training), batch=32))
     step(0)
     return Stepped(float(step.losses_S[0]), weights_of(state) - before, torch.get_rng_state())
@@ -296,6 +298,32 @@ def test_compiled_steps_go_on_with_the_same_bits(
 ) -> None:
     experiment = loaded(recipe__epochs=2, **COMPILED_NETWORK).experiment
     goes_on(training, held, experiment, COMPILED, tmp_path / "checkpoint")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_one_process_compiles_for_any_number_of_runs(training: Split) -> None:
+    """Torch keeps a few versions of one function, here one, and refuses any more."""
+    from torch._dynamo import config
+
+    for channels in (2, 3):
+        block = {"channels": [channels], "pool": {"kind": "max", "size": 4}}
+        state = State.fresh(loaded(blocks=[block]).experiment, seed=3)
+        with config.patch(recompile_limit=1):
+            step = CompiledStep(state, training, batch=32)
+        step.begin(Pass.next(state, len(training), batch=32))
+        step(0)
+        assert step.losses_S[0] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_compiling_leaves_the_state_as_it_was(training: Split) -> None:
+    state = State.fresh(loaded(**COMPILED_NETWORK).experiment, seed=3)
+    before = checkpoint_bytes(state.state_dict())
+    CompiledStep(state, training, batch=32)
+    state.keep_dropout_stream()
+    assert checkpoint_bytes(state.state_dict()) == before
 
 
 # --------------------------------------------------------------------------------------- bfloat16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,11 +20,13 @@ from cli.training_display import (
     warn_of_sample,
 )
 from mnist_arch.loading import load
+from mnist_arch.records import Engine
 from mnist_arch.running import Started
 from mnist_arch.runs import Run
 from mnist_arch.training import EpochRecord, Progress
 
 EXPERIMENT = load("s6").with_dataset("mnist").experiment
+ENGINE = Engine(device="cpu", threads=1)
 RECORD = EpochRecord(
     epoch=1,
     train_loss=0.4332,
@@ -48,7 +51,7 @@ def shown(console: Console) -> str:
 def begun() -> LiveDisplay:
     display = LiveDisplay(terminal())
     display.begin(EXPERIMENT, seed=3, split="test")
-    display.started(Started(Run(Path("runs/s6-00000000-s3")), 0))
+    display.started(Started(Run(Path("runs/s6-00000000-s3")), 0, ENGINE))
     return display
 
 
@@ -84,9 +87,22 @@ def test_the_panel_shows_the_last_epochs_and_a_bar_for_each() -> None:
     assert sparkline([float(epoch) for epoch in range(1, 13)]) in text
 
 
+@pytest.mark.parametrize(
+    ("step", "epochs_done", "said"),
+    [("plain", 0, False), ("compiled", 0, True), ("compiled", 3, True), ("compiled", 19, False)],
+)
+def test_it_is_said_that_a_step_is_compiled_first(step: Any, epochs_done: int, said: bool) -> None:
+    display = Display(terminal())
+    display.begin(EXPERIMENT, seed=3, split="test")
+    engine = ENGINE.model_copy(update={"step": step})
+    display.started(Started(Run(Path("runs/s6-00000000-s3")), epochs_done, engine))
+    note = "the step is compiled first, which takes up to a minute"
+    assert (note in shown(display.console)) == said
+
+
 def test_an_interrupt_ends_the_display_and_says_how_to_go_on() -> None:
     def events() -> Iterator[Started | EpochRecord]:
-        yield Started(Run(Path("my runs/s6-00000000-s3")), 0)
+        yield Started(Run(Path("my runs/s6-00000000-s3")), 0, ENGINE)
         yield RECORD
         raise KeyboardInterrupt
 
