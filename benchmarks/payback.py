@@ -5,7 +5,8 @@
 Every reading is of a process of its own; processes take turns. The start is that of a whole process
 until its first step is done, imports and data included: plain, compiled with the compiler's cache
 empty, and compiled with the cache that this left. What compiling costs is the start beyond the
-plain one; what it gives is milliseconds a step. The operations in which it is paid back, for each
+plain one; what it gives is milliseconds a step, beside plain ones run in turn in the same process.
+The operations in which it is paid back, for each
 thread, are what COMPILE_FROM_FLOPS in mnist_arch/engines.py is to be compared with.
 """
 
@@ -24,7 +25,7 @@ from typing import Any, Final, get_args
 
 from peer import measured
 from report import origin, publish, table
-from turns import HEADINGS, Readings
+from turns import HEADINGS, Lever, Readings, measure
 
 from mnist_arch import load, plan
 from mnist_arch.datasets import INFO, DatasetName
@@ -32,8 +33,8 @@ from mnist_arch.engines import COMPILE_FROM_FLOPS, choose_engine, prepare, train
 
 THREADS: Final = (1, 2)
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
-BLOCKS: Final = 5
-"""Of a child, whose figure is their median."""
+BLOCKS: Final = 9
+"""Of each kind of step in a child, whose figure is their median."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Said:
     first_step_at: float
     """Seconds since the epoch."""
     step_ms: float
+    plain_step_ms: float
+    """In turn with those; the same where they are plain."""
     evaluation_seconds: float
 
 
@@ -53,6 +56,7 @@ class Child:
     start_seconds: float
     """Until its first step was done."""
     step_ms: float
+    plain_step_ms: float
     evaluation_seconds: float
     peak_bytes: int
 
@@ -78,7 +82,7 @@ class Payback:
 
 def images_to_pay_back(plain: Child, compiled: Child, *, batch: int) -> float | None:
     """Images after which the compiled process has caught up; None where it never does."""
-    gained_seconds = (plain.step_ms - compiled.step_ms) / 1e3 / batch
+    gained_seconds = (compiled.plain_step_ms - compiled.step_ms) / 1e3 / batch
     lost_seconds = max(compiled.start_seconds - plain.start_seconds, 0.0)
     return lost_seconds / gained_seconds if gained_seconds > 0 else None
 
@@ -102,15 +106,13 @@ def child(arguments: argparse.Namespace) -> Said:
     step = bench.compiled() if engine.step == "compiled" else bench.plain()
     step()
     first_step_at = time.time()
-    block_ms = []
-    for _ in range(BLOCKS):
-        start = time.perf_counter()
-        for _ in range(bench.steps):
-            step()
-        block_ms.append(1e3 * (time.perf_counter() - start) / bench.steps)
+    variants = {"plain": step if engine.step == "plain" else bench.plain(), engine.step: step}
+    lever = Lever("step", variants, bench.steps)
+    found = measure(lever, rounds=BLOCKS, threads=engine.threads).values
+    step_ms, plain_ms = (statistics.median(found[name]) for name in (engine.step, "plain"))
     start = time.perf_counter()
     predict(bench.state().result, bench.held.images, INFO[arguments.dataset])
-    return Said(first_step_at, statistics.median(block_ms), time.perf_counter() - start)
+    return Said(first_step_at, step_ms, plain_ms, time.perf_counter() - start)
 
 
 def run(arguments: argparse.Namespace, step: str, *, threads: int, memory: str = "kept") -> Child:
@@ -122,7 +124,13 @@ def run(arguments: argparse.Namespace, step: str, *, threads: int, memory: str =
     _, peak_bytes, output = measured([sys.executable, __file__, *options])
     said = Said(**json.loads(output))
     print(f"threads {threads}, {step}, memory {memory}: {said.step_ms:.1f} ms", file=sys.stderr)
-    return Child(said.first_step_at - start, said.step_ms, said.evaluation_seconds, peak_bytes)
+    return Child(
+        said.first_step_at - start,
+        said.step_ms,
+        said.plain_step_ms,
+        said.evaluation_seconds,
+        peak_bytes,
+    )
 
 
 def allocator(arguments: argparse.Namespace) -> list[Readings]:

@@ -154,16 +154,19 @@ def test_flags_of_bfloat16_are_whole_words() -> None:
 # ----------------------------------------------------------------------------------------- payback
 
 
-def child(*, start_seconds: float, step_ms: float) -> payback.Child:
-    return payback.Child(start_seconds, step_ms, evaluation_seconds=1.0, peak_bytes=10**6)
+def child(*, start_seconds: float, step_ms: float, plain_step_ms: float) -> payback.Child:
+    return payback.Child(
+        start_seconds, step_ms, plain_step_ms, evaluation_seconds=1.0, peak_bytes=10**6
+    )
 
 
 def test_compiling_is_paid_back_by_what_a_step_gains() -> None:
-    plain = child(start_seconds=4.0, step_ms=20.0)
-    # 30 s behind, and 4 ms for each 8 images: 60,000 images.
-    compiled = child(start_seconds=34.0, step_ms=16.0)
+    plain = child(start_seconds=4.0, step_ms=30.0, plain_step_ms=30.0)
+    # 30 s behind, and 4 ms for each 8 images, by steps that were measured in turn: 60,000 images.
+    compiled = child(start_seconds=34.0, step_ms=16.0, plain_step_ms=20.0)
     assert payback.images_to_pay_back(plain, compiled, batch=8) == pytest.approx(60_000)
-    assert payback.images_to_pay_back(compiled, plain, batch=8) is None
+    slower = child(start_seconds=34.0, step_ms=16.0, plain_step_ms=15.0)
+    assert payback.images_to_pay_back(plain, slower, batch=8) is None
 
 
 def test_operations_are_shared_by_the_threads() -> None:

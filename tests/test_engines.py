@@ -200,7 +200,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         (ImportError("no module"), "no module"),
         (
             RuntimeError(
-                "CppCompileError: C++ compile error\n\nCommand:\ng++ x\n\nOutput:\nIn f():\nerror: no memory\n."
+                "CppCompileError: C++ compile error\nCommand:\ng++\nOutput:\nIn f\nerror: no memory"
             ),
             "CppCompileError: C++ compile error: error: no memory",
         ),
