@@ -16,13 +16,16 @@ from typing import Any
 PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
 """The command `mnist-arch`, of the checkout that a benchmark is called in."""
 
+CODE = ("benchmarks/*.py", "cli", "mnist_arch")
+"""What figures depend on."""
+
 
 def origin() -> dict[str, Any]:
     """The command, the commit, the machine and the versions that a report's figures are of."""
     return {
         "command": ["python", *map(portable, sys.argv)],
         "commit": commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("mnist-arch", "torch")},
@@ -31,14 +34,25 @@ def origin() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Of the checkout, with a + where files differ from it; None where there is no git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    """Of the checkout, with a + where its code differs from it; None where there is no git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent.parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True
-        ).stdout.strip()
+        changed = git("status", "--porcelain", "-uno", "--", *CODE)
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def processor() -> str:
+    """Its model where Linux tells it, and its kind."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return " ".join([*models[:1], platform.machine()])
 
 
 def portable(argument: str) -> str:

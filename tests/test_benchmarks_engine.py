@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def test_a_report_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> N
     origin = report.origin()
     assert origin["command"] == ["python", "benchmarks/peer.py", "plain.py"]
     assert set(origin["versions"]) == {"python", "mnist-arch", "torch"}
+    assert origin["machine"].endswith(" cores")
+    assert origin["commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", origin["commit"])
 
 
 def test_columns_stand_under_their_headings() -> None:

@@ -19,10 +19,13 @@ from typing import Any
 
 import pytest
 import typer
+from small import loaded
 
 from cli import errors
 from cli.app import app
+from mnist_arch.data import Split
 from mnist_arch.loading import json_schema, load, plan_of
+from mnist_arch.state import State
 from mnist_arch.sweeps import load_sweep, plan_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -308,14 +311,27 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 # ------------------------------------------------------------------------------------------- python
 
 
+def python_of(page: Path) -> str:
+    """The one example in Python of a page, which ends with the first record of its training."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    once: str = code.replace("    print(record)\n", "    print(record)\n    break\n")
+    assert once != code
+    return once
+
+
 @pytest.mark.slow
 def test_the_python_of_the_readme_trains(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
-    )
-    once = code.replace("    print(record)\n", "    print(record)\n    break\n")
-    assert once != code
-    exec(compile(once, "README.md", "exec"), {})
+    exec(compile(python_of(ROOT / "README.md"), "README.md", "exec"), {})
     out = capsys.readouterr().out
     assert out.startswith("18666\n")
     assert re.search(r"^(Progress|EpochRecord)\(epoch=1, ", out, re.M)
+
+
+@pytest.mark.slow
+def test_the_python_about_engines_trains(
+    training: Split, held: Split, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = State.fresh(loaded().experiment, seed=1)
+    given = {"state": state, "training": training, "held": held}
+    exec(compile(python_of(ROOT / "docs/performance.md"), "performance.md", "exec"), given)
+    assert re.search(r"^(Progress|EpochRecord)\(epoch=1, ", capsys.readouterr().out, re.M)
