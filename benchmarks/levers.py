@@ -27,6 +27,7 @@ from variants import (
     contiguous,
     in_line,
     overlapped,
+    sharing,
     stepping_alone,
 )
 
@@ -114,6 +115,14 @@ def compilation(bench: Bench) -> Lever:
     return Lever("compile", variants, bench.steps)
 
 
+def pool(bench: Bench) -> Lever:
+    variants = {
+        "after the norm": bench.compiled(apart, fallback_random=True),
+        "before the norm": bench.compiled(),
+    }
+    return Lever("pool", variants, bench.steps)
+
+
 def threads(bench: Bench) -> Lever:
     variants = {"one": bench.plain(), "two": bench.plain()}
     return Lever("threads, plain", variants, bench.steps, threads=THREADS)
@@ -122,6 +131,12 @@ def threads(bench: Bench) -> Lever:
 def threads_compiled(bench: Bench) -> Lever:
     variants = {"one": bench.compiled(), "two": bench.compiled()}
     return Lever("threads, compiled", variants, bench.steps, threads=THREADS)
+
+
+def narrow_norm(bench: Bench) -> Lever:
+    """Norms of fewer channels than a cache line has values, backward."""
+    variants = {"in all threads": bench.plain(sharing(bench.state())), "in one": bench.plain()}
+    return Lever("narrow norm", variants, bench.steps)
 
 
 def bfloat16(bench: Bench) -> Lever:
@@ -163,8 +178,10 @@ LEVERS: Final[dict[str, Callable[[Bench], Lever]]] = {
     "optimizer": optimizer,
     "augmentation": augmentation,
     "compile": compilation,
+    "pool": pool,
     "threads": threads,
     "threads-compiled": threads_compiled,
+    "narrow-norm": narrow_norm,
     "bfloat16": bfloat16,
     "overlap": overlap,
     "evaluation": evaluation,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -121,6 +120,8 @@ def main() -> None:
     if arguments.child:
         child(arguments.child, arguments.folder)
         return
+    from report import origin, publish, table  # not in the time of a child
+
     rows: dict[str, list[dict[str, float]]] = {"plan": [], "read": []}
     for size in SIZES:
         with tempfile.TemporaryDirectory() as name:
@@ -134,16 +135,13 @@ def main() -> None:
             (folder / "grid.yaml").write_text(sweep_text(arms, seeds=SEEDS_OF_LEDGER))
             fill_ledger(folder)
             rows["read"].append(measure("read", folder))
-    report = {
-        "command": ["python", *sys.argv],
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "repeats": REPEATS,
-        **rows,
-    }
-    text = json.dumps(report, indent=2) + "\n"
-    if arguments.out:
-        arguments.out.write_text(text)
-    print(text, end="")
+    cells = [
+        [f"{what}, {it['trials']:,.0f}", f"{it['seconds']:.2f}", f"{it['peak_bytes'] / 1e6:.0f}"]
+        for what, found in rows.items()
+        for it in found
+    ]
+    report = {**origin(), "repeats": REPEATS, **rows}
+    publish(table(("trials", "seconds", "peak MB"), cells), report, arguments.out)
 
 
 if __name__ == "__main__":

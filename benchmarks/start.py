@@ -9,16 +9,16 @@ changes of speed cancel out.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-SUMMARY = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')", "summary"]
+from report import PROGRAM, origin, publish, spread, table
+
+SUMMARY = [*PROGRAM, "summary"]
 TORCH = [sys.executable, "-c", "import torch"]
+HEADINGS = ("", "median", "least", "most")
 
 
 def seconds(command: list[str]) -> float:
@@ -35,21 +35,13 @@ def main() -> None:
     arguments = options.parse_args()
     seconds(SUMMARY), seconds(TORCH)  # fills the file cache
     pairs = [(seconds(SUMMARY), seconds(TORCH)) for _ in range(arguments.pairs)]
-    ratios = [summary / torch for summary, torch in pairs]
-    report = {
-        "command": ["python", *sys.argv],
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "pairs_seconds": pairs,
-        "summary_median_seconds": statistics.median(summary for summary, _ in pairs),
-        "torch_median_seconds": statistics.median(torch for _, torch in pairs),
-        "ratio_median": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
+    measured = {
+        "summary_seconds": spread([summary for summary, _ in pairs]),
+        "torch_seconds": spread([torch for _, torch in pairs]),
+        "ratio": spread([summary / torch for summary, torch in pairs]),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if arguments.out:
-        arguments.out.write_text(text)
-    print(text, end="")
+    rows = [[name, *(f"{value:.3f}" for value in it.values())] for name, it in measured.items()]
+    publish(table(HEADINGS, rows), {**origin(), "pairs_seconds": pairs, **measured}, arguments.out)
 
 
 if __name__ == "__main__":

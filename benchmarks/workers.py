@@ -9,19 +9,16 @@ experiments.yaml on the embedded sample, with its finalists; the figure is the r
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
+from report import PROGRAM, origin, publish, spread, table
+
 FILE = Path(__file__).parent.parent / "experiments.yaml"
 ONE_CORE = "resources: {cpus: 1}"
+HEADINGS = ("", "median", "least", "most")
 
 
 def seconds(*, workers: int, threads: int, epochs: int) -> float:
@@ -52,21 +49,14 @@ def main() -> None:
         )
         for _ in range(arguments.pairs)
     ]
-    ratios = [one / two for one, two in pairs]
-    report = {
-        "command": ["python", *sys.argv],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "epochs": epochs,
-        "pairs_seconds": pairs,
-        "ratio_median": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
+    measured = {
+        "one_worker_seconds": spread([one for one, _ in pairs]),
+        "two_workers_seconds": spread([two for _, two in pairs]),
+        "ratio": spread([one / two for one, two in pairs]),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if arguments.out:
-        arguments.out.write_text(text)
-    print(text, end="")
+    rows = [[name, *(f"{value:.2f}" for value in it.values())] for name, it in measured.items()]
+    report = {**origin(), "epochs": epochs, "pairs_seconds": pairs, **measured}
+    publish(table(HEADINGS, rows), report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -326,7 +326,7 @@ def assert_same_learning(model: Classifier) -> None:
 
 def rewritten(model: nn.Module) -> int:
     """Modules of the kind that `fused` puts in."""
-    return sum(type(it).__name__.startswith("_Fused") for it in model.modules())
+    return sum(type(it).__name__.startswith("Fused") for it in model.modules())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
