@@ -218,8 +218,10 @@ def _go_back_in_one_thread(_: nn.Module, __: object, y_NCHW: Tensor) -> None:
     In one cache line they keep taking it from each other: two threads are several times as slow as
     one. See docs/performance.md.
     """
+    if torch.compiler.is_compiling():  # before what the compiler cannot follow
+        return
     threads, node = torch.get_num_threads(), y_NCHW.grad_fn
-    if threads == 1 or node is None or not y_NCHW.is_cpu or torch.compiler.is_compiling():
+    if threads == 1 or node is None or not y_NCHW.is_cpu:
         return
     node.register_prehook(lambda _: torch.set_num_threads(1))
     node.register_hook(lambda _, __: torch.set_num_threads(threads))

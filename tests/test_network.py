@@ -596,3 +596,12 @@ def test_a_norm_that_learns_nothing_leaves_the_threads_alone(
     with torch.no_grad():
         model(torch.rand(4, 1, 28, 28))
     assert found == []
+
+
+def test_a_compiler_can_follow_a_narrow_norm() -> None:
+    torch.set_num_threads(2)
+    model = build(loaded().experiment, seed=1).eval()
+    x_NCHW = torch.rand(4, 1, 28, 28)
+    expected = model(x_NCHW)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x_NCHW), expected)
