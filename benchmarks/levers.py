@@ -27,8 +27,8 @@ from variants import (
     contiguous,
     in_line,
     overlapped,
-    sharing,
     stepping_alone,
+    unshared,
 )
 
 from mnist_arch.augment import augment, normalize, to_unit
@@ -135,7 +135,7 @@ def threads_compiled(bench: Bench) -> Lever:
 
 def narrow_norm(bench: Bench) -> Lever:
     """Norms of fewer channels than a cache line has values, backward."""
-    variants = {"in all threads": bench.plain(sharing(bench.state())), "in one": bench.plain()}
+    variants = {"in all threads": bench.plain(), "in one": bench.plain(unshared(bench.state()))}
     return Lever("narrow norm", variants, bench.steps)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,6 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "hardswish": nn.Hardswish,
 }
-
-CACHE_LINE: Final = 16
-"""Values of float32 in the 64 bytes of a cache line."""
 
 
 class CountMismatch(AssertionError):
@@ -205,28 +202,6 @@ class FusedPool(nn.Module):
         return max_pool(x_NCHW)
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels)
-    if channels < CACHE_LINE:
-        norm.register_forward_hook(_go_back_in_one_thread)
-    return norm
-
-
-def _go_back_in_one_thread(_: nn.Module, __: object, y_NCHW: Tensor) -> None:
-    """Backward each thread of torch adds up its own sums, next to those of the others.
-
-    In one cache line they keep taking it from each other: two threads are several times as slow as
-    one. See docs/performance.md.
-    """
-    if torch.compiler.is_compiling():  # before what the compiler cannot follow
-        return
-    threads, node = torch.get_num_threads(), y_NCHW.grad_fn
-    if threads == 1 or node is None or not y_NCHW.is_cpu:
-        return
-    node.register_prehook(lambda _: torch.set_num_threads(1))
-    node.register_hook(lambda _, __: torch.set_num_threads(threads))
-
-
 class _Builder:
     """Builds layers in order; convolutions that name the same weights are one module."""
 
@@ -242,7 +217,7 @@ class _Builder:
             case Convolution() as op:
                 return self._convolution(channels, op)
             case Normalization(kind="batch"):
-                return _batch_norm(channels)
+                return nn.BatchNorm2d(channels)
             case Normalization(kind="group", groups=groups):
                 return nn.GroupNorm(groups, channels)
             case Normalization(kind="instance"):

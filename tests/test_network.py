@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from reading import follow
-from small import loaded
 from strategies import Mapping, networks, text_of
-from torch import Tensor, nn
+from torch import nn
 
 from mnist_arch import network as network_module
 from mnist_arch.budget import check
@@ -548,60 +547,3 @@ def test_squeeze_and_excitation_scales_channels() -> None:
     assert factors.min() > 0
     assert factors.max() < 1
     torch.testing.assert_close(factors, factors[:, :, :1, :1].expand_as(factors))
-
-
-# ---------------------------------------------------------------------------------------- threads
-
-
-def gradients(channels: int, *, threads: int) -> dict[str, Tensor]:
-    """Of a network with a norm of so many channels, after one step backward."""
-    torch.set_num_threads(threads)
-    block = {"channels": [channels], "pool": {"kind": "max", "size": 4}, "dropout": 0.0}
-    model = build(loaded(blocks=[block]).experiment, seed=1).double().train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x_NCHW = torch.rand(32, 1, 28, 28, generator=torch.Generator().manual_seed(2))
-    model(x_NCHW.double()).square().mean().backward()
-    return {name: it.grad for name, it in model.named_parameters() if it.grad is not None}
-
-
-@pytest.mark.parametrize(
-    ("channels", "threads", "asked"), [(15, 2, [1, 2]), (16, 2, []), (8, 3, [1, 3]), (8, 1, [])]
-)
-def test_a_narrow_norm_goes_back_in_one_thread(
-    channels: int, threads: int, asked: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = gradients(channels, threads=1)
-    found: list[int] = []
-    setting = torch.set_num_threads
-
-    def spy(number: int) -> None:
-        found.append(number)
-        setting(number)
-
-    monkeypatch.setattr(torch, "set_num_threads", spy)
-    measured = gradients(channels, threads=threads)
-    assert found == [threads, *asked]
-    assert torch.get_num_threads() == threads
-    for name, gradient in measured.items():
-        torch.testing.assert_close(gradient, expected[name], rtol=1e-9, atol=1e-12)
-
-
-def test_a_norm_that_learns_nothing_leaves_the_threads_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    torch.set_num_threads(2)
-    found: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", found.append)
-    model = build(loaded().experiment, seed=1)
-    with torch.no_grad():
-        model(torch.rand(4, 1, 28, 28))
-    assert found == []
-
-
-def test_a_compiler_can_follow_a_narrow_norm() -> None:
-    torch.set_num_threads(2)
-    model = build(loaded().experiment, seed=1).eval()
-    x_NCHW = torch.rand(4, 1, 28, 28)
-    expected = model(x_NCHW)
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x_NCHW), expected)
