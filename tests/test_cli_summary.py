@@ -471,7 +471,7 @@ def test_a_full_disk_is_no_bug(arguments: list[str]) -> None:
         (["mnist-arch", "su"], ["summary"]),
         (["mnist-arch", "summary", ""], list(zoo_names())),
         (["mnist-arch", "summary", "s6", "s"], [n for n in zoo_names() if n.startswith("s")]),
-        (["mnist-arch", "train", "s6"], ["s6"]),
+        (["mnist-arch", "train", "s6-"], [n for n in zoo_names() if n.startswith("s6-")]),
         (["mnist-arch", "train", "--device", "c"], ["cpu", "cuda"]),
     ],
 )

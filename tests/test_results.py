@@ -142,6 +142,29 @@ def test_the_figures_of_sweeps_are_those_that_were_measured() -> None:
         assert f"| {read['trials']:,} | {' | '.join(cells)} |" in text
 
 
+def test_the_recipe_for_a_large_batch_was_chosen_on_a_hold_out() -> None:
+    name = "large-batch-leaderboard.json"
+    board = Leaderboard.model_validate_json((RESULTS / name).read_text())
+    planned = plan_sweep(load_sweep(ROOT / "benchmarks" / "large_batch.yaml"), dataset="mnist")
+    runs = results_of("large-batch.json")
+    shipped = load("s6-large-batch").with_dataset("mnist").experiment
+    (finalist,) = (it for it in board.standings if it.test is not None)
+    assert finalist.test is not None
+    assert finalist.name == board.standings[0].name
+    (arm,) = (arm for arm in planned.arms if arm.name == finalist.name)
+    assert planned.final_trials(arm)[0].digest == digest(shipped)
+    read = [run for run in runs if run.split == "test"]
+    assert {run.digest for run in read} == {digest(shipped)}
+    assert sorted(run.correct for run in read) == sorted(finalist.test.correct)
+    assert {run.seed for run in read}.isdisjoint({run.seed for run in runs if run not in read})
+    score = f"{finalist.test.mean_percent:.3f} ± {finalist.test.spread_percent:.3f} %"
+    for text in (README, PERFORMANCE):
+        assert f"{score} (test, {len(read)} seeds)" in text
+    for it in board.standings:
+        assert it.holdout is not None
+        assert f"{it.holdout.correct[0]:,}" in PERFORMANCE
+
+
 # ------------------------------------------------------------------------------------------- speed
 
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text("utf-8")

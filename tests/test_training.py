@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from mnist_arch.network import build
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
 from mnist_arch.state import State
-from mnist_arch.step import Pass
+from mnist_arch.step import Pass, PlainStep
 from mnist_arch.training import EpochRecord, Progress, _check_finite, train
 from mnist_arch.weights import build_with, read_checkpoint, save_checkpoint, save_weights
 from mnist_arch.weights import read_weights as read
@@ -541,6 +542,21 @@ def test_shared_weights_train_as_one_and_are_saved_once(
 
 
 # ---------------------------------------------------------------------------------------- a GPU
+
+
+def test_what_a_step_takes_to_be_made_is_time_of_the_run_but_no_images_speed(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, delay = module.make_step, 0.3
+
+    def slowly(*args: Any, **options: Any) -> PlainStep:
+        time.sleep(delay)
+        return make(*args, **options)
+
+    monkeypatch.setattr(module, "make_step", slowly)
+    state = State.fresh(loaded(recipe__epochs=1).experiment, seed=1)
+    (record,) = (it for it in train(state, training, held) if isinstance(it, EpochRecord))
+    assert record.seconds >= delay + 96 / record.images_per_second
 
 
 @pytest.mark.gpu
