@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH: Final = 100
-"""Images of a forward pass on a CPU, where more are no faster and take more memory."""
+"""Images of a forward pass on a CPU, where more are hardly faster and take more memory."""
 
 BATCH_ON_A_GPU: Final = 1000
 """Elsewhere, where each pass costs its launches however few its images are."""
