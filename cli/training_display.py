@@ -79,6 +79,7 @@ class Display:
 
     def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
         self.experiment, self.seed, self.split = experiment, seed, split
+        self.first: EpochRecord | None = None
 
     def started(self, event: Started) -> None:
         epochs = self.experiment.recipe.epochs
@@ -120,7 +121,13 @@ class Display:
             yield
 
     def _seconds_left(self, record: EpochRecord) -> float:
-        return record.seconds / record.epoch * (self.experiment.recipe.epochs - record.epoch)
+        """By the epochs after the first one seen, whose time has what came before it, too."""
+        seconds, epochs = record.seconds, record.epoch
+        if self.first is None:
+            self.first = record
+        else:
+            seconds, epochs = seconds - self.first.seconds, epochs - self.first.epoch
+        return seconds / epochs * (self.experiment.recipe.epochs - record.epoch)
 
 
 class LiveDisplay(Display):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,22 @@ def test_where_there_is_no_terminal_an_epoch_is_a_line() -> None:
         "seed 3 · epoch  1/19 · loss 0.4332 · validation 98.34 % · rate 0.019 · "
         "1,016 images/s · 18:00 left\n"
     )
+
+
+def test_the_time_left_is_not_by_the_start_of_the_run() -> None:
+    """A first epoch of 60 s of which 40 s were the compiler's, and then 20 s an epoch."""
+    console = Console(file=io.StringIO(), width=80)
+    display = Display(console)
+    display.begin(EXPERIMENT, seed=3, split="test")
+    for epoch, seconds in ((1, 60.0), (2, 80.0), (3, 100.0), (19, 420.0)):
+        display.epoch(dataclasses.replace(RECORD, epoch=epoch, seconds=seconds))
+    lines = shown(console).splitlines()
+    assert [line.split(" · ")[-1] for line in lines] == [
+        "18:00 left",
+        "5:40 left",
+        "5:20 left",
+        "0:00 left",
+    ]
 
 
 def test_a_terminal_gets_the_live_display_unless_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
