@@ -191,7 +191,7 @@ def test_the_ratio_beside_a_plain_script_is_the_one_measured() -> None:
         name: side["seconds_median"] for name, side in report("peer-workers.json")["sides"].items()
     }
     without, two, _ = both.values()
-    assert peer["faster_peer"] == "peer, 0 loader workers"
+    assert [*peer["sides"]] == ["peer, 0 loader workers", "mnist-arch"]
     assert without < two
     assert f"{without:.1f} s without and {two:.1f} s with two" in PERFORMANCE
     outcomes = [outcome for side in peer["sides"].values() for outcome in side["outcomes"]]
