@@ -32,11 +32,11 @@ from mnist_arch.data import Split
 from mnist_arch.datasets import DatasetName
 from mnist_arch.engines import choose_engine, prepare
 from mnist_arch.optimizer import Optimizer
-from mnist_arch.step import Pass
+from mnist_arch.step import CompiledStep, Pass
 from mnist_arch.training import make_step
 
 WARM_UPS: Final = 5
-"""Steps before those that are timed; the first of them compiles."""
+"""Steps before those that are timed, since the first are slower."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     if task.replicas > 1:
         state.optimizer = AveragedGradients(state.model, experiment.recipe)
     step = make_step(choice.engine, state, own, batch=share)
+    if isinstance(step, CompiledStep):
+        step.compile()
     epoch = Pass.next(state, len(own), batch=share)
     step.begin(epoch)
     state.model.train()

@@ -28,11 +28,11 @@ from mnist_arch.data import Split
 from mnist_arch.datasets import IMAGE_SHAPE
 from mnist_arch.engines import Wanted, choose_engine, prepare
 from mnist_arch.records import Device, Engine
-from mnist_arch.step import Pass, PlainStep
+from mnist_arch.step import CompiledStep, Pass, PlainStep
 from mnist_arch.training import make_step
 
 WARM_UPS: Final = 5
-"""Steps before the first round; the first of them compiles."""
+"""Steps before the first round, since the first are slower."""
 LONGEST_START_SECONDS: Final = 600.0
 """After which a process that has not come to a round counts as lost."""
 
@@ -79,6 +79,8 @@ def run(task: Task, barrier: Barrier, found: Queue[tuple[Engine, list[Round]]]) 
     state = State.fresh(experiment, seed=0, device=task.device)
     state.use_dropout_stream()
     step = make_step(choice.engine, state, training, batch=task.batch_size)
+    if isinstance(step, CompiledStep):
+        step.compile()
     state.model.train()
     train(step, training, batch=task.batch_size, steps=WARM_UPS)
     rounds = []

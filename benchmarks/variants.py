@@ -69,7 +69,9 @@ class Bench:
         """Compiled steps: the product's, or of its model as `written`, with inductor's options."""
         state = self.state()
         if written is None:
-            return self.stepping(CompiledStep(state, self.training, batch=self.batch))
+            compiled = CompiledStep(state, self.training, batch=self.batch)
+            compiled.compile()
+            return self.stepping(compiled)
         step = PlainStep(state, self.training)
         step.network = torch.compile(
             written(state.model), fullgraph=True, dynamic=False, options=options

@@ -260,14 +260,13 @@ def _new_engine(
 
     if request.engine is not None and request.engine.device == device:
         return request.engine
-    epochs = request.loaded.experiment.recipe.epochs
-    with display.waiting("choosing how to train"):
-        choice = choose_engine(
-            device=device,
-            threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
-            wanted=request.wanted.value,
-            flops=training_flops(macs=plan_of(request.loaded).macs, images=images, epochs=epochs),
-        )
+    macs, epochs = plan_of(request.loaded).macs, request.loaded.experiment.recipe.epochs
+    choice = choose_engine(
+        device=device,
+        threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
+        wanted=request.wanted.value,
+        flops=training_flops(macs=macs, images=images, epochs=epochs - 1),  # the first is plain
+    )
     if choice.note is not None:
         display.note(choice.note)
     return choice.engine

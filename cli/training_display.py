@@ -24,10 +24,8 @@ from mnist_arch.runs import Run
 from mnist_arch.specs import Experiment
 
 if TYPE_CHECKING:
-    from mnist_arch.running import Started
+    from mnist_arch.running import RunEvent, Started
     from mnist_arch.training import EpochRecord, Progress
-
-    Event = Started | Progress | EpochRecord | Result
 
 _SHOWN_EPOCHS = 8
 _BARS = "▁▂▃▄▅▆▇█"
@@ -47,10 +45,11 @@ class Display:
     console: Console
 
     def follow(
-        self, events: Iterator[Event], experiment: Experiment, *, seed: int, split: str
+        self, events: Iterator[RunEvent], experiment: Experiment, *, seed: int, split: str
     ) -> Result:
         """Shows a run until its result, which is returned. On Ctrl-C says how to go on."""
         from mnist_arch.running import Started
+        from mnist_arch.step import Compiling, NotCompiled
         from mnist_arch.training import EpochRecord, Progress
 
         run: Run | None = None
@@ -65,6 +64,10 @@ class Display:
                         self.progress(event)
                     case EpochRecord():
                         self.epoch(event)
+                    case Compiling():
+                        self.compiling()
+                    case NotCompiled():
+                        self.note(f"steps are not compiled here: {event.trouble}")
                     case Result():
                         return event
                     case never:
@@ -79,7 +82,8 @@ class Display:
 
     def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
         self.experiment, self.seed, self.split = experiment, seed, split
-        self.first: EpochRecord | None = None
+        self.since: EpochRecord | None = None
+        self.pace: float | None = None
 
     def started(self, event: Started) -> None:
         epochs = self.experiment.recipe.epochs
@@ -91,8 +95,10 @@ class Display:
             )
         else:
             self.note(f"training in {event.run.folder}")
-        if event.engine.step == "compiled" and event.epochs_done < epochs:
-            self.note("the step is compiled first, which takes up to a minute")
+
+    def compiling(self) -> None:
+        self.note("the steps from here on are compiled first, which takes up to a minute")
+        self.since = None
 
     def progress(self, event: Progress) -> None:
         """Plain output has nothing to say within an epoch."""
@@ -121,13 +127,14 @@ class Display:
             yield
 
     def _seconds_left(self, record: EpochRecord) -> float:
-        """By the epochs after the first one seen, whose time has what came before it, too."""
-        seconds, epochs = record.seconds, record.epoch
-        if self.first is None:
-            self.first = record
-        else:
-            seconds, epochs = seconds - self.first.seconds, epochs - self.first.epoch
-        return seconds / epochs * (self.experiment.recipe.epochs - record.epoch)
+        """At the pace of the epochs after `since`, whose own time has a start or a compiler's."""
+        if self.since is not None:
+            epochs = record.epoch - self.since.epoch
+            self.pace = (record.seconds - self.since.seconds) / epochs
+        elif self.pace is None:
+            self.pace = record.seconds / record.epoch
+        self.since = self.since or record
+        return self.pace * (self.experiment.recipe.epochs - record.epoch)
 
 
 class LiveDisplay(Display):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import logging
 import sys
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
@@ -17,8 +15,8 @@ Wanted = Literal["auto", "plain", "fast"]
 """`fast` is the fastest that the device has; `auto` is that where its start pays back."""
 
 COMPILE_FROM_FLOPS: Final = 5.0e12
-"""Operations of a training, for each thread, from which on a CPU it pays to compile; see
-docs/performance.md for the measurement."""
+"""Operations of a training after its first epoch, for each thread, from which on a CPU it pays to
+compile; see docs/performance.md for the measurement."""
 
 GRAPH_CAPABILITY: Final = (7, 0)
 """Compute capability of the oldest GPU whose steps are captured: the first with tensor cores,
@@ -44,7 +42,10 @@ def training_flops(*, macs: int, images: int, epochs: int) -> float:
 def choose_engine(
     *, device: Device, threads: int, wanted: Wanted = "auto", flops: float = 0.0
 ) -> Choice:
-    """The engine for a training of so many operations. May take seconds to try the compiler."""
+    """The engine for a training of so many operations after its first epoch.
+
+    A compiled one may still turn out to be plain: see `CompiledStep`.
+    """
     plain = Engine(device=device, threads=threads)
     if wanted == "plain":
         return Choice(plain)
@@ -57,8 +58,6 @@ def choose_engine(
         case "cpu":
             if wanted == "auto" and flops < COMPILE_FROM_FLOPS * threads:
                 return Choice(plain)
-            if (trouble := compiler_trouble()) is not None:
-                return Choice(plain, f"steps are not compiled here: {trouble}")
             return Choice(plain.model_copy(update={"step": "compiled"}))
         case never:
             assert_never(never)
@@ -69,40 +68,8 @@ def prepare(engine: Engine) -> None:
     torch.set_num_threads(engine.threads)
     if engine.device == "cpu":
         _keep_freed_memory()
-    if engine.step == "compiled":
-        _hush_compiler()
     if engine.device == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
-
-
-@functools.cache
-def compiler_trouble() -> str | None:
-    """Why torch cannot compile here, in a line; None where it can."""
-    _hush_compiler()
-    try:
-        torch.compile(_doubled, fullgraph=True)(torch.ones(2))
-    except Exception as error:  # of torch, of the compiler, of the linker
-        return in_a_line(error)
-    return None
-
-
-def in_a_line(error: Exception) -> str:
-    """An error of torch's compiler: its first line, and the first error of a C++ compiler."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    said = lines[lines.index("Output:") + 1 :] if "Output:" in lines else []
-    errors = [line for line in said if "error" in line] or said
-    return ": ".join([lines[0], *errors[:1]])
-
-
-def _hush_compiler() -> None:
-    """It would say that there is no GPU, which nobody has asked."""
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-
-
-def _doubled(x: torch.Tensor) -> torch.Tensor:
-    return x * 2
 
 
 def _on_cuda(plain: Engine) -> Choice:

@@ -93,6 +93,11 @@ class Manifest(Record):
         experiment = loads(json.dumps(self.experiment), source=source).experiment
         return Loaded(experiment, self.origins)
 
+    def with_plain_steps(self) -> Manifest:
+        """The same, of a run whose steps cannot be compiled."""
+        engine = self.engine.model_copy(update={"step": "plain"})
+        return self.model_copy(update={"engine": engine})
+
 
 class Verdicts(Record):
     """The three rules of the budget."""

@@ -30,6 +30,7 @@ from mnist_arch.segment import Segment
 from mnist_arch.specs import Budget, Experiment
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
+from mnist_arch.step import Compiling, NotCompiled
 from mnist_arch.storage import write_whole
 from mnist_arch.training import EpochRecord, Judged, Progress, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
@@ -59,6 +60,10 @@ class Started:
     """More than 0 for a run that goes on; all of them for one that is finished."""
     engine: Engine
     """That of the run's manifest."""
+
+
+RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Result
+"""What a run yields, in order; nothing comes after its result."""
 
 
 def read_material(experiment: Experiment, *, data_dir: Path | None, device: str) -> Material:
@@ -109,11 +114,12 @@ def run_experiment(
     command_seconds: Callable[[], float],
     again: bool = False,
     judged: Judged = "each-epoch",
-) -> Generator[Started | Progress | EpochRecord | Result, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Trains one seed in the folder `run`, from wherever an earlier process left it.
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
-    A run that goes on keeps the engine of its manifest. Raises NonFiniteLoss, RunError and
+    A run that goes on keeps the engine of its manifest, and one whose steps turn out not to be
+    compiled has a plain one there from then on. Raises NonFiniteLoss, RunError and
     StorageError. Whatever is raised, and whenever the process is killed, the same call goes on from
     the last whole epoch.
     """
@@ -133,6 +139,8 @@ def run_experiment(
         for record in train(state, *splits, judged=judged, engine=engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))
+            elif isinstance(record, NotCompiled):
+                _keep_manifest(run, found.manifest.with_plain_steps())
             yield record
         yield _finish(run, state, material, found.manifest, command_seconds)
 
@@ -154,7 +162,7 @@ def claim(
     experiment = loaded.experiment
     if run.is_new:
         manifest = _manifest(loaded, material, seed=seed, engine=engine, command=command)
-        write_whole(run.manifest_path, manifest.json_text().encode())
+        _keep_manifest(run, manifest)
     manifest = run.manifest()
     _check_same_run(run, manifest, experiment, seed=seed)
     if (result := run.result()) is not None:
@@ -281,6 +289,10 @@ def _verdicts(
             budget, correct=correct, images=images, dataset=dataset, split=split
         ),
     )
+
+
+def _keep_manifest(run: Run, manifest: Manifest) -> None:
+    write_whole(run.manifest_path, manifest.json_text().encode())
 
 
 def _manifest(

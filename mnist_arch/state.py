@@ -81,9 +81,11 @@ class State:
         before = copy.deepcopy(self.state_dict())
         self.model.train()
         self.use_dropout_stream()
-        yield
-        self.load_state_dict(before)
-        self.use_dropout_stream()
+        try:
+            yield
+        finally:
+            self.load_state_dict(before)
+            self.use_dropout_stream()
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and dictionaries of them, for a checkpoint."""

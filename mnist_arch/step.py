@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,6 @@ from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO
-from mnist_arch.engines import in_a_line
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.network import fused
 from mnist_arch.records import Precision
@@ -51,6 +51,19 @@ class Pass:
         )
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """The steps from here on are being compiled, which takes up to a minute."""
+
+
+@dataclass(frozen=True)
+class NotCompiled:
+    """The steps cannot be compiled on this machine, so they stay plain to the end of the run."""
+
+    trouble: str
+    """Why not, in a line."""
+
+
 class PlainStep:
     """A step as torch does it, operation by operation."""
 
@@ -64,6 +77,10 @@ class PlainStep:
             enabled=precision == "bfloat16",
             cache_enabled=False,  # no weight is cast twice, and a graph is to hold the casts itself
         )
+
+    def get_ready(self) -> Iterable[Compiling | NotCompiled]:
+        """Before each epoch: whatever this kind of step then needs. Yields what is to be said."""
+        return ()
 
     def begin(self, epoch: Pass) -> None:
         """The next calls are the steps of `epoch`."""
@@ -104,25 +121,61 @@ class PlainStep:
 class CompiledStep(PlainStep):
     """A step whose network is compiled: norms, activations and pools become a few loops of C++.
 
-    That takes up to a minute; torch keeps the result for other processes. Raises DeviceUnavailable.
+    That takes up to a minute, in which nothing would be seen to happen. So the first epoch of a run
+    is plain; and where there is no compiler, nothing else has happened yet than in a plain run.
     """
 
     def __init__(
         self, state: State, training: Split, *, batch: int, precision: Precision = "float32"
     ) -> None:
         super().__init__(state, training, precision=precision)
-        from torch._dynamo.exc import TorchDynamoException  # which takes as long as torch itself
+        self.batch, self.tried = batch, False
 
+    def get_ready(self) -> Iterator[Compiling | NotCompiled]:
+        """Compiles once, after the first epoch of the run, or where a process goes on with it.
+
+        Raises DeviceUnavailable where that fails and epochs of the run were compiled already.
+        """
+        if self.tried or self.state.epoch == 0:
+            return
+        self.tried = True
+        yield Compiling()
+        try:
+            self.compile()
+        except Exception as error:  # of torch, of the compiler, of the linker, of a full disk
+            trouble = in_a_line(error)
+            if self.state.epoch > 1:
+                message = f"the steps of this run cannot be compiled here: {trouble}"
+                hint = "go on where they can, or start anew with --again --engine plain"
+                raise DeviceUnavailable(message, hint=hint) from None
+            yield NotCompiled(trouble)
+
+    def compile(self) -> None:
+        """From here on the steps are compiled ones. The state is left as it was found."""
+        plain = self.network
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of GPUs there
         torch.compiler.reset()  # it keeps a few versions of one function, and refuses any more
         # The dropout of torch, which draws from the same stream as the plain step's and is faster
         # on a CPU than what is compiled for it.
         self.network = torch.compile(
-            fused(state.model), fullgraph=True, dynamic=False, options={"fallback_random": True}
+            fused(self.state.model),
+            fullgraph=True,
+            dynamic=False,
+            options={"fallback_random": True},
         )
         try:
-            with state.rehearsal():
-                self.learn(torch.arange(batch), rate=0.0, weight=None)
-        except TorchDynamoException as error:
-            message = f"the steps of this run cannot be compiled here: {in_a_line(error)}"
-            hint = "go on where they can, or start anew with --again --engine plain"
-            raise DeviceUnavailable(message, hint=hint) from None
+            with self.state.rehearsal():
+                self.learn(torch.arange(self.batch), rate=0.0, weight=None)
+        except BaseException:
+            self.network = plain
+            raise
+
+
+def in_a_line(error: Exception) -> str:
+    """An error of torch's compiler: its first line, and the first error of a C++ compiler."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    said = lines[lines.index("Output:") + 1 :] if "Output:" in lines else []
+    errors = [line for line in said if "error" in line] or said
+    return ": ".join([lines[0], *errors[:1]])

@@ -23,7 +23,7 @@ from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation import count_correct, mean_loss, mistaken, predict
 from mnist_arch.records import Engine
 from mnist_arch.state import State
-from mnist_arch.step import CompiledStep, Pass, PlainStep
+from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep
 
 PROGRESS_SECONDS = 0.1
 """Least time between two Progress records."""
@@ -84,7 +84,7 @@ def train(
     *,
     judged: Judged = "each-epoch",
     engine: Engine | None = None,
-) -> Iterator[Progress | EpochRecord]:
+) -> Iterator[Progress | EpochRecord | Compiling | NotCompiled]:
     """Trains from where `state` is to the last epoch, judging the held images after each or once.
 
     Both splits live on the state's device; without an engine its steps are plain. Between two
@@ -95,11 +95,11 @@ def train(
     epochs = experiment.recipe.epochs
     if state.epoch == epochs:  # it may be on another device than the engine's, which is not needed
         return
-    clock = _Clock()
+    since_record = _Clock()
     state.use_dropout_stream()
     step = make_step(engine, state, training, batch=batch)
-    state.seconds += clock.seconds()
     while state.epoch < epochs:
+        yield from step.get_ready()
         clock = _Clock()
         state.model.train()
         given = Pass.next(state, len(training), batch=batch)
@@ -121,7 +121,7 @@ def train(
             if not math.isfinite(loss_held):  # the epoch's last step was one too many
                 raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=given.rates[-1])
         state.epoch += 1
-        state.seconds += clock.seconds()
+        state.seconds += since_record.seconds()
         state.keep_dropout_stream()
         yield EpochRecord(
             epoch=state.epoch,
@@ -133,6 +133,7 @@ def train(
             images_per_second=speed,
             seconds=state.seconds,
         )
+        since_record = _Clock()
 
 
 def make_step(engine: Engine | None, state: State, training: Split, *, batch: int) -> PlainStep:
@@ -166,7 +167,7 @@ def _check_finite(losses_S: Tensor, given: Pass, epoch: int, *, first: int = 0) 
 
 
 class _Clock:
-    """Time within one epoch."""
+    """Time since it was made."""
 
     def __init__(self) -> None:
         self.start = self.last_tick = time.perf_counter()

@@ -15,6 +15,7 @@ from mnist_arch.loading import load
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine
 from mnist_arch.runs import Run
+from mnist_arch.step import CompiledStep
 from mnist_arch.training import train
 
 NOTE = "steps are not compiled here: no g++"
@@ -22,7 +23,10 @@ NOTE = "steps are not compiled here: no g++"
 
 @pytest.fixture
 def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: "no g++")
+    def fail(_: CompiledStep) -> None:
+        raise RuntimeError("no g++")
+
+    monkeypatch.setattr(CompiledStep, "compile", fail)
 
 
 def notes(result: Any) -> list[str]:
@@ -64,24 +68,27 @@ def test_an_engine_that_there_is_not_is_bad_input(mnist_arch: Terminal) -> None:
 
 
 @pytest.mark.usefixtures("_no_compiler")
-def test_without_a_compiler_fast_is_plain_and_one_line_says_so(mnist_arch: Terminal) -> None:
-    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")
+def test_without_a_compiler_fast_becomes_plain_and_one_line_says_so(mnist_arch: Terminal) -> None:
+    mnist_arch("small.yaml", "--engine", "plain", "--out", "plain")
+    (plain,) = Path("plain").iterdir()
+    result = mnist_arch("small.yaml", "--engine", "fast")
     assert notes(result) == [NOTE]
     assert "steps are" not in result.stdout
-    engine = json.loads(mnist_arch.run.manifest_path.read_text())["engine"]
-    assert (engine["step"], engine["precision"]) == ("plain", "float32")
+    run = mnist_arch.run
+    engine = run.manifest().engine
+    assert (engine.step, engine.precision) == ("plain", "float32")
+    assert run.weights_path.read_bytes() == Run(plain).weights_path.read_bytes()
 
 
 @pytest.mark.usefixtures("_no_compiler")
-def test_many_seeds_have_one_note(mnist_arch: Terminal) -> None:
-    result = mnist_arch("small.yaml", "--epochs", "1", "--seeds", "2", "--engine", "fast")
-    assert notes(result) == [NOTE]
+def test_a_single_epoch_never_asks_for_a_compiler(mnist_arch: Terminal) -> None:
+    assert notes(mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")) == []
 
 
 @pytest.mark.usefixtures("_no_compiler")
 @pytest.mark.parametrize("choice", [[], ["--engine", "auto"], ["--engine", "plain"]])
 def test_a_short_training_is_plain_without_a_word(mnist_arch: Terminal, choice: list[str]) -> None:
-    result = mnist_arch("small.yaml", "--epochs", "1", *choice)
+    result = mnist_arch("small.yaml", *choice)
     assert notes(result) == []
     assert mnist_arch.run.manifest().engine.step == "plain"
 
@@ -89,14 +96,14 @@ def test_a_short_training_is_plain_without_a_word(mnist_arch: Terminal, choice: 
 @pytest.mark.parametrize("quiet", [["--quiet"], ["--json"]])
 @pytest.mark.usefixtures("_no_compiler")
 def test_the_note_is_one_of_the_notes(mnist_arch: Terminal, quiet: list[str]) -> None:
-    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast", *quiet)
+    result = mnist_arch("small.yaml", "--engine", "fast", *quiet)
     assert notes(result) == []
+    assert mnist_arch.run.manifest().engine.step == "plain"
 
 
 def test_fast_is_compiled_and_in_the_manifest(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
     seen = engines_trained_with(monkeypatch)
     result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")
     assert notes(result) == []
@@ -109,10 +116,10 @@ def test_fast_is_compiled_and_in_the_manifest(
 def test_auto_depends_on_the_length_of_the_training(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, share: float, step: str
 ) -> None:
-    """96 images less 16 held out, twice over; each operation counts once forward, twice back."""
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
+    """96 images less 16 held out, twice after the first epoch; each operation counts once forward
+    and twice back."""
     seen = engines_trained_with(monkeypatch)
-    arguments = ["small.yaml", "--epochs", "2", "--holdout", "16"]
+    arguments = ["small.yaml", "--epochs", "3", "--holdout", "16"]
     macs = plan(load("small.yaml").experiment).macs
     monkeypatch.setattr(engines, "COMPILE_FROM_FLOPS", share * 6 * macs * 80 * 2)
     mnist_arch(*arguments)
@@ -122,9 +129,11 @@ def test_auto_depends_on_the_length_of_the_training(
 # ---------------------------------------------------------------------------------------- going on
 
 
-def interrupted(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Run:
+def interrupted(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, *arguments: str, after: int = 1
+) -> Run:
     with monkeypatch.context() as patch:
-        interrupt(patch, after=1)
+        interrupt(patch, after=after)
         mnist_arch("small.yaml", *arguments, exit_code=130)
     return mnist_arch.run
 
@@ -133,7 +142,6 @@ def interrupted(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, *argument
 def test_a_run_that_goes_on_keeps_its_engine(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]
 ) -> None:
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
     run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
     before = run.manifest_path.read_bytes()
     seen = engines_trained_with(monkeypatch)
@@ -146,7 +154,6 @@ def test_a_run_that_goes_on_keeps_its_engine(
 def test_a_run_of_compiled_steps_stays_so(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]
 ) -> None:
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
     run = interrupted(mnist_arch, monkeypatch)
     with_engine(run, step="compiled")
     seen = engines_trained_with(monkeypatch)
@@ -155,17 +162,29 @@ def test_a_run_of_compiled_steps_stays_so(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("done", "exit_code"), [(1, 0), (2, 3)])
 def test_steps_that_cannot_be_compiled_are_no_bug_and_lose_nothing(
-    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    mnist_arch: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    done: int,
+    exit_code: int,
 ) -> None:
+    """Until something was compiled the run becomes a plain one; later it asks for a compiler."""
     from torch._inductor import config
 
-    run = interrupted(mnist_arch, monkeypatch)
+    run = interrupted(mnist_arch, monkeypatch, after=done)
     with_engine(run, step="compiled")
     with monkeypatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
         with config.patch({"cpp.cxx": ("/nonexistent/g++",)}):
-            result = mnist_arch("--resume", "latest", exit_code=3)
+            result = mnist_arch("--resume", "latest", exit_code=exit_code)
+    if exit_code == 0:
+        (note,) = notes(result)
+        assert note.startswith("steps are not compiled here: ")
+        assert "/nonexistent/g++" in note
+        assert run.manifest().engine.step == "plain"
+        return
     assert "error: the steps of this run cannot be compiled here: " in result.stderr
     assert "hint: go on where they can, or start anew with --again --engine plain" in result.stderr
     assert "Traceback" not in result.stderr
@@ -180,7 +199,6 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     def kept(result: Any) -> list[str]:
         return [line for line in result.stderr.splitlines() if "keeps its" in line]
 
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
     run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
     (note,) = kept(mnist_arch("small.yaml", "--engine", "fast"))
     assert note.endswith(f"{run.folder.name} keeps its plain steps; --again would start it anew")
@@ -212,7 +230,6 @@ def test_a_manifest_of_before_has_plain_steps(
 def test_a_repeated_run_has_the_engine_of_its_manifest(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "compiler_trouble", lambda: None)
     mnist_arch("small.yaml", "--epochs", "1")
     run = mnist_arch.run
     with_engine(run, step="compiled")

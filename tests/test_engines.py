@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mnist_arch import engines
 from mnist_arch.engines import (
     COMPILE_FROM_FLOPS,
     Choice,
@@ -29,18 +25,6 @@ LONG, SHORT = 3 * COMPILE_FROM_FLOPS, 3 * COMPILE_FROM_FLOPS * (1 - 1e-9)
 """For three threads: just long enough for a compiler, and just not."""
 
 
-def compiler(monkeypatch: pytest.MonkeyPatch, trouble: str | None) -> list[int]:
-    """Has the compiler tried with this outcome; the list grows with each trial."""
-    trials: list[int] = []
-
-    def tried() -> str | None:
-        trials.append(1)
-        return trouble
-
-    monkeypatch.setattr(engines, "compiler_trouble", tried)
-    return trials
-
-
 def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
@@ -50,43 +34,22 @@ def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "flops", "step", "trials"),
+    ("wanted", "flops", "step"),
     [
-        ("auto", SHORT, "plain", 0),
-        ("auto", LONG, "compiled", 1),
-        ("auto", 0.0, "plain", 0),
-        ("fast", SHORT, "compiled", 1),
-        ("fast", LONG, "compiled", 1),
-        ("plain", SHORT, "plain", 0),
-        ("plain", LONG, "plain", 0),
+        ("auto", SHORT, "plain"),
+        ("auto", LONG, "compiled"),
+        ("auto", 0.0, "plain"),
+        ("fast", SHORT, "compiled"),
+        ("fast", LONG, "compiled"),
+        ("plain", SHORT, "plain"),
+        ("plain", LONG, "plain"),
     ],
 )
 def test_on_a_cpu_steps_are_compiled_where_that_pays_back(
-    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float, step: Any, trials: int
+    wanted: Wanted, flops: float, step: Any
 ) -> None:
-    tried = compiler(monkeypatch, None)
     choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
     assert choice == Choice(Engine(device="cpu", threads=3, step=step, precision="float32"))
-    assert len(tried) == trials  # which takes seconds
-
-
-@pytest.mark.parametrize(("wanted", "flops"), [("auto", LONG), ("fast", SHORT)])
-def test_without_a_compiler_steps_are_plain_and_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float
-) -> None:
-    compiler(monkeypatch, "no g++")
-    choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
-    assert choice.engine == Engine(device="cpu", threads=3)
-    assert choice.note == "steps are not compiled here: no g++"
-
-
-@pytest.mark.parametrize(("wanted", "flops"), [("auto", SHORT), ("plain", LONG)])
-def test_a_compiler_that_is_not_needed_is_not_missed(
-    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float
-) -> None:
-    compiler(monkeypatch, "no g++")
-    choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
-    assert choice == Choice(Engine(device="cpu", threads=3))
 
 
 # ---------------------------------------------------------------------------- on other devices
@@ -154,84 +117,15 @@ def test_the_operations_of_a_training_by_hand() -> None:
     assert training_flops(macs=macs, images=100, epochs=3) == 6 * (28 * 28 * 18 + 20) * 300
 
 
-# --------------------------------------------------------------------------------- the compiler
-
-WITHOUT_COMPILER = """
-from mnist_arch.engines import choose_engine, compiler_trouble
-choice = choose_engine(device="cpu", threads=1, wanted="fast")
-print(choice.engine.step, choice.note, compiler_trouble(), sep="\\n")
-"""
-
-
-@pytest.mark.slow
-def test_a_machine_without_a_compiler_is_found_out(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "CXX": "/nonexistent",
-        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
-    }
-    found = subprocess.run(
-        [sys.executable, "-c", WITHOUT_COMPILER],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-        cwd=Path(__file__).parent.parent,
-    )
-    step, note, trouble = found.stdout.splitlines()
-    assert step == "plain"
-    assert note == f"steps are not compiled here: {trouble}"
-    assert "nonexistent" in trouble or "compiler" in trouble
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def compiled(*_: object, **__: object) -> Any:
-        raise error
-
-    monkeypatch.setattr(torch, "compile", compiled)
-    engines.compiler_trouble.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (RuntimeError("\n  no compiler \nand\na long story"), "no compiler"),
-        (OSError(), "OSError"),
-        (ImportError("no module"), "no module"),
-        (
-            RuntimeError(
-                "CppCompileError: C++ compile error\nCommand:\ng++\nOutput:\nIn f\nerror: no memory"
-            ),
-            "CppCompileError: C++ compile error: error: no memory",
-        ),
-        (RuntimeError("C++ compile error\nOutput:\n"), "C++ compile error"),
-    ],
-)
-def test_the_trouble_with_a_compiler_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
-) -> None:
-    try:
-        failing(monkeypatch, error)
-        assert engines.compiler_trouble() == line
-        monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-        assert engines.compiler_trouble() == line  # it is tried once
-        engines.compiler_trouble.cache_clear()
-        assert engines.compiler_trouble() is None
-    finally:
-        engines.compiler_trouble.cache_clear()
-
-
 # ---------------------------------------------------------------------------------- getting ready
 
 
 @pytest.mark.parametrize("step", ["plain", "compiled"])
-def test_threads_are_the_engines(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
-    tried = compiler(monkeypatch, None)
+def test_threads_are_the_engines(step: Any) -> None:
     prepare(Engine(device="cpu", threads=2, step=step))
     assert torch.get_num_threads() == 2
     prepare(Engine(device="cpu", threads=1, step=step))
     assert torch.get_num_threads() == 1
-    assert tried == []  # the step itself finds out
 
 
 class Library:

@@ -16,13 +16,13 @@ from torch import Tensor
 from mnist_arch import capture
 from mnist_arch.capture import CapturedStep
 from mnist_arch.data import Split
-from mnist_arch.engines import compiler_trouble
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.records import Engine
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
 from mnist_arch.state import State
-from mnist_arch.step import CompiledStep, Pass, PlainStep
+from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep, in_a_line
 from mnist_arch.training import EpochRecord, make_step, train
 from mnist_arch.weights import checkpoint_bytes, read_checkpoint
 
@@ -49,14 +49,20 @@ def spec(name: str, **values: Any) -> Experiment:
 
 
 def curve(
-    state: State, training: Split, held: Split, engine: Engine, *, keep: Path | None = None
+    state: State,
+    training: Split,
+    held: Split,
+    engine: Engine,
+    *,
+    keep: Path | None = None,
+    after: int = 1,
 ) -> list[EpochRecord]:
-    """The epochs; `keep` is where the checkpoint after the first goes."""
+    """The epochs; `keep` is where the checkpoint after so many goes."""
     found = []
     for record in train(state, training, held, engine=engine):
         if isinstance(record, EpochRecord):
             found.append(record)
-            if keep is not None and len(found) == 1:
+            if keep is not None and len(found) == after:
                 keep.write_bytes(checkpoint_bytes(state.state_dict()))
     return found
 
@@ -174,14 +180,20 @@ def test_captured_steps_go_on_with_the_same_bits(
 
 
 def goes_on(
-    training: Split, held: Split, experiment: Experiment, engine: Engine, path: Path
+    training: Split,
+    held: Split,
+    experiment: Experiment,
+    engine: Engine,
+    path: Path,
+    *,
+    after: int = 1,
 ) -> None:
     whole = State.fresh(experiment, seed=3)
-    expected = curve(whole, training, held, engine, keep=path)
+    expected = curve(whole, training, held, engine, keep=path, after=after)
     rest = State.fresh(experiment, seed=3)
     rest.load_state_dict(read_checkpoint(path))
     torch.manual_seed(1)  # another process has drawn other numbers
-    assert without_clock(curve(rest, training, held, engine)) == without_clock(expected[1:])
+    assert without_clock(curve(rest, training, held, engine)) == without_clock(expected[after:])
     assert equal(tensors(rest.model), tensors(whole.model))
     assert equal(tensors(rest.result), tensors(whole.result))
 
@@ -225,10 +237,12 @@ MOVED = 2e-3
 """How far a step's change of the weights may be from that in float64, as a share of its size."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def _compiler() -> None:
-    if (trouble := compiler_trouble()) is not None:
-        pytest.skip(f"torch cannot compile here: {trouble}")
+    try:
+        torch.compile(lambda x: x * 2, fullgraph=True)(torch.ones(2))
+    except Exception as error:  # of torch, of the compiler, of the linker
+        pytest.skip(f"torch cannot compile here: {in_a_line(error)}")
 
 
 class ExactStep(PlainStep):
@@ -261,13 +275,18 @@ class Stepped(NamedTuple):
     """Where the dropout stream has come to."""
 
 
+def compiled(state: State, training: Split) -> CompiledStep:
+    """Steps that are compiled at once."""
+    step = CompiledStep(state, training, batch=32)
+    step.compile()
+    return step
+
+
 def stepped(kind: type[PlainStep], state: State, training: Split) -> Stepped:
     before = weights_of(state)
     state.model.train()
     state.use_dropout_stream()
-    step = (
-        CompiledStep(state, training, batch=32) if kind is CompiledStep else kind(state, training)
-    )
+    step = compiled(state, training) if kind is CompiledStep else kind(state, training)
     step.begin(Pass.next(state, len(training), batch=32))
     step(0)
     return Stepped(float(step.losses_S[0]), weights_of(state) - before, torch.get_rng_state())
@@ -277,27 +296,29 @@ def stepped(kind: type[PlainStep], state: State, training: Split) -> Stepped:
 @pytest.mark.usefixtures("_compiler")
 def test_a_compiled_step_is_the_plain_one_to_rounding(training: Split) -> None:
     experiment = loaded(**COMPILED_NETWORK).experiment
-    plain, compiled = (State.fresh(experiment, seed=3) for _ in range(2))
+    plain, fast = (State.fresh(experiment, seed=3) for _ in range(2))
     expected = stepped(ExactStep, exact(experiment), training)
     size = float(expected.change.norm())
     assert size > 1e-3
-    for kind, state in ((PlainStep, plain), (CompiledStep, compiled)):
+    for kind, state in ((PlainStep, plain), (CompiledStep, fast)):
         found = stepped(kind, state, training)
         assert found.loss == pytest.approx(expected.loss, rel=LOSS), kind
         assert float((found.change - expected.change).norm()) < MOVED * size, kind
         assert torch.equal(found.drawn, expected.drawn), kind
-    for one, other in ((compiled.model, plain.model), (compiled.result, plain.result)):
+    for one, other in ((fast.model, plain.model), (fast.result, plain.result)):
         for name, tensor in tensors(other).items():
             torch.testing.assert_close(tensors(one)[name], tensor, **WEIGHTS)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
+@pytest.mark.parametrize("after", [1, 2])
 def test_compiled_steps_go_on_with_the_same_bits(
-    training: Split, held: Split, tmp_path: Path
+    training: Split, held: Split, tmp_path: Path, after: int
 ) -> None:
-    experiment = loaded(recipe__epochs=2, **COMPILED_NETWORK).experiment
-    goes_on(training, held, experiment, COMPILED, tmp_path / "checkpoint")
+    """After the first epoch, which is plain, and after one that was compiled."""
+    experiment = loaded(recipe__epochs=3, **COMPILED_NETWORK).experiment
+    goes_on(training, held, experiment, COMPILED, tmp_path / "checkpoint", after=after)
 
 
 @pytest.mark.slow
@@ -310,7 +331,7 @@ def test_one_process_compiles_for_any_number_of_runs(training: Split) -> None:
         block = {"channels": [channels], "pool": {"kind": "max", "size": 4}}
         state = State.fresh(loaded(blocks=[block]).experiment, seed=3)
         with config.patch(recompile_limit=1):
-            step = CompiledStep(state, training, batch=32)
+            step = compiled(state, training)
         step.begin(Pass.next(state, len(training), batch=32))
         step(0)
         assert step.losses_S[0] > 0
@@ -321,9 +342,154 @@ def test_one_process_compiles_for_any_number_of_runs(training: Split) -> None:
 def test_compiling_leaves_the_state_as_it_was(training: Split) -> None:
     state = State.fresh(loaded(**COMPILED_NETWORK).experiment, seed=3)
     before = checkpoint_bytes(state.state_dict())
-    CompiledStep(state, training, batch=32)
+    compiled(state, training)
     state.keep_dropout_stream()
     assert checkpoint_bytes(state.state_dict()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_the_first_epoch_is_plain_and_the_others_are_compiled(training: Split, held: Split) -> None:
+    experiment = loaded(recipe__epochs=3, **COMPILED_NETWORK).experiment
+    plain, fast = (
+        curve(State.fresh(experiment, seed=3), training, held, engine)
+        for engine in (PLAIN, COMPILED)
+    )
+    assert without_clock(fast[:1]) == without_clock(plain[:1])
+    for record, expected in zip(fast[1:], plain[1:], strict=True):
+        assert record.train_loss != expected.train_loss  # another order of the same sums
+        assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-3)
+
+
+class Compiler:
+    """Stands in for the compiler, whose steps it leaves plain."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, works: bool = True) -> None:
+        self.compiled_before_epoch: list[int] = []
+        self.works = works
+        monkeypatch.setattr(CompiledStep, "compile", lambda step: self.compile(step))
+
+    def compile(self, step: CompiledStep) -> None:
+        self.compiled_before_epoch.append(step.state.epoch + 1)
+        if not self.works:
+            raise RuntimeError("no g++\nand a long story")
+
+
+def said(state: State, training: Split, held: Split) -> list[Any]:
+    """What a training with compiled steps yields, with epochs as their numbers."""
+    return [
+        event.epoch if isinstance(event, EpochRecord) else event
+        for event in train(state, training, held, engine=COMPILED)
+        if isinstance(event, EpochRecord | Compiling | NotCompiled)
+    ]
+
+
+def after(epochs: int, training: Split, held: Split) -> State:
+    """A plain training of four epochs that has come so far."""
+    state = State.fresh(spec("sgd", recipe__epochs=4), seed=3)
+    if epochs:
+        for event in train(state, training, held):
+            if isinstance(event, EpochRecord) and event.epoch == epochs:
+                break
+    return state
+
+
+@pytest.mark.parametrize(
+    ("done", "events", "compiled_before"),
+    [
+        (0, [1, Compiling(), 2, 3, 4], [2]),
+        (1, [Compiling(), 2, 3, 4], [2]),
+        (2, [Compiling(), 3, 4], [3]),
+        (4, [], []),
+    ],
+)
+def test_a_process_compiles_once_and_not_before_the_second_epoch(
+    training: Split,
+    held: Split,
+    monkeypatch: pytest.MonkeyPatch,
+    done: int,
+    events: list[Any],
+    compiled_before: list[int],
+) -> None:
+    compiler = Compiler(monkeypatch)
+    assert said(after(done, training, held), training, held) == events
+    assert compiler.compiled_before_epoch == compiled_before
+
+
+def test_a_single_epoch_is_never_compiled(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = Compiler(monkeypatch)
+    assert said(State.fresh(spec("sgd", recipe__epochs=1), seed=3), training, held) == [1]
+    assert compiler.compiled_before_epoch == []
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_cannot_be_compiled_is_said_and_trained_plainly(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    compiler = Compiler(monkeypatch, works=False)
+    state = after(done, training, held)
+    trouble = [Compiling(), NotCompiled("no g++")]
+    assert said(state, training, held) == [1, *trouble, 2, 3, 4][2 * done - done :]
+    assert compiler.compiled_before_epoch == [2]  # it is tried once
+    plain = State.fresh(state.experiment, seed=3)
+    curve(plain, training, held, PLAIN)
+    assert equal(tensors(state.model), tensors(plain.model))
+    assert equal(tensors(state.result), tensors(plain.result))
+
+
+def test_a_run_that_was_compiled_does_not_become_plain(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Compiler(monkeypatch, works=False)
+    state = after(2, training, held)
+    before = checkpoint_bytes(state.state_dict())
+    with pytest.raises(DeviceUnavailable, match=r"cannot be compiled here: no g[+][+]$") as caught:
+        said(state, training, held)
+    assert caught.value.hint == "go on where they can, or start anew with --again --engine plain"
+    assert checkpoint_bytes(state.state_dict()) == before
+
+
+def test_a_compiler_that_fails_half_way_leaves_no_trace(
+    training: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(network: Any, **_: Any) -> Any:
+        def fail(x_NCHW: Tensor) -> Tensor:
+            network(x_NCHW)
+            torch.rand(3)
+            raise RuntimeError("no memory")
+
+        return fail
+
+    state = State.fresh(spec("sgd"), seed=3)
+    step = CompiledStep(state, training, batch=32)
+    before = checkpoint_bytes(state.state_dict())
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(RuntimeError, match="no memory"):
+        step.compile()
+    assert torch.equal(torch.get_rng_state(), state.dropout)
+    assert checkpoint_bytes(state.state_dict()) == before
+    assert step.network is state.model
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("\n  no compiler \nand\na long story"), "no compiler"),
+        (OSError(), "OSError"),
+        (ImportError("no module"), "no module"),
+        (
+            RuntimeError(
+                "CppCompileError: C++ compile error\nCommand:\ng++\nOutput:\nIn f\nerror: no memory"
+            ),
+            "CppCompileError: C++ compile error: error: no memory",
+        ),
+        (RuntimeError("C++ compile error\nOutput:\n"), "C++ compile error"),
+    ],
+)
+def test_the_trouble_with_a_compiler_is_one_line(error: Exception, line: str) -> None:
+    assert in_a_line(error) == line
 
 
 # --------------------------------------------------------------------------------------- bfloat16

@@ -24,6 +24,7 @@ from mnist_arch.loading import load
 from mnist_arch.records import Engine
 from mnist_arch.running import Started
 from mnist_arch.runs import Run
+from mnist_arch.step import Compiling, NotCompiled
 from mnist_arch.training import EpochRecord, Progress
 
 EXPERIMENT = load("s6").with_dataset("mnist").experiment
@@ -88,17 +89,21 @@ def test_the_panel_shows_the_last_epochs_and_a_bar_for_each() -> None:
     assert sparkline([float(epoch) for epoch in range(1, 13)]) in text
 
 
-@pytest.mark.parametrize(
-    ("step", "epochs_done", "said"),
-    [("plain", 0, False), ("compiled", 0, True), ("compiled", 3, True), ("compiled", 19, False)],
-)
-def test_it_is_said_that_a_step_is_compiled_first(step: Any, epochs_done: int, said: bool) -> None:
-    display = Display(terminal())
-    display.begin(EXPERIMENT, seed=3, split="test")
-    engine = ENGINE.model_copy(update={"step": step})
-    display.started(Started(Run(Path("runs/s6-00000000-s3")), epochs_done, engine))
-    note = "the step is compiled first, which takes up to a minute"
-    assert (note in shown(display.console)) == said
+@pytest.mark.parametrize("display", [Display, LiveDisplay])
+def test_it_is_said_that_steps_are_compiled_or_cannot_be(display: type[Display]) -> None:
+    def events() -> Iterator[Any]:
+        yield Started(Run(Path("runs/s6-00000000-s3")), 0, ENGINE)
+        yield RECORD
+        yield Compiling()
+        yield NotCompiled("no g++")
+        raise KeyboardInterrupt
+
+    shows = display(terminal())
+    with pytest.raises(Interrupted):
+        shows.follow(events(), EXPERIMENT, seed=3, split="test")
+    text = shown(shows.console)
+    first = text.index("the steps from here on are compiled first, which takes up to a minute")
+    assert first < text.index("steps are not compiled here: no g++")
 
 
 def test_an_interrupt_ends_the_display_and_says_how_to_go_on() -> None:
@@ -127,7 +132,7 @@ def test_where_there_is_no_terminal_an_epoch_is_a_line() -> None:
 
 
 def test_the_time_left_is_not_by_the_start_of_the_run() -> None:
-    """A first epoch of 60 s of which 40 s were the compiler's, and then 20 s an epoch."""
+    """A first epoch of 60 s of which 40 s were the start's, and then 20 s an epoch."""
     console = Console(file=io.StringIO(), width=80)
     display = Display(console)
     display.begin(EXPERIMENT, seed=3, split="test")
@@ -139,6 +144,24 @@ def test_the_time_left_is_not_by_the_start_of_the_run() -> None:
         "5:40 left",
         "5:20 left",
         "0:00 left",
+    ]
+
+
+def test_the_time_left_is_not_by_the_time_of_the_compiler() -> None:
+    """A plain epoch of 40 s, one of 60 s of which 35 s were the compiler's, and then 25 s each."""
+    console = Console(file=io.StringIO(), width=80)
+    display = Display(console)
+    display.begin(EXPERIMENT, seed=3, split="test")
+    display.epoch(dataclasses.replace(RECORD, seconds=40.0))
+    display.compiling()
+    for epoch, seconds in ((2, 100.0), (3, 125.0), (4, 150.0)):
+        display.epoch(dataclasses.replace(RECORD, epoch=epoch, seconds=seconds))
+    lines = [line for line in shown(console).splitlines() if "left" in line]
+    assert [line.split(" · ")[-1] for line in lines] == [
+        "12:00 left",
+        "11:20 left",
+        "6:40 left",
+        "6:15 left",
     ]
 
 
