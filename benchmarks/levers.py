@@ -164,7 +164,9 @@ def evaluation(bench: Bench) -> Lever:
     def predicting(count: int) -> Call:
         @torch.no_grad()
         def predict() -> Tensor:
-            return torch.cat([model(normalize(to_unit(it), info)) for it in images.split(count)])
+            return torch.cat(
+                [model(normalize(to_unit(it), info)) for it in torch.split(images, count)]
+            )
 
         return predict
 

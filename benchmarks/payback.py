@@ -25,11 +25,11 @@ from typing import Any, Final, get_args
 
 from peer import measured
 from report import origin, publish, table
-from turns import HEADINGS, Lever, Readings, measure
+from turns import HEADINGS, Call, Lever, Readings, measure
 
-from mnist_arch import load, plan
+from mnist_arch import Engine, load, plan
 from mnist_arch.datasets import INFO, DatasetName
-from mnist_arch.engines import COMPILE_FROM_FLOPS, choose_engine, prepare, training_flops
+from mnist_arch.engines import COMPILE_FROM_FLOPS, prepare, training_flops
 
 THREADS: Final = (1, 2)
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
@@ -94,10 +94,7 @@ def child(arguments: argparse.Namespace) -> Said:
 
     from mnist_arch.evaluation import predict
 
-    wanted = "fast" if arguments.child == "compiled" else "plain"
-    engine = choose_engine(device="cpu", threads=arguments.threads, wanted=wanted).engine
-    if engine.step != arguments.child:
-        raise ValueError(f"steps cannot be {arguments.child} here")
+    engine = Engine(device="cpu", threads=arguments.threads, step=arguments.child)
     if arguments.memory == "kept":
         prepare(engine)
     else:
@@ -106,7 +103,8 @@ def child(arguments: argparse.Namespace) -> Said:
     step = bench.compiled() if engine.step == "compiled" else bench.plain()
     step()
     first_step_at = time.time()
-    variants = {"plain": step if engine.step == "plain" else bench.plain(), engine.step: step}
+    plain = step if engine.step == "plain" else bench.plain()
+    variants: dict[str, Call] = {"plain": plain, engine.step: step}
     lever = Lever("step", variants, bench.steps)
     found = measure(lever, rounds=BLOCKS, threads=engine.threads).values
     step_ms, plain_ms = (statistics.median(found[name]) for name in (engine.step, "plain"))

@@ -30,7 +30,7 @@ from torch import Tensor
 from mnist_arch import State, load, load_split, override
 from mnist_arch.data import Split
 from mnist_arch.datasets import DatasetName
-from mnist_arch.engines import choose_engine, prepare
+from mnist_arch.engines import Wanted, choose_engine, prepare
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.step import CompiledStep, Pass
 from mnist_arch.training import make_step
@@ -46,7 +46,7 @@ class Task:
     replicas: int
     threads: int
     """Of each."""
-    engine: str
+    engine: Wanted
     dataset: DatasetName
     batch_size: int
     """Over all replicas."""
@@ -62,7 +62,7 @@ class AveragedGradients(Optimizer):
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        parts = flat.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
         super().step(rate)

@@ -73,9 +73,8 @@ class Bench:
             compiled.compile()
             return self.stepping(compiled)
         step = PlainStep(state, self.training)
-        step.network = torch.compile(
-            written(state.model), fullgraph=True, dynamic=False, options=options
-        )
+        network = written(state.model)
+        step.network = torch.compile(network, fullgraph=True, dynamic=False, options={**options})
         return self.stepping(step)
 
 
@@ -100,6 +99,7 @@ def unshared(state: State) -> State:
 
     def one_thread(_: nn.Module, __: object, y_NCHW: Tensor) -> None:
         threads, node = torch.get_num_threads(), y_NCHW.grad_fn
+        assert node is not None  # the model learns
         node.register_prehook(lambda _: torch.set_num_threads(1))
         node.register_hook(lambda _, __: torch.set_num_threads(threads))
 
@@ -185,7 +185,7 @@ class TwoPartStep:
         state, (x_NCHW, labels_N) = self.state, batch
         loss = F.cross_entropy(state.model(x_NCHW), labels_N)
         state.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         state.optimizer.step(0.01)
         if state.average is not None:
             update_average(state.average, state.model, weight=0.01)
