@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mnist_arch.budget import Verdict
 from mnist_arch.datasets import DatasetName
@@ -20,6 +20,13 @@ Device = Literal["cpu", "cuda", "mps"]
 
 StepKind = Literal["plain", "compiled", "captured"]
 """How a step of training runs: operation by operation, compiled, or as one captured graph."""
+
+_DEVICES: Final[dict[StepKind, tuple[Device, ...]]] = {
+    "plain": ("cpu", "cuda", "mps"),
+    "compiled": ("cpu",),
+    "captured": ("cuda",),
+}
+"""Where there are steps of each kind."""
 
 Precision = Literal["float32", "bfloat16"]
 """What a network computes in while it trains; its weights are float32 in either case."""
@@ -52,6 +59,12 @@ class Engine(Record):
     """How a step runs."""
     precision: Precision = "float32"
     """Of forward and backward in a step; evaluation is in float32."""
+
+    @model_validator(mode="after")
+    def _is_one_that_there_is(self) -> Engine:
+        if self.device not in _DEVICES[self.step]:
+            raise ValueError(f"there are no {self.step} steps on {self.device}")
+        return self
 
     def on(self, device: Device) -> Engine:
         """The same on another device."""

@@ -516,6 +516,23 @@ def test_a_damaged_record_is_refused(
     session.finish(again=True)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"step": "captured"}, "there are no captured steps on cpu"),
+        ({"device": "cuda", "step": "compiled"}, "there are no compiled steps on cuda"),
+        ({"device": "mps", "step": "captured"}, "there are no captured steps on mps"),
+    ],
+)
+def test_an_engine_that_there_is_not_is_damage(
+    session: Session, values: dict[str, Any], message: str
+) -> None:
+    session.until(1)
+    edit(session.run.manifest_path, engine={"device": "cpu", "threads": 1, **values})
+    with pytest.raises(RunCorrupt, match=f"manifest[.]json is damaged: .*{message}"):
+        session.finish()
+
+
 def test_a_later_format_is_refused(session: Session) -> None:
     session.finish()
     edit(session.run.manifest_path, format=2)

@@ -30,7 +30,7 @@ WEIGHTS = {"rtol": 1e-4, "atol": 1e-5}
 """After six steps whose rates and shares of the average are float32, not float64."""
 
 PLAIN = Engine(device="cpu", threads=1)
-CAPTURED = Engine(device="cpu", threads=1, step="captured")
+CAPTURED = PLAIN.model_copy(update={"step": "captured"})  # which there is not, but can be tried
 COMPILED = Engine(device="cpu", threads=1, step="compiled")
 
 RECIPES: dict[str, dict[str, Any]] = {
