@@ -53,13 +53,16 @@ if TYPE_CHECKING:
     from mnist_arch.network import build
     from mnist_arch.running import read_material, run_experiment
     from mnist_arch.state import State
+    from mnist_arch.step import Compiling, NotCompiled
     from mnist_arch.training import EpochRecord, Progress, train
     from mnist_arch.verification import verify
     from mnist_arch.weights import build_with, read_weights, save_weights
 
 _WITH_TORCH = {
+    "Compiling": "step",
     "EpochRecord": "training",
     "Evaluation": "evaluation",
+    "NotCompiled": "step",
     "Progress": "training",
     "Split": "data",
     "State": "state",
@@ -85,6 +88,7 @@ __all__ = [
     "Block",
     "Budget",
     "BudgetExceeded",
+    "Compiling",
     "Conv",
     "DataUnavailable",
     "DeviceUnavailable",
@@ -100,6 +104,7 @@ __all__ = [
     "MnistArchError",
     "Network",
     "NonFiniteLoss",
+    "NotCompiled",
     "Plan",
     "Problem",
     "Progress",

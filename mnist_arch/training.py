@@ -87,9 +87,11 @@ def train(
 ) -> Iterator[Progress | EpochRecord | Compiling | NotCompiled]:
     """Trains from where `state` is to the last epoch, judging the held images after each or once.
 
-    Both splits live on the state's device; without an engine its steps are plain. Between two
-    records the state is not to be used, except right after an EpochRecord, when it is complete.
-    Raises NonFiniteLoss: on a CPU at the bad step, elsewhere at the end of its epoch.
+    Both splits live on the state's device; without an engine its steps are plain. Those of a
+    compiled one are compiled after the first epoch, which it says, and says if that cannot be.
+    Between two records the state is not to be used, except right after an EpochRecord, when it is
+    complete. Raises NonFiniteLoss, on a CPU at the bad step, elsewhere at the end of its epoch; and
+    DeviceUnavailable for a training that was compiled and cannot be where it goes on.
     """
     experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
     epochs = experiment.recipe.epochs
