@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -24,7 +22,8 @@ from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded
 from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
-from mnist_arch.records import Device, Engine, GitState, Manifest, Result, SplitName, Verdicts
+from mnist_arch.provenance import git_state, package_versions
+from mnist_arch.records import Device, Engine, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run
 from mnist_arch.segment import Segment
 from mnist_arch.specs import Budget, Experiment
@@ -34,8 +33,6 @@ from mnist_arch.step import Compiling, NotCompiled
 from mnist_arch.storage import write_whole
 from mnist_arch.training import EpochRecord, Judged, Progress, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
-
-_VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -306,30 +303,7 @@ def _manifest(
         engine=engine,
         versions={"python": platform.python_version(), **package_versions()},
         data_sha256=material.sha256,
-        git=_git_state(),
+        git=git_state(),
         command=command,
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
     )
-
-
-def package_versions() -> dict[str, str]:
-    """Of this program and of the packages that results depend on."""
-    return {name: metadata.version(name) for name in _VERSIONS_OF}
-
-
-def _git_state() -> GitState | None:
-    """The checkout that this package is tracked in; None where it is installed from elsewhere."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return GitState(
-            commit=git("rev-parse", "HEAD"), changed=bool(git("status", "--porcelain", "-uno"))
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from small import equal, loaded, material, synthetic, tensors
 
-from mnist_arch import running
+from mnist_arch import provenance, running
 from mnist_arch.data import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
@@ -706,7 +706,7 @@ def test_the_checkout_is_recorded_where_there_is_one(monkeypatch: pytest.MonkeyP
         return subprocess.CompletedProcess(command, 0, answers[command[3]] + "\n", "")
 
     monkeypatch.setattr(subprocess, "run", git)
-    found = running._git_state()
+    found = provenance.git_state()
     assert found is not None
     assert (found.commit, found.changed) == ("a" * 40, True)
 
@@ -714,4 +714,4 @@ def test_the_checkout_is_recorded_where_there_is_one(monkeypatch: pytest.MonkeyP
         raise FileNotFoundError("git")
 
     monkeypatch.setattr(subprocess, "run", missing)
-    assert running._git_state() is None
+    assert provenance.git_state() is None

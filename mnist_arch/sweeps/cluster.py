@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, MnistArchError
+from mnist_arch.provenance import package_versions
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import (
     Material,
     claim,
     keep_epoch,
-    package_versions,
     read_material,
     run_experiment,
 )

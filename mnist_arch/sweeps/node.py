@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mnist_arch.data import Split
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.running import package_versions, resolve_device
+from mnist_arch.provenance import package_versions
+from mnist_arch.running import resolve_device
 from mnist_arch.segment import Segment
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.worker import failure_of, print_error, printing_to
