@@ -80,7 +80,7 @@ def bare(root: Path) -> list[str]:
 
 def ours(root: Path, folder: str, *, flags: Sequence[str] = ()) -> list[str]:
     """The command that ends with the first step, and prints what was imported until then."""
-    options = ["train", "s6", "--dataset", "mnist", "--data-dir", str(root), "--epochs", "1"]
+    options = ["train", "s6", "--dataset", "mnist", "--data-dir", str(root)]
     return [sys.executable, *flags, "-c", OURS, *options, "--out", folder, "--again"]
 
 

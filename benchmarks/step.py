@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from mnist_arch import EpochRecord, Experiment, State, load, load_split, overrid
 from mnist_arch.datasets import DatasetName
 from mnist_arch.engines import choose_engine, prepare
 from mnist_arch.records import Engine
+from mnist_arch.step import NotCompiled
 
 SIDE: Final = 4096
 """Rows and columns of the matrices."""
@@ -111,6 +113,8 @@ def epochs_of(
     training, held = load_split(dataset, "train"), load_split(dataset, "test")
     state = State.fresh(experiment, seed=0)
     for record in train(state, training, held, judged="last-epoch", engine=engine):
+        if isinstance(record, NotCompiled):
+            sys.exit(f"steps are not compiled here: {record.trouble}")
         if isinstance(record, EpochRecord):
             yield record
 

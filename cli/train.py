@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -229,24 +228,30 @@ def _train_all(
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
-    new = functools.cache(
-        lambda: _new_engine(request, device, images=len(material.training), display=display)
-    )
+    images = len(material.training)
+    chosen: Engine | None = None
     results, folders = [], []
     for seed in request.seeds:
         run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
+        is_new = again or run.is_new
+        if not is_new:
+            engine = _kept_engine(request, run, device, display)
+        else:
+            engine = chosen or _new_engine(request, device, images=images, display=display)
         events = run_experiment(
             loaded,
             material,
             run=run,
             seed=seed,
-            engine=new() if again or run.is_new else _kept_engine(request, run, device, display),
+            engine=engine,
             command=["mnist-arch", *sys.argv[1:]],
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
         )
         results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))
         folders.append(run.folder)
+        if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
+            chosen = run.manifest().engine
     return results, folders
 
 
@@ -278,4 +283,4 @@ def _kept_engine(request: Request, run: Run, device: records.Device, display: Di
     plain = engine.step == "plain"
     if request.wanted is (EngineChoice.FAST if plain else EngineChoice.PLAIN):
         display.note(f"{run.folder} keeps its {engine.step} steps; --again would start it anew")
-    return engine.on(device)
+    return Engine(device=device, threads=engine.threads)

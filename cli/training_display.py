@@ -83,7 +83,7 @@ class Display:
     def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
         self.experiment, self.seed, self.split = experiment, seed, split
         self.since: EpochRecord | None = None
-        self.pace: float | None = None
+        self.epoch_seconds: float | None = None
 
     def started(self, event: Started) -> None:
         epochs = self.experiment.recipe.epochs
@@ -104,11 +104,14 @@ class Display:
         """Plain output has nothing to say within an epoch."""
 
     def epoch(self, record: EpochRecord) -> None:
+        self.epoch_seconds = self._seconds_of_an_epoch(record)
+        self.since = self.since or record
+        left = self.epoch_seconds * (self.experiment.recipe.epochs - record.epoch)
         self.note(
             f"seed {self.seed} · epoch {record.epoch:>2}/{self.experiment.recipe.epochs} · "
             f"loss {record.train_loss:.4f} · {self.split} {percent(record.accuracy_percent)} · "
             f"rate {record.rate:.2g} · {record.images_per_second:,.0f} images/s · "
-            f"{duration(self._seconds_left(record))} left"
+            f"{duration(left)} left"
         )
 
     def end(self) -> None:
@@ -126,15 +129,13 @@ class Display:
         with self.console.status(f"{what} …"):
             yield
 
-    def _seconds_left(self, record: EpochRecord) -> float:
-        """At the pace of the epochs after `since`, whose own time has a start or a compiler's."""
+    def _seconds_of_an_epoch(self, record: EpochRecord) -> float:
+        """By the epochs after `since`, whose own time has a start or a compiler's."""
         if self.since is not None:
-            epochs = record.epoch - self.since.epoch
-            self.pace = (record.seconds - self.since.seconds) / epochs
-        elif self.pace is None:
-            self.pace = record.seconds / record.epoch
-        self.since = self.since or record
-        return self.pace * (self.experiment.recipe.epochs - record.epoch)
+            return (record.seconds - self.since.seconds) / (record.epoch - self.since.epoch)
+        if self.epoch_seconds is not None:  # of before the compiler
+            return self.epoch_seconds
+        return record.seconds / record.epoch
 
 
 class LiveDisplay(Display):

@@ -1,4 +1,4 @@
-"""Which engine a run is trained with: chosen once, written in its manifest, and kept."""
+"""Which engine a run is trained with: chosen when it starts, written in its manifest, and kept."""
 
 from __future__ import annotations
 

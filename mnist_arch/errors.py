@@ -85,7 +85,7 @@ class DataUnavailable(MnistArchError):
 
 
 class DeviceUnavailable(MnistArchError):
-    """The device that was asked for is not on this machine."""
+    """The device, or the compiler, that a run needs is not on this machine."""
 
 
 class ExtraMissing(MnistArchError):

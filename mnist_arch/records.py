@@ -66,10 +66,6 @@ class Engine(Record):
             raise ValueError(f"there are no {self.step} steps on {self.device}")
         return self
 
-    def on(self, device: Device) -> Engine:
-        """The same on another device."""
-        return self.model_copy(update={"device": device})
-
 
 class GitState(Record):
     """The checkout that the program ran from."""
@@ -81,7 +77,7 @@ class GitState(Record):
 
 
 class Manifest(Record):
-    """What a run is, written before it trains."""
+    """What a run is, written before it trains; only `with_plain_steps` may come later."""
 
     format: int = FORMAT
     experiment: dict[str, Any]

@@ -55,12 +55,10 @@ class Started:
     run: Run
     epochs_done: int
     """More than 0 for a run that goes on; all of them for one that is finished."""
-    engine: Engine
-    """That of the run's manifest."""
 
 
 RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Result
-"""What a run yields, in order; nothing comes after its result."""
+"""What a run yields: first how it starts, last its result, and between them what `train` does."""
 
 
 def read_material(experiment: Experiment, *, data_dir: Path | None, device: str) -> Material:
@@ -116,9 +114,9 @@ def run_experiment(
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
     A run that goes on keeps the engine of its manifest, and one whose steps turn out not to be
-    compiled has a plain one there from then on. Raises NonFiniteLoss, RunError and
-    StorageError. Whatever is raised, and whenever the process is killed, the same call goes on from
-    the last whole epoch.
+    compiled has a plain one there from then on. Raises NonFiniteLoss, RunError, StorageError
+    and DeviceUnavailable. Whatever is raised, and whenever the process is killed, the same call
+    goes on from the last whole epoch.
     """
     if again and run.folder.exists():
         with run.lock():
@@ -126,14 +124,14 @@ def run_experiment(
     with run.lock():
         found = claim(loaded, material, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
-            yield Started(run, found.epochs, run.manifest().engine)
+            yield Started(run, found.epochs)
             yield found
             return
-        state, engine = found.state(), found.manifest.engine
+        state = found.state()
         state.seconds += material.seconds
-        yield Started(run, state.epoch, engine)
+        yield Started(run, state.epoch)
         splits = material.training, material.held
-        for record in train(state, *splits, judged=judged, engine=engine):
+        for record in train(state, *splits, judged=judged, engine=found.manifest.engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))
             elif isinstance(record, NotCompiled):

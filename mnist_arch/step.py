@@ -58,7 +58,10 @@ class Compiling:
 
 @dataclass(frozen=True)
 class NotCompiled:
-    """The steps cannot be compiled on this machine, so they stay plain to the end of the run."""
+    """The steps cannot be compiled on this machine, so they stay plain to the end of the training.
+
+    Whoever goes on with it later gives it an engine with plain steps.
+    """
 
     trouble: str
     """Why not, in a line."""
@@ -129,6 +132,7 @@ class CompiledStep(PlainStep):
         self, state: State, training: Split, *, batch: int, precision: Precision = "float32"
     ) -> None:
         super().__init__(state, training, precision=precision)
+        self.fused = fused(state.model)
         self.batch, self.tried = batch, False
 
     def get_ready(self) -> Iterator[Compiling | NotCompiled]:
@@ -142,7 +146,7 @@ class CompiledStep(PlainStep):
         yield Compiling()
         try:
             self.compile()
-        except Exception as error:  # of torch, of the compiler, of the linker, of a full disk
+        except (ImportError, OSError, RuntimeError) as error:  # torch's own are RuntimeErrors
             trouble = in_a_line(error)
             if self.state.epoch > 1:
                 message = f"the steps of this run cannot be compiled here: {trouble}"
@@ -153,15 +157,13 @@ class CompiledStep(PlainStep):
     def compile(self) -> None:
         """From here on the steps are compiled ones. The state is left as it was found."""
         plain = self.network
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of GPUs there
+        # It would say that there is no GPU, which nobody has asked.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.compiler.reset()  # it keeps a few versions of one function, and refuses any more
         # The dropout of torch, which draws from the same stream as the plain step's and is faster
         # on a CPU than what is compiled for it.
         self.network = torch.compile(
-            fused(self.state.model),
-            fullgraph=True,
-            dynamic=False,
-            options={"fallback_random": True},
+            self.fused, fullgraph=True, dynamic=False, options={"fallback_random": True}
         )
         try:
             with self.state.rehearsal():

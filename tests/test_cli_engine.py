@@ -81,6 +81,28 @@ def test_without_a_compiler_fast_becomes_plain_and_one_line_says_so(mnist_arch: 
 
 
 @pytest.mark.usefixtures("_no_compiler")
+def test_many_seeds_try_the_compiler_once(mnist_arch: Terminal) -> None:
+    result = mnist_arch("small.yaml", "--seeds", "3", "--engine", "fast")
+    assert notes(result) == [NOTE]
+    folders = [path for path in Path("runs").iterdir() if path.is_dir()]
+    assert len(folders) == 3
+    assert {Run(folder).manifest().engine.step for folder in folders} == {"plain"}
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_the_manifest_is_plain_before_the_second_epoch_is_kept(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on after it would else take the second epoch for a compiled one."""
+    mnist_arch("small.yaml", "--engine", "plain", "--out", "plain")
+    (plain,) = Path("plain").iterdir()
+    run = interrupted(mnist_arch, monkeypatch, "--engine", "fast", after=2)
+    assert run.manifest().engine.step == "plain"
+    assert notes(mnist_arch("--resume", "latest")) == []
+    assert run.weights_path.read_bytes() == Run(plain).weights_path.read_bytes()
+
+
+@pytest.mark.usefixtures("_no_compiler")
 def test_a_single_epoch_never_asks_for_a_compiler(mnist_arch: Terminal) -> None:
     assert notes(mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")) == []
 

@@ -120,11 +120,10 @@ def test_the_operations_of_a_training_by_hand() -> None:
 # ---------------------------------------------------------------------------------- getting ready
 
 
-@pytest.mark.parametrize("step", ["plain", "compiled"])
-def test_threads_are_the_engines(step: Any) -> None:
-    prepare(Engine(device="cpu", threads=2, step=step))
+def test_threads_are_the_engines() -> None:
+    prepare(Engine(device="cpu", threads=2))
     assert torch.get_num_threads() == 2
-    prepare(Engine(device="cpu", threads=1, step=step))
+    prepare(Engine(device="cpu", threads=1))
     assert torch.get_num_threads() == 1
 
 

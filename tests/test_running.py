@@ -149,7 +149,7 @@ def test_a_run_leaves_its_whole_folder(session: Session) -> None:
     folder = session.run.folder
     assert folder.name == f"small-{digest(SMALL.experiment)[:8]}-s1"
     assert sorted(os.listdir(folder)) == FILES
-    assert events[0] == Started(session.run, 0, ENGINE)
+    assert events[0] == Started(session.run, 0)
     records = [it for it in events if isinstance(it, EpochRecord)]
     result = events[-1]
     assert [it.epoch for it in records] == [1, 2, 3]
@@ -266,7 +266,7 @@ def test_a_finished_run_shows_its_result_and_trains_nothing(
     }
     monkeypatch.setattr(running, "train", no_training)
     monkeypatch.setattr(State, "fresh", no_training)
-    assert list(session.events()) == [Started(session.run, 3, ENGINE), first]
+    assert list(session.events()) == [Started(session.run, 3), first]
     assert all(path.stat().st_mtime_ns == before[path] for path in before)
 
 
@@ -340,7 +340,7 @@ def test_a_run_goes_on_after_any_epoch_bit_by_bit(
     ]
     before = session.run.manifest()
     events = list(session.events())
-    assert events[0] == Started(session.run, epoch, ENGINE)
+    assert events[0] == Started(session.run, epoch)
     assert [it.epoch for it in events if isinstance(it, EpochRecord)] == [1, 2, 3][epoch:]
     assert session.run.manifest() == before
     assert_same(session, reference)
@@ -356,7 +356,7 @@ def test_an_epoch_that_was_written_without_its_checkpoint_is_trained_again(
     with session.run.metrics_path.open("a") as file:
         file.write('{"epoch": 3, "train_lo')
     events = list(session.events())
-    assert events[0] == Started(session.run, 1, ENGINE)
+    assert events[0] == Started(session.run, 1)
     assert_same(session, reference)
 
 
@@ -365,7 +365,7 @@ def test_without_a_checkpoint_it_starts_from_the_first_epoch(
 ) -> None:
     session.until(2)
     session.run.checkpoint_path.unlink()
-    assert next(iter(session.events())) == Started(session.run, 0, ENGINE)
+    assert next(iter(session.events())) == Started(session.run, 0)
     session.finish()
     assert_same(session, reference)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -361,6 +362,9 @@ def test_the_first_epoch_is_plain_and_the_others_are_compiled(training: Split, h
         assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-3)
 
 
+COMPILER_SECONDS = 0.3
+
+
 class Compiler:
     """Stands in for the compiler, whose steps it leaves plain."""
 
@@ -371,6 +375,7 @@ class Compiler:
 
     def compile(self, step: CompiledStep) -> None:
         self.compiled_before_epoch.append(step.state.epoch + 1)
+        time.sleep(COMPILER_SECONDS)
         if not self.works:
             raise RuntimeError("no g++\nand a long story")
 
@@ -384,7 +389,7 @@ def said(state: State, training: Split, held: Split) -> list[Any]:
     ]
 
 
-def after(epochs: int, training: Split, held: Split) -> State:
+def trained(epochs: int, training: Split, held: Split) -> State:
     """A plain training of four epochs that has come so far."""
     state = State.fresh(spec("sgd", recipe__epochs=4), seed=3)
     if epochs:
@@ -412,8 +417,17 @@ def test_a_process_compiles_once_and_not_before_the_second_epoch(
     compiled_before: list[int],
 ) -> None:
     compiler = Compiler(monkeypatch)
-    assert said(after(done, training, held), training, held) == events
+    assert said(trained(done, training, held), training, held) == events
     assert compiler.compiled_before_epoch == compiled_before
+
+
+def test_what_compiling_takes_is_time_of_the_run_but_no_images_speed(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Compiler(monkeypatch)
+    state = State.fresh(spec("sgd", recipe__epochs=2), seed=3)
+    first, second = curve(state, training, held, COMPILED)
+    assert second.seconds - first.seconds >= COMPILER_SECONDS + 96 / second.images_per_second
 
 
 def test_a_single_epoch_is_never_compiled(
@@ -429,9 +443,9 @@ def test_what_cannot_be_compiled_is_said_and_trained_plainly(
     training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, done: int
 ) -> None:
     compiler = Compiler(monkeypatch, works=False)
-    state = after(done, training, held)
+    state = trained(done, training, held)
     trouble = [Compiling(), NotCompiled("no g++")]
-    assert said(state, training, held) == [1, *trouble, 2, 3, 4][2 * done - done :]
+    assert said(state, training, held) == [1, *trouble, 2, 3, 4][done:]
     assert compiler.compiled_before_epoch == [2]  # it is tried once
     plain = State.fresh(state.experiment, seed=3)
     curve(plain, training, held, PLAIN)
@@ -443,7 +457,7 @@ def test_a_run_that_was_compiled_does_not_become_plain(
     training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Compiler(monkeypatch, works=False)
-    state = after(2, training, held)
+    state = trained(2, training, held)
     before = checkpoint_bytes(state.state_dict())
     with pytest.raises(DeviceUnavailable, match=r"cannot be compiled here: no g[+][+]$") as caught:
         said(state, training, held)

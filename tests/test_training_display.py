@@ -53,7 +53,7 @@ def shown(console: Console) -> str:
 def begun() -> LiveDisplay:
     display = LiveDisplay(terminal())
     display.begin(EXPERIMENT, seed=3, split="test")
-    display.started(Started(Run(Path("runs/s6-00000000-s3")), 0, ENGINE))
+    display.started(Started(Run(Path("runs/s6-00000000-s3")), 0))
     return display
 
 
@@ -92,7 +92,7 @@ def test_the_panel_shows_the_last_epochs_and_a_bar_for_each() -> None:
 @pytest.mark.parametrize("display", [Display, LiveDisplay])
 def test_it_is_said_that_steps_are_compiled_or_cannot_be(display: type[Display]) -> None:
     def events() -> Iterator[Any]:
-        yield Started(Run(Path("runs/s6-00000000-s3")), 0, ENGINE)
+        yield Started(Run(Path("runs/s6-00000000-s3")), 0)
         yield RECORD
         yield Compiling()
         yield NotCompiled("no g++")
@@ -108,7 +108,7 @@ def test_it_is_said_that_steps_are_compiled_or_cannot_be(display: type[Display])
 
 def test_an_interrupt_ends_the_display_and_says_how_to_go_on() -> None:
     def events() -> Iterator[Started | EpochRecord]:
-        yield Started(Run(Path("my runs/s6-00000000-s3")), 0, ENGINE)
+        yield Started(Run(Path("my runs/s6-00000000-s3")), 0)
         yield RECORD
         raise KeyboardInterrupt
 
