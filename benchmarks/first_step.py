@@ -39,9 +39,10 @@ OURS: Final = """
 import os, sys
 from importlib.machinery import PathFinder
 
-def first_step(*values):
-    os.write(1, "\\n".join(sys.modules).encode())
-    os._exit(0)
+class FirstStep:
+    def __init__(self, *values):
+        os.write(1, "\\n".join(sys.modules).encode())
+        os._exit(0)
 
 class Finder:
     def find_spec(name, path, target=None):
@@ -52,7 +53,7 @@ class Finder:
         def exec_module(module):
             execute(module)
             assert hasattr(module, "PROGRESS_SECONDS") and hasattr(module, "Progress")
-            module.PROGRESS_SECONDS, module.Progress = 0.0, first_step
+            module.PROGRESS_SECONDS, module.Progress = 0.0, FirstStep
         spec.loader.exec_module = exec_module
         return spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -242,3 +243,12 @@ def test_time_of_imports_is_summed_by_package() -> None:
 def test_what_is_imported_is_told_from_what_is_near_it() -> None:
     found = first_step.imported(["torchvision", "scipy", "torch._dynamo.config"])
     assert {name for name, there in found.items() if there} == {"torchvision"}
+
+
+@pytest.mark.mnist
+def test_a_training_reaches_its_first_step_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """The default one, which is long enough to be compiled later on."""
+    root = Path(os.environ["MNIST_ARCH_DATA"])
+    modules = first_step.timed(first_step.ours(root, str(tmp_path)))[1].splitlines()
+    assert "mnist_arch.step" in modules
+    assert not any(first_step.imported(modules).values())
