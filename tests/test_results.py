@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mnist_arch.engines import COMPILE_FROM_FLOPS
+from mnist_arch.comparison import Judged, compare_with_first
+from mnist_arch.engines import COMPILE_FROM_FLOPS, training_flops
 from mnist_arch.identity import digest
 from mnist_arch.loading import load
 from mnist_arch.plan import plan
@@ -266,6 +268,20 @@ def test_a_run_is_compiled_from_where_that_was_measured_to_pay_back() -> None:
         assert f"{flops:.1e}" in PERFORMANCE
 
 
+def test_the_reference_network_is_compiled_from_the_length_that_is_named() -> None:
+    macs = plan(load("s6").experiment).macs
+    first = [
+        next(
+            epochs
+            for epochs in itertools.count(1)
+            if training_flops(macs=macs, images=60_000, epochs=epochs - 1)
+            >= COMPILE_FROM_FLOPS * threads
+        )
+        for threads in (1, 2)
+    ]
+    assert f"from {first[0]} epochs on with one thread, from {first[1]} on with two" in PERFORMANCE
+
+
 def test_compiled_and_plain_runs_are_of_the_same_experiment_and_seeds() -> None:
     plain, compiled = (runs_of(name) for name in ("s6-mnist-plain.json", "s6-mnist.json"))
     assert {run["made"]["engine"].get("step", "plain") for run in plain} == {"plain"}
@@ -273,10 +289,17 @@ def test_compiled_and_plain_runs_are_of_the_same_experiment_and_seeds() -> None:
     for one, other in zip(plain, compiled, strict=True):
         for key in ("digest", "seed"):
             assert one["made"][key] == other["made"][key]
-    for runs in (plain, compiled):
-        results = [Result.model_validate(run["result"]) for run in runs]
-        score = Score.of([result.correct for result in results], results[0].images)
+    arms = [[Result.model_validate(run["result"]) for run in runs] for runs in (plain, compiled)]
+    for arm in arms:
+        score = Score.of([result.correct for result in arm], arm[0].images)
         assert f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} %" in PERFORMANCE
+    judged = [[Judged(it.seed, it.correct, mistakes=None) for it in arm] for arm in arms]
+    (difference,) = compare_with_first(judged, images=10_000)
+    assert difference is not None
+    low, high = difference.interval_percent
+    said = f"{difference.percent:.3f} points (95 % {low:+.3f} to {high:+.3f}, Welch)"
+    assert said in " ".join(PERFORMANCE.split())
+    assert not difference.told_apart
 
 
 def test_the_share_of_the_ceiling_is_the_one_measured() -> None:
