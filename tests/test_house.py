@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -302,6 +303,23 @@ def test_packages_carry_all_their_files() -> None:
             patterns = ["*.py", *settings["package-data"].get(inside, [])]
             assert any(fnmatch(path.name, pattern) for pattern in patterns), named(path)
         assert (package / "py.typed").exists()
+
+
+def named_in(requirements: list[str]) -> set[str]:
+    """Distributions of requirements such as `torch>=2.8`."""
+    return {re.split(r"[^\w-]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    """So that an environment without the extra `dev` has all that it needs, and no more."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    own = sys.stdlib_module_names | {"cli", "mnist_arch"}
+    foreign = set[str]().union(*(imported(path) for path in ALL_FILES)) - own
+    provided = packages_distributions()
+    found = {provided[name][0].lower().replace("_", "-") for name in foreign}
+    declared = [*project["dependencies"], *extras["ray"], *extras["search"]]
+    assert found == named_in(declared)
 
 
 FORBIDDEN = {
