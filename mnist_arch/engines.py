@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
+import warnings
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
 import torch
 
+from mnist_arch.memory import keep_freed
 from mnist_arch.records import Device, Engine, Precision
 
 Wanted = Literal["auto", "plain", "fast"]
@@ -19,8 +19,7 @@ COMPILE_FROM_FLOPS: Final = 5.0e12
 compile; see docs/performance.md for the measurement."""
 
 GRAPH_CAPABILITY: Final = (7, 0)
-"""Compute capability of the oldest GPU whose steps are captured: the first with tensor cores,
-and the oldest that any of torch's releases since 2.8 are built for."""
+"""Compute capability of the oldest GPU whose steps are captured: the first with tensor cores."""
 
 BFLOAT16_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPU that has bfloat16."""
@@ -64,12 +63,14 @@ def choose_engine(
 
 
 def prepare(engine: Engine) -> None:
-    """Makes this process ready to train or judge with `engine`."""
+    """Makes this process ready to train or judge with `engine`; holds until another is prepared."""
     torch.set_num_threads(engine.threads)
     if engine.device == "cpu":
-        _keep_freed_memory()
+        keep_freed()
     if engine.device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
+        with warnings.catch_warnings():  # torch 2.9 asks for a new name, which 2.8 has not
+            warnings.simplefilter("ignore", UserWarning)
+            torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
 
 
 def _on_cuda(plain: Engine) -> Choice:
@@ -79,17 +80,3 @@ def _on_cuda(plain: Engine) -> Choice:
         return Choice(plain, f"steps are not captured on {name}, which is too old for it")
     precision: Precision = "bfloat16" if capability >= BFLOAT16_CAPABILITY else "float32"
     return Choice(plain.model_copy(update={"step": "captured", "precision": precision}))
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc keep what is freed for the next step, instead of giving it back to the system.
-
-    The maps of a step are megabytes each; by default they are mapped and cleared anew each time.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    if mallopt is not None:
-        no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
-        mallopt(*no_mmap)
-        mallopt(*no_trim)

@@ -20,6 +20,7 @@ from mnist_arch.datasets import DatasetName
 from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
 from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded
+from mnist_arch.memory import give_back_freed
 from mnist_arch.pictures import draw_curves
 from mnist_arch.plan import plan
 from mnist_arch.provenance import git_state, package_versions
@@ -81,8 +82,11 @@ def read_material(experiment: Experiment, *, data_dir: Path | None, device: str)
     return Material(training, held, split, sha256, time.perf_counter() - start)
 
 
-def resolve_device(wanted: str) -> Device:
-    """`auto` → cuda, mps or cpu, the first there is. Raises DeviceUnavailable."""
+def resolve_device(wanted: str, *, rather: Device | None = None) -> Device:
+    """`auto` → `rather` where it is there, else the first there is of cuda, mps and cpu.
+
+    Raises DeviceUnavailable.
+    """
     there: dict[Device, bool] = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -90,7 +94,7 @@ def resolve_device(wanted: str) -> Device:
     }
     found = [device for device, is_there in there.items() if is_there]
     if wanted == "auto":
-        return found[0]
+        return rather if rather in found else found[0]
     for device in found:
         if device == wanted:
             return device
@@ -216,6 +220,7 @@ def _finish(
     accuracy_percent = 100 * final.correct / final.images
     reached = f"{accuracy_percent:.2f} % ({material.split})"
     title = f"{experiment.name}, seed {manifest.seed}: {reached}"
+    give_back_freed()  # matplotlib needs a hundred megabytes of its own
     write_whole(run.curves_path, draw_curves(records, split=material.split, title=title))
     result = Result(
         name=experiment.name,

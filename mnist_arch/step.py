@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +16,14 @@ from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO
 from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.memory import give_back_freed
 from mnist_arch.network import fused
 from mnist_arch.records import Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.state import State
+
+PLAIN_INSTEAD: Final = "go on where they can, or start anew with --again --engine plain"
+"""What to do about steps that cannot be made here."""
 
 
 @dataclass(frozen=True)
@@ -150,20 +155,24 @@ class CompiledStep(PlainStep):
             trouble = in_a_line(error)
             if self.state.epoch > 1:
                 message = f"the steps of this run cannot be compiled here: {trouble}"
-                hint = "go on where they can, or start anew with --again --engine plain"
-                raise DeviceUnavailable(message, hint=hint) from None
+                raise DeviceUnavailable(message, hint=PLAIN_INSTEAD) from None
             yield NotCompiled(trouble)
 
     def compile(self) -> None:
         """From here on the steps are compiled ones. The state is left as it was found."""
         plain = self.network
+        give_back_freed()  # what plain steps have left; the compiler needs memory of other sizes
         # It would say that there is no GPU, which nobody has asked.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.compiler.reset()  # it keeps a few versions of one function, and refuses any more
         # The dropout of torch, which draws from the same stream as the plain step's and is faster
-        # on a CPU than what is compiled for it.
+        # on a CPU than what is compiled for it. The threads are written into the loops, which the
+        # cache of torch before 2.14 would otherwise hand to a run of other threads.
         self.network = torch.compile(
-            self.fused, fullgraph=True, dynamic=False, options={"fallback_random": True}
+            self.fused,
+            fullgraph=True,
+            dynamic=False,
+            options={"fallback_random": True, "cpp.threads": torch.get_num_threads()},
         )
         try:
             with self.state.rehearsal():
@@ -171,6 +180,8 @@ class CompiledStep(PlainStep):
         except BaseException:
             self.network = plain
             raise
+        finally:
+            give_back_freed()
 
 
 def in_a_line(error: Exception) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import Any
 
 import pytest
 import torch
 
+from mnist_arch import engines
 from mnist_arch.engines import (
     COMPILE_FROM_FLOPS,
     Choice,
@@ -127,46 +126,13 @@ def test_threads_are_the_engines() -> None:
     assert torch.get_num_threads() == 1
 
 
-class Library:
-    """A C library with what is named."""
-
-    def __init__(self, *names: str) -> None:
-        self.calls: list[tuple[int, int]] = []
-        if "mallopt" in names:
-            self.mallopt = lambda option, value: self.calls.append((option, value))
-
-
-@pytest.mark.parametrize(
-    ("platform", "names", "calls"),
-    [
-        ("linux", ["mallopt"], [(-4, 0), (-1, 2**31 - 1)]),
-        ("linux", [], []),
-        ("darwin", ["mallopt"], []),
-        ("win32", ["mallopt"], []),
-    ],
-)
-def test_freed_memory_is_kept_where_the_c_library_can(
-    monkeypatch: pytest.MonkeyPatch, platform: str, names: list[str], calls: list[tuple[int, int]]
-) -> None:
-    library = Library(*names)
-
-    def opened(name: str | None) -> Library:
-        assert platform == "linux", "there is no such library to ask"
-        assert name is None
-        return library
-
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(ctypes, "CDLL", opened)
-    prepare(Engine(device="cpu", threads=1))
-    assert library.calls == calls
-
-
-def test_memory_is_left_alone_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = Library("mallopt")
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_freed_memory_is_kept_for_a_cpu_alone(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(engines, "keep_freed", lambda: asked.append(True))
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    prepare(Engine(device="cuda", threads=1, step="captured"))
-    assert library.calls == []
+    prepare(Engine(device=device, threads=1))
+    assert asked == ([True] if device == "cpu" else [])
 
 
 def test_float32_is_float32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

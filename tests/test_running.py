@@ -699,6 +699,14 @@ def test_the_first_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cpu") == "cpu"
 
 
+def test_a_device_that_is_wished_for_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto", rather="cpu") == "cpu"
+    assert resolve_device("auto", rather="mps") == "cuda"
+    assert resolve_device("cuda", rather="cpu") == "cuda"
+
+
 def test_the_checkout_is_recorded_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"ls-files": "running.py", "rev-parse": "a" * 40, "status": " M running.py"}
 
