@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Mapping
@@ -216,10 +217,13 @@ def _train_all(
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
     with display.waiting("loading torch and the images"), heavy_imports():
+        import torch
+
         from mnist_arch.data import resolve_dataset
         from mnist_arch.running import read_material, resolve_device, run_experiment
 
-        device = resolve_device(request.device)
+        kept = None if request.engine is None else request.engine.device
+        device = resolve_device(request.device, rather=kept)
         resolved = resolve_dataset(request.loaded.experiment.dataset, data_dir=data_dir)
         loaded = request.loaded.with_dataset(resolved.name)
         material = read_material(loaded.experiment, data_dir=data_dir, device=device)
@@ -228,16 +232,19 @@ def _train_all(
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
-    images = len(material.training)
+    threads = torch.get_num_threads()  # of the machine, before a run that goes on sets its own
     chosen: Engine | None = None
     results, folders = [], []
     for seed in request.seeds:
         run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
         is_new = again or run.is_new
         if not is_new:
-            engine = _kept_engine(request, run, device, display)
+            _say_what_is_kept(request, run, display)
+            engine = Engine(device=device, threads=threads)  # of which it has to have the device
         else:
-            engine = chosen or _new_engine(request, device, images=images, display=display)
+            engine = chosen or _new_engine(
+                request, device, threads=threads, images=len(material.training), display=display
+            )
         events = run_experiment(
             loaded,
             material,
@@ -250,17 +257,16 @@ def _train_all(
         )
         results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))
         folders.append(run.folder)
+        material = dataclasses.replace(material, seconds=0.0)  # the first has that time alone
         if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
             chosen = run.manifest().engine
     return results, folders
 
 
 def _new_engine(
-    request: Request, device: records.Device, *, images: int, display: Display
+    request: Request, device: records.Device, *, threads: int, images: int, display: Display
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
-    import torch
-
     from mnist_arch.engines import choose_engine, training_flops
 
     if request.engine is not None and request.engine.device == device:
@@ -268,7 +274,7 @@ def _new_engine(
     macs, epochs = plan_of(request.loaded).macs, request.loaded.experiment.recipe.epochs
     choice = choose_engine(
         device=device,
-        threads=torch.get_num_threads() if request.engine is None else request.engine.threads,
+        threads=threads if request.engine is None else request.engine.threads,
         wanted=request.wanted.value,
         flops=training_flops(macs=macs, images=images, epochs=epochs - 1),  # the first is plain
     )
@@ -277,10 +283,8 @@ def _new_engine(
     return choice.engine
 
 
-def _kept_engine(request: Request, run: Run, device: records.Device, display: Display) -> Engine:
-    """That of a run that goes on, whatever is asked for now."""
-    engine = run.manifest().engine
-    plain = engine.step == "plain"
-    if request.wanted is (EngineChoice.FAST if plain else EngineChoice.PLAIN):
-        display.note(f"{run.folder} keeps its {engine.step} steps; --again would start it anew")
-    return Engine(device=device, threads=engine.threads)
+def _say_what_is_kept(request: Request, run: Run, display: Display) -> None:
+    """A run that goes on keeps its engine, whatever is asked for now."""
+    step = run.manifest().engine.step
+    if request.wanted is (EngineChoice.FAST if step == "plain" else EngineChoice.PLAIN):
+        display.note(f"{run.folder} keeps its {step} steps; --again would start it anew")

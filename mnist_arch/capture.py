@@ -8,9 +8,10 @@ from typing import Final
 import torch
 
 from mnist_arch.data import Split
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.records import Precision
 from mnist_arch.state import State
-from mnist_arch.step import Pass, PlainStep
+from mnist_arch.step import PLAIN_INSTEAD, Pass, PlainStep, in_a_line
 
 WARM_UPS: Final = 3
 """Steps before a capture, in which torch's libraries choose and allocate, as its documentation of
@@ -21,7 +22,9 @@ class CapturedStep(PlainStep):
     """A step that is a replay.
 
     All that varies lies in buffers at fixed addresses, and the graph itself counts the steps of an
-    epoch. Random numbers go on from replay to replay as from step to step.
+    epoch. Random numbers go on from replay to replay as from step to step. Raises DeviceUnavailable
+    where torch refuses the capture; what is plain after that is for another process, since the
+    device may be left in the middle of it.
     """
 
     def __init__(
@@ -32,7 +35,13 @@ class CapturedStep(PlainStep):
         self.number = torch.zeros(1, dtype=torch.int64, device=device)
         self.order_SB = torch.zeros(steps, batch, dtype=torch.int64, device=device)
         self.rates_S, self.weights_S, self.losses_S = torch.zeros(3, steps, device=device).unbind()
-        self.replay = captured(self.next, state)
+        try:
+            self.replay = captured(self.next, state)
+        except (torch.AcceleratorError, torch.OutOfMemoryError):
+            raise  # of the device, not of what is captured
+        except RuntimeError as error:
+            message = f"steps cannot be captured here: {in_a_line(error)}"
+            raise DeviceUnavailable(message, hint=PLAIN_INSTEAD) from None
 
     def begin(self, epoch: Pass) -> None:
         self.number.zero_()

@@ -185,8 +185,13 @@ def predict(model: nn.Module, images_NCHW: Tensor, info: DatasetInfo) -> Tensor:
     The model is left in eval mode.
     """
     model.eval()
-    batches = torch.split(images_NCHW, BATCH if images_NCHW.is_cpu else BATCH_ON_A_GPU)
+    batches = torch.split(images_NCHW, _batch_of(images_NCHW))
     return torch.cat([model(normalize(to_unit(batch), info)) for batch in batches])
+
+
+def _batch_of(images_NCHW: Tensor) -> int:
+    """Images of a forward pass where these are."""
+    return BATCH if images_NCHW.is_cpu else BATCH_ON_A_GPU
 
 
 def count_correct(logits_NK: Tensor, labels_N: Tensor) -> int:
@@ -235,7 +240,7 @@ def calibration_bins(
 
 def _timed(model: nn.Module, images_NCHW: Tensor, info: DatasetInfo) -> tuple[Tensor, float]:
     """Logits, and images a second."""
-    predict(model, images_NCHW[:BATCH_ON_A_GPU], info).cpu()
+    predict(model, images_NCHW[: _batch_of(images_NCHW)], info).cpu()
     start = time.perf_counter()
     logits_NK = predict(model, images_NCHW, info)
     finite = bool(torch.isfinite(logits_NK).all())  # reading a value waits for the device

@@ -39,13 +39,13 @@ class Progress:
     epoch: int
     """From 1."""
     step: int
-    """Steps done in this epoch."""
+    """Steps done in this epoch; on a GPU, handed over to it."""
     steps: int
     """Steps of an epoch."""
     rate: float
     """Learning rate of the last step."""
     images_per_second: float
-    """Training images a second, in this epoch so far."""
+    """Training images of those steps a second."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def train(
 ) -> Iterator[Progress | EpochRecord | Compiling | NotCompiled]:
     """Trains from where `state` is to the last epoch, judging the held images after each or once.
 
-    Both splits live on the state's device; without an engine its steps are plain. Those of a
-    compiled one are compiled after the first epoch, which it says, and says if that cannot be.
+    Both splits live on the state's device, which is the engine's; `prepare(engine)` has come first,
+    since threads are not set here. Without an engine steps are plain. Those of a compiled one are
+    compiled after the first epoch, which it says, and says if that cannot be.
     Between two records the state is not to be used, except right after an EpochRecord, when it is
     complete. Raises NonFiniteLoss, on a CPU at the bad step, elsewhere at the end of its epoch; and
     DeviceUnavailable for a training that was compiled and cannot be where it goes on.

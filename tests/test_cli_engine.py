@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_cli_train import Terminal, interrupt
 from test_cli_train import mnist_arch as mnist_arch
 
@@ -14,6 +16,7 @@ from mnist_arch import engines, running
 from mnist_arch.loading import load
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine
+from mnist_arch.running import read_material
 from mnist_arch.runs import Run
 from mnist_arch.step import CompiledStep
 from mnist_arch.training import train
@@ -260,3 +263,43 @@ def test_a_repeated_run_has_the_engine_of_its_manifest(
     assert [engine.step for engine in seen] == ["compiled"]
     (repeated,) = Path("elsewhere").iterdir()
     assert Run(repeated).manifest().engine == run.manifest().engine
+
+
+def test_a_repeated_run_stays_on_the_device_of_its_manifest(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is there, even if a faster one is."""
+    mnist_arch("small.yaml", "--epochs", "1")
+    run = mnist_arch.run
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
+    (repeated,) = Path("elsewhere").iterdir()
+    assert Run(repeated).manifest().engine == run.manifest().engine
+    assert Run(repeated).weights_path.read_bytes() == run.weights_path.read_bytes()
+
+
+def test_a_new_seed_has_the_machines_threads_beside_one_that_goes_on(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    run = interrupted(mnist_arch, monkeypatch)
+    with_engine(run, threads=before + 1)
+    seen = engines_trained_with(monkeypatch)
+    try:
+        mnist_arch("small.yaml", "--seeds", "2")
+    finally:
+        torch.set_num_threads(before)
+    assert [engine.threads for engine in seen] == [before + 1, before]
+
+
+def test_the_time_of_reading_images_is_the_first_seeds_alone(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*args: Any, **options: Any) -> Any:
+        return dataclasses.replace(read_material(*args, **options), seconds=1000.0)
+
+    monkeypatch.setattr(running, "read_material", slow)
+    mnist_arch("small.yaml", "--epochs", "1", "--seeds", "2")
+    folders = [Run(path) for path in Path("runs").iterdir() if path.is_dir()]
+    results = sorted((run.result() for run in folders if run.result()), key=lambda it: it.seed)
+    assert [result.seconds > 1000 for result in results] == [True, False]

@@ -20,6 +20,8 @@ from mnist_arch.errors import DeviceUnavailable, ExtraMissing
 from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run
+from mnist_arch.step import NotCompiled
+from mnist_arch.sweeps import node
 from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
 from mnist_arch.sweeps.driving import Queue, run_trials
 from mnist_arch.sweeps.executors import Began, Epoch, Failed, Task
@@ -262,8 +264,8 @@ def said_on(task: Task, monkeypatch: pytest.MonkeyPatch, **versions: str) -> lis
     """What a node with the versions of here says to an order from elsewhere."""
     import ray
 
-    node = SimpleNamespace(get_node_id=lambda: "abc")
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: node)
+    context = SimpleNamespace(get_node_id=lambda: "abc")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     _, pretence = on_a_pretence(task, [ray.exceptions.RayTaskError("", "", ValueError())])
     (order,) = pretence.orders
     order = replace(order, versions={**order.versions, **versions})
@@ -280,6 +282,20 @@ def test_a_node_with_another_torch_trains_nothing(
     assert said.what.kind == "DeviceUnavailable"
     assert said.what.reason == f"the node abc has torch {version('torch')}, and the driver 1.0"
     assert said.what.hint == "install the same versions on all nodes"
+
+
+def test_a_node_that_cannot_compile_a_compiled_run_trains_nothing(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest, which the driver has written, says compiled."""
+
+    def without_a_compiler(*_: Any, **__: Any) -> Iterator[NotCompiled]:
+        yield NotCompiled("no g++")
+
+    monkeypatch.setattr(node, "train", without_a_compiler)
+    _, said = said_on(task, monkeypatch)
+    assert isinstance(said.what, Failure)
+    assert said.what.reason == "the node abc cannot compile its steps: no g++"
 
 
 def test_a_node_says_each_epoch_with_a_checkpoint(

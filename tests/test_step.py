@@ -17,6 +17,7 @@ from torch import Tensor
 from mnist_arch import capture
 from mnist_arch.capture import CapturedStep
 from mnist_arch.data import Split
+from mnist_arch.engines import prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.records import Engine
@@ -221,6 +222,28 @@ def test_all_that_varies_lies_at_fixed_addresses(training: Split) -> None:
         assert addresses() == before
         assert step.losses_S.isfinite().all()
         assert step.losses_S.all()
+
+
+def test_a_capture_that_torch_refuses_ends_with_the_way_out(
+    training: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(capture, "captured", refuse)
+    with pytest.raises(DeviceUnavailable, match=r"here: operation .*capturing$"):
+        CapturedStep(State.fresh(spec("sgd"), seed=3), training, batch=32)
+
+
+def test_a_device_that_fails_in_a_capture_is_not_taken_for_the_graph(
+    training: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(capture, "captured", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        CapturedStep(State.fresh(spec("sgd"), seed=3), training, batch=32)
 
 
 # --------------------------------------------------------------------------------------- compiled
@@ -487,6 +510,27 @@ def test_a_compiler_that_fails_half_way_leaves_no_trace(
     assert step.network is state.model
 
 
+def test_what_is_compiled_is_for_the_threads_of_the_run(
+    training: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the compiler's cache could have it for those of another run."""
+    asked: list[dict[str, Any]] = []
+
+    def spy(network: Any, *, options: dict[str, Any], **_: Any) -> Any:
+        asked.append(options)
+        return network
+
+    monkeypatch.setattr(torch, "compile", spy)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            CompiledStep(State.fresh(spec("sgd"), seed=3), training, batch=32).compile()
+    finally:
+        torch.set_num_threads(before)
+    assert [options["cpp.threads"] for options in asked] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -536,11 +580,19 @@ ON_A_GPU = Engine(device="cuda", threads=1)
 GRAPH = Engine(device="cuda", threads=1, step="captured")
 
 
+@pytest.fixture
+def _prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run is: float32 without cuDNN's rounding to ten binary digits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+    prepare(ON_A_GPU)
+
+
 def there(split: Split) -> Split:
     return Split(split.images.to("cuda"), split.labels.to("cuda"))
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("_prepared")
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_graph_comes_to_the_same_as_plain_steps(training: Split, held: Split, name: str) -> None:
     plain, graph = (State.fresh(spec(name), seed=3, device="cuda") for _ in range(2))
@@ -556,6 +608,7 @@ def test_a_graph_comes_to_the_same_as_plain_steps(training: Split, held: Split, 
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("_prepared")
 def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
     state = State.fresh(spec("sgd"), seed=3, device="cuda")
     before = checkpoint_bytes(state.state_dict())
@@ -565,6 +618,7 @@ def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("_prepared")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("engine", [ON_A_GPU, GRAPH])
 def test_no_step_waits_for_the_device(training: Split, engine: Engine) -> None:
@@ -583,6 +637,7 @@ def test_no_step_waits_for_the_device(training: Split, engine: Engine) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("_prepared")
 def test_captured_steps_go_on_as_an_undisturbed_training(training: Split, held: Split) -> None:
     whole, first, rest = (State.fresh(spec("sgd"), seed=3, device="cuda") for _ in range(3))
     expected = curve(whole, there(training), there(held), GRAPH)
@@ -599,6 +654,7 @@ def test_captured_steps_go_on_as_an_undisturbed_training(training: Split, held: 
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("_prepared")
 def test_a_graph_in_bfloat16_learns_as_plain_steps_in_it(training: Split, held: Split) -> None:
     plain, graph = (State.fresh(spec("sgd"), seed=3, device="cuda") for _ in range(2))
     half = {"precision": "bfloat16"}

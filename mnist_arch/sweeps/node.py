@@ -16,6 +16,7 @@ from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.provenance import package_versions
 from mnist_arch.running import resolve_device
 from mnist_arch.segment import Segment
+from mnist_arch.step import NotCompiled
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.worker import failure_of, print_error, printing_to
 from mnist_arch.training import EpochRecord, Judged, train
@@ -103,5 +104,8 @@ def _trained(order: Order, training: Images, held: Images) -> Iterator[Beginning
     yield Beginning(node, state.epoch)
     splits = training.split(device), held.split(device)
     for record in train(state, *splits, judged=order.judged, engine=segment.manifest.engine):
+        if isinstance(record, NotCompiled):  # what the driver has written would no longer be true
+            message = f"the node {node} cannot compile its steps: {record.trouble}"
+            raise DeviceUnavailable(message, hint="install a C++ compiler on all nodes")
         if isinstance(record, EpochRecord):
             yield Trained(record, checkpoint_bytes(segment.checkpoint_of(state)))
