@@ -34,10 +34,11 @@ from variants import (
 from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.engines import prepare
+from mnist_arch.evaluation import BATCH
 from mnist_arch.network import fused
 from mnist_arch.records import Engine
 
-EVALUATION_BATCHES: Final = (100, 250, 1000, 2000)
+EVALUATION_BATCHES: Final = (BATCH, 250, 1000, 2000)
 """Images of a forward pass; that of the product first."""
 THREADS: Final = {"one": 1, "two": 2}
 CPUINFO: Final = Path("/proc/cpuinfo")

@@ -108,8 +108,9 @@ def child(arguments: argparse.Namespace) -> Said:
     lever = Lever("step", variants, bench.steps)
     found = measure(lever, rounds=BLOCKS, threads=engine.threads).values
     step_ms, plain_ms = (statistics.median(found[name]) for name in (engine.step, "plain"))
+    network = bench.state().result
     start = time.perf_counter()
-    predict(bench.state().result, bench.held.images, INFO[arguments.dataset])
+    predict(network, bench.held.images, INFO[arguments.dataset])
     return Said(first_step_at, step_ms, plain_ms, time.perf_counter() - start)
 
 
@@ -162,6 +163,10 @@ def warm_up(arguments: argparse.Namespace, *, threads: int) -> tuple[list[Readin
             del os.environ[CACHE_VARIABLE]
     starts = {name: [one.start_seconds for one in found] for name, found in children.items()}
     steps = {name: [one.step_ms for one in found] for name, found in children.items()}
+    in_turn = {
+        f"{name}, plain in turn": [one.plain_step_ms for one in children[name]]
+        for name in ("cold", "warm")
+    }
     paybacks = [
         Payback(
             threads,
@@ -176,7 +181,7 @@ def warm_up(arguments: argparse.Namespace, *, threads: int) -> tuple[list[Readin
     label = f"threads {threads}"
     return [
         Readings(f"start, {label}", "s", starts),
-        Readings(f"a step, {label}", "ms", steps),
+        Readings(f"a step, {label}", "ms", steps | in_turn),
     ], paybacks
 
 

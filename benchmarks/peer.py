@@ -1,12 +1,14 @@
 """A plain training script beside `mnist-arch train s6`, run in turn.
 
-    python benchmarks/peer.py PEER_SCRIPT --root DATA --pairs 3 --out benchmarks/results/peer.json
+    python benchmarks/peer.py benchmarks/plain_script.py --root DATA --pairs 3 --out REPORT
 
 The script takes --root (the folder that holds MNIST/raw), --epochs, --seed, --batch-size and
 --workers, and prints as its last line one JSON object with seconds, epochs, parameters and final
-(the accuracy in percent). Whole processes are measured from outside: imports, data, training and
-evaluation. The figure is the ratio of each pair, against whichever number of loader workers has the
-lower median. The peak is that of the largest process: what its loader workers need is left out.
+(the accuracy in percent), as plain_script.py does. Whole processes are measured from outside:
+imports, data, training and evaluation. The figure is the ratio of each pair, against whichever
+number of loader workers has the lower median. The peak is that of the largest process: what its
+loader workers need is left out. Afterwards the step of our runs is held against this machine's
+ceiling, and taken apart: see step.py.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from report import PROGRAM, origin, publish, spread, table
+from step import study
 
 from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.runs import Run
 
+ROUNDS: Final = 3
+"""Epochs of the embedded sample that are held against the ceiling."""
 BYTES_OF_MAXRSS = 1 if sys.platform == "darwin" else 1024
 """Unit of ru_maxrss."""
 
@@ -186,12 +192,15 @@ def main() -> None:
         for seed in range(arguments.pairs):
             for side in sides:
                 run(side, seed=seed, epochs=epochs)
+        engine = Run(next(Path(folder).iterdir())).manifest().engine
     faster, ratios = pair_ratios(peers, ours)
+    batch_size = arguments.batch_size
+    step = study(engine, dataset="mnist-5k", batch_size=batch_size, rounds=ROUNDS)
     report = {
         **origin(),
         "dataset": arguments.dataset,
         "epochs": epochs,
-        "batch_size": arguments.batch_size,
+        "batch_size": batch_size,
         "sides": {
             side.name: {
                 "images": side.images,
@@ -204,10 +213,12 @@ def main() -> None:
         "faster_peer": faster.name,
         "ratios": ratios,
         "ratio": spread(ratios),
+        "step": step.report(),
     }
     text = table(HEADINGS, [row(side, epochs=epochs) for side in sides])
     each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     text += f"{faster.name}, in times of mnist-arch: {statistics.median(ratios):.2f} ({each})\n"
+    text += f"\n{engine.step} steps, after the pairs\n{step.text()}"
     publish(text, report, arguments.out)
 
 

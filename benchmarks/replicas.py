@@ -81,12 +81,12 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     own = Split(whole.images[rank :: task.replicas], whole.labels[rank :: task.replicas])
     state = State.fresh(experiment, seed=0)
     state.augment.manual_seed(rank)
-    torch.manual_seed(rank)
     if task.replicas > 1:
         state.optimizer = AveragedGradients(state.model, experiment.recipe)
     step = make_step(choice.engine, state, own, batch=share)
     if isinstance(step, CompiledStep):
         step.compile()
+    torch.manual_seed(rank)  # of dropout, after compiling, which goes back to the state's stream
     epoch = Pass.next(state, len(own), batch=share)
     step.begin(epoch)
     state.model.train()

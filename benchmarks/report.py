@@ -11,26 +11,13 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
 """The command `mnist-arch`, of the checkout that a benchmark is called in."""
 
 CODE = ("benchmarks/*.py", "cli", "mnist_arch")
 """What figures depend on."""
-
-
-def origin() -> dict[str, Any]:
-    """The command, the commit, the machine and the versions that a report's figures are of."""
-    return {
-        "command": ["python", *map(portable, sys.argv)],
-        "commit": commit(),
-        "machine": f"{processor()}, {os.cpu_count()} cores",
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("mnist-arch", "torch")},
-        },
-    }
 
 
 def commit() -> str | None:
@@ -45,6 +32,23 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+COMMIT: Final = commit()
+"""When the benchmark began: a long one may outlive it."""
+
+
+def origin() -> dict[str, Any]:
+    """The command, the commit, the machine and the versions that a report's figures are of."""
+    return {
+        "command": ["python", *map(portable, sys.argv)],
+        "commit": COMMIT,
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("mnist-arch", "torch")},
+        },
+    }
 
 
 def processor() -> str:

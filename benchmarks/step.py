@@ -139,6 +139,90 @@ def path_of(event: Any) -> tuple[str, ...]:
     return tuple(reversed(names))
 
 
+@dataclass(frozen=True)
+class Study:
+    """A training step beside the machine's ceiling, and what it is made of."""
+
+    engine: Engine
+    macs: int
+    ceilings: list[float]
+    """GFLOP/s of a large product, round by round."""
+    speeds: list[float]
+    """Images a second of an epoch, round by round."""
+    operators: list[Operator]
+    profile_seconds: float
+
+    @property
+    def reached(self) -> list[float]:
+        """GFLOP/s of a step, round by round."""
+        return [step_gflops(speed, macs=self.macs) for speed in self.speeds]
+
+    @property
+    def share(self) -> list[float]:
+        return [step / ceiling for step, ceiling in zip(self.reached, self.ceilings, strict=True)]
+
+    @property
+    def operator_seconds(self) -> float:
+        return sum(operator.seconds for operator in self.operators)
+
+    def report(self) -> dict[str, Any]:
+        by_group, by_name = shares(self.operators)
+        return {
+            "engine": self.engine.model_dump(),
+            "macs": self.macs,
+            "ceiling_gflops": self.ceilings,
+            "images_per_second": self.speeds,
+            "step_gflops": self.reached,
+            "share_of_ceiling": self.share,
+            "share_of_ceiling_spread": spread(self.share),
+            "profile": {
+                "seconds": self.profile_seconds,
+                "operator_seconds": self.operator_seconds,
+                "groups": by_group,
+                "rest": by_name,
+            },
+        }
+
+    def text(self) -> str:
+        by_group, by_name = shares(self.operators)
+        rows = [
+            [name, *(f"{value:,.0f}" for value in spread(values).values())]
+            for name, values in (
+                ("ceiling, GFLOP/s", self.ceilings),
+                ("step, GFLOP/s", self.reached),
+                ("images/s", self.speeds),
+            )
+        ]
+        share = (f"{value:.1%}" for value in spread(self.share).values())
+        rows.append(["share of the ceiling", *share])
+        parts = [[name, f"{part:.1%}"] for name, part in by_group.items()]
+        text = table(["", "median", "least", "most"], rows) + "\n"
+        text += table(["time in operators", ""], parts)
+        text += "".join(f"  {name}: {part:.1%}\n" for name, part in list(by_name.items())[:8])
+        times = f"{self.operator_seconds:.1f} s of {self.profile_seconds:.1f} s"
+        return f"{text}operators take {times}, under the profiler\n"
+
+
+def study(engine: Engine, *, dataset: DatasetName, batch_size: int, rounds: int) -> Study:
+    """Measures s6 in this process, whose threads become the engine's."""
+    prepare(engine)
+    # The first epoch is plain and compiling is in the second; after the rounds come one for the
+    # profile and the last, which is never reached.
+    values = {"batch_size": batch_size, "epochs": 2 + rounds + 2}
+    overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
+    experiment = load("s6", overrides=overrides).with_dataset(dataset).experiment
+    epochs = epochs_of(experiment, dataset, engine)
+    rng = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(SIDE, SIDE, generator=rng) for _ in range(2))
+    torch.mm(left, right), next(epochs), next(epochs)
+    speeds, ceilings = [], []
+    for _ in range(rounds):
+        ceilings.append(product_gflops(left, right))
+        speeds.append(next(epochs).images_per_second)
+    operators, seconds = profiled(epochs)
+    return Study(engine, plan(experiment).macs, ceilings, speeds, operators, seconds)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--batch-size", type=int, default=128)
@@ -148,56 +232,11 @@ def main() -> None:
     options.add_argument("--dataset", choices=get_args(DatasetName), default="mnist-5k")
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    dataset, batch_size = arguments.dataset, arguments.batch_size
     engine = choose_engine(device="cpu", threads=arguments.threads, wanted=arguments.engine).engine
-    prepare(engine)
-    # The first epoch is plain and compiling is in the second; after the rounds come one for the
-    # profile and the last, which is never reached.
-    values = {"batch_size": arguments.batch_size, "epochs": 2 + arguments.rounds + 2}
-    overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
-    experiment = load("s6", overrides=overrides).with_dataset(arguments.dataset).experiment
-    macs = plan(experiment).macs
-    epochs = epochs_of(experiment, arguments.dataset, engine)
-    rng = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(SIDE, SIDE, generator=rng) for _ in range(2))
-    torch.mm(left, right), next(epochs), next(epochs)
-    speeds, ceilings = [], []
-    for _ in range(arguments.rounds):
-        ceilings.append(product_gflops(left, right))
-        speeds.append(next(epochs).images_per_second)
-    reached = [step_gflops(speed, macs=macs) for speed in speeds]
-    share = [step / ceiling for step, ceiling in zip(reached, ceilings, strict=True)]
-    operators, seconds = profiled(epochs)
-    by_group, by_name = shares(operators)
-    inside = sum(operator.seconds for operator in operators)
-    report = {
-        **origin(),
-        "dataset": arguments.dataset,
-        "batch_size": arguments.batch_size,
-        "engine": engine.model_dump(),
-        "macs": macs,
-        "ceiling_gflops": ceilings,
-        "images_per_second": speeds,
-        "step_gflops": reached,
-        "share_of_ceiling": share,
-        "share_of_ceiling_spread": spread(share),
-        "profile": {
-            "seconds": seconds,
-            "operator_seconds": inside,
-            "groups": by_group,
-            "rest": by_name,
-        },
-    }
-    measured = [("ceiling, GFLOP/s", ceilings), ("step, GFLOP/s", reached), ("images/s", speeds)]
-    rows = [
-        [name, *(f"{value:,.0f}" for value in spread(values).values())] for name, values in measured
-    ]
-    rows.append(["share of the ceiling", *(f"{value:.1%}" for value in spread(share).values())])
-    text = table(["", "median", "least", "most"], rows) + "\n"
-    rows = [[name, f"{part:.1%}"] for name, part in by_group.items()]
-    text += table(["time in operators", ""], rows)
-    text += "".join(f"  {name}: {part:.1%}\n" for name, part in list(by_name.items())[:8])
-    text += f"operators take {inside:.1f} s of {seconds:.1f} s, under the profiler\n"
-    publish(text, report, arguments.out)
+    found = study(engine, dataset=dataset, batch_size=batch_size, rounds=arguments.rounds)
+    report = {**origin(), "dataset": dataset, "batch_size": batch_size, **found.report()}
+    publish(found.text(), report, arguments.out)
 
 
 if __name__ == "__main__":

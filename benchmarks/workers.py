@@ -29,9 +29,9 @@ def seconds(*, workers: int, threads: int, epochs: int) -> float:
         copy = Path(folder) / FILE.name
         copy.write_text(text.replace(ONE_CORE, f"resources: {{cpus: {threads}}}"))
         options = ["--dataset", "mnist-5k", "--epochs", str(epochs), "--workers", str(workers)]
-        command = [*PROGRAM, "sweep", copy.name, *options, "--quiet"]
+        command = [*PROGRAM, "sweep", str(copy), *options, "--out", folder, "--quiet"]
         start = time.perf_counter()
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - start
 
 

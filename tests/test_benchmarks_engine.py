@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import runpy
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,11 @@ import peer
 import report
 import step
 
+from mnist_arch import build, load
 from mnist_arch.plan import plan
+from mnist_arch.records import Engine
+
+ROOT = Path(__file__).parent.parent
 
 # ------------------------------------------------------------------------------------ every report
 
@@ -126,6 +131,19 @@ def test_a_process_that_fails_is_no_measurement() -> None:
         peer.measured([sys.executable, "-c", "raise SystemExit(3)"])
 
 
+def test_the_plain_script_that_ships_is_a_peer_of_s6() -> None:
+    """Both sides are the same network."""
+    found = runpy.run_path(str(ROOT / "benchmarks" / "plain_script.py"))
+    network = found["network"](0.2)
+    own = build(load("s6").experiment)
+    assert [tensor.shape for tensor in network.parameters()] == [
+        tensor.shape for tensor in own.parameters()
+    ]
+    shared = ROOT.parent / "shared" / "peers" / "plain_script.py"
+    if shared.exists():
+        assert shared.read_bytes() == (ROOT / "benchmarks" / "plain_script.py").read_bytes()
+
+
 # ---------------------------------------------------------------------------------------- the step
 
 
@@ -166,6 +184,19 @@ def test_shares_drop_nothing() -> None:
     groups, rest = step.shares(operators)
     assert groups == {"convolution": 0.75, "rest": 0.25}
     assert rest == {"aten::new": 0.25}
+
+
+def test_a_study_is_printed_and_kept_alike() -> None:
+    engine = Engine(device="cpu", threads=2)
+    operators = [step.Operator(("aten::conv2d",), 3.0), step.Operator(("aten::new",), 1.0)]
+    study = step.Study(engine, 5_000_000, [90.0, 100.0, 60.0], [1e3, 1.2e3, 8e2], operators, 5.0)
+    report, text = study.report(), study.text()
+    assert report["step_gflops"] == pytest.approx([30.0, 36.0, 24.0])
+    assert report["share_of_ceiling"] == pytest.approx([1 / 3, 0.36, 0.4])
+    assert report["profile"]["groups"] == {"convolution": 0.75, "rest": 0.25}
+    assert re.search(r"share of the ceiling +36\.0% +33\.3% +40\.0%", text)
+    assert re.search(r"convolution +75\.0%", text)
+    assert "operators take 4.0 s of 5.0 s" in text
 
 
 def test_the_path_of_an_operator_begins_outside() -> None:
