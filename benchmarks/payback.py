@@ -1,6 +1,6 @@
 """What memory that is kept gives on s6, and after how much training a compiled step pays back.
 
-    python benchmarks/payback.py --pairs 3 --out benchmarks/results/payback.json
+    python benchmarks/payback.py --only warm-up --pairs 2 --out benchmarks/results/warm-up.json
 
 Every reading is of a process of its own; processes take turns. The start is that of a whole process
 until its first step is done, imports and data included: plain, compiled with the compiler's cache
