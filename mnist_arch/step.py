@@ -16,14 +16,19 @@ from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.memory import give_back_freed
+from mnist_arch.memory import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.network import fused
+from mnist_arch.plan import plan
 from mnist_arch.records import Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.state import State
 
 PLAIN_INSTEAD: Final = "go on where they can, or start anew with --again --engine plain"
 """What to do about steps that cannot be made here."""
+
+CLEARED_EVERY: Final = 8
+"""Steps between two of which what is freed is given back, where a batch has maps that are not kept:
+the holes between those that are would grow from step to step."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,17 @@ class PlainStep:
         """The next calls are the steps of `epoch`."""
         self.epoch = epoch
         self.losses_S = torch.zeros(len(epoch.rates), device=self.state.device)
+        largest = max(row.activation_bytes for row in plan(self.state.experiment).rows)
+        batch = epoch.order_SB.shape[1]
+        self.clears = self.state.device.type == "cpu" and batch * largest > LARGEST_KEPT_BYTES
 
     def __call__(self, number: int) -> None:
         """Step `number` of the epoch, from 0; leaves its loss in `losses_S`."""
         weight = self.epoch.weights[number] if self.epoch.weights else None
         rate = self.epoch.rates[number]
         self.losses_S[number] = self.learn(self.epoch.order_SB[number], rate=rate, weight=weight)
+        if self.clears and number % CLEARED_EVERY == 0:
+            give_back_freed()
 
     def learn(
         self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None

@@ -15,11 +15,13 @@ from small import equal, loaded, tensors
 from torch import Tensor
 
 from mnist_arch import capture
+from mnist_arch import step as step_module
 from mnist_arch.capture import CapturedStep
 from mnist_arch.data import Split
 from mnist_arch.engines import prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
+from mnist_arch.plan import plan
 from mnist_arch.records import Engine
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
@@ -93,6 +95,24 @@ def test_a_pass_is_freshly_shuffled_and_drops_the_incomplete_batch() -> None:
         kept = [min(0.9, (1 + step) / (10 + step)) for step in done]
         assert given.weights == pytest.approx([1 - it for it in kept], rel=1e-12)
         state.epoch += 1
+
+
+@pytest.mark.parametrize(("smaller", "cleared"), [(0, []), (1, [1, 9])])
+def test_holes_between_large_maps_are_cleared_every_few_steps(
+    training: Split, monkeypatch: pytest.MonkeyPatch, smaller: int, cleared: list[int]
+) -> None:
+    """Where the largest map of a batch is just what is kept, or a byte more."""
+    experiment = spec("sgd", recipe__batch_size=8)
+    largest = 8 * max(row.activation_bytes for row in plan(experiment).rows)
+    monkeypatch.setattr(step_module, "LARGEST_KEPT_BYTES", largest - smaller)
+    given, done, found = Pass.next(State.fresh(experiment, seed=3), 96, batch=8), 0, list[int]()
+    monkeypatch.setattr(step_module, "give_back_freed", lambda: found.append(done))
+    step = PlainStep(State.fresh(experiment, seed=3), training)
+    step.begin(given)
+    for number in range(12):
+        done = number + 1
+        step(number)
+    assert found == cleared
 
 
 def test_without_an_average_a_pass_has_no_weights() -> None:
