@@ -19,6 +19,7 @@ from mnist_arch.records import Result
 from mnist_arch.statistics import Score, wilson_interval_percent
 from mnist_arch.sweeps import State, load_sweep, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
+from mnist_arch.trees import zoo_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -167,6 +168,14 @@ def test_the_recipe_for_a_large_batch_was_chosen_on_a_hold_out() -> None:
         assert f"{it.holdout.correct[0]:,}" in PERFORMANCE
 
 
+def test_reports_lie_where_they_were_written_and_are_of_committed_code() -> None:
+    for path in RESULTS.glob("*.json"):
+        found = json.loads(path.read_text("utf-8"))
+        if (command := found.get("command")) is not None:
+            assert Path(command[command.index("--out") + 1]).name == path.name
+        assert not found.get("commit", "").endswith("+")
+
+
 # ------------------------------------------------------------------------------------------- speed
 
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text("utf-8")
@@ -181,88 +190,130 @@ def written(spread: dict[str, float]) -> str:
     return f"{spread['median']:.2f} ({spread['min']:.2f}–{spread['max']:.2f})"
 
 
-def test_the_ratio_beside_a_plain_script_is_the_one_measured() -> None:
-    peer = report("peer.json")
-    each = ", ".join(f"{ratio:.2f}" for ratio in peer["ratios"])
-    for text in (README, PERFORMANCE):
-        assert f"**{peer['ratio']['median']:.2f} times**" in text
-        assert each in text
-        for side in peer["sides"].values():
-            assert f"| {side['seconds_median']:.1f} | {side['images_per_second']:,.0f} |" in text
-    both = {
-        name: side["seconds_median"] for name, side in report("peer-workers.json")["sides"].items()
-    }
-    without, two, _ = both.values()
-    assert [*peer["sides"]] == ["peer, 0 loader workers", "mnist-arch"]
-    assert without < two
-    assert f"{without:.1f} s without and {two:.1f} s with two" in PERFORMANCE
+def pair_by_pair(name: str) -> str:
+    return ", ".join(f"{ratio:.2f}" for ratio in report(name)["ratios"])
+
+
+PEERS = {
+    "peer.json": "A",
+    "peer-10.json": "A",
+    "peer-19.json": "A",
+    "peer-avx2.json": "B",
+    "peer-10-avx2.json": "B",
+}
+"""Machine of each comparison with the plain script."""
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_the_ratio_beside_a_plain_script_is_the_one_measured(name: str) -> None:
+    peer = report(name)
+    epochs, median = peer["epochs"], peer["ratio"]["median"]
+    assert f"| {PEERS[name]} | {epochs} | {pair_by_pair(name)} |" in PERFORMANCE
+    assert f"{median:.2f} times" in PERFORMANCE
     outcomes = [outcome for side in peer["sides"].values() for outcome in side["outcomes"]]
     assert {outcome["said"]["parameters"] for outcome in outcomes} == {18_666}
+    assert {outcome["said"]["epochs"] for outcome in outcomes} == {epochs}
+    if name in ("peer.json", "peer-19.json"):
+        assert f"**{median:.2f} times**" in README
+        assert pair_by_pair(name) in README
 
 
-def test_the_ratio_over_a_whole_training_is_the_one_measured() -> None:
-    whole, ten = report("peer-19.json"), report("peer-10.json")
-    assert whole["epochs"] == 19
-    assert whole["ratio"]["min"] >= 2
-    each = ", ".join(f"{ratio:.2f}" for ratio in whole["ratios"])
-    for text in (README, PERFORMANCE):
-        assert f"**{whole['ratio']['median']:.2f} times**" in text
-        assert each in text
-    first, second = ten["ratios"]
-    assert f"over ten {first:.2f} and {second:.2f}" in PERFORMANCE
+@pytest.mark.parametrize("name", PEERS)
+def test_seconds_peaks_and_accuracies_are_those_measured(name: str) -> None:
+    peer = report(name)
+    for side_name, side in peer["sides"].items():
+        outcomes = side["outcomes"]
+        peak = statistics.median(outcome["peak_bytes"] for outcome in outcomes)
+        measured = f"{side['seconds_median']:,.1f} | {side['images_per_second']:,.0f}"
+        row = f"| {peer['epochs']} | {measured} | {peak / 1e6:,.0f} |"
+        accuracies = ", ".join(f"{it['said']['accuracy_percent']:.2f}" for it in outcomes)
+        ours = "`mnist-arch train`" if side_name == "mnist-arch" else "plain script"
+        (line,) = (line for line in PERFORMANCE.splitlines() if f"{row} {accuracies} |" in line)
+        assert line.startswith(f"| {PEERS[name]}: ")
+        assert ours in line
+        if name in ("peer.json", "peer-19.json"):
+            assert row in README
 
 
-def test_the_seconds_and_the_peak_of_memory_are_those_measured() -> None:
-    for name, epochs, texts in (
-        ("peer.json", 1, (README, PERFORMANCE)),
-        ("peer-10.json", 10, (PERFORMANCE,)),
-        ("peer-19.json", 19, (README, PERFORMANCE)),
-    ):
-        for side in report(name)["sides"].values():
-            peak = statistics.median(outcome["peak_bytes"] for outcome in side["outcomes"])
-            measured = f"{side['seconds_median']:,.1f} | {side['images_per_second']:,.0f}"
-            row = f"| {epochs} | {measured} | {peak / 1e6:,.0f} |"
-            for text in texts:
-                assert row in text
+def test_over_the_exercise_it_is_more_than_twice_as_fast_on_the_first_machine() -> None:
+    assert report("peer-19.json")["epochs"] == 19
+    assert report("peer-19.json")["ratio"]["min"] >= 2
 
 
-def test_each_lever_has_the_figure_that_was_measured() -> None:
-    readings = [
-        *report("levers.json")["levers"],
-        *report("levers-pool.json")["levers"],  # in more rounds than there
-        *report("allocator.json")["readings"],
-    ]
-    spreads = {
-        (lever["name"], variant): spread
-        for lever in readings
+def test_loader_workers_do_not_make_the_script_faster() -> None:
+    sides = report("peer-avx2.json")["sides"]
+    without, two = (sides[f"peer, {count} loader workers"]["seconds_median"] for count in (0, 2))
+    assert without < two
+    assert f"from {without:.1f} to {two:.1f} s" in PERFORMANCE
+
+
+def test_every_network_of_the_zoo_trains_in_less_than_1200_megabytes() -> None:
+    memory = report("memory.json")
+    assert {peak["network"] for peak in memory["peaks"]} == {*zoo_names()}
+    assert {peak["engine"] for peak in memory["peaks"]} == {"plain", "fast"}
+    steps = {"plain": "plain", "fast": "compiled"}
+    for peak in memory["peaks"]:
+        assert peak["peak_bytes"] < 1.2e9
+        cells = [f"`{peak['network']}`", str(peak["batch_size"]), steps[peak["engine"]]]
+        assert f"| {' | '.join(cells)} | {peak['peak_bytes'] / 1e6:,.0f} |" in PERFORMANCE
+
+
+LEVERS = {
+    ("memory format", "channels_last"): "contiguous → channels_last",
+    ("compile", "modules as they are"): "plain → the modules as they are, compiled",
+    ("compile", "norms and pools apart"): "plain → norms and pools as formulas, compiled",
+    ("compile", "as the product"): "plain → formulas, with the pool before the norm",
+    (
+        "compile",
+        "with inductor's random numbers",
+    ): "plain → formulas, with the compiler's own random numbers",
+    ("pool", "before the norm"): "pool after the norm → before it",
+    ("narrow norm", "in one"): "in all threads → in one",
+    ("gradients", "set to None"): "filled with zeros → none",
+    ("overlap", "in a thread"): "batch in line → prepared in a thread",
+    ("optimizer", "foreach"): "tensor by tensor → foreach",
+    ("optimizer", "fused"): "tensor by tensor → fused",
+    ("augmentation", "batched"): "image by image with PIL → one `grid_sample` a batch",
+    ("bfloat16", "bfloat16"): "float32 → bfloat16",
+    ("threads, plain", "two"): "one → two, plain",
+    ("threads, compiled", "two"): "one → two, compiled",
+    ("evaluation of 1,000 images", "1000 images a pass"): "100 images a pass → 1,000",
+}
+"""What a row of the table of levers says of a variant beside the first of its lever."""
+
+
+def ratios_of(name: str, key: str = "levers") -> dict[tuple[str, str], str]:
+    return {
+        (lever["name"], variant): written(spread)
+        for lever in report(name)[key]
         for variant, spread in lever["ratio_spreads"].items()
     }
-    for key in (
-        ("memory, a step", "kept"),
-        ("memory format", "channels_last"),
-        ("compile", "modules as they are"),
-        ("compile", "norms and pools apart"),
-        ("compile", "as the product"),
-        ("compile", "with inductor's random numbers"),
-        ("pool", "before the norm"),
-        ("narrow norm", "in one"),
-        ("gradients", "set to None"),
-        ("overlap", "in a thread"),
-        ("optimizer", "foreach"),
-        ("optimizer", "fused"),
-        ("augmentation", "batched"),
-        ("bfloat16", "bfloat16"),
-        ("threads, plain", "two"),
-        ("threads, compiled", "two"),
-    ):
-        assert written(spreads[key]) in PERFORMANCE, key
-    assert written(report("replicas.json")["ratio"]) in PERFORMANCE
-    assert written(report("first_step.json")["ratio"]) in PERFORMANCE
+
+
+def test_each_lever_has_the_figures_that_were_measured() -> None:
+    first = {**ratios_of("levers.json"), **ratios_of("levers-pool.json")}  # in more rounds there
+    second = ratios_of("levers-avx2.json")
+    for key, change in LEVERS.items():
+        assert f"| {change} | {first[key]} | {second[key]} |" in PERFORMANCE
+    one = ratios_of("levers-one-thread.json")
+    for key in (("compile", "norms and pools apart"), ("compile", "as the product")):
+        assert f"| {LEVERS[key]} | {one[key]} | |" in PERFORMANCE
+
+
+def test_memory_and_replicas_have_the_figures_that_were_measured() -> None:
+    kept = ratios_of("allocator.json", "readings")
+    change = "freed memory given back to the system → kept"
+    for reading, row in (("a step", change), ("evaluation", "the same, evaluating 1,000 images")):
+        assert f"| {row} | | {kept['memory, ' + reading, 'kept']} |" in PERFORMANCE
+    ratio = written(report("replicas.json")["ratio"])
+    assert f"| one process of two threads → two of one thread | | {ratio} |" in PERFORMANCE
+    for name in ("first_step.json", "first_step-avx2.json"):
+        assert f"{written(report(name)['ratio'])}" in PERFORMANCE
 
 
 def test_a_run_is_compiled_from_where_that_was_measured_to_pay_back() -> None:
     """Of a compiler whose cache is empty, by the medians for one thread and for two."""
-    payback = report("payback.json")
+    payback = report("warm-up.json")
     assert payback["compile_from_flops"] == COMPILE_FROM_FLOPS
     medians = [
         statistics.median(one["flops_per_thread"])
@@ -309,10 +360,39 @@ def test_compiled_and_plain_runs_are_of_the_same_experiment_and_seeds() -> None:
     assert not difference.told_apart
 
 
-def test_the_share_of_the_ceiling_is_the_one_measured() -> None:
-    for name in ("step-plain.json", "step-fast.json"):
-        spread = {key: 100 * part for key, part in report(name)["share_of_ceiling_spread"].items()}
-        assert f"{spread['median']:.0f} % ({spread['min']:.0f}–{spread['max']:.0f})" in PERFORMANCE
+STEPS = {
+    "step-plain.json": "A, plain",
+    "step-fast.json": "A, compiled",
+    "step-plain-avx2.json": "B, plain",
+    "step-fast-avx2.json": "B, compiled",
+}
+"""Column of each study of a step, in the order of the tables."""
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_share_of_the_ceiling_is_the_one_measured(name: str) -> None:
+    step = report(name)
+    medians = [
+        f"{statistics.median(step[key]):,.0f}"
+        for key in ("images_per_second", "step_gflops", "ceiling_gflops")
+    ]
+    spread = {key: 100 * part for key, part in step["share_of_ceiling_spread"].items()}
+    share = f"{spread['median']:.0f} % ({spread['min']:.0f}–{spread['max']:.0f})"
+    assert f"| {STEPS[name]} | {' | '.join(medians)} | {share} |" in PERFORMANCE
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_operators_take_the_shares_that_were_measured(name: str) -> None:
+    _, heading, rest = PERFORMANCE.partition(
+        f"| time in operators | {' | '.join(STEPS.values())} |\n"
+    )
+    assert heading
+    rows = [line[1:-1].split("|") for line in rest.partition("\n\n")[0].splitlines()]
+    column = 1 + [*STEPS].index(name)
+    found = {row[0].strip(): row[column].strip() for row in rows}
+    found = {key.removesuffix(", both ways"): it.split(",")[0] for key, it in found.items()}
+    for group, part in report(name)["profile"]["groups"].items():
+        assert found[group] == f"{100 * part:.1f} %", group
 
 
 def test_runs_at_once_have_the_throughput_that_was_measured() -> None:
