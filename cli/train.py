@@ -238,6 +238,7 @@ def _train_all(
     for seed in request.seeds:
         run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
         is_new = again or run.is_new
+        is_finished = not again and run.result_path.exists()
         if not is_new:
             _say_what_is_kept(request, run, display)
             engine = Engine(device=device, threads=threads)  # of which it has to have the device
@@ -257,7 +258,8 @@ def _train_all(
         )
         results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))
         folders.append(run.folder)
-        material = dataclasses.replace(material, seconds=0.0)  # the first has that time alone
+        if not is_finished:  # the first that trains has the time of reading alone
+            material = dataclasses.replace(material, seconds=0.0)
         if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
             chosen = run.manifest().engine
     return results, folders
