@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from mnist_arch.loading import Loaded
 from mnist_arch.records import Engine
@@ -76,16 +73,6 @@ def train_here(loaded: Loaded, run: Run, *, seed: int) -> None:
         command_seconds=lambda: 0.0,
     ):
         pass
-
-
-def processes(parent: psutil.Process, *, of: str) -> list[psutil.Process]:
-    """The processes below `parent` with these letters in their command line, that live."""
-    found = []
-    for process in parent.children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # such as that of a process that ends meanwhile
-            if of in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def without_clocks(run: Run) -> list[dict[str, Any]]:

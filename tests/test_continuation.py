@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import end
 from typer.testing import CliRunner
 
 from cli.app import app
@@ -73,8 +74,7 @@ class Trainer:
 def trainer() -> Iterator[Trainer]:
     trainer = Trainer()
     yield trainer
-    trainer.process.kill()
-    trainer.process.communicate()
+    end(trainer.process)
 
 
 def run_in(parent: Path) -> Run:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from processes import living
 from small_cluster import cluster_of
 from small_sweep import (
     COMMAND,
@@ -17,7 +18,6 @@ from small_sweep import (
     assert_same_run,
     drive,
     planned_sweep,
-    processes,
     tasks,
     train_here,
     without_clocks,
@@ -75,7 +75,7 @@ class OnRay:
         return RayExecutor(address=None, resources=Resources(), data_dir=None, command=COMMAND)
 
     def training(self, _: Any) -> list[psutil.Process]:
-        return processes(psutil.Process(), of="ray::train_on_node")
+        return living(psutil.Process(), of="ray::train_on_node")
 
     def trains(self, process: psutil.Process) -> bool:
         return process in self.training(None)

@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 import pytest
-from small_sweep import assert_same_run, planned_sweep, processes, train_here
+from processes import end, living, send
+from small_sweep import assert_same_run, planned_sweep, train_here
 
 from mnist_arch.data import load_split
 from mnist_arch.runs import Run
@@ -105,14 +106,15 @@ class Driver:
         return bool(ready)
 
     def workers(self) -> list[psutil.Process]:
-        return self.process.children()
+        """Those that live; none when the driver has ended."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return self.process.children()
+        return []
 
     def kill(self, *workers: psutil.Process) -> None:
-        """Kills the driver, and these of its workers."""
-        self.process.suspend()  # so that it does nothing about its workers
-        for worker in workers:
-            worker.kill()
-        self.process.kill()
+        """Kills the driver, unless it has ended by itself meanwhile, and these of its workers."""
+        send(signal.SIGSTOP, self.process)  # so that it does nothing about its workers
+        send(signal.SIGKILL, *workers, self.process)
         self.code = self.keeper.answer()
 
     def finish(self) -> None:
@@ -127,8 +129,7 @@ class Driver:
 def keeper() -> Iterator[Keeper]:
     keeper = Keeper()
     yield keeper
-    keeper.process.kill()
-    keeper.process.communicate()
+    end(keeper.process)
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +195,11 @@ def strike(driver: Driver, rng: random.Random) -> bool:
         return False
     workers, what = driver.workers(), rng.choice(["driver", "worker", "all"])
     if what == "worker" and workers:
-        rng.choice(workers).kill()
+        send(signal.SIGKILL, rng.choice(workers))
         return True
     driver.kill(*(workers if what == "all" else ()))
+    if driver.code != -signal.SIGKILL:
+        return False
     if rng.random() < 0.5:  # else the next driver meets those that are left
         _, alive = psutil.wait_procs(workers, timeout=60)
         assert alive == [], "workers outlive their driver"
@@ -234,7 +237,7 @@ def test_a_worker_that_has_not_noticed_keeps_its_trial(
             kind, name, seed, *_ = driver.says()
             if kind == "Epoch":
                 begun.add((name, seed))
-        left = processes(driver.process, of="spawn_main")
+        left = living(driver.process, of="spawn_main")
         assert len(left) == 2
         for worker in left:
             worker.suspend()
