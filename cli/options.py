@@ -63,7 +63,7 @@ EngineOption = Annotated[
     EngineChoice,
     typer.Option(
         "--engine",
-        help="plain runs operation by operation; fast compiles a step, or captures it on a GPU;"
-        " auto is fast where that pays back.",
+        help="plain runs operation by operation, in float32; fast compiles a step, or captures it"
+        " on a GPU, in bfloat16 where that is faster; auto is fast where that pays back.",
     ),
 ]

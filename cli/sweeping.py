@@ -240,7 +240,7 @@ def _refuse_if_nothing_fits(planned: Planned) -> None:
 
 def _executor(request: Request, planned: Planned) -> Executor:
     """What trains the trials. Raises DataUnavailable before any of them is begun."""
-    from mnist_arch.engines import choose_engine
+    from mnist_arch.engines import Wanted, choose_engine
     from mnist_arch.running import read_material, resolve_device
     from mnist_arch.sweeps.local import LocalExecutor
     from mnist_arch.sweeps.worker import Setting
@@ -260,7 +260,9 @@ def _executor(request: Request, planned: Planned) -> Executor:
             command=_command(),
         )
     device = resolve_device(request.device_wanted)
-    # On a CPU that is the plain one: every network of a sweep would have to be compiled by itself.
-    engine = choose_engine(device=device, threads=request.threads).engine
+    # On a CPU every network would have to be compiled by itself, and trials are to be alike where
+    # the sweep goes on, on another machine.
+    wanted: Wanted = "plain" if device == "cpu" else "auto"
+    engine = choose_engine(device=device, threads=request.threads, wanted=wanted).engine
     setting = Setting(engine, request.data_dir, _command())
     return LocalExecutor(workers=request.workers_on(device), setting=setting)

@@ -272,6 +272,7 @@ def _new_engine(
     from mnist_arch.engines import choose_engine, training_flops
 
     if request.engine is not None and request.engine.device == device:
+        _say_if_slow(request.engine, display)
         return request.engine
     macs, epochs = plan_of(request.loaded).macs, request.loaded.experiment.recipe.epochs
     choice = choose_engine(
@@ -287,6 +288,21 @@ def _new_engine(
 
 def _say_what_is_kept(request: Request, run: Run, display: Display) -> None:
     """A run that goes on keeps its engine, whatever is asked for now."""
-    step = run.manifest().engine.step
-    if request.wanted is (EngineChoice.FAST if step == "plain" else EngineChoice.PLAIN):
-        display.note(f"{run.folder} keeps its {step} steps; --again would start it anew")
+    engine = run.manifest().engine
+    is_another = {
+        EngineChoice.AUTO: False,
+        EngineChoice.PLAIN: (engine.step, engine.precision) != ("plain", "float32"),
+        EngineChoice.FAST: engine.step == "plain",
+    }
+    if is_another[request.wanted]:
+        steps = f"{engine.step} steps in {engine.precision}"
+        display.note(f"{run.folder} keeps its {steps}; --again would start it anew")
+    if not run.result_path.exists():
+        _say_if_slow(engine, display)
+
+
+def _say_if_slow(engine: Engine, display: Display) -> None:
+    from mnist_arch.engines import note_of_slowness
+
+    if (note := note_of_slowness(engine)) is not None:
+        display.note(note)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 
 import torch
 
@@ -23,6 +24,10 @@ GRAPH_CAPABILITY: Final = (7, 0)
 
 BFLOAT16_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPU that has bfloat16."""
+
+BFLOAT16_INSTRUCTIONS: Final = "amx_bf16"
+"""What a CPU has to have, by `torch.cpu.get_capabilities`, for bfloat16 to be faster than float32:
+products of tiles. Where it is converted or multiplied by vectors it was slower or not measured."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def choose_engine(
 ) -> Choice:
     """The engine for a training of so many operations after its first epoch.
 
-    A compiled one may still turn out to be plain: see `CompiledStep`.
+    `plain` is the reference: plain steps in float32. A compiled engine may still turn out to have
+    plain steps: see `CompiledStep`.
     """
     plain = Engine(device=device, threads=threads)
     if wanted == "plain":
@@ -55,9 +61,9 @@ def choose_engine(
             note = "there is no faster step than the plain one on mps"
             return Choice(plain, note if wanted == "fast" else None)
         case "cpu":
-            if wanted == "auto" and flops < COMPILE_FROM_FLOPS * threads:
-                return Choice(plain)
-            return Choice(plain.model_copy(update={"step": "compiled"}))
+            step = "compiled" if _pays_back(wanted, flops, threads=threads) else "plain"
+            precision: Precision = "bfloat16" if cpu_has_bfloat16() else "float32"
+            return Choice(plain.model_copy(update={"step": step, "precision": precision}))
         case never:
             assert_never(never)
 
@@ -71,6 +77,23 @@ def prepare(engine: Engine) -> None:
         with warnings.catch_warnings():  # torch 2.9 asks for a new name, which 2.8 has not
             warnings.simplefilter("ignore", UserWarning)
             torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
+
+
+def note_of_slowness(engine: Engine) -> str | None:
+    """What is to be said of an engine that was chosen elsewhere and is slow on this machine."""
+    if engine.device == "cpu" and engine.precision == "bfloat16" and not cpu_has_bfloat16():
+        return "this processor has no instructions for bfloat16, in which the steps are: it is slow"
+    return None
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 on this processor."""
+    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.8 has none
+    return bool(found.get(BFLOAT16_INSTRUCTIONS, False))
+
+
+def _pays_back(wanted: Wanted, flops: float, *, threads: int) -> bool:
+    return wanted == "fast" or flops >= COMPILE_FROM_FLOPS * threads
 
 
 def _on_cuda(plain: Engine) -> Choice:

@@ -2,8 +2,9 @@
 
 They come to the same as torch's own, to rounding. Torch hands each to a kernel of its own, which
 reads and writes the whole map; written as sums and formulas of elements they are compiled together
-with the activation beside them. Maps are (N, C, H, W) in memory format channels_last, of any
-floating-point dtype; what belongs to a channel is (C,). Smaller axes, h and w, are of a pooled map.
+with the activation beside them. Maps are (N, C, H, W) in memory format channels_last; what belongs
+to a channel is (C,). Smaller axes, h and w, are of a pooled map. Sums and formulas are of the dtype
+of what belongs to a channel, to and from which maps of bfloat16 are converted inside the loops.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ Normed = tuple[Tensor, Tensor, Tensor]
 
 
 def batch_norm(x_NCHW: Tensor, scale_C: Tensor, shift_C: Tensor, *, eps: float) -> Normed:
-    """Batch norm with the statistics of the batch (Ioffe and Szegedy 2015). Same shape."""
-    normed: Normed = _BatchNorm.apply(x_NCHW, scale_C, shift_C, eps)
-    return normed
+    """Batch norm by the statistics of the batch (Ioffe and Szegedy 2015), of the same shape."""
+    y_NCHW, mean_C, var_C = _BatchNorm.apply(x_NCHW.to(scale_C.dtype), scale_C, shift_C, eps)
+    return y_NCHW.to(x_NCHW.dtype), mean_C, var_C
 
 
 def max_pool(x_NCHW: Tensor) -> Tensor:
@@ -43,8 +44,10 @@ def batch_norm_max_pool(
     falls where it is negative, so the pool can go first: over the map, or over its negative. The
     statistics are those of the whole map.
     """
-    found: tuple[Tensor, ...] = _BatchNormMaxPool.apply(x_NCHW, scale_C, shift_C, eps, rectify)
-    return found[0], found[1], found[2]
+    y_NChw, mean_C, var_C, *_ = _BatchNormMaxPool.apply(
+        x_NCHW.to(scale_C.dtype), scale_C, shift_C, eps, rectify
+    )
+    return y_NChw.to(x_NCHW.dtype), mean_C, var_C
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -123,9 +123,11 @@ class PlainStep:
         x_NCHW = augment(to_unit(training.images[index_B]), recipe.augment, rng=state.augment)
         with self.autocast:
             logits_NK = self.network(normalize(x_NCHW, self.info))
-            loss = F.cross_entropy(
-                logits_NK, training.labels[index_B], label_smoothing=recipe.label_smoothing
-            )
+        loss = F.cross_entropy(
+            logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32)),
+            training.labels[index_B],
+            label_smoothing=recipe.label_smoothing,
+        )
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         if recipe.clip_norm is not None:

@@ -226,13 +226,20 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
 
     run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
     (note,) = kept(mnist_arch("small.yaml", "--engine", "fast"))
-    assert note.endswith(f"{run.folder.name} keeps its plain steps; --again would start it anew")
+    assert note.endswith(
+        f"{run.folder.name} keeps its plain steps in float32; --again would start it anew"
+    )
     assert kept(mnist_arch("small.yaml", "--engine", "plain")) == []
     assert kept(mnist_arch("small.yaml")) == []
     with_engine(run, step="compiled")
     (note,) = kept(mnist_arch("small.yaml", "--engine", "plain"))
-    assert "keeps its compiled steps" in note
+    assert "keeps its compiled steps in float32" in note
     assert kept(mnist_arch("small.yaml", "--engine", "fast")) == []
+    with_engine(run, step="plain", precision="bfloat16")
+    for choice in ("plain", "fast"):
+        (note,) = kept(mnist_arch("small.yaml", "--engine", choice))
+        assert "keeps its plain steps in bfloat16" in note
+    assert kept(mnist_arch("small.yaml")) == []
 
 
 def test_a_manifest_of_before_has_plain_steps(
