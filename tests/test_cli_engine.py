@@ -137,6 +137,19 @@ def test_fast_is_compiled_and_in_the_manifest(
     assert seen == [engine]
 
 
+def test_a_processor_with_bfloat16_trains_in_it_unless_asked_for_plain(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    mnist_arch("small.yaml", "--epochs", "1")
+    mnist_arch("small.yaml", "--epochs", "1", "--engine", "plain", "--out", "plain")
+    (folder,) = Path("plain").iterdir()
+    chosen, plain = mnist_arch.run, Run(folder)
+    assert chosen.manifest().engine.precision == "bfloat16"
+    assert plain.manifest().engine.precision == "float32"
+    assert chosen.weights_path.read_bytes() != plain.weights_path.read_bytes()
+
+
 @pytest.mark.parametrize(("share", "step"), [(1.0, "compiled"), (1.001, "plain")])
 def test_auto_depends_on_the_length_of_the_training(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, share: float, step: str
@@ -240,6 +253,26 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
         (note,) = kept(mnist_arch("small.yaml", "--engine", choice))
         assert "keeps its plain steps in bfloat16" in note
     assert kept(mnist_arch("small.yaml")) == []
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_run_in_bfloat16_stays_so_and_is_said_to_be_slow_elsewhere(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, has: bool
+) -> None:
+    def said(result: Any) -> bool:
+        return "this processor has no instructions for bfloat16" in result.stderr
+
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    run = interrupted(mnist_arch, monkeypatch)
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: has)
+    assert said(mnist_arch("small.yaml")) != has
+    assert not said(mnist_arch("small.yaml"))  # it is finished, and nothing is trained
+    manifest = str(run.manifest_path)
+    assert said(mnist_arch("--from-manifest", manifest, "--out", "elsewhere")) != has
+    (repeated,) = Path("elsewhere").iterdir()
+    for kept in (run, Run(repeated)):
+        assert kept.manifest().engine.precision == "bfloat16"
+    assert Run(repeated).weights_path.read_bytes() == run.weights_path.read_bytes()
 
 
 def test_a_manifest_of_before_has_plain_steps(

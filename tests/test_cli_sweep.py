@@ -26,7 +26,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.sweep_tables import compact
-from mnist_arch import data, running
+from mnist_arch import data, engines, running
 from mnist_arch.data import Resolved, Split
 from mnist_arch.errors import DataUnavailable, NonFiniteLoss, StorageError
 from mnist_arch.runs import Run
@@ -434,6 +434,16 @@ def test_one_trial_at_a_time_on_a_gpu(
     mnist_arch("tiny.yaml", exit_code=3)
     engine = made[-1]["setting"].engine
     assert (engine.device, engine.threads, engine.step) == ("cuda", 3, "captured")
+
+
+def test_on_a_cpu_trials_are_alike_on_any_machine(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a processor with which a training by itself would be in bfloat16."""
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    mnist_arch("tiny.yaml")
+    manifests = [Run(mnist_arch.sweep / name).manifest() for name in mnist_arch.trials]
+    assert {(it.engine.step, it.engine.precision) for it in manifests} == {("plain", "float32")}
 
 
 def test_a_cluster_is_asked_for_by_name(

@@ -13,6 +13,8 @@ from mnist_arch.engines import (
     Choice,
     Wanted,
     choose_engine,
+    cpu_has_bfloat16,
+    note_of_slowness,
     prepare,
     training_flops,
 )
@@ -49,6 +51,59 @@ def test_on_a_cpu_steps_are_compiled_where_that_pays_back(
 ) -> None:
     choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
     assert choice == Choice(Engine(device="cpu", threads=3, step=step, precision="float32"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "flops", "step", "precision"),
+    [
+        ("auto", SHORT, "plain", "bfloat16"),
+        ("auto", LONG, "compiled", "bfloat16"),
+        ("fast", SHORT, "compiled", "bfloat16"),
+        ("plain", LONG, "plain", "float32"),
+    ],
+)
+def test_steps_are_in_bfloat16_where_the_processor_is_faster_with_it(
+    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float, step: Any, precision: Any
+) -> None:
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
+    assert choice == Choice(Engine(device="cpu", threads=3, step=step, precision=precision))
+
+
+@pytest.mark.parametrize(
+    ("instructions", "has"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, True),
+        ({"amx_bf16": False, "avx512_bf16": True}, False),
+        ({"architecture": "aarch64", "bf16": True}, False),
+    ],
+)
+def test_a_processor_is_faster_with_bfloat16_where_it_multiplies_tiles(
+    monkeypatch: pytest.MonkeyPatch, instructions: dict[str, Any], has: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    assert cpu_has_bfloat16() == has
+
+
+def test_a_torch_that_cannot_tell_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not cpu_has_bfloat16()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("has", [True, False])
+def test_an_engine_of_a_faster_processor_is_said_to_be_slow(
+    monkeypatch: pytest.MonkeyPatch, device: Any, precision: Any, has: bool
+) -> None:
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: has)
+    note = note_of_slowness(Engine(device=device, threads=1, precision=precision))
+    slow = (device, precision, has) == ("cpu", "bfloat16", False)
+    assert note == (
+        "this processor has no instructions for bfloat16, in which the steps are: it is slow"
+        if slow
+        else None
+    )
 
 
 # ---------------------------------------------------------------------------- on other devices

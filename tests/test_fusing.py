@@ -157,20 +157,46 @@ def test_digits_are_kept_where_the_mean_is_large(pool: bool) -> None:
     torch.testing.assert_close(found.y, expected.y, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pool", [True, False])
 @pytest.mark.parametrize("rectify", [True, False])
-def test_float32_maps_stay_float32_and_channels_last(pool: bool, rectify: bool) -> None:
-    x_NCHW = maps((6, 6), ties=False).float().requires_grad_()
+def test_maps_keep_their_dtype_and_channels_last(
+    pool: bool, rectify: bool, dtype: torch.dtype
+) -> None:
+    x_NCHW = maps((6, 6), ties=False).to(dtype).requires_grad_()
     scale_C, shift_C = torch.ones(4), torch.zeros(4)
     if pool:
-        y, *_ = batch_norm_max_pool(x_NCHW, scale_C, shift_C, eps=EPS, rectify=rectify)
+        y, *of_channels = batch_norm_max_pool(x_NCHW, scale_C, shift_C, eps=EPS, rectify=rectify)
     else:
-        y, *_ = batch_norm(x_NCHW, scale_C, shift_C, eps=EPS)
+        y, *of_channels = batch_norm(x_NCHW, scale_C, shift_C, eps=EPS)
     y.backward(torch.ones_like(y))
     assert x_NCHW.grad is not None
     for map_NCHW in (y, x_NCHW.grad):
-        assert map_NCHW.dtype == torch.float32
+        assert map_NCHW.dtype == dtype
         assert map_NCHW.is_contiguous(memory_format=torch.channels_last)
+    assert {it.dtype for it in of_channels} == {torch.float32}
+
+
+@pytest.mark.parametrize("rectify", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+def test_maps_of_bfloat16_are_rounded_once(pool: bool, rectify: bool) -> None:
+    """Sums and formulas are of float32, as in torch's own norm of such maps."""
+    rounded = maps((6, 6), ties=False).bfloat16()
+    found, exact = rounded.clone().requires_grad_(), rounded.double().requires_grad_()
+    y = []
+    for x_NCHW in (found, exact):
+        dtype = torch.float64 if x_NCHW is exact else torch.float32
+        scale_C = torch.tensor(SCALES, dtype=dtype)
+        shift_C = torch.zeros_like(scale_C)
+        if pool:
+            y += batch_norm_max_pool(x_NCHW, scale_C, shift_C, eps=EPS, rectify=rectify)[:1]
+        else:
+            y += batch_norm(x_NCHW, scale_C, shift_C, eps=EPS)[:1]
+        y[-1].backward(torch.ones_like(y[-1]).cumsum(0))
+    assert found.grad is not None
+    assert exact.grad is not None
+    torch.testing.assert_close(y[0].double(), y[1], rtol=2**-8, atol=1e-6)
+    torch.testing.assert_close(found.grad.double(), exact.grad, rtol=2**-8, atol=1e-5)
 
 
 def test_statistics_have_no_gradient() -> None:

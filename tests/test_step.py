@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small import equal, loaded, tensors
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from mnist_arch.engines import prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.plan import plan
-from mnist_arch.records import Engine
+from mnist_arch.records import Engine, Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.specs import Experiment
 from mnist_arch.state import State
@@ -319,18 +320,19 @@ class Stepped(NamedTuple):
     """Where the dropout stream has come to."""
 
 
-def compiled(state: State, training: Split) -> CompiledStep:
+def compiled(state: State, training: Split, *, precision: Precision = "float32") -> CompiledStep:
     """Steps that are compiled at once."""
-    step = CompiledStep(state, training, batch=32)
+    step = CompiledStep(state, training, batch=32, precision=precision)
     step.compile()
     return step
 
 
-def stepped(kind: type[PlainStep], state: State, training: Split) -> Stepped:
+def stepped(kind: type[PlainStep], state: State, training: Split, **options: Any) -> Stepped:
     before = weights_of(state)
     state.model.train()
     state.use_dropout_stream()
-    step = compiled(state, training) if kind is CompiledStep else kind(state, training)
+    make = compiled if kind is CompiledStep else kind
+    step = make(state, training, **options)
     step.begin(Pass.next(state, len(training), batch=32))
     step(0)
     return Stepped(float(step.losses_S[0]), weights_of(state) - before, torch.get_rng_state())
@@ -576,13 +578,64 @@ def test_the_trouble_with_a_compiler_is_one_line(error: Exception, line: str) ->
 HALF = 0.03
 """Relative, of a loss after steps in bfloat16, which has eight binary digits."""
 
+HALF_LOSS = 2e-3
+"""As LOSS, where what is below the logits has eight binary digits."""
+
+HALF_MOVED = 0.1
+"""As MOVED. Every map and every gradient of one is off by 0.2 %, and there are a dozen of them."""
+
+IN_BFLOAT16 = {"precision": "bfloat16"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_a_step_in_bfloat16_is_the_plain_one_to_its_rounding(training: Split) -> None:
+    """Plain, and compiled; neither is the one in float32."""
+    experiment = loaded(**COMPILED_NETWORK).experiment
+    expected = stepped(ExactStep, exact(experiment), training)
+    size = float(expected.change.norm())
+    for kind in (PlainStep, CompiledStep):
+        state = State.fresh(experiment, seed=3)
+        found = stepped(kind, state, training, precision="bfloat16")
+        assert found.loss == pytest.approx(expected.loss, rel=HALF_LOSS), kind
+        assert MOVED * size < float((found.change - expected.change).norm()) < HALF_MOVED * size
+        assert torch.equal(found.drawn, expected.drawn), kind
+        for tensor in (*tensors(state.model).values(), *tensors(state.result).values()):
+            assert tensor.dtype in (torch.float32, torch.int64)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_compiled_steps_in_bfloat16_go_on_with_the_same_bits(
+    training: Split, held: Split, tmp_path: Path
+) -> None:
+    experiment = loaded(recipe__epochs=3, **COMPILED_NETWORK).experiment
+    engine = COMPILED.model_copy(update=IN_BFLOAT16)
+    goes_on(training, held, experiment, engine, tmp_path / "checkpoint", after=2)
+
+
+def test_the_loss_of_steps_in_bfloat16_is_taken_in_float32(
+    training: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its logarithms would have two decimal digits."""
+    seen: list[torch.dtype] = []
+    cross_entropy = F.cross_entropy
+
+    def spy(logits_NK: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        seen.append(logits_NK.dtype)
+        return cross_entropy(logits_NK, *arguments, **options)
+
+    monkeypatch.setattr(F, "cross_entropy", spy)
+    stepped(PlainStep, State.fresh(spec("sgd"), seed=3), training, precision="bfloat16")
+    assert seen == [torch.float32]
+
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "clipped"])
 def test_in_bfloat16_weights_and_evaluation_stay_float32(
     training: Split, held: Split, name: str
 ) -> None:
     states = [State.fresh(spec(name), seed=3) for _ in range(2)]
-    engines = [PLAIN, PLAIN.model_copy(update={"precision": "bfloat16"})]
+    engines = [PLAIN, PLAIN.model_copy(update=IN_BFLOAT16)]
     whole, half = (
         curve(state, training, held, engine) for state, engine in zip(states, engines, strict=True)
     )
@@ -677,9 +730,8 @@ def test_captured_steps_go_on_as_an_undisturbed_training(training: Split, held: 
 @pytest.mark.usefixtures("_prepared")
 def test_a_graph_in_bfloat16_learns_as_plain_steps_in_it(training: Split, held: Split) -> None:
     plain, graph = (State.fresh(spec("sgd"), seed=3, device="cuda") for _ in range(2))
-    half = {"precision": "bfloat16"}
-    one = curve(plain, there(training), there(held), ON_A_GPU.model_copy(update=half))
-    other = curve(graph, there(training), there(held), GRAPH.model_copy(update=half))
+    one = curve(plain, there(training), there(held), ON_A_GPU.model_copy(update=IN_BFLOAT16))
+    other = curve(graph, there(training), there(held), GRAPH.model_copy(update=IN_BFLOAT16))
     for record, expected in zip(other, one, strict=True):
         assert record.train_loss == pytest.approx(expected.train_loss, rel=HALF)
     assert {tensor.dtype for tensor in graph.model.parameters()} == {torch.float32}
