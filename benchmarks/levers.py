@@ -36,7 +36,7 @@ from mnist_arch.datasets import INFO, DatasetName
 from mnist_arch.engines import prepare
 from mnist_arch.evaluation import BATCH
 from mnist_arch.network import fused
-from mnist_arch.records import Engine
+from mnist_arch.records import Engine, Precision
 
 EVALUATION_BATCHES: Final = (BATCH, 250, 1000, 2000)
 """Images of a forward pass; that of the product first."""
@@ -117,11 +117,18 @@ def compilation(bench: Bench) -> Lever:
 
 
 def pool(bench: Bench) -> Lever:
-    variants = {
-        "after the norm": bench.compiled(apart, fallback_random=True),
-        "before the norm": bench.compiled(),
+    return Lever("pool", pools(bench, "float32"), bench.steps)
+
+
+def pool_bfloat16(bench: Bench) -> Lever:
+    return Lever("pool, bfloat16", pools(bench, "bfloat16"), bench.steps)
+
+
+def pools(bench: Bench, precision: Precision) -> dict[str, Call]:
+    return {
+        "after the norm": bench.compiled(apart, precision=precision, fallback_random=True),
+        "before the norm": bench.compiled(precision=precision),
     }
-    return Lever("pool", variants, bench.steps)
 
 
 def threads(bench: Bench) -> Lever:
@@ -143,6 +150,15 @@ def narrow_norm(bench: Bench) -> Lever:
 def bfloat16(bench: Bench) -> Lever:
     variants = {"float32": bench.plain(), "bfloat16": bench.plain(precision="bfloat16")}
     return Lever("bfloat16", variants, bench.steps)
+
+
+def bfloat16_compiled(bench: Bench) -> Lever:
+    variants = {
+        "float32": bench.compiled(),
+        "bfloat16": bench.compiled(precision="bfloat16"),
+        "plain, bfloat16": bench.plain(precision="bfloat16"),
+    }
+    return Lever("bfloat16, compiled", variants, bench.steps)
 
 
 def bfloat16_flags(cpuinfo: str) -> list[str]:
@@ -182,10 +198,12 @@ LEVERS: Final[dict[str, Callable[[Bench], Lever]]] = {
     "augmentation": augmentation,
     "compile": compilation,
     "pool": pool,
+    "pool-bfloat16": pool_bfloat16,
     "threads": threads,
     "threads-compiled": threads_compiled,
     "narrow-norm": narrow_norm,
     "bfloat16": bfloat16,
+    "bfloat16-compiled": bfloat16_compiled,
     "overlap": overlap,
     "evaluation": evaluation,
 }

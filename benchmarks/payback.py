@@ -6,8 +6,8 @@ Every reading is of a process of its own; processes take turns. The start is tha
 until its first step is done, imports and data included: plain, compiled with the compiler's cache
 empty, and compiled with the cache that this left. What compiling costs is the start beyond the
 plain one; what it gives is milliseconds a step, beside plain ones run in turn in the same process.
-The operations in which it is paid back, for each
-thread, are what COMPILE_FROM_FLOPS in mnist_arch/engines.py is to be compared with.
+All steps have the precision that is fast on this machine. The operations in which it is paid back,
+for each thread, are what COMPILE_FROM_FLOPS in mnist_arch/engines.py is to be compared with.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from peer import measured
 from report import origin, publish, table
 from turns import HEADINGS, Call, Lever, Readings, measure
 
-from mnist_arch import Engine, load, plan
+from mnist_arch import load, plan
 from mnist_arch.datasets import INFO, DatasetName
-from mnist_arch.engines import COMPILE_FROM_FLOPS, prepare, training_flops
+from mnist_arch.engines import COMPILE_FROM_FLOPS, choose_engine, prepare, training_flops
 
 THREADS: Final = (1, 2)
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
@@ -94,16 +94,18 @@ def child(arguments: argparse.Namespace) -> Said:
 
     from mnist_arch.evaluation import predict
 
-    engine = Engine(device="cpu", threads=arguments.threads, step=arguments.child)
+    engine = choose_engine(device="cpu", threads=arguments.threads, wanted="fast").engine
+    engine = engine.model_copy(update={"step": arguments.child})
     if arguments.memory == "kept":
         prepare(engine)
     else:
         torch.set_num_threads(engine.threads)
     bench = Bench.of(arguments.dataset, batch=arguments.batch_size, steps=arguments.steps)
-    step = bench.compiled() if engine.step == "compiled" else bench.plain()
+    make = bench.compiled if engine.step == "compiled" else bench.plain
+    step = make(precision=engine.precision)
     step()
     first_step_at = time.time()
-    plain = step if engine.step == "plain" else bench.plain()
+    plain = step if engine.step == "plain" else bench.plain(precision=engine.precision)
     variants: dict[str, Call] = {"plain": plain, engine.step: step}
     lever = Lever("step", variants, bench.steps)
     found = measure(lever, rounds=BLOCKS, threads=engine.threads).values

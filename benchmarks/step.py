@@ -3,10 +3,11 @@
     python benchmarks/step.py --rounds 5 --out benchmarks/results/step.json
 
 The ceiling is a float32 product of two square matrices; it and an epoch of the loop are measured
-in turn. A step counts as three times the multiply-accumulates of the plan, two operations each:
-forward, gradient of the input, gradient of the weights. The first layer, which needs no gradient of
-its input, is counted like the others, as is the custom. Only convolutions and linear layers count,
-while all that a step does takes time. The profile is of another epoch of the same loop.
+in turn, and so is the same product in the precision of the steps. A step counts as three times the
+multiply-accumulates of the plan, two operations each: forward, gradient of the input, gradient of
+the weights. The first layer, which needs no gradient of its input, is counted like the others, as
+is the custom. Only convolutions and linear layers count, while all that a step does takes time. The
+profile is of another epoch of the same loop.
 """
 
 from __future__ import annotations
@@ -146,7 +147,9 @@ class Study:
     engine: Engine
     macs: int
     ceilings: list[float]
-    """GFLOP/s of a large product, round by round."""
+    """GFLOP/s of a large product in float32, round by round."""
+    ceilings_of_precision: list[float]
+    """The same in the precision of the engine."""
     speeds: list[float]
     """Images a second of an epoch, round by round."""
     operators: list[Operator]
@@ -171,6 +174,7 @@ class Study:
             "engine": self.engine.model_dump(),
             "macs": self.macs,
             "ceiling_gflops": self.ceilings,
+            "ceiling_gflops_of_precision": self.ceilings_of_precision,
             "images_per_second": self.speeds,
             "step_gflops": self.reached,
             "share_of_ceiling": self.share,
@@ -188,7 +192,8 @@ class Study:
         rows = [
             [name, *(f"{value:,.0f}" for value in spread(values).values())]
             for name, values in (
-                ("ceiling, GFLOP/s", self.ceilings),
+                ("ceiling in float32, GFLOP/s", self.ceilings),
+                (f"a product in {self.engine.precision}, GFLOP/s", self.ceilings_of_precision),
                 ("step, GFLOP/s", self.reached),
                 ("images/s", self.speeds),
             )
@@ -214,13 +219,16 @@ def study(engine: Engine, *, dataset: DatasetName, batch_size: int, rounds: int)
     epochs = epochs_of(experiment, dataset, engine)
     rng = torch.Generator().manual_seed(0)
     left, right = (torch.randn(SIDE, SIDE, generator=rng) for _ in range(2))
-    torch.mm(left, right), next(epochs), next(epochs)
-    speeds, ceilings = [], []
+    narrow = [it.to(getattr(torch, engine.precision)) for it in (left, right)]
+    torch.mm(left, right), torch.mm(*narrow), next(epochs), next(epochs)
+    speeds, ceilings, of_precision = [], [], []
     for _ in range(rounds):
         ceilings.append(product_gflops(left, right))
+        of_precision.append(product_gflops(*narrow))
         speeds.append(next(epochs).images_per_second)
     operators, seconds = profiled(epochs)
-    return Study(engine, plan(experiment).macs, ceilings, speeds, operators, seconds)
+    macs = plan(experiment).macs
+    return Study(engine, macs, ceilings, of_precision, speeds, operators, seconds)
 
 
 def main() -> None:

@@ -64,15 +64,19 @@ class Bench:
         return self.stepping(PlainStep(state or self.state(), self.training, precision=precision))
 
     def compiled(
-        self, written: Callable[[Classifier], nn.Module] | None = None, **options: bool
+        self,
+        written: Callable[[Classifier], nn.Module] | None = None,
+        *,
+        precision: Precision = "float32",
+        **options: bool,
     ) -> Call:
         """Compiled steps: the product's, or of its model as `written`, with inductor's options."""
         state = self.state()
         if written is None:
-            compiled = CompiledStep(state, self.training, batch=self.batch)
+            compiled = CompiledStep(state, self.training, batch=self.batch, precision=precision)
             compiled.compile()
             return self.stepping(compiled)
-        step = PlainStep(state, self.training)
+        step = PlainStep(state, self.training, precision=precision)
         network = written(state.model)
         step.network = torch.compile(network, fullgraph=True, dynamic=False, options={**options})
         return self.stepping(step)

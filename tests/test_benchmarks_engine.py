@@ -187,14 +187,17 @@ def test_shares_drop_nothing() -> None:
 
 
 def test_a_study_is_printed_and_kept_alike() -> None:
-    engine = Engine(device="cpu", threads=2)
+    engine = Engine(device="cpu", threads=2, precision="bfloat16")
     operators = [step.Operator(("aten::conv2d",), 3.0), step.Operator(("aten::new",), 1.0)]
-    study = step.Study(engine, 5_000_000, [90.0, 100.0, 60.0], [1e3, 1.2e3, 8e2], operators, 5.0)
+    ceilings, speeds = [90.0, 100.0, 60.0], [1e3, 1.2e3, 8e2]
+    study = step.Study(engine, 5_000_000, ceilings, [900.0, 800.0, 700.0], speeds, operators, 5.0)
     report, text = study.report(), study.text()
     assert report["step_gflops"] == pytest.approx([30.0, 36.0, 24.0])
     assert report["share_of_ceiling"] == pytest.approx([1 / 3, 0.36, 0.4])
     assert report["profile"]["groups"] == {"convolution": 0.75, "rest": 0.25}
     assert re.search(r"share of the ceiling +36\.0% +33\.3% +40\.0%", text)
+    assert re.search(r"ceiling in float32, GFLOP/s +90 +60 +100", text)
+    assert re.search(r"a product in bfloat16, GFLOP/s +800 +700 +900", text)
     assert re.search(r"convolution +75\.0%", text)
     assert "operators take 4.0 s of 5.0 s" in text
 
