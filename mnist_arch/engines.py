@@ -61,7 +61,8 @@ def choose_engine(
             note = "there is no faster step than the plain one on mps"
             return Choice(plain, note if wanted == "fast" else None)
         case "cpu":
-            step = "compiled" if _pays_back(wanted, flops, threads=threads) else "plain"
+            is_compiled = wanted == "fast" or flops >= COMPILE_FROM_FLOPS * threads
+            step = "compiled" if is_compiled else "plain"
             precision: Precision = "bfloat16" if cpu_has_bfloat16() else "float32"
             return Choice(plain.model_copy(update={"step": step, "precision": precision}))
         case never:
@@ -82,7 +83,7 @@ def prepare(engine: Engine) -> None:
 def note_of_slowness(engine: Engine) -> str | None:
     """What is to be said of an engine that was chosen elsewhere and is slow on this machine."""
     if engine.device == "cpu" and engine.precision == "bfloat16" and not cpu_has_bfloat16():
-        return "this processor has no instructions for bfloat16, in which the steps are: it is slow"
+        return "steps are in bfloat16, as they were begun, which is slow on this processor"
     return None
 
 
@@ -90,10 +91,6 @@ def cpu_has_bfloat16() -> bool:
     """Whether bfloat16 is faster than float32 on this processor."""
     found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.8 has none
     return bool(found.get(BFLOAT16_INSTRUCTIONS, False))
-
-
-def _pays_back(wanted: Wanted, flops: float, *, threads: int) -> bool:
-    return wanted == "fast" or flops >= COMPILE_FROM_FLOPS * threads
 
 
 def _on_cuda(plain: Engine) -> Choice:
