@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
@@ -88,9 +88,9 @@ def note_of_slowness(engine: Engine) -> str | None:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 on this processor."""
-    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.8 has none
-    return bool(found.get(BFLOAT16_INSTRUCTIONS, False))
+    """Whether bfloat16 is faster than float32 on this processor, as far as torch can tell."""
+    ask: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return bool(ask().get(BFLOAT16_INSTRUCTIONS, False))
 
 
 def _on_cuda(plain: Engine) -> Choice:
