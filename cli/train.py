@@ -269,11 +269,11 @@ def _new_engine(
     request: Request, device: records.Device, *, threads: int, images: int, display: Display
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
-    from mnist_arch.engines import choose_engine, training_flops
+    from mnist_arch.engines import choose_engine, runs_here, training_flops
 
-    if request.engine is not None and request.engine.device == device:
-        _say_if_slow(request.engine, display)
-        return request.engine
+    kept = request.engine
+    if kept is not None and kept.device == device and runs_here(kept):
+        return kept
     macs, epochs = plan_of(request.loaded).macs, request.loaded.experiment.recipe.epochs
     choice = choose_engine(
         device=device,
@@ -297,12 +297,3 @@ def _say_what_is_kept(request: Request, run: Run, display: Display) -> None:
     if is_another[request.wanted]:
         steps = f"{engine.step} steps in {engine.precision}"
         display.note(f"{run.folder} keeps its {steps}; --again would start it anew")
-    if not run.result_path.exists():
-        _say_if_slow(engine, display)
-
-
-def _say_if_slow(engine: Engine, display: Display) -> None:
-    from mnist_arch.engines import note_of_slowness
-
-    if (note := note_of_slowness(engine)) is not None:
-        display.note(note)

@@ -255,24 +255,40 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     assert kept(mnist_arch("small.yaml")) == []
 
 
-@pytest.mark.parametrize("has", [True, False])
-def test_a_run_in_bfloat16_stays_so_and_is_said_to_be_slow_elsewhere(
-    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, has: bool
+def test_a_run_in_bfloat16_stays_so_and_is_repeated_in_it(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def said(result: Any) -> bool:
-        return "bfloat16, as they were begun, which is slow on this processor" in result.stderr
-
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
     run = interrupted(mnist_arch, monkeypatch)
-    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: has)
-    assert said(mnist_arch("small.yaml")) != has
-    assert not said(mnist_arch("small.yaml"))  # it is finished, and nothing is trained
-    manifest = str(run.manifest_path)
-    assert said(mnist_arch("--from-manifest", manifest, "--out", "elsewhere")) != has
+    mnist_arch("small.yaml")
+    mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
     (repeated,) = Path("elsewhere").iterdir()
     for kept in (run, Run(repeated)):
         assert kept.manifest().engine.precision == "bfloat16"
     assert Run(repeated).weights_path.read_bytes() == run.weights_path.read_bytes()
+
+
+def test_a_run_in_bfloat16_does_not_go_on_where_that_cannot_be_had(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But it is repeated there, in float32; and nothing of it is lost."""
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+        run = interrupted(mnist_arch, patch)
+    before = run.checkpoint_path.read_bytes()
+    for again in (["small.yaml"], ["--resume", "latest"]):
+        result = mnist_arch(*again, exit_code=3)
+        assert "error: the steps of this run are in bfloat16, which" in result.stderr
+        assert "start anew with --again --engine plain" in result.stderr
+    assert run.checkpoint_path.read_bytes() == before
+    mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
+    (repeated,) = Path("elsewhere").iterdir()
+    assert Run(repeated).manifest().engine.precision == "float32"
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+        mnist_arch("--resume", "latest")
+    mnist_arch("small.yaml")  # whose result is shown everywhere
+    assert run.manifest().engine.precision == "bfloat16"
 
 
 def test_a_manifest_of_before_has_plain_steps(

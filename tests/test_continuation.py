@@ -185,8 +185,9 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
     # A shell starts its background jobs with SIGINT ignored, and this test may be in one.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{heeding}; from cli.app import app; app(prog_name='mnist-arch')"
+    spec, options = str(tmp_path / "brief.yaml"), ["--out", str(runs), "--engine", "plain"]
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "train", str(tmp_path / "brief.yaml"), "--out", str(runs)],
+        [sys.executable, "-c", program, "train", spec, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

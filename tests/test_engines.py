@@ -14,10 +14,11 @@ from mnist_arch.engines import (
     Wanted,
     choose_engine,
     cpu_has_bfloat16,
-    note_of_slowness,
     prepare,
+    runs_here,
     training_flops,
 )
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.loading import loads
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine
@@ -93,17 +94,18 @@ def test_a_torch_that_cannot_tell_trains_in_float32(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("has", [True, False])
-def test_an_engine_of_a_faster_processor_is_said_to_be_slow(
+def test_a_processor_needs_instructions_for_the_precision_of_an_engine(
     monkeypatch: pytest.MonkeyPatch, device: Any, precision: Any, has: bool
 ) -> None:
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: has)
-    note = note_of_slowness(Engine(device=device, threads=1, precision=precision))
-    slow = (device, precision, has) == ("cpu", "bfloat16", False)
-    assert note == (
-        "steps are in bfloat16, as they were begun, which is slow on this processor"
-        if slow
-        else None
-    )
+    engine = Engine(device=device, threads=1, precision=precision)
+    assert runs_here(engine) == ((device, precision, has) != ("cpu", "bfloat16", False))
+
+
+def test_what_does_not_run_here_is_not_prepared() -> None:
+    with pytest.raises(DeviceUnavailable, match=r"this processor cannot multiply$") as caught:
+        prepare(Engine(device="cpu", threads=1, precision="bfloat16"))
+    assert caught.value.hint == "go on where they can, or start anew with --again --engine plain"
 
 
 # ---------------------------------------------------------------------------- on other devices

@@ -19,7 +19,7 @@ from mnist_arch import capture
 from mnist_arch import step as step_module
 from mnist_arch.capture import CapturedStep
 from mnist_arch.data import Split
-from mnist_arch.engines import prepare
+from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.plan import plan
@@ -587,23 +587,35 @@ HALF_MOVED = 0.1
 IN_BFLOAT16 = {"precision": "bfloat16"}
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("_compiler")
-def test_a_step_in_bfloat16_is_the_plain_one_to_its_rounding(training: Split) -> None:
-    """Plain, and compiled; neither is the one in float32."""
+WITH_AMX = pytest.mark.skipif(not cpu_has_bfloat16(), reason="needs a processor with AMX")
+
+
+def assert_exact_to_bfloat16(kind: type[PlainStep], training: Split) -> None:
+    """A step of this kind comes to what one in float64 does, and not to what float32 does."""
     experiment = loaded(**COMPILED_NETWORK).experiment
     expected = stepped(ExactStep, exact(experiment), training)
     size = float(expected.change.norm())
-    for kind in (PlainStep, CompiledStep):
-        state = State.fresh(experiment, seed=3)
-        found = stepped(kind, state, training, precision="bfloat16")
-        assert found.loss == pytest.approx(expected.loss, rel=HALF_LOSS), kind
-        assert MOVED * size < float((found.change - expected.change).norm()) < HALF_MOVED * size
-        assert torch.equal(found.drawn, expected.drawn), kind
-        for tensor in (*tensors(state.model).values(), *tensors(state.result).values()):
-            assert tensor.dtype in (torch.float32, torch.int64)
+    state = State.fresh(experiment, seed=3)
+    found = stepped(kind, state, training, precision="bfloat16")
+    assert found.loss == pytest.approx(expected.loss, rel=HALF_LOSS)
+    assert MOVED * size < float((found.change - expected.change).norm()) < HALF_MOVED * size
+    assert torch.equal(found.drawn, expected.drawn)
+    for tensor in (*tensors(state.model).values(), *tensors(state.result).values()):
+        assert tensor.dtype in (torch.float32, torch.int64)
 
 
+def test_a_step_in_bfloat16_is_the_exact_one_to_its_rounding(training: Split) -> None:
+    assert_exact_to_bfloat16(PlainStep, training)
+
+
+@WITH_AMX
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+def test_a_compiled_step_in_bfloat16_is_the_exact_one_to_its_rounding(training: Split) -> None:
+    assert_exact_to_bfloat16(CompiledStep, training)
+
+
+@WITH_AMX
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
 def test_compiled_steps_in_bfloat16_go_on_with_the_same_bits(
