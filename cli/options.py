@@ -64,6 +64,6 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         help="plain runs operation by operation, in float32; fast compiles a step, or captures it"
-        " on a GPU, in bfloat16 where that is faster; auto is fast where that pays back.",
+        " on a GPU; auto does so where it pays back. Both are in bfloat16 where that is faster.",
     ),
 ]

@@ -240,7 +240,7 @@ def _train_all(
         is_new = again or run.is_new
         is_finished = not again and run.result_path.exists()
         if not is_new:
-            _say_what_is_kept(request, run, display)
+            _say_what_is_kept(request, run, device, display)
             engine = Engine(device=device, threads=threads)  # of which it has to have the device
         else:
             engine = chosen or _new_engine(
@@ -286,14 +286,13 @@ def _new_engine(
     return choice.engine
 
 
-def _say_what_is_kept(request: Request, run: Run, display: Display) -> None:
+def _say_what_is_kept(request: Request, run: Run, device: records.Device, display: Display) -> None:
     """A run that goes on keeps its engine, whatever is asked for now."""
+    from mnist_arch.engines import choose_engine
+
     engine = run.manifest().engine
-    is_another = {
-        EngineChoice.AUTO: False,
-        EngineChoice.PLAIN: (engine.step, engine.precision) != ("plain", "float32"),
-        EngineChoice.FAST: engine.step == "plain",
-    }
-    if is_another[request.wanted]:
+    asked = choose_engine(device=device, threads=1, wanted=request.wanted.value).engine
+    is_another = (asked.step, asked.precision) != (engine.step, engine.precision)
+    if is_another and request.wanted is not EngineChoice.AUTO:
         steps = f"{engine.step} steps in {engine.precision}"
         display.note(f"{run.folder} keeps its {steps}; --again would start it anew")

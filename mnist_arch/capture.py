@@ -8,10 +8,10 @@ from typing import Final
 import torch
 
 from mnist_arch.data import Split
-from mnist_arch.errors import PLAIN_INSTEAD, DeviceUnavailable
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.records import Precision
 from mnist_arch.state import State
-from mnist_arch.step import Pass, PlainStep, in_a_line
+from mnist_arch.step import PLAIN_INSTEAD, Pass, PlainStep, in_a_line
 
 WARM_UPS: Final = 3
 """Steps before a capture, in which torch's libraries choose and allocate, as its documentation of

@@ -9,16 +9,18 @@ from typing import Any, Final, Literal, assert_never
 
 import torch
 
-from mnist_arch.errors import PLAIN_INSTEAD, DeviceUnavailable
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.memory import keep_freed
 from mnist_arch.records import Device, Engine, Precision
 
 Wanted = Literal["auto", "plain", "fast"]
-"""`fast` is the fastest that the device has; `auto` is that where its start pays back."""
+"""`plain` is in float32; `fast` is the fastest that the device has; `auto` is that, but is not
+compiled where that would not pay back."""
 
 COMPILE_FROM_FLOPS: Final = 5.0e12
 """Operations of a training after its first epoch, for each thread, from which on a CPU it pays to
-compile; see docs/performance.md for the measurement."""
+compile in float32, and in bfloat16 once the compiler's cache has the network; see
+docs/performance.md for the measurement."""
 
 GRAPH_CAPABILITY: Final = (7, 0)
 """Compute capability of the oldest GPU whose steps are captured: the first with tensor cores."""
@@ -73,11 +75,12 @@ def choose_engine(
 def prepare(engine: Engine) -> None:
     """Makes this process ready to train or judge with `engine`; holds until another is prepared.
 
-    Raises DeviceUnavailable where this processor has no instructions for its precision.
+    Raises DeviceUnavailable where this machine has no instructions for its precision.
     """
     if not runs_here(engine):
-        message = "the steps of this run are in bfloat16, which this processor cannot multiply"
-        raise DeviceUnavailable(message, hint=PLAIN_INSTEAD)
+        message = f"steps are in bfloat16, which torch does not find on the {engine.device} here"
+        hint = "go on where a machine has it, or start anew with --again"
+        raise DeviceUnavailable(message, hint=hint)
     torch.set_num_threads(engine.threads)
     if engine.device == "cpu":
         keep_freed()
@@ -93,7 +96,11 @@ def runs_here(engine: Engine) -> bool:
     On a CPU without them steps in bfloat16 are several times as slow, and where torch 2.14 compiles
     them for its own convolutions instead of oneDNN's, they have been seen to crash.
     """
-    return (engine.device, engine.precision) != ("cpu", "bfloat16") or cpu_has_bfloat16()
+    if engine.precision == "float32":
+        return True
+    if engine.device == "cuda":
+        return torch.cuda.get_device_capability() >= BFLOAT16_CAPABILITY
+    return cpu_has_bfloat16()
 
 
 def cpu_has_bfloat16() -> bool:

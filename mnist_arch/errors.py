@@ -26,9 +26,6 @@ from typing import Final
 START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
 """The way out of a damaged folder."""
 
-PLAIN_INSTEAD: Final = "go on where they can, or start anew with --again --engine plain"
-"""What to do about steps that cannot be made here."""
-
 
 class MnistArchError(Exception):
     """Base of all deliberate errors: a message, and a hint that may be empty."""

@@ -39,7 +39,7 @@ class CountMismatch(AssertionError):
 
 
 class Classifier(nn.Module):
-    """A built network. (N, 1, 28, 28) float32 → logits (N, classes) float32."""
+    """A built network. (N, 1, 28, 28) float32 → logits (N, classes), float32 but in an autocast."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()

@@ -15,13 +15,16 @@ from mnist_arch.augment import augment, normalize, to_unit
 from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data import Split
 from mnist_arch.datasets import INFO
-from mnist_arch.errors import PLAIN_INSTEAD, DeviceUnavailable
+from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.memory import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.network import fused
 from mnist_arch.plan import plan
 from mnist_arch.records import Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.state import State
+
+PLAIN_INSTEAD: Final = "go on where they can, or start anew with --again --engine plain"
+"""What to do about steps that cannot be made here."""
 
 CLEARED_EVERY: Final = 8
 """Steps between two of which what is freed is given back, where a batch has maps that are not kept:

@@ -29,7 +29,8 @@ def send(number: signal.Signals, *to: psutil.Process) -> None:
 
 def end(process: subprocess.Popen[Any]) -> None:
     """Kills a process and all below it, of which any would keep its pipes open."""
+    process.send_signal(signal.SIGSTOP)  # so that it starts no others
     below = psutil.Process(process.pid).children(recursive=True)
-    process.kill()  # first, so that it starts no others
+    process.kill()
     send(signal.SIGKILL, *below)
     process.communicate()

@@ -248,6 +248,10 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     (note,) = kept(mnist_arch("small.yaml", "--engine", "plain"))
     assert "keeps its compiled steps in float32" in note
     assert kept(mnist_arch("small.yaml", "--engine", "fast")) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+        (note,) = kept(mnist_arch("small.yaml", "--engine", "fast"))
+        assert "keeps its compiled steps in float32" in note
     with_engine(run, step="plain", precision="bfloat16")
     for choice in ("plain", "fast"):
         (note,) = kept(mnist_arch("small.yaml", "--engine", choice))
@@ -278,8 +282,8 @@ def test_a_run_in_bfloat16_does_not_go_on_where_that_cannot_be_had(
     before = run.checkpoint_path.read_bytes()
     for again in (["small.yaml"], ["--resume", "latest"]):
         result = mnist_arch(*again, exit_code=3)
-        assert "error: the steps of this run are in bfloat16, which" in result.stderr
-        assert "start anew with --again --engine plain" in result.stderr
+        assert "error: steps are in bfloat16, which torch does not find" in result.stderr
+        assert "hint: go on where a machine has it, or start anew with --again" in result.stderr
     assert run.checkpoint_path.read_bytes() == before
     mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
     (repeated,) = Path("elsewhere").iterdir()

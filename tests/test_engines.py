@@ -94,18 +94,19 @@ def test_a_torch_that_cannot_tell_trains_in_float32(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("has", [True, False])
-def test_a_processor_needs_instructions_for_the_precision_of_an_engine(
+def test_a_device_needs_instructions_for_the_precision_of_an_engine(
     monkeypatch: pytest.MonkeyPatch, device: Any, precision: Any, has: bool
 ) -> None:
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: has)
+    gpu(monkeypatch, (8, 0) if has else (7, 5), "a GPU")
     engine = Engine(device=device, threads=1, precision=precision)
-    assert runs_here(engine) == ((device, precision, has) != ("cpu", "bfloat16", False))
+    assert runs_here(engine) == (has or precision == "float32")
 
 
 def test_what_does_not_run_here_is_not_prepared() -> None:
-    with pytest.raises(DeviceUnavailable, match=r"this processor cannot multiply$") as caught:
+    with pytest.raises(DeviceUnavailable, match="torch does not find on the cpu here") as caught:
         prepare(Engine(device="cpu", threads=1, precision="bfloat16"))
-    assert caught.value.hint == "go on where they can, or start anew with --again --engine plain"
+    assert caught.value.hint == "go on where a machine has it, or start anew with --again"
 
 
 # ---------------------------------------------------------------------------- on other devices

@@ -242,22 +242,25 @@ def test_a_worker_that_has_not_noticed_keeps_its_trial(
         for worker in left:
             worker.suspend()
         driver.kill()
-    with Driver(keeper, folder) as later:
-        while sum(has_a_log(worker) for worker in later.workers()) < 2:
-            assert not later.ends(seconds=0)
-        said, _, _ = select.select([later.events], [], [], 2)
-        assert said == [], "a trial is trained by two"
-        for worker in left:
-            worker.resume()
-        _, alive = psutil.wait_procs(left, timeout=60)
-        assert alive == [], "workers outlive their driver"
-        began: dict[tuple[str, str], int] = {}
-        while len(began) < 2:
-            kind, name, seed, number = later.says()
-            if kind == "Began":
-                began[name, seed] = int(number)
-        assert began.keys() == begun
-        assert min(began.values()) >= 1
+    try:
+        with Driver(keeper, folder) as later:
+            while sum(has_a_log(worker) for worker in later.workers()) < 2:
+                assert not later.ends(seconds=0)
+            said, _, _ = select.select([later.events], [], [], 2)
+            assert said == [], "a trial is trained by two"
+            for worker in left:
+                worker.resume()
+            _, alive = psutil.wait_procs(left, timeout=60)
+            assert alive == [], "workers outlive their driver"
+            began: dict[tuple[str, str], int] = {}
+            while len(began) < 2:
+                kind, name, seed, number = later.says()
+                if kind == "Began":
+                    began[name, seed] = int(number)
+            assert began.keys() == begun
+            assert min(began.values()) >= 1
+    finally:
+        send(signal.SIGKILL, *left)  # which may still be stopped
 
 
 def has_a_log(worker: psutil.Process) -> bool:
