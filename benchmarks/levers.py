@@ -41,9 +41,6 @@ from mnist_arch.records import Engine, Precision
 EVALUATION_BATCHES: Final = (BATCH, 250, 1000, 2000)
 """Images of a forward pass; that of the product first."""
 THREADS: Final = {"one": 1, "two": 2}
-CPUINFO: Final = Path("/proc/cpuinfo")
-BFLOAT16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
-"""What Linux calls a processor's instructions for products of bfloat16."""
 
 
 def memory_format(bench: Bench) -> Lever:
@@ -161,11 +158,6 @@ def bfloat16_compiled(bench: Bench) -> Lever:
     return Lever("bfloat16, compiled", variants, bench.steps)
 
 
-def bfloat16_flags(cpuinfo: str) -> list[str]:
-    """Those of BFLOAT16_FLAGS that a text like that of /proc/cpuinfo has."""
-    return sorted(BFLOAT16_FLAGS & set(cpuinfo.split()))
-
-
 def overlap(bench: Bench) -> Lever:
     variants = {
         "in line": in_line(TwoPartStep(bench)),
@@ -233,19 +225,15 @@ def main() -> None:
         print(name, file=sys.stderr)
         lever = LEVERS[name](bench)
         found.append(measure(lever, rounds=arguments.rounds, threads=arguments.threads))
-    flags = bfloat16_flags(CPUINFO.read_text()) if CPUINFO.exists() else None
     report = {
         **origin(),
         "dataset": arguments.dataset,
         "batch_size": arguments.batch_size,
         "threads": arguments.threads,
         "steps": arguments.steps,
-        "bfloat16_flags": flags,
         "levers": [readings.report() for readings in found],
     }
     text = table(HEADINGS, [row for readings in found for row in readings.rows()])
-    said = "not known" if flags is None else ", ".join(flags) or "none"
-    text += f"instructions of the processor for bfloat16: {said}\n"
     publish(text, report, arguments.out)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.memory import keep_freed
-from mnist_arch.records import Device, Engine, Precision
+from mnist_arch.records import Device, Engine, Precision, StepKind
 
 Wanted = Literal["auto", "plain", "fast"]
 """`plain` is in float32; `fast` is the fastest that the device has; `auto` is that, but is not
@@ -65,9 +65,8 @@ def choose_engine(
             return Choice(plain, note if wanted == "fast" else None)
         case "cpu":
             is_compiled = wanted == "fast" or flops >= COMPILE_FROM_FLOPS * threads
-            step = "compiled" if is_compiled else "plain"
-            precision: Precision = "bfloat16" if cpu_has_bfloat16() else "float32"
-            return Choice(plain.model_copy(update={"step": step, "precision": precision}))
+            step: StepKind = "compiled" if is_compiled else "plain"
+            return Choice(_fast(plain, step))
         case never:
             assert_never(never)
 
@@ -96,11 +95,21 @@ def runs_here(engine: Engine) -> bool:
     On a CPU without them steps in bfloat16 are several times as slow, and where torch 2.14 compiles
     them for its own convolutions instead of oneDNN's, they have been seen to crash.
     """
-    if engine.precision == "float32":
-        return True
-    if engine.device == "cuda":
-        return torch.cuda.get_device_capability() >= BFLOAT16_CAPABILITY
-    return cpu_has_bfloat16()
+    return engine.precision == "float32" or fast_precision(engine.device) == engine.precision
+
+
+def fast_precision(device: Device) -> Precision:
+    """In which steps are fastest on this machine's `device`."""
+    match device:
+        case "cuda":
+            has_bfloat16 = torch.cuda.get_device_capability() >= BFLOAT16_CAPABILITY
+        case "cpu":
+            has_bfloat16 = cpu_has_bfloat16()
+        case "mps":
+            has_bfloat16 = False  # not measured
+        case never:
+            assert_never(never)
+    return "bfloat16" if has_bfloat16 else "float32"
 
 
 def cpu_has_bfloat16() -> bool:
@@ -110,9 +119,12 @@ def cpu_has_bfloat16() -> bool:
 
 
 def _on_cuda(plain: Engine) -> Choice:
-    capability = torch.cuda.get_device_capability()
-    if capability < GRAPH_CAPABILITY:
+    if torch.cuda.get_device_capability() < GRAPH_CAPABILITY:
         name = torch.cuda.get_device_name()
         return Choice(plain, f"steps are not captured on {name}, which is too old for it")
-    precision: Precision = "bfloat16" if capability >= BFLOAT16_CAPABILITY else "float32"
-    return Choice(plain.model_copy(update={"step": "captured", "precision": precision}))
+    return Choice(_fast(plain, "captured"))
+
+
+def _fast(plain: Engine, step: StepKind) -> Engine:
+    """The engine with this kind of step, in the precision that is fast with it."""
+    return plain.model_copy(update={"step": step, "precision": fast_precision(plain.device)})

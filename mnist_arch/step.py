@@ -123,7 +123,7 @@ class PlainStep:
         x_NCHW = augment(to_unit(training.images[index_B]), recipe.augment, rng=state.augment)
         with self.autocast:
             logits_NK = self.network(normalize(x_NCHW, self.info))
-        loss = F.cross_entropy(
+        loss = F.cross_entropy(  # whose logarithms need the digits of float32 at least
             logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32)),
             training.labels[index_B],
             label_smoothing=recipe.label_smoothing,

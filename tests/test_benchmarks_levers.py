@@ -146,9 +146,14 @@ def test_a_batch_ahead_is_the_same_batch(bench: variants.Bench) -> None:
         torch.testing.assert_close(one, two)
 
 
-def test_flags_of_bfloat16_are_whole_words() -> None:
-    assert levers.bfloat16_flags("flags : fpu avx512_bf16 amx_tile amx_bf16_x") == ["avx512_bf16"]
-    assert levers.bfloat16_flags("flags : fpu avx2") == []
+def test_compiled_steps_in_bfloat16_are_a_lever_where_there_is_amx(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(levers, "cpu_has_bfloat16", lambda: False)
+    missing = set(levers.LEVERS) - set(levers.levers_here())
+    assert missing == {"pool-bfloat16", "bfloat16-compiled"}
+    monkeypatch.setattr(levers, "cpu_has_bfloat16", lambda: True)
+    assert levers.levers_here() == list(levers.LEVERS)
 
 
 # ----------------------------------------------------------------------------------------- payback
