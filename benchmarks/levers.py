@@ -31,8 +31,9 @@ from variants import (
     unshared,
 )
 
-from mnist_arch.augment import augment, normalize, to_unit
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.augment import augment
+from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.evaluation import BATCH
 from mnist_arch.network import fused

@@ -26,8 +26,9 @@ import numpy as np
 from report import origin, publish, table
 
 from mnist_arch import EpochRecord, Experiment, State, load, plan, train
-from mnist_arch.data import Split, load_split
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.load import load_split
+from mnist_arch.data.split import Split
 from mnist_arch.engines import prepare
 from mnist_arch.pictures import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
 from mnist_arch.records import Engine

@@ -28,7 +28,7 @@ from report import origin, publish, table
 from turns import HEADINGS, Call, Lever, Readings, measure
 
 from mnist_arch import load, plan
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.engines import COMPILE_FROM_FLOPS, choose_engine, prepare, training_flops
 
 THREADS: Final = (1, 2)

@@ -30,7 +30,7 @@ from typing import Final, get_args
 from report import PROGRAM, origin, publish, spread, table
 from step import study
 
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.runs import Run
 
 ROUNDS: Final = 3

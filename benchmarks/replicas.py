@@ -28,8 +28,8 @@ from report import origin, publish, spread, table
 from torch import Tensor
 
 from mnist_arch import State, load, load_split, override
-from mnist_arch.data import Split
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.split import Split
 from mnist_arch.engines import Wanted, choose_engine, prepare
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.step import CompiledStep, Pass

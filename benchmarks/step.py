@@ -27,7 +27,7 @@ from report import origin, publish, spread, table
 from torch.profiler import ProfilerActivity, profile
 
 from mnist_arch import EpochRecord, Experiment, State, load, load_split, override, plan, train
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.engines import choose_engine, prepare
 from mnist_arch.records import Engine
 from mnist_arch.step import NotCompiled

@@ -24,8 +24,8 @@ import torch
 from report import origin, publish, spread, table
 
 from mnist_arch import State, load, override
-from mnist_arch.data import Split
-from mnist_arch.datasets import IMAGE_SHAPE
+from mnist_arch.data.catalog import IMAGE_SHAPE
+from mnist_arch.data.split import Split
 from mnist_arch.engines import Wanted, choose_engine, prepare
 from mnist_arch.records import Device, Engine
 from mnist_arch.step import CompiledStep, Pass, PlainStep

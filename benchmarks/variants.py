@@ -15,10 +15,11 @@ from torch.optim.sgd import sgd
 from turns import Call
 
 from mnist_arch import Experiment, State, load, load_split, override
-from mnist_arch.augment import augment, normalize, to_unit
+from mnist_arch.augment import augment
 from mnist_arch.averaging import update_average
-from mnist_arch.data import Split
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.data.split import Split
 from mnist_arch.network import Classifier, FusedNorm, FusedPool
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.recipes import Sgd

@@ -28,14 +28,14 @@ from cli.options import (
 )
 from cli.training_display import make_display
 from mnist_arch.budget import accuracy_verdict
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.records import Reading, SplitName
 from mnist_arch.storage import to_json, write_whole
 from mnist_arch.trained import Trained, find
 
 if TYPE_CHECKING:
-    from mnist_arch.data import Split
+    from mnist_arch.data.split import Split
     from mnist_arch.network import Classifier
 
 
@@ -155,7 +155,8 @@ def _load(
     trained: Trained, dataset: DatasetName, split: SplitName, *, data_dir: Path | None, device: str
 ) -> Split:
     """The images to judge on, on the device. `train` is what is left after the hold-out."""
-    from mnist_arch.data import Split, hold_out, load_split
+    from mnist_arch.data.load import load_split
+    from mnist_arch.data.split import Split, hold_out
 
     if split == "test":
         images = load_split(dataset, "test", data_dir=data_dir)

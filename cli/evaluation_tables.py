@@ -17,7 +17,7 @@ from rich.text import Text
 from cli.consoles import stdout
 from cli.results import VERDICTS
 from mnist_arch.budget import Verdict
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.records import SplitName
 from mnist_arch.trained import Trained
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mnist_arch.datasets import INFO
+from mnist_arch.data.catalog import INFO
 from mnist_arch.trees import zoo_names
 
 

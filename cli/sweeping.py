@@ -21,7 +21,7 @@ from cli.sweep_board import show_board
 from cli.sweep_display import SweepDisplay, make_sweep_display
 from cli.sweep_plan import print_plan
 from cli.training_display import warn_of_sample
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded, MnistArchError
 from mnist_arch.sweeps.definition import Definition, load_sweep
 from mnist_arch.sweeps.estimate import pace_so_far
@@ -192,7 +192,7 @@ def _run(
     """Runs what is left of the sweep, whose lock is held; returns what the ledger has not kept."""
     definition, ledger = request.definition, request.ledger
     with display.waiting_for("loading torch and the images"):
-        from mnist_arch.data import resolve_dataset
+        from mnist_arch.data.load import resolve_dataset
         from mnist_arch.sweeps.stages import run_sweep
 
         resolved = resolve_dataset(definition.sweep.dataset, data_dir=request.data_dir)

@@ -219,7 +219,7 @@ def _train_all(
     with display.waiting("loading torch and the images"), heavy_imports():
         import torch
 
-        from mnist_arch.data import resolve_dataset
+        from mnist_arch.data.load import resolve_dataset
         from mnist_arch.running import read_material, resolve_device, run_experiment
 
         kept = None if request.engine is None else request.engine.device

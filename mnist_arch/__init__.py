@@ -47,7 +47,8 @@ from mnist_arch.statistics import Score, wilson_interval_percent
 from mnist_arch.trees import override, parse_override, zoo_names
 
 if TYPE_CHECKING:
-    from mnist_arch.data import Split, hold_out, load_split, resolve_dataset
+    from mnist_arch.data.load import load_split, resolve_dataset
+    from mnist_arch.data.split import Split, hold_out
     from mnist_arch.engines import choose_engine, prepare
     from mnist_arch.evaluation import Evaluation, evaluate, predict
     from mnist_arch.network import build
@@ -64,19 +65,19 @@ _WITH_TORCH = {
     "Evaluation": "evaluation",
     "NotCompiled": "step",
     "Progress": "training",
-    "Split": "data",
+    "Split": "data.split",
     "State": "state",
     "build": "network",
     "build_with": "weights",
     "choose_engine": "engines",
     "evaluate": "evaluation",
-    "hold_out": "data",
-    "load_split": "data",
+    "hold_out": "data.split",
+    "load_split": "data.load",
     "predict": "evaluation",
     "prepare": "engines",
     "read_material": "running",
     "read_weights": "weights",
-    "resolve_dataset": "data",
+    "resolve_dataset": "data.load",
     "run_experiment": "running",
     "save_weights": "weights",
     "train": "training",

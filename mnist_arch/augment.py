@@ -1,4 +1,4 @@
-"""From stored images to what the network sees: pixels as numbers, random changes, normalisation.
+"""Random changes of images.
 
 All of it is batched and runs where the images live. Background is 0 in every dataset, so the random
 changes come before the normalisation and what comes into view is filled with 0.
@@ -12,18 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from mnist_arch.datasets import DatasetInfo
 from mnist_arch.recipes import Augment, Elastic, Erase
-
-
-def to_unit(images_NCHW: Tensor) -> Tensor:
-    """(N, C, H, W) uint8 → float32 in [0, 1], same shape."""
-    return images_NCHW.float().div_(255)
-
-
-def normalize(x_NCHW: Tensor, info: DatasetInfo) -> Tensor:
-    """(N, C, H, W) float32 in [0, 1] → mean 0 and deviation 1 over all training pixels."""
-    return x_NCHW.sub(info.mean).div_(info.std).contiguous(memory_format=torch.channels_last)
 
 
 def augment(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from mnist_arch.data import Split
+from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.records import Precision
 from mnist_arch.state import State

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_arch.augment import normalize, to_unit
-from mnist_arch.data import Split
-from mnist_arch.datasets import DatasetInfo
+from mnist_arch.data.catalog import DatasetInfo
+from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
 from mnist_arch.statistics import Interval, wilson_interval_percent
 

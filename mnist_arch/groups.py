@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_arch.budget import accuracy_verdict
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.records import Record, Result, SplitName, Verdicts
 from mnist_arch.specs import FORMAT, Budget
 from mnist_arch.statistics import Score

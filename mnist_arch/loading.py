@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.plan import Plan, plan
 from mnist_arch.problems import problems_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, assert_never
 
-from mnist_arch.datasets import IMAGE_SHAPE
+from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.layers import (
     LAYERS_KEPT,
     Activation,

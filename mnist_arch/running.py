@@ -15,8 +15,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.budget import accuracy_verdict
-from mnist_arch.data import Split, content_hash, hold_out, load_split
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.load import load_split
+from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
 from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded

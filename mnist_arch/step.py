@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_arch.augment import augment, normalize, to_unit
+from mnist_arch.augment import augment
 from mnist_arch.averaging import average_weight, update_average
-from mnist_arch.data import Split
-from mnist_arch.datasets import INFO
+from mnist_arch.data.catalog import INFO
+from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.memory import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.network import fused

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.loading import load, loads
 from mnist_arch.plan import plan

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from mnist_arch.capture import CapturedStep
-from mnist_arch.data import Split
-from mnist_arch.datasets import INFO
+from mnist_arch.data.catalog import INFO
+from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation import count_correct, mean_loss, mistaken, predict
 from mnist_arch.records import Engine

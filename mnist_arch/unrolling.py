@@ -6,7 +6,7 @@ from functools import lru_cache
 from math import prod
 from typing import Final, assert_never
 
-from mnist_arch.datasets import IMAGE_SHAPE
+from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.layers import (
     LAYERS_KEPT,

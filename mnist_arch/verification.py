@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.datasets import IMAGE_SHAPE
+from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.network import assemble, count_parameters
 from mnist_arch.plan import plan
 from mnist_arch.specs import Network

@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from mnist_arch.data import Split
+    from mnist_arch.data.split import Split
 
 MNIST_FOLDER = os.environ.get("MNIST_ARCH_DATA", "")
 HAS_MNIST = bool(MNIST_FOLDER) and all(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.data import Split, content_hash
+from mnist_arch.data.split import Split, content_hash
 from mnist_arch.loading import Loaded, loads
 from mnist_arch.records import SplitName
 from mnist_arch.running import Material

@@ -12,9 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from mnist_arch import augment as module
-from mnist_arch.augment import augment, normalize, to_unit
-from mnist_arch.data import Split
-from mnist_arch.datasets import INFO
+from mnist_arch.augment import augment
+from mnist_arch.data.catalog import INFO
+from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.data.split import Split
 from mnist_arch.recipes import Augment, Elastic, Erase
 
 NOTHING = Augment(rotate_degrees=0.0, shift_pixels=0.0, scale=0.0, shear_degrees=0.0)
@@ -84,7 +85,7 @@ def test_normalised_images_are_channels_last(training: Split) -> None:
 
 @pytest.mark.mnist
 def test_over_mnist_the_mean_is_0_and_the_deviation_1() -> None:
-    from mnist_arch.data import load_split
+    from mnist_arch.data.load import load_split
 
     z = normalize(to_unit(load_split("mnist", "train").images), INFO["mnist"])
     assert float(z.mean()) == pytest.approx(0, abs=1e-3)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_arch.budget import accuracy_verdict, check, needed_correct, within
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.loading import load, loads
 from mnist_arch.network import build, count_parameters

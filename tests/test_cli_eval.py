@@ -17,9 +17,9 @@ from tiny_runs import TEST_IMAGES, make_run, tiny
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from mnist_arch import data, trained
-from mnist_arch.data import Split, hold_out
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch import trained
+from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.split import Split, hold_out
 from mnist_arch.evaluation import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network import build
 from mnist_arch.runs import Run
@@ -65,7 +65,7 @@ def _run_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Eval:
         command.read.append((name, split))
         return tiny_runs.images(name, split)
 
-    monkeypatch.setattr(data, "load_split", load_split)
+    monkeypatch.setattr("mnist_arch.data.load.load_split", load_split)
     monkeypatch.chdir(tmp_path)
     return command
 

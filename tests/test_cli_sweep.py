@@ -26,8 +26,9 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.sweep_tables import compact
-from mnist_arch import data, engines, running
-from mnist_arch.data import Resolved, Split
+from mnist_arch import engines, running
+from mnist_arch.data.load import Resolved, load_split
+from mnist_arch.data.split import Split
 from mnist_arch.errors import DataUnavailable, NonFiniteLoss, StorageError
 from mnist_arch.runs import Run
 from mnist_arch.storage import write_whole
@@ -735,7 +736,7 @@ def test_the_sample_in_the_place_of_mnist_cannot_be_overlooked(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fallen_back = Resolved("mnist-5k", reason="mnist is nowhere to be had")
-    monkeypatch.setattr(data, "resolve_dataset", lambda *_, **__: fallen_back)
+    monkeypatch.setattr("mnist_arch.data.load.resolve_dataset", lambda *_, **__: fallen_back)
     mnist_arch.write(SMALL, dataset="auto", finalists={"top": 1, "seeds": 1})
     result = mnist_arch("tiny.yaml", "--quiet", "--json")
     for part in ("NOT MNIST", "mnist is nowhere to be had", "--data-dir"):
@@ -771,7 +772,7 @@ def command(*arguments: str) -> list[str]:
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
     """A folder with sweeps of the embedded sample that train on 100 of its images."""
-    data.load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all processes
+    load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all processes
     base = {"extends": "s6", **blocks(4), "recipe": {"epochs": 2, "batch_size": 50}}
     top = {"base": base, "holdout": 3_900}
     finalists = {"top": 1, "seeds": 2}

@@ -13,8 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from cli.app import app
-from mnist_arch import data, running
-from mnist_arch.data import Resolved, Split
+from mnist_arch import running
+from mnist_arch.data.load import Resolved
+from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.groups import GroupResult
 from mnist_arch.runs import Run
@@ -295,7 +296,7 @@ def test_the_embedded_sample_in_the_place_of_mnist_cannot_be_overlooked(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fallen_back = Resolved("mnist-5k", reason="mnist is nowhere to be had")
-    monkeypatch.setattr(data, "resolve_dataset", lambda *_, **__: fallen_back)
+    monkeypatch.setattr("mnist_arch.data.load.resolve_dataset", lambda *_, **__: fallen_back)
     arguments = ["small.yaml", "--dataset", "auto", "--quiet"]
     for _ in range(2):  # the second time, too
         result = mnist_arch(*arguments, "--json")

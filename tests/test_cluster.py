@@ -15,7 +15,7 @@ import pytest
 from small_cluster import cluster_of
 from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, tasks, train_here
 
-from mnist_arch.data import load_split
+from mnist_arch.data.load import load_split
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing
 from mnist_arch.records import Engine
 from mnist_arch.running import read_material

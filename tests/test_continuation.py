@@ -21,7 +21,7 @@ from processes import end
 from typer.testing import CliRunner
 
 from cli.app import app
-from mnist_arch.data import load_split
+from mnist_arch.data.load import load_split
 from mnist_arch.records import Manifest
 from mnist_arch.runs import Run
 

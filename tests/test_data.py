@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mirror import digits, idx, put, small_mnist
 
-from mnist_arch import data, download
-from mnist_arch.data import Resolved, Split, content_hash, hold_out, load_split, resolve_dataset
-from mnist_arch.datasets import INFO, DatasetInfo, DatasetName
+from mnist_arch.data import download, folders
+from mnist_arch.data.catalog import INFO, DatasetInfo, DatasetName
+from mnist_arch.data.load import Resolved, load_split, resolve_dataset
+from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import DataUnavailable, SpecError, StorageError
 
 REAL = Path(os.environ.get("MNIST_ARCH_DATA") or "/nonexistent")
@@ -48,7 +49,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """MNIST becomes a dataset of 30 and 10 images with known checksums; returns its files."""
     files = small_mnist()
     sums = {name.rpartition("-idx")[0]: hashlib.sha256(files[name]).hexdigest() for name in files}
-    monkeypatch.setattr(data, "SHA256", sums)
+    monkeypatch.setattr(folders, "SHA256", sums)
     describe(monkeypatch, "mnist", train=30, test=10)
     return files
 
@@ -193,7 +194,7 @@ def test_a_file_that_may_not_be_read_says_so(
     def forbid(*_: object, **__: object) -> None:  # chmod forbids nothing to root
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("mnist_arch.idx.read_bytes", forbid)
+    monkeypatch.setattr("mnist_arch.data.idx.read_bytes", forbid)
     with pytest.raises(DataUnavailable, match="cannot be read: Permission denied"):
         load_split("mnist", "test", data_dir=tmp_path)
 
@@ -266,7 +267,7 @@ def test_datasets_in_the_form_of_mnist(
 
 def test_qmnist_tests_on_its_first_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, "qmnist", train=30, test=10)
-    monkeypatch.setattr(data, "QMNIST_TEST_IMAGES", 60)
+    monkeypatch.setattr(folders, "QMNIST_TEST_IMAGES", 60)
     files = {}
     for split, count in (("train", 30), ("test", 60)):
         images, labels = digits(count, seed=count)
@@ -403,7 +404,7 @@ def test_another_sample_is_refused(
 
 @pytest.mark.parametrize("name", list(INFO))
 def test_a_name_means_itself(name: DatasetName, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_find", None)  # nothing is looked for
+    monkeypatch.setattr("mnist_arch.data.load.find", None)  # nothing is looked for
     assert resolve_dataset(name) == Resolved(name, reason="")
 
 
@@ -539,10 +540,12 @@ READ = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from mnist_arch import data, datasets
-datasets.INFO["mnist"] = replace(datasets.INFO["mnist"], train_images=30, test_images=10)
-data.SHA256.clear()
-assert data.resolve_dataset("auto", data_dir=Path(sys.argv[1])).name == sys.argv[2]
+from mnist_arch.data.catalog import INFO
+from mnist_arch.data.folders import SHA256
+from mnist_arch.data.load import resolve_dataset
+INFO["mnist"] = replace(INFO["mnist"], train_images=30, test_images=10)
+SHA256.clear()
+assert resolve_dataset("auto", data_dir=Path(sys.argv[1])).name == sys.argv[2]
 print(*({"torchvision", "mlxtend", "sklearn", "matplotlib"} & set(sys.modules)))
 """
 

@@ -23,7 +23,7 @@ from small import loaded
 
 from cli import errors
 from cli.app import app
-from mnist_arch.data import Split
+from mnist_arch.data.split import Split
 from mnist_arch.loading import json_schema, load, plan_of
 from mnist_arch.state import State
 from mnist_arch.sweeps import load_sweep, plan_sweep

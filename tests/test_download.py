@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 from mirror import Behaviour, Mirror, closed_port, digits, idx, md5, put, small_mnist, zipped
 
-from mnist_arch import data, download
-from mnist_arch.data import Resolved, load_split, resolve_dataset
-from mnist_arch.datasets import INFO, DatasetInfo, DatasetName
+from mnist_arch.data import download, folders
+from mnist_arch.data.catalog import INFO, DatasetInfo, DatasetName
+from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.errors import DataUnavailable, StorageError
 
 REAL = Path(os.environ.get("MNIST_ARCH_DATA") or "/nonexistent") / "mirror"
@@ -66,7 +66,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
     files = small_mnist()
     sums = {name.rpartition("-idx")[0]: hashlib.sha256(files[name]).hexdigest() for name in files}
-    monkeypatch.setattr(data, "SHA256", sums)
+    monkeypatch.setattr(folders, "SHA256", sums)
     describe(monkeypatch, "mnist", train=30, test=10)
     packed = zipped(files)
     resources = [(name, md5(packed[name])) for name in packed]
@@ -327,7 +327,7 @@ def test_a_broken_torchvision_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", [name for name in INFO if name != "mnist-5k"])
 def test_torchvision_knows_every_file(name: DatasetName) -> None:
     sources = download._sources(name, hint="")
-    files = [file for split in ("train", "test") for file in data._files(name, split)]
+    files = [file for split in ("train", "test") for file in folders.files(name, split)]
     assert {file.name for file in files} == set(sources)
     assert all(len(source.md5) == 32 for source in sources.values())
     for source in sources.values():
@@ -390,7 +390,7 @@ def test_qmnist_comes_by_whole_addresses(tmp_path: Path, monkeypatch: pytest.Mon
     from torchvision.datasets import QMNIST
 
     describe(monkeypatch, "qmnist", train=20, test=10)
-    monkeypatch.setattr(data, "QMNIST_TEST_IMAGES", 20)
+    monkeypatch.setattr(folders, "QMNIST_TEST_IMAGES", 20)
     images, labels = digits(20, seed=2)
     columns = np.stack([labels.astype(np.int32)] * 8, 1)
     files = {}
@@ -459,7 +459,7 @@ FETCH = """
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from mnist_arch import download
+from mnist_arch.data import download
 
 @dataclass(frozen=True)
 class Anything:
@@ -531,11 +531,12 @@ LOAD = """
 import sys
 from pathlib import Path
 from torchvision.datasets import MNIST
-from mnist_arch import data
+from mnist_arch.data.load import load_split
+from mnist_arch.data.split import content_hash
 MNIST.mirrors = [sys.argv[2]]
 print("ready", flush=True)
 sys.stdin.read(1)
-print(data.content_hash(data.load_split("mnist", "test", data_dir=Path(sys.argv[1]))))
+print(content_hash(load_split("mnist", "test", data_dir=Path(sys.argv[1]))))
 """
 
 

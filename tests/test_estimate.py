@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny_sweeps import HOLDOUT, Bench, blocks, planned
 
-from mnist_arch.datasets import INFO
+from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.estimate import (
     SECONDS_PER_IMAGE,
     SECONDS_PER_MAC,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mnist_arch import evaluation
-from mnist_arch.data import Split
-from mnist_arch.datasets import DatasetInfo
+from mnist_arch.data.catalog import DatasetInfo
+from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
 from mnist_arch.evaluation import (
     SHIFTS,

@@ -23,7 +23,7 @@ from small_sweep import (
     without_clocks,
 )
 
-from mnist_arch.data import load_split
+from mnist_arch.data.load import load_split
 from mnist_arch.loading import Loaded
 from mnist_arch.runs import Run
 from mnist_arch.sweeps.executors import (

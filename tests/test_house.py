@@ -254,6 +254,8 @@ def test_names_for_type_checkers_are_those_for_the_program() -> None:
 @pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
 def test_what_is_public_says_what_it_is(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
+    if path.name == "__init__.py" and not tree.body:
+        return  # a room says what it is in its modules
     assert ast.get_docstring(tree)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
@@ -299,7 +301,8 @@ def test_packages_carry_all_their_files() -> None:
             if path.is_dir() or "__pycache__" in path.parts:
                 continue
             inside = ".".join(path.parent.relative_to(ROOT).parts)
-            assert inside in settings["packages"], f"{named(path)} is in no package"
+            found = settings["packages"]["find"]["include"]
+            assert any(fnmatch(inside, pattern) for pattern in found), f"{named(path)} is not found"
             patterns = ["*.py", *settings["package-data"].get(inside, [])]
             assert any(fnmatch(path.name, pattern) for pattern in patterns), named(path)
         assert (package / "py.typed").exists()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.evaluation import Evaluation, Mistake, calibration_bins
 from mnist_arch.pictures import COLUMNS, ROWS, draw_curves, draw_gallery
 from mnist_arch.training import EpochRecord

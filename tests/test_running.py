@@ -19,7 +19,7 @@ import torch
 from small import equal, loaded, material, synthetic, tensors
 
 from mnist_arch import provenance, running
-from mnist_arch.data import Split
+from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
     LaterFormat,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small import equal, loaded, material, tensors
 
-from mnist_arch.data import Split
+from mnist_arch.data.split import Split
 from mnist_arch.errors import RunCorrupt
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import claim, keep_epoch

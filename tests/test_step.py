@@ -18,7 +18,7 @@ from torch import Tensor
 from mnist_arch import capture
 from mnist_arch import step as step_module
 from mnist_arch.capture import CapturedStep
-from mnist_arch.data import Split
+from mnist_arch.data.split import Split
 from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer

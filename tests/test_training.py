@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from mnist_arch import step as steps_module
 from mnist_arch import training as module
-from mnist_arch.augment import normalize, to_unit
-from mnist_arch.data import Split
-from mnist_arch.datasets import INFO
+from mnist_arch.data.catalog import INFO
+from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation import count_correct, mean_loss, predict
 from mnist_arch.network import build

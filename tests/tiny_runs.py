@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from mnist_arch.data import Split
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.split import Split
 from mnist_arch.identity import digest, folder_name
 from mnist_arch.loading import loads
 from mnist_arch.network import build

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.storage import write_whole
 from mnist_arch.sweeps.definition import load_sweep

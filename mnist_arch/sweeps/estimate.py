@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mnist_arch.datasets import INFO
+from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial

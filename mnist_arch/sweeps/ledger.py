@@ -24,7 +24,7 @@ from typing import Final
 
 from pydantic import Field
 
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import RunLocked
 from mnist_arch.records import Record, Result
 from mnist_arch.runs import Run, read_record

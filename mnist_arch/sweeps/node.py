@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from mnist_arch.data import Split
+from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.provenance import package_versions
 from mnist_arch.running import resolve_device

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from mnist_arch.budget import broken_rules
-from mnist_arch.datasets import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded, check_dataset, resolve, validated

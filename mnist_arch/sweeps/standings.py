@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from mnist_arch.comparison import Difference
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.effects import Effect
 from mnist_arch.records import Record, SplitName, Verdicts
 from mnist_arch.specs import FORMAT, Budget

