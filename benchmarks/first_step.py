@@ -58,7 +58,7 @@ class Finder:
         return spec
 
 sys.meta_path.insert(0, Finder)
-from cli.app import app
+from mnist_arch_cli.app import app
 app(prog_name="mnist-arch")
 """
 

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
+PROGRAM = [sys.executable, "-c", "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"]
 """The command `mnist-arch`, of the checkout that a benchmark is called in."""
 
 CODE = ("benchmarks/*.py", "cli", "mnist_arch")

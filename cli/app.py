@@ -12,12 +12,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli import errors
-from cli.evaluate import evaluate
-from cli.summary import summary
-from cli.sweep import sweep
-from cli.train import train
 from mnist_arch.errors import MnistArchError
+
+from . import errors
+from .evaluate import evaluate
+from .summary import summary
+from .sweep import sweep
+from .train import train
 
 
 class Group(TyperGroup):

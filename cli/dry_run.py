@@ -9,11 +9,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from cli.consoles import stdout
 from mnist_arch.budget import within
 from mnist_arch.loading import Loaded
 from mnist_arch.plan import Plan
 from mnist_arch.storage import to_json
+
+from .consoles import stdout
 
 _SHORT: Final = {
     "channels": "out",

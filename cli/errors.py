@@ -10,7 +10,6 @@ from typing import Any, Final
 import typer
 from rich.text import Text
 
-from cli.consoles import stderr
 from mnist_arch.errors import (
     BudgetExceeded,
     DataUnavailable,
@@ -27,6 +26,8 @@ from mnist_arch.errors import (
     StorageError,
     WeightsError,
 )
+
+from .consoles import stderr
 
 DONE, ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG, INTERRUPTED, PIPE_CLOSED = (
     0,

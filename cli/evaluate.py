@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import heavy_imports
-from cli.consoles import stdout
-from cli.evaluation_json import as_object
-from cli.evaluation_tables import Report, accuracy_text, show, title
-from cli.options import (
+from mnist_arch.budget import accuracy_verdict
+from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.records import Reading, SplitName
+from mnist_arch.storage import to_json, write_whole
+from mnist_arch.trained import Trained, find
+
+from . import heavy_imports
+from .consoles import stdout
+from .evaluation_json import as_object
+from .evaluation_tables import Report, accuracy_text, show, title
+from .options import (
     DataDir,
     Device,
     DeviceOption,
@@ -26,13 +33,7 @@ from cli.options import (
     complete_dataset,
     complete_spec,
 )
-from cli.training_display import make_display
-from mnist_arch.budget import accuracy_verdict
-from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.errors import Problem, SpecError
-from mnist_arch.records import Reading, SplitName
-from mnist_arch.storage import to_json, write_whole
-from mnist_arch.trained import Trained, find
+from .training_display import make_display
 
 if TYPE_CHECKING:
     from mnist_arch.data.split import Split

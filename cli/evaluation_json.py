@@ -6,8 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cli.evaluation_tables import Report
     from mnist_arch.evaluation import ShiftedScore
+
+    from .evaluation_tables import Report
 
 
 def as_object(report: Report) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from cli.consoles import stdout
-from cli.results import VERDICTS
 from mnist_arch.budget import Verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.records import SplitName
 from mnist_arch.trained import Trained
+
+from .consoles import stdout
+from .results import VERDICTS
 
 if TYPE_CHECKING:
     from mnist_arch.evaluation import Evaluation, Mistake, ShiftedScore

@@ -10,12 +10,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from cli.consoles import stdout
 from mnist_arch.budget import Verdict
 from mnist_arch.groups import GroupResult, group, write_group
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.runs import Run
 from mnist_arch.specs import Budget, Experiment
+
+from .consoles import stdout
 
 VERDICTS = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
 

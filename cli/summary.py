@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import errors
-from cli.consoles import stdout
-from cli.options import Json, Set, complete_spec
-from cli.summary_json import as_object
-from cli.summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
 from mnist_arch.loading import json_schema, load, plan_of
 from mnist_arch.storage import to_json
 from mnist_arch.trees import parse_override
+
+from . import errors
+from .consoles import stdout
+from .options import Json, Set, complete_spec
+from .summary_json import as_object
+from .summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
 
 if TYPE_CHECKING:
     from mnist_arch.verification import Verification

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cli.summary_tables import Counted
 from mnist_arch.advice import advise
 from mnist_arch.budget import within
 from mnist_arch.plan import Row
+
+from .summary_tables import Counted
 
 if TYPE_CHECKING:
     from mnist_arch.verification import Verification

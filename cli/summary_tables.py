@@ -13,11 +13,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.consoles import stdout
 from mnist_arch.advice import advise
 from mnist_arch.budget import within
 from mnist_arch.plan import Plan
 from mnist_arch.specs import Experiment
+
+from .consoles import stdout
 
 if TYPE_CHECKING:
     from mnist_arch.verification import Verification

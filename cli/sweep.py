@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DataDir, Device, DeviceOption, Json, Out, Quiet, complete_dataset
+from .options import DataDir, Device, DeviceOption, Json, Out, Quiet, complete_dataset
 
 
 class ExecutorName(StrEnum):
@@ -86,7 +86,7 @@ def sweep(
     if workers is not None and executor is ExecutorName.RAY:
         raise typer.BadParameter("--workers is for this machine; a Ray cluster takes what fits")
     # Imported here, since the other commands start without it.
-    from cli.sweeping import Request, run, show_again, show_plan
+    from .sweeping import Request, run, show_again, show_plan
 
     request = Request(
         file=file,

@@ -11,8 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.consoles import stdout
-from cli.sweep_tables import (
+from mnist_arch.budget import Verdict
+from mnist_arch.effects import Effect
+from mnist_arch.sweeps.ledger import State
+from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
+
+from .consoles import stdout
+from .sweep_tables import (
     LEAST_OF_NAME,
     MOST_ROWS,
     Column,
@@ -24,10 +29,6 @@ from cli.sweep_tables import (
     short_paths,
     shortened,
 )
-from mnist_arch.budget import Verdict
-from mnist_arch.effects import Effect
-from mnist_arch.sweeps.ledger import State
-from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 
 _MOST_OF_LEVEL = 46
 

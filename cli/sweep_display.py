@@ -16,14 +16,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.consoles import stderr
-from cli.sweep_tables import shortened
-from cli.training_display import duration, percent, sparkline
 from mnist_arch.records import Result
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import StageBegan, StageName
+
+from .consoles import stderr
+from .sweep_tables import shortened
+from .training_display import duration, percent, sparkline
 
 if TYPE_CHECKING:
     from mnist_arch.training import EpochRecord

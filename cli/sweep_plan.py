@@ -7,9 +7,16 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
-from cli.consoles import stdout
-from cli.results import VERDICTS
-from cli.sweep_tables import (
+from mnist_arch.storage import to_json
+from mnist_arch.sweeps.estimate import Estimate, whole_sweep
+from mnist_arch.sweeps.leaderboard import ranking_trials
+from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.planning import Arm, Planned
+from mnist_arch.sweeps.standings import states_text
+
+from .consoles import stdout
+from .results import VERDICTS
+from .sweep_tables import (
     LEAST_OF_NAME,
     MOST_ROWS,
     Column,
@@ -18,13 +25,7 @@ from cli.sweep_tables import (
     lines_below,
     print_some,
 )
-from cli.training_display import duration
-from mnist_arch.storage import to_json
-from mnist_arch.sweeps.estimate import Estimate, whole_sweep
-from mnist_arch.sweeps.leaderboard import ranking_trials
-from mnist_arch.sweeps.ledger import Ledger
-from mnist_arch.sweeps.planning import Arm, Planned
-from mnist_arch.sweeps.standings import states_text
+from .training_display import duration
 
 
 def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.consoles import stdout
+from .consoles import stdout
 
 MOST_ROWS: Final = 200
 """Rows of a table on a terminal; --json and --csv have them all."""

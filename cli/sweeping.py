@@ -15,12 +15,6 @@ from typing import TYPE_CHECKING
 import typer
 
 import mnist_arch.errors
-from cli import errors
-from cli.options import Device
-from cli.sweep_board import show_board
-from cli.sweep_display import SweepDisplay, make_sweep_display
-from cli.sweep_plan import print_plan
-from cli.training_display import warn_of_sample
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded, MnistArchError
 from mnist_arch.sweeps.definition import Definition, load_sweep
@@ -30,6 +24,13 @@ from mnist_arch.sweeps.leaderboard import board_of, write_board
 from mnist_arch.sweeps.ledger import Asked, Failure, Ledger, State, now
 from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
+
+from . import errors
+from .options import Device
+from .sweep_board import show_board
+from .sweep_display import SweepDisplay, make_sweep_display
+from .sweep_plan import print_plan
+from .training_display import warn_of_sample
 
 if TYPE_CHECKING:
     from mnist_arch.sweeps.executors import Event, Executor

@@ -12,9 +12,17 @@ from typing import Annotated
 
 import typer
 
-from cli import STARTED, errors, heavy_imports
-from cli.dry_run import show_dry_run
-from cli.options import (
+from mnist_arch import budget, records
+from mnist_arch.errors import RunError
+from mnist_arch.identity import folder_name
+from mnist_arch.loading import Loaded, check_dataset, load, plan_of
+from mnist_arch.records import Engine, Result
+from mnist_arch.runs import Run, latest, read_manifest
+from mnist_arch.trees import Override, override, parse_override
+
+from . import STARTED, errors, heavy_imports
+from .dry_run import show_dry_run
+from .options import (
     DataDir,
     Device,
     DeviceOption,
@@ -27,15 +35,8 @@ from cli.options import (
     complete_dataset,
     complete_spec,
 )
-from cli.results import show_results
-from cli.training_display import Display, make_display, warn_of_sample
-from mnist_arch import budget, records
-from mnist_arch.errors import RunError
-from mnist_arch.identity import folder_name
-from mnist_arch.loading import Loaded, check_dataset, load, plan_of
-from mnist_arch.records import Engine, Result
-from mnist_arch.runs import Run, latest, read_manifest
-from mnist_arch.trees import Override, override, parse_override
+from .results import show_results
+from .training_display import Display, make_display, warn_of_sample
 
 
 @dataclass(frozen=True)

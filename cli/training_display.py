@@ -17,11 +17,12 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from cli.consoles import stderr
-from cli.errors import Interrupted
 from mnist_arch.records import Result
 from mnist_arch.runs import Run
 from mnist_arch.specs import Experiment
+
+from .consoles import stderr
+from .errors import Interrupted
 
 if TYPE_CHECKING:
     from mnist_arch.running import RunEvent, Started

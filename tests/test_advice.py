@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from cli.app import app
 from mnist_arch.advice import Advice, advise
 from mnist_arch.loading import load, loads
 from mnist_arch.plan import plan
+from mnist_arch_cli.app import app
 
 GOOD = """\
 name: good

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.app import app
 from mnist_arch.loading import load
+from mnist_arch_cli.app import app
 
 TEXT = """\
 extends: s6

@@ -16,10 +16,10 @@ import pytest
 from mirror import put, small_mnist
 from typer.testing import CliRunner, Result
 
-from cli import errors
-from cli.app import app
 from mnist_arch import errors as library
 from mnist_arch.errors import MnistArchError, NonFiniteLoss, Problem, SpecError
+from mnist_arch_cli import errors
+from mnist_arch_cli.app import app
 
 CODES = {
     errors.DONE: 0,
@@ -231,7 +231,9 @@ def raising(error: BaseException) -> Any:
 
 
 def test_a_bug_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.summary.plan_of", raising(ZeroDivisionError("of [/red] by 0")))
+    monkeypatch.setattr(
+        "mnist_arch_cli.summary.plan_of", raising(ZeroDivisionError("of [/red] by 0"))
+    )
     text = fail("summary", code=70).stderr
     assert "error: this is a bug in mnist-arch: ZeroDivisionError: of [/red] by 0\n" in text
     assert "hint: please report it" in text
@@ -241,20 +243,20 @@ def test_a_bug_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.summary.plan_of", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("mnist_arch_cli.summary.plan_of", raising(KeyboardInterrupt()))
     assert fail("summary", code=130).stderr == "error: interrupted\n"
     assert fail_in_json("summary", code=130)["error"] == "Interrupted"
 
 
 def test_a_loss_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     error = NonFiniteLoss(epoch=2, step=7, rate=0.1)
-    monkeypatch.setattr("cli.summary.plan_of", raising(error))
+    monkeypatch.setattr("mnist_arch_cli.summary.plan_of", raising(error))
     assert fail_in_json("summary", code=1)["error"] == "NonFiniteLoss"
 
 
 def test_several_problems_are_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     error = SpecError((Problem("first", "a"), Problem("second", "b", "x.yaml:2", "c")))
-    monkeypatch.setattr("cli.summary.plan_of", raising(error))
+    monkeypatch.setattr("mnist_arch_cli.summary.plan_of", raising(error))
     assert [it["path"] for it in fail_in_json("summary", code=2)["problems"]] == ["a", "b"]
 
 
@@ -263,7 +265,7 @@ def test_several_problems_are_one_object(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def program(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own, as a shell starts it."""
-    command = [sys.executable, "-c", "from cli.app import app; app()", *arguments]
+    command = [sys.executable, "-c", "from mnist_arch_cli.app import app; app()", *arguments]
     environment = {**os.environ, **changes}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -294,7 +296,13 @@ def test_colours_are_for_terminals_that_want_them(
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     if no_colour:
         environment["NO_COLOR"] = "1"
-    arguments = ["-c", "from cli.app import app; app()", "summary", "--set", "recipe.epochs=20"]
+    arguments = [
+        "-c",
+        "from mnist_arch_cli.app import app; app()",
+        "summary",
+        "--set",
+        "recipe.epochs=20",
+    ]
     child = pexpect.spawn(sys.executable, arguments, env=environment, encoding="utf-8")
     text = child.read()
     child.close()

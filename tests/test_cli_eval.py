@@ -16,7 +16,6 @@ import torch
 from tiny_runs import TEST_IMAGES, make_run, tiny
 from typer.testing import CliRunner, Result
 
-from cli.app import app
 from mnist_arch import trained
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split, hold_out
@@ -25,6 +24,7 @@ from mnist_arch.network import build
 from mnist_arch.runs import Run
 from mnist_arch.specs import Experiment
 from mnist_arch.weights import save_weights
+from mnist_arch_cli.app import app
 
 HOLDOUT = 40
 
@@ -500,7 +500,7 @@ def test_refusals_do_not_wait_for_torch(tmp_path: Path) -> None:
     weights_file(tmp_path / "x.safetensors", tiny(), {"spec": "{"})
     code = """
 import sys
-from cli.app import app
+from mnist_arch_cli.app import app
 for arguments in (["nobody"], ["x.pt"], ["--split", "validation"], ["--dataset", "emnist-letters"],
                   ["x.safetensors"], ["x.safetensors", "--spec", "nobody"], ["--gallery", "x.jpg"]):
     try:

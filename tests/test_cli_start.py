@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli import heavy_imports
+from mnist_arch_cli import heavy_imports
 
 
 @pytest.fixture

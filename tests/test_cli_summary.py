@@ -15,15 +15,15 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.app import app
-from cli.errors import BAD_INPUT, DONE, OUR_BUG, PIPE_CLOSED
 from mnist_arch.loading import load
 from mnist_arch.plan import plan
 from mnist_arch.trees import zoo_names
 from mnist_arch.yaml_text import parse
+from mnist_arch_cli.app import app
+from mnist_arch_cli.errors import BAD_INPUT, DONE, OUR_BUG, PIPE_CLOSED
 
 GOLDEN = Path(__file__).parent / "golden"
-MAIN = "from cli.app import app; app()"
+MAIN = "from mnist_arch_cli.app import app; app()"
 
 MINE = """\
 extends: s6

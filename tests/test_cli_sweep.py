@@ -24,8 +24,6 @@ import torch
 from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
 from typer.testing import CliRunner, Result
 
-from cli.app import app
-from cli.sweep_tables import compact
 from mnist_arch import engines, running
 from mnist_arch.data.load import Resolved, load_split
 from mnist_arch.data.split import Split
@@ -36,6 +34,8 @@ from mnist_arch.sweeps import cluster, local, picture
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training import EpochRecord, train
+from mnist_arch_cli.app import app
+from mnist_arch_cli.sweep_tables import compact
 
 GOLDEN = Path(__file__).parent / "golden"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -765,7 +765,7 @@ def test_a_damaged_note_of_what_was_asked_for_is_said(mnist_arch: Terminal) -> N
 def command(*arguments: str) -> list[str]:
     # A shell starts its background jobs with SIGINT ignored, and this test may be in one.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    main = f"{heeding}; from cli.app import app; app(prog_name='mnist-arch')"
+    main = f"{heeding}; from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"
     return [sys.executable, "-c", main, "sweep", *arguments]
 
 

@@ -12,7 +12,6 @@ import small
 import torch
 from typer.testing import CliRunner
 
-from cli.app import app
 from mnist_arch import running
 from mnist_arch.data.load import Resolved
 from mnist_arch.data.split import Split
@@ -20,6 +19,7 @@ from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.groups import GroupResult
 from mnist_arch.runs import Run
 from mnist_arch.training import EpochRecord, train
+from mnist_arch_cli.app import app
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SPEC = small.TEXT.replace("name: small\n", "").replace("mnist-5k", "mnist")

@@ -20,10 +20,10 @@ import pytest
 from processes import end
 from typer.testing import CliRunner
 
-from cli.app import app
 from mnist_arch.data.load import load_split
 from mnist_arch.records import Manifest
 from mnist_arch.runs import Run
+from mnist_arch_cli.app import app
 
 pytestmark = [
     pytest.mark.slow,
@@ -184,7 +184,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
     runs = tmp_path / "my runs"
     # A shell starts its background jobs with SIGINT ignored, and this test may be in one.
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = f"{heeding}; from cli.app import app; app(prog_name='mnist-arch')"
+    program = f"{heeding}; from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"
     spec, options = str(tmp_path / "brief.yaml"), ["--out", str(runs), "--engine", "plain"]
     process = subprocess.Popen(
         [sys.executable, "-c", program, "train", spec, *options],

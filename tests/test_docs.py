@@ -21,12 +21,12 @@ import pytest
 import typer
 from small import loaded
 
-from cli import errors
-from cli.app import app
 from mnist_arch.data.split import Split
 from mnist_arch.loading import json_schema, load, plan_of
 from mnist_arch.state import State
 from mnist_arch.sweeps import load_sweep, plan_sweep
+from mnist_arch_cli import errors
+from mnist_arch_cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -69,7 +69,7 @@ def commands() -> dict[str, Any]:
 
 def help_text(command: str) -> str:
     """The help as a pipe gets it at 80 columns."""
-    main = "from cli.app import app; app(prog_name='mnist-arch')"
+    main = "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"
     arguments = [sys.executable, "-c", main, *command.split(), "--help"]
     environment = {**os.environ, "COLUMNS": "80", "TYPER_USE_RICH": "0"}
     result = subprocess.run(

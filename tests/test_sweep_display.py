@@ -10,14 +10,14 @@ import pytest
 from rich.console import Console
 from tiny_sweeps import HOLDOUT, TIME, blocks, made_up, planned
 
-from cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
-from cli.training_display import sparkline
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.sweeps.stages import StageBegan
 from mnist_arch.training import EpochRecord
+from mnist_arch_cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
+from mnist_arch_cli.training_display import sparkline
 
 SECONDS = 10.0
 

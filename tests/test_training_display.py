@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.errors import Interrupted
-from cli.training_display import (
+from mnist_arch.loading import load
+from mnist_arch.records import Engine
+from mnist_arch.running import Started
+from mnist_arch.runs import Run
+from mnist_arch.step import Compiling, NotCompiled
+from mnist_arch.training import EpochRecord, Progress
+from mnist_arch_cli.errors import Interrupted
+from mnist_arch_cli.training_display import (
     Display,
     LiveDisplay,
     duration,
@@ -20,12 +26,6 @@ from cli.training_display import (
     sparkline,
     warn_of_sample,
 )
-from mnist_arch.loading import load
-from mnist_arch.records import Engine
-from mnist_arch.running import Started
-from mnist_arch.runs import Run
-from mnist_arch.step import Compiling, NotCompiled
-from mnist_arch.training import EpochRecord, Progress
 
 EXPERIMENT = load("s6").with_dataset("mnist").experiment
 ENGINE = Engine(device="cpu", threads=1)

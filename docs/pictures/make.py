@@ -23,12 +23,12 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from cli.training_display import LiveDisplay
 from mnist_arch.runs import Run
 from mnist_arch.training import EpochRecord, Progress
+from mnist_arch_cli.training_display import LiveDisplay
 
 HERE = Path(__file__).parent
-PROGRAM = [sys.executable, "-c", "from cli.app import app; app(prog_name='mnist-arch')"]
+PROGRAM = [sys.executable, "-c", "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"]
 EPOCHS_SHOWN = 14
 
 
