@@ -42,7 +42,7 @@ class Group(TyperGroup):
             _silence()
             code = errors.PIPE_CLOSED
         except OSError as error:  # of --help and --version, which are printed before `invoke`
-            code = errors.report_bug(error, as_json=self.as_json)
+            code = errors.report_unexpected(error, as_json=self.as_json)
         try:
             sys.stdout.flush()
         except OSError:  # it has been reported
@@ -65,7 +65,7 @@ class Group(TyperGroup):
         except (typer.Exit, typer.Abort, errors.UsageError):
             raise
         except Exception as error:
-            raise typer.Exit(errors.report_bug(error, as_json=self.as_json)) from None
+            raise typer.Exit(errors.report_unexpected(error, as_json=self.as_json)) from None
 
     def _usage(self, error: Any) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":

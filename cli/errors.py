@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from typing import Any, Final
@@ -11,49 +10,19 @@ import typer
 from rich.text import Text
 
 from mnist_arch.errors import (
-    BudgetExceeded,
-    DataUnavailable,
-    DeviceUnavailable,
-    ExtraMissing,
-    LaterFormat,
+    ExitCode,
+    FailureKind,
     MnistArchError,
-    NonFiniteLoss,
     Problem,
-    RunCorrupt,
-    RunError,
-    RunLocked,
     SpecError,
-    StorageError,
-    WeightsError,
 )
+from mnist_arch.failures import explain
 
 from .consoles import stderr
 
-DONE, ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG, INTERRUPTED, PIPE_CLOSED = (
-    0,
-    1,
-    2,
-    3,
-    70,
-    130,
-    141,
-)
-
-EXIT_CODES: Final[tuple[tuple[type[MnistArchError], int], ...]] = (
-    (BudgetExceeded, ANSWER_IS_NO),
-    (NonFiniteLoss, ANSWER_IS_NO),
-    (SpecError, BAD_INPUT),
-    (LaterFormat, BAD_INPUT),
-    (DataUnavailable, MACHINE_CANNOT),
-    (DeviceUnavailable, MACHINE_CANNOT),
-    (ExtraMissing, MACHINE_CANNOT),
-    (StorageError, MACHINE_CANNOT),
-    (RunCorrupt, MACHINE_CANNOT),
-    (RunLocked, MACHINE_CANNOT),
-    (RunError, BAD_INPUT),
-    (WeightsError, BAD_INPUT),
-)
-"""The first row whose type fits decides."""
+DONE, INTERRUPTED, PIPE_CLOSED = 0, 130, 141
+ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG = ExitCode
+"""Of failures, each of which has one of these by its kind."""
 
 EXIT_CODES_HELP: Final = (
     "Exit codes: 0 done · 1 the answer is no (over budget, a required rule missed, a loss not "
@@ -61,8 +30,6 @@ EXIT_CODES_HELP: Final = (
     "2 bad input · 3 the machine cannot (data, disk, device) · 70 a bug of this program · "
     "130 interrupted · 141 the reader closed the pipe."
 )
-
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 # Typer carries its own copy of Click, which is not to be imported: this is its UsageError.
 UsageError: Final[Any] = typer.BadParameter.__base__
@@ -76,18 +43,13 @@ class Interrupted(Exception):
         self.hint = hint
 
 
-def exit_code(error: MnistArchError) -> int:
-    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
-
-
 def report(error: MnistArchError, *, as_json: bool) -> int:
     """Prints an error of the library on stderr and returns its exit code."""
     problems = (
         error.problems if isinstance(error, SpecError) else (Problem(str(error), hint=error.hint),)
     )
-    code = exit_code(error)
-    _print(type(error).__name__, problems, code, as_json=as_json)
-    return code
+    _print(error.kind, problems, error.kind.exit_code, as_json=as_json)
+    return error.kind.exit_code
 
 
 def report_interrupt(error: Interrupted, *, as_json: bool) -> int:
@@ -106,16 +68,17 @@ def report_usage(error: Any, *, as_json: bool) -> int:
     return BAD_INPUT
 
 
-def report_bug(error: BaseException, *, as_json: bool) -> int:
-    """Prints what can only be our own mistake, with the traceback that helps to mend it.
-
-    A full disk, which can meet any write, is none.
+def report_unexpected(error: BaseException, *, as_json: bool) -> int:
+    """Prints what is no error of the library: a refusal of the machine, which can meet any call, or
+    else our own mistake, with the traceback that helps to mend it.
     """
     import traceback
 
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        full = StorageError(f"cannot write: {error.strerror}", hint="free some space")
-        return report(full, as_json=as_json)
+    it = explain(error)
+    if it.kind is not FailureKind.BUG:
+        problem = Problem(it.message, hint=it.hint)
+        _print(it.kind, (problem,), it.kind.exit_code, as_json=as_json)
+        return it.kind.exit_code
     where = "".join(traceback.format_tb(error.__traceback__)[-3:])
     problem = Problem(
         f"this is a bug in mnist-arch: {type(error).__name__}: {error}",

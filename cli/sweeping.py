@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-import mnist_arch.errors
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import BudgetExceeded, MnistArchError
+from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.sweeps.definition import Definition, load_sweep
 from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.executors import Failed, default_workers
 from mnist_arch.sweeps.leaderboard import board_of, write_board
-from mnist_arch.sweeps.ledger import Asked, Failure, Ledger, State, now
+from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path, now
 from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 
@@ -118,8 +117,8 @@ def show_again(request: Request) -> None:
 def run(request: Request, *, quiet: bool) -> None:
     """Runs what is left of the sweep and prints its leaderboard.
 
-    Exits with 1 if a trial failed. Raises an error that has kept trials from being trained, which
-    says nothing about them.
+    Exits with 1 if a trial failed, with 70 if that is a bug. Raises TrialsLost where something else
+    has kept trials from being trained, which says nothing about them.
     """
     silent = request.as_json or request.as_csv
     display = make_sweep_display(quiet=quiet, as_json=silent)
@@ -131,10 +130,10 @@ def run(request: Request, *, quiet: bool) -> None:
         board = board_of(planned, ledger)
         write_board(board, ledger.folder)
     if lost:
-        raise _machine_cannot(lost)
+        raise _trials_lost(lost)
     _show(board, request)
-    if board.failed:
-        raise typer.Exit(errors.ANSWER_IS_NO)
+    if board.exit_code is not None:
+        raise typer.Exit(board.exit_code)
 
 
 def _show(board: Leaderboard, request: Request) -> None:
@@ -153,7 +152,7 @@ def _next(board: Leaderboard, request: Request) -> str:
         return request.command("--show")
     if board.states.get(State.WAITING, 0):
         return request.command()
-    if board.failed:
+    if board.exit_code is not None:
         return request.command("--retry-failed")
     if board.standings and (first := board.standings[0]).rank:
         folder = request.ledger.folder / (first.final or first.trials)[0].folder
@@ -187,9 +186,7 @@ def _planned_as_last_time(request: Request) -> Planned:
     return _planned(request, "mnist" if asked is None else asked.dataset)
 
 
-def _run(
-    request: Request, planned: Planned, display: SweepDisplay
-) -> tuple[Planned, list[Failure]]:
+def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Planned, list[Failed]]:
     """Runs what is left of the sweep, whose lock is held; returns what the ledger has not kept."""
     definition, ledger = request.definition, request.ledger
     with display.waiting_for("loading torch and the images"):
@@ -208,27 +205,32 @@ def _run(
     with executor:
         pace = pace_so_far(planned, ledger, workers=max(1, executor.free))
         events = run_sweep(planned, ledger, executor, retry_failed=request.retry_failed)
-        lost: list[Failure] = []
-        display.follow(_noting(events, ledger, lost), pace)
+        lost: list[Failed] = []
+        display.follow(_noting(events, lost), pace)
     return planned, lost
 
 
 def _noting(
-    events: Iterator[StageBegan | Event], ledger: Ledger, lost: list[Failure]
+    events: Iterator[StageBegan | Event], lost: list[Failed]
 ) -> Iterator[StageBegan | Event]:
     """Takes note of failures that the ledger does not keep, being none of the trial's."""
     for event in events:
-        if isinstance(event, Failed) and ledger.state(event.task.trial) is State.WAITING:
-            lost.append(event.failure)
+        if isinstance(event, Failed) and not event.failure.kind.is_of_the_trial:
+            lost.append(event)
         yield event
 
 
-def _machine_cannot(lost: Sequence[Failure]) -> MnistArchError:
-    """The error that has kept trials from being trained."""
+def _trials_lost(lost: Sequence[Failed]) -> TrialsLost:
+    """What has kept trials from being trained, by the first of them."""
     first, count = lost[0], len(lost)
-    trials = "1 trial" if count == 1 else f"{count:,} trials"
-    kind: type[MnistArchError] = getattr(mnist_arch.errors, first.kind)
-    return kind(f"{trials} could not be trained: {first.reason}", hint=first.hint)
+    trial, failure = first.task.trial, first.failure
+    which = f"{trial.arm.name}, seed {trial.seed}"
+    trials = f"1 trial could not be trained ({which})"
+    if count > 1:
+        trials = f"{count:,} trials could not be trained (the first: {which})"
+    log = f"its log is {log_path(first.task.run)}"
+    hint = "; ".join(filter(None, (failure.hint, log, "the same command tries again")))
+    return TrialsLost(f"{trials}: {failure.reason}", kind=failure.kind, hint=hint)
 
 
 def _refuse_if_nothing_fits(planned: Planned) -> None:

@@ -13,22 +13,84 @@
     │   ├── RunCorrupt        a file of the run is damaged
     │   └── LaterFormat       a file was written by a later version of this program
     ├── StorageError          the disk is full or the folder cannot be written
-    └── WeightsError          a weights file is damaged or does not fit the network
+    ├── WeightsError          a weights file is damaged or does not fit the network
+    └── TrialsLost            trials of a sweep could not be trained, for no fault of their own
 
-The message says what is wrong and where; `hint` says the way out. The terminal has the exit codes.
+The message says what is wrong and where; `hint` says the way out; `kind` has the exit code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from enum import IntEnum, StrEnum
+from typing import Final, Self
 
 START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
 """The way out of a damaged folder."""
 
 
+class ExitCode(IntEnum):
+    """What a command ends with where something has failed."""
+
+    ANSWER_IS_NO = 1
+    BAD_INPUT = 2
+    MACHINE_CANNOT = 3
+    OUR_BUG = 70
+
+
+class FailureKind(StrEnum):
+    """Every kind of failure, with the exit code of the command that it ends.
+
+    The kind is carried as this value from a worker, of this machine or of a cluster, through the
+    ledger to the terminal. Its text is what stored files and JSON have.
+    """
+
+    exit_code: ExitCode
+
+    def __new__(cls, name: str, exit_code: ExitCode) -> Self:
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.exit_code = exit_code
+        return kind
+
+    # Of the classes below, by whose names they are called.
+    SPEC = "SpecError", ExitCode.BAD_INPUT
+    SHAPE = "ShapeError", ExitCode.BAD_INPUT
+    BUDGET = "BudgetExceeded", ExitCode.ANSWER_IS_NO
+    LOSS = "NonFiniteLoss", ExitCode.ANSWER_IS_NO
+    DATA = "DataUnavailable", ExitCode.MACHINE_CANNOT
+    DEVICE = "DeviceUnavailable", ExitCode.MACHINE_CANNOT
+    EXTRA = "ExtraMissing", ExitCode.MACHINE_CANNOT
+    RUN = "RunError", ExitCode.BAD_INPUT
+    LOCKED = "RunLocked", ExitCode.MACHINE_CANNOT
+    CORRUPT = "RunCorrupt", ExitCode.MACHINE_CANNOT
+    FORMAT = "LaterFormat", ExitCode.BAD_INPUT
+    STORAGE = "StorageError", ExitCode.MACHINE_CANNOT
+    WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
+
+    # Of what others raise, and of processes that end.
+    MEMORY = "OutOfMemory", ExitCode.MACHINE_CANNOT
+    ACCELERATOR = "AcceleratorFailed", ExitCode.MACHINE_CANNOT
+    SYSTEM = "SystemRefused", ExitCode.MACHINE_CANNOT
+    WORKER = "WorkerDied", ExitCode.MACHINE_CANNOT
+    NODE = "NodeLost", ExitCode.MACHINE_CANNOT
+    CLUSTER = "ClusterFailed", ExitCode.MACHINE_CANNOT
+    CRASH = "WorkerCrashed", ExitCode.OUR_BUG
+    BUG = "Bug", ExitCode.OUR_BUG
+
+    @property
+    def is_of_the_trial(self) -> bool:
+        """Whether the same trial would fail again: its answer is no, or we have made a mistake.
+
+        Other failures say nothing about a trial, and are over once their cause is.
+        """
+        return self.exit_code in (ExitCode.ANSWER_IS_NO, ExitCode.OUR_BUG)
+
+
 class MnistArchError(Exception):
     """Base of all deliberate errors: a message, and a hint that may be empty."""
+
+    kind: FailureKind
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -55,6 +117,8 @@ class Problem:
 class SpecError(MnistArchError):
     """A spec that cannot be used, with every problem found in it."""
 
+    kind = FailureKind.SPEC
+
     def __init__(self, problems: tuple[Problem, ...], *, source: str = "") -> None:
         self.problems = problems
         self.source = source
@@ -64,13 +128,19 @@ class SpecError(MnistArchError):
 class ShapeError(SpecError):
     """Blocks that cannot be connected: names the place and both shapes."""
 
+    kind = FailureKind.SHAPE
+
 
 class BudgetExceeded(MnistArchError):
     """A rule of the budget is broken. Raised before anything is trained, or even allocated."""
 
+    kind = FailureKind.BUDGET
+
 
 class NonFiniteLoss(MnistArchError):
     """The loss became infinite or not a number at a known epoch, step and learning rate."""
+
+    kind = FailureKind.LOSS
 
     def __init__(self, *, epoch: int, step: int, rate: float) -> None:
         super().__init__(
@@ -83,34 +153,60 @@ class NonFiniteLoss(MnistArchError):
 class DataUnavailable(MnistArchError):
     """The images cannot be had: missing, corrupt, or the download failed."""
 
+    kind = FailureKind.DATA
+
 
 class DeviceUnavailable(MnistArchError):
     """The device, or the compiler, that a run needs is not on this machine."""
+
+    kind = FailureKind.DEVICE
 
 
 class ExtraMissing(MnistArchError):
     """An optional dependency is not installed; the hint says how to."""
 
+    kind = FailureKind.EXTRA
+
 
 class RunError(MnistArchError):
     """A run's folder cannot be used as asked."""
+
+    kind = FailureKind.RUN
 
 
 class RunLocked(RunError):
     """Another process is working in the folder."""
 
+    kind = FailureKind.LOCKED
+
 
 class RunCorrupt(RunError):
     """A file of the run is damaged."""
+
+    kind = FailureKind.CORRUPT
 
 
 class LaterFormat(RunError):
     """A file was written by a later version of this program."""
 
+    kind = FailureKind.FORMAT
+
 
 class StorageError(MnistArchError):
     """The disk is full, or the folder cannot be written."""
 
+    kind = FailureKind.STORAGE
+
 
 class WeightsError(MnistArchError):
     """A weights file is damaged, or its tensors are not those of the network."""
+
+    kind = FailureKind.WEIGHTS
+
+
+class TrialsLost(MnistArchError):
+    """Trials of a sweep could not be trained, for a reason that is none of theirs."""
+
+    def __init__(self, message: str, *, kind: FailureKind, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind

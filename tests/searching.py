@@ -12,6 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps.driving import run_trials
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger
@@ -91,7 +92,7 @@ class Learners:
             yield Began(task, 0)
         correct = self.curve(task.trial, epoch)
         if isinstance(correct, str):
-            kind = "DataUnavailable" if correct == "no data" else "NonFiniteLoss"
+            kind = FailureKind.DATA if correct == "no data" else FailureKind.LOSS
             yield Failed(task, Failure(kind=kind, reason=correct, time=tiny_sweeps.TIME))
             return
         self.epochs_done[key] = epoch

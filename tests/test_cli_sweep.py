@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -27,7 +28,14 @@ from typer.testing import CliRunner, Result
 from mnist_arch import engines, running
 from mnist_arch.data.load import Resolved, load_split
 from mnist_arch.data.split import Split
-from mnist_arch.errors import DataUnavailable, NonFiniteLoss, StorageError
+from mnist_arch.errors import (
+    DataUnavailable,
+    DeviceUnavailable,
+    NonFiniteLoss,
+    RunCorrupt,
+    RunError,
+    StorageError,
+)
 from mnist_arch.runs import Run
 from mnist_arch.storage import write_whole
 from mnist_arch.sweeps import cluster, local, picture
@@ -316,9 +324,69 @@ def test_a_failure_of_the_machine_is_not_that_of_the_trials(
     content = json.loads(result.stderr)
     assert content["error"] == "StorageError"
     (problem,) = content["problems"]
-    assert problem["message"].startswith("4 trials could not be trained: cannot write runs")
-    assert problem["hint"] == "free some space"
+    assert problem["message"] == (
+        "4 trials could not be trained (the first: small, seed 0): cannot write runs: No space "
+        "left on device"
+    )
+    hint, log, again = problem["hint"].split("; ")
+    assert (hint, again) == ("free some space", "the same command tries again")
+    assert Path(log.removeprefix("its log is ")).exists()
     assert below(mnist_arch().stdout)["trials"] == "4 DONE"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "exit_code"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemory", 3),
+        (MemoryError(), "OutOfMemory", 3),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), "OutOfMemory", 3),
+        (RuntimeError("CUDA error: an illegal memory access"), "AcceleratorFailed", 3),
+        (DeviceUnavailable("there is no cuda device"), "DeviceUnavailable", 3),
+        (DataUnavailable("mnist is not here"), "DataUnavailable", 3),
+        (OSError(errno.ENOSPC, "No space left on device"), "StorageError", 3),
+        (OSError(errno.EIO, "Input/output error"), "SystemRefused", 3),
+        (RunCorrupt("a checkpoint is damaged"), "RunCorrupt", 3),
+        (RunError("it was started on cuda"), "RunError", 2),
+    ],
+    ids=lambda it: repr(it)[:40] if isinstance(it, Exception) else "",
+)
+def test_a_failure_carries_its_exit_code_from_the_worker_to_the_terminal(
+    mnist_arch: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: str,
+    exit_code: int,
+) -> None:
+    def fails(*_: Any, **__: Any) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(os, "_exit", lambda _: None)  # of a worker whose device has failed
+    monkeypatch.setattr(running, "train", fails)
+    result = mnist_arch("tiny.yaml", "--json", exit_code=exit_code)
+    content = json.loads(result.stderr)
+    assert (content["error"], content["exit_code"]) == (kind, exit_code)
+    assert "small, seed 0" in content["problems"][0]["message"]
+    assert Ledger(mnist_arch.sweep).folder.exists()
+    assert list(mnist_arch.sweep.glob("*/failure.json")) == []  # the same command tries again
+
+
+def test_a_bug_in_a_worker_is_ours_and_the_others_go_on(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_fails(state: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        if state.experiment.name == "other":
+            raise ZeroDivisionError("by zero")
+        yield from train(state, *args, **options)
+
+    monkeypatch.setattr(running, "train", one_fails)
+    for _ in range(2):  # the answer is the same the second time, without training
+        result = mnist_arch("tiny.yaml", exit_code=70)
+        why = "this is a bug in mnist-arch: ZeroDivisionError: by zero"
+        assert f"FAILED    other, seeds 0, 1: {why}\n" in result.stdout
+        assert below(result.stdout)["trials"] == "2 DONE, 2 FAILED"
+    content = json.loads((mnist_arch.sweep / "leaderboard.json").read_text())
+    (other,) = (it for it in content["standings"] if it["name"] == "other")
+    assert [trial["kind"] for trial in other["trials"]] == ["Bug", "Bug"]
 
 
 # ---------------------------------------------------------------------------------------- refusals

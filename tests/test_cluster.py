@@ -16,7 +16,7 @@ from small_cluster import cluster_of
 from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, tasks, train_here
 
 from mnist_arch.data.load import load_split
-from mnist_arch.errors import DeviceUnavailable, ExtraMissing
+from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run
@@ -168,7 +168,7 @@ def test_a_trial_that_loses_all_its_nodes_fails(task: Task) -> None:
     assert began == [Began(task, 0)] * (LOSSES + 1)
     assert len(pretence.orders) == LOSSES + 1
     assert isinstance(end, Failed)
-    assert end.failure.kind == "NodeLost"
+    assert end.failure.kind is FailureKind.NODE
     assert end.failure.reason == "it was lost 6 times with its node, without an epoch between"
 
 
@@ -185,7 +185,7 @@ def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
     assert began == [Began(task, 0)] * 3
     assert pretence.cancelled == 3
     assert isinstance(end, Failed)
-    assert end.failure.kind == "WorkerDied"
+    assert end.failure.kind is FailureKind.MEMORY
     assert end.failure.reason == "its process was ended for want of memory"
     assert end.failure.hint == "raise resources.cpus, so that fewer trials share a node"
     assert end.failure.log_tail == ["a line"] * 3
@@ -197,7 +197,7 @@ def test_a_process_that_dies_on_a_node_that_lives_is_a_failure(task: Task) -> No
     events, pretence = on_a_pretence(task, [beginning("here"), ray.exceptions.WorkerCrashedError()])
     assert len(pretence.orders) == 1
     assert isinstance(events[-1], Failed)
-    assert events[-1].failure.kind == "WorkerDied"
+    assert events[-1].failure.kind is FailureKind.WORKER
     assert events[-1].failure.reason == "its process died, but not the node that it was on"
 
 
@@ -212,8 +212,9 @@ def test_an_error_of_ray_is_a_failure_with_its_text(task: Task) -> None:
     events, _ = on_a_pretence(task, [error])
     (end,) = events
     assert isinstance(end, Failed)
-    assert end.failure.kind == "ModuleNotFoundError"
-    assert end.failure.reason == "no mnist_arch"
+    assert end.failure.kind is FailureKind.DEVICE
+    assert end.failure.reason == "a node cannot load what it is to run: no mnist_arch"
+    assert end.failure.hint == "pip install 'mnist-arch[ray]', in the same version, on every node"
     assert end.failure.log_tail[-1] == "ModuleNotFoundError: mnist_arch"
 
 
@@ -279,7 +280,7 @@ def test_a_node_with_another_torch_trains_nothing(
 ) -> None:
     (said,) = said_on(task, monkeypatch, torch="1.0")
     assert isinstance(said.what, Failure)
-    assert said.what.kind == "DeviceUnavailable"
+    assert said.what.kind is FailureKind.DEVICE
     assert said.what.reason == f"the node abc has torch {version('torch')}, and the driver 1.0"
     assert said.what.hint == "install the same versions on all nodes"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import HOLDOUT, TIME, made_up, planned
 
-from mnist_arch.errors import StorageError
+from mnist_arch.errors import FailureKind, StorageError
 from mnist_arch.identity import digest
 from mnist_arch.storage import write_whole
 from mnist_arch.sweeps.driving import Queue, run_trials
@@ -19,7 +19,7 @@ from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, State
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.training import EpochRecord
 
-FAILURE = Failure(kind="NonFiniteLoss", reason="the loss is not finite", time=TIME)
+FAILURE = Failure(kind=FailureKind.LOSS, reason="the loss is not finite", time=TIME)
 Script = Callable[[Task], list[Event]]
 
 
@@ -240,11 +240,12 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
     assert len(source.told) == 6
 
 
-@pytest.mark.parametrize(
-    "kind", ["DataUnavailable", "OutOfMemoryError", "RunLocked", "StorageError"]
-)
-def test_failure_of_the_machine_is_told_but_not_kept(
-    plan: Planned, ledger: Ledger, kind: str
+OF_THE_TRIAL = [FailureKind.LOSS, FailureKind.BUDGET, FailureKind.CRASH, FailureKind.BUG]
+
+
+@pytest.mark.parametrize("kind", sorted({*FailureKind} - {*OF_THE_TRIAL}))
+def test_failure_that_is_not_of_the_trial_is_told_but_not_kept(
+    plan: Planned, ledger: Ledger, kind: FailureKind
 ) -> None:
     failure = Failure(kind=kind, reason="the disk", time=TIME)
     events, _, source = run(plan, ledger, failing(plan, "b0", failure=failure))
@@ -257,8 +258,8 @@ def test_failure_of_the_machine_is_told_but_not_kept(
     assert "b0" in [label(task.trial) for task in executor.submitted]
 
 
-@pytest.mark.parametrize("kind", ["NonFiniteLoss", "WorkerDied", "RuntimeError", "RunCorrupt"])
-def test_failure_of_the_trial_is_kept(plan: Planned, ledger: Ledger, kind: str) -> None:
+@pytest.mark.parametrize("kind", OF_THE_TRIAL)
+def test_failure_of_the_trial_is_kept(plan: Planned, ledger: Ledger, kind: FailureKind) -> None:
     failure = Failure(kind=kind, reason="it", time=TIME)
     run(plan, ledger, failing(plan, "b0", failure=failure))
     assert ledger.failure(plan.trials()[1]) == failure

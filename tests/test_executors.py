@@ -24,6 +24,7 @@ from small_sweep import (
 )
 
 from mnist_arch.data.load import load_split
+from mnist_arch.errors import FailureKind
 from mnist_arch.loading import Loaded
 from mnist_arch.runs import Run
 from mnist_arch.sweeps.executors import (
@@ -237,7 +238,7 @@ class TestExecutor:
         )
         _, end = until(executor, diverging, is_end)
         assert isinstance(end, Failed)
-        assert end.failure.kind == "NonFiniteLoss"
+        assert end.failure.kind is FailureKind.LOSS
         assert end.failure.reason.startswith("the loss is not finite at epoch 1, step 2")
         assert end.failure.hint.startswith("lower recipe.schedule.peak")
         assert end.failure.log_tail == [f"NonFiniteLoss: {end.failure.reason}"]
@@ -245,17 +246,19 @@ class TestExecutor:
 
         _, end = until(executor, changed(other, batch_size=0), is_end)
         assert isinstance(end, Failed)
-        assert end.failure.kind == "ZeroDivisionError"
-        assert "modulo by zero" in end.failure.reason
-        assert end.failure.hint == ""
+        assert end.failure.kind is FailureKind.BUG
+        before, said = end.failure.reason.split(": ", 1)
+        assert before == "this is a bug in mnist-arch"
+        assert "modulo by zero" in said
+        assert end.failure.hint == "please report it"
         assert "Traceback (most recent call last):" in end.failure.log_tail
-        assert end.failure.log_tail[-1] == f"ZeroDivisionError: {end.failure.reason}"
+        assert end.failure.log_tail[-1] == said
 
         assert executor.free == WORKERS
         _, end = until(executor, other, is_end)
         assert isinstance(end, Finished)
 
-    def test_a_folder_that_cannot_be_used_is_a_failure_of_its_trial(
+    def test_a_folder_that_cannot_be_used_keeps_no_other_trial_waiting(
         self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned, ledger)
@@ -264,11 +267,11 @@ class TestExecutor:
         events = list(drive(executor, [other, task]))
         assert kinds(events, other) == ["Failed"]
         (end,) = (event for event in events if isinstance(event, Failed))
-        assert end.failure.kind == "StorageError"
+        assert end.failure.kind is FailureKind.STORAGE
         assert str(other.run.folder) in end.failure.reason
         assert kinds(events, task)[-1] == "Finished"
 
-    def test_a_worker_that_is_killed_is_a_failure_of_its_trial(
+    def test_a_worker_that_is_killed_is_a_failure_of_the_machine(
         self, place: Place, tmp_path: Path, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
@@ -283,7 +286,7 @@ class TestExecutor:
                 events += executor.events()
             end = events[-1]
             assert isinstance(end, Failed)
-            assert end.failure.kind == "WorkerDied"
+            assert end.failure.kind is FailureKind.WORKER
             assert "its process " in end.failure.reason
             assert executor.free == WORKERS
             shorter = replace(

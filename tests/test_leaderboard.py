@@ -197,7 +197,7 @@ def test_before_anything_is_done_nothing_is_ranked(bench: Bench) -> None:
     assert {it.rank for it in found.standings} == {None}
     assert found.states == {State.WAITING: 12, State.REJECTED: 3}
     assert found.effects == []
-    assert not found.failed
+    assert found.exit_code is None
 
 
 # ------------------------------------------------------------------------------------------ marks
@@ -361,7 +361,7 @@ def test_a_finalist_that_fails_is_said_with_its_reason(bench: Bench) -> None:
     it = standing(found, "a")
     assert it.test is None
     assert [(trial.seed, trial.reason) for trial in it.failures] == [(4, "killed")]
-    assert found.failed
+    assert found.exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_arch.errors import LaterFormat, RunCorrupt, RunLocked, StorageError
+from mnist_arch.errors import FailureKind, LaterFormat, RunCorrupt, RunLocked, StorageError
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.runs import Run
 from mnist_arch.storage import write_whole
@@ -30,7 +30,7 @@ from mnist_arch.yaml_text import Node
 
 TIME = "2026-01-01T00:00:00+00:00"
 FAILURE = Failure(
-    kind="NonFiniteLoss", reason="the loss", hint="lower it", log_tail=["a"], time=TIME
+    kind=FailureKind.LOSS, reason="the loss", hint="lower it", log_tail=["a"], time=TIME
 )
 PRUNED = Pruned(epoch=2, correct=3, images=4, time=TIME)
 

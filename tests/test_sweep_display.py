@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from tiny_sweeps import HOLDOUT, TIME, blocks, made_up, planned
 
+from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger
@@ -71,7 +72,7 @@ class Script:
         return Finished(self.task(trial), made_up(trial, self.plan, correct, seconds=seconds))
 
     def failed(self, trial: Trial, reason: str) -> Failed:
-        return Failed(self.task(trial), Failure(kind="WorkerDied", reason=reason, time=TIME))
+        return Failed(self.task(trial), Failure(kind=FailureKind.CRASH, reason=reason, time=TIME))
 
     def stopped(self, trial: Trial) -> Stopped:
         return Stopped(self.task(trial))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_sweep import COMMAND, ENGINE, planned_sweep, tasks
 
+from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps import worker as module
 from mnist_arch.sweeps.executors import Failed
 from mnist_arch.sweeps.ledger import Ledger
@@ -29,15 +30,19 @@ class Ended(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("error", "ends"),
+    ("error", "kind"),
     [
-        (torch.AcceleratorError("an illegal memory access was encountered"), True),
-        (torch.OutOfMemoryError("out of memory"), False),
-        (ZeroDivisionError("modulo by zero"), False),
+        (torch.AcceleratorError("an illegal memory access"), FailureKind.ACCELERATOR),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), FailureKind.ACCELERATOR),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"),
+            FailureKind.MEMORY,
+        ),
+        (ZeroDivisionError("modulo by zero"), FailureKind.BUG),
     ],
 )
 def test_a_worker_ends_where_its_device_is_broken(
-    error: Exception, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, kind: FailureKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -50,12 +55,12 @@ def test_a_worker_ends_where_its_device_is_broken(
     pipe = Pipe()
     worker = _Worker(cast(Any, pipe), Setting(ENGINE, None, COMMAND))
     task = tasks(planned_sweep(tmp_path), Ledger(tmp_path / "sweep"))[0]
-    if ends:
+    if kind is FailureKind.ACCELERATOR:
         with pytest.raises(Ended, match="1"):
             worker.train(task)
     else:
         worker.train(task)
     (failed,) = pipe.sent
     assert isinstance(failed, Failed)
-    assert failed.failure.kind == type(error).__name__
-    assert failed.failure.reason == str(error)
+    assert failed.failure.kind is kind
+    assert failed.failure.reason.endswith(str(error))

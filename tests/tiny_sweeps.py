@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.errors import FailureKind
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.storage import write_whole
 from mnist_arch.sweeps.definition import load_sweep
@@ -105,7 +106,7 @@ class Bench:
 
     def fail(self, trial: Trial, reason: str) -> None:
         self._begun(trial)
-        self.ledger.fail(trial, Failure(kind="NonFiniteLoss", reason=reason, time=TIME))
+        self.ledger.fail(trial, Failure(kind=FailureKind.LOSS, reason=reason, time=TIME))
 
     def prune(self, name: str, seed: int) -> None:
         trial = self.trial(name, seed)
@@ -181,7 +182,7 @@ class MadeUpExecutor:
         task = self.tasks.pop()
         outcome = self.outcome(task.trial)
         if isinstance(outcome, str):
-            yield Failed(task, Failure(kind="NonFiniteLoss", reason=outcome, time=TIME))
+            yield Failed(task, Failure(kind=FailureKind.LOSS, reason=outcome, time=TIME))
             return
         yield Began(task, 0)
         self.bench.finish(task.trial, outcome, seconds=10.0)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from mnist_arch.errors import DeviceUnavailable, ExtraMissing, MnistArchError
+from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
+from mnist_arch.failures import explain
 from mnist_arch.provenance import package_versions
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import (
@@ -218,10 +219,11 @@ class RayExecutor:
         hint = ""
         match error:
             case exceptions.OutOfMemoryError():
-                kind, reason = "WorkerDied", "its process was ended for want of memory"
+                kind, reason = FailureKind.MEMORY, "its process was ended for want of memory"
                 hint = "raise resources.cpus, so that fewer trials share a node"
             case exceptions.WorkerCrashedError() if self._is_alive(running.node):
-                kind, reason = "WorkerDied", "its process died, but not the node that it was on"
+                kind = FailureKind.WORKER
+                reason = "its process died, but not the node that it was on"
             case (
                 exceptions.NodeDiedError()
                 | exceptions.WorkerCrashedError()
@@ -231,13 +233,20 @@ class RayExecutor:
                 if running.losses <= LOSSES:
                     self._send(running)
                     return
-                kind = "NodeLost"
+                kind = FailureKind.NODE
                 reason = (
                     f"it was lost {running.losses} times with its node, without an epoch between"
                 )
+            case exceptions.RayTaskError(cause=ImportError() as cause):
+                kind, reason = FailureKind.DEVICE, f"a node cannot load what it is to run: {cause}"
+                hint = "pip install 'mnist-arch[ray]', in the same version, on every node"
+            case exceptions.RayTaskError(cause=Exception() as cause):
+                explained = explain(cause)
+                kind, reason, hint = explained.kind, explained.message, explained.hint
             case _:
-                cause = getattr(error, "cause", None) or error
-                kind, reason = type(cause).__name__, str(cause).strip()
+                kind = FailureKind.CLUSTER
+                reason = f"the cluster failed: {_first_line(error)}"
+                hint = "`ray status` says how the cluster is; the same command goes on"
         running.lock.close()
         tail = log_tail(task.run) or str(error).splitlines()[-LOG_LINES:]
         failure = Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
@@ -259,6 +268,11 @@ class RayExecutor:
     def _drop(self, running: _Running) -> None:
         if self.running.pop(running.said, None):
             self.ray.cancel(running.said)  # does nothing to a task that has ended
+
+
+def _first_line(error: Exception) -> str:
+    """Of what Ray says, without the many lines for its own debugging."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _room(node: dict[str, float], resources: Resources) -> int:
@@ -293,7 +307,7 @@ def _connect(ray: Any, address: str | None) -> None:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = _first_line(error)
         hint = "start the sweep on a node of the cluster, whose address `ray status` knows"
         raise DeviceUnavailable(f"no Ray cluster at {where}: {reason}", hint=hint) from None
     # What it has to say about workers that died would go to stdout; it stands in the failure.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from mnist_arch.sweeps.executors import (
     Began,
@@ -18,17 +18,6 @@ from mnist_arch.sweeps.executors import (
 )
 from mnist_arch.sweeps.ledger import Ledger, Pruned, State, now
 from mnist_arch.sweeps.planning import Planned, Trial
-
-_OF_THE_MACHINE: Final = (
-    "AcceleratorError",
-    "DataUnavailable",
-    "DeviceUnavailable",
-    "NodeLost",
-    "OutOfMemoryError",
-    "RunLocked",
-    "StorageError",
-)
-"""Failures that say nothing about the trial, and are not kept: the same command tries again."""
 
 
 class Source(Protocol):
@@ -97,7 +86,7 @@ def run_trials(
                 case Finished():
                     source.tell(trial, State.DONE)
                 case Failed():
-                    if event.failure.kind not in _OF_THE_MACHINE:
+                    if event.failure.kind.is_of_the_trial:  # else the same command tries again
                         ledger.fail(trial, event.failure)
                     source.tell(trial, State.FAILED)
                 case never:

@@ -216,6 +216,7 @@ class _Rows:
             seed=trial.seed,
             state=state,
             reason=failure.reason if failure else "",
+            kind=failure.kind if failure else None,
             folder=self.ledger.run(trial).folder.name if begun else "",
         )
 

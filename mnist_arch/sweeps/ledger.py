@@ -25,7 +25,7 @@ from typing import Final
 from pydantic import Field
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import RunLocked
+from mnist_arch.errors import FailureKind, RunLocked
 from mnist_arch.records import Record, Result
 from mnist_arch.runs import Run, read_record
 from mnist_arch.specs import FORMAT
@@ -51,8 +51,7 @@ class Failure(Record):
     """Why a trial failed."""
 
     format: int = FORMAT
-    kind: str
-    """Class of the error, or `WorkerDied`."""
+    kind: FailureKind
     reason: str
     hint: str = ""
     log_tail: list[str] = Field(default_factory=list)

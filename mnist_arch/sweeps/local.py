@@ -12,12 +12,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
+from mnist_arch.errors import FailureKind
+from mnist_arch.failures import says_no_memory
 from mnist_arch.sweeps.executors import Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, log_tail, now
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.worker import Setting, work
 
 _WAIT_SECONDS: Final = 1.0
+_FEWER: Final = "use fewer --workers"
+_OWN_MISTAKES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGTRAP)
 
 
 @dataclass
@@ -25,6 +29,8 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     task: Task | None = None
+    has_begun: bool = False
+    """Whether it has ever come as far as to tell of a trial."""
 
 
 @contextlib.contextmanager
@@ -86,6 +92,7 @@ class LocalExecutor:
             except (EOFError, OSError):
                 yield from self._died(worker)
                 continue
+            worker.has_begun = True
             if isinstance(event, Finished | Failed | Stopped):
                 worker.task = None
             yield event
@@ -109,19 +116,34 @@ class LocalExecutor:
 
     def _died(self, worker: _Worker) -> Iterator[Event]:
         self._bury(worker)
-        if worker.task is None:
-            return
-        code = worker.process.exitcode or 0
-        reason, hint = f"its process ended with exit code {code}", ""
-        if code < 0:
-            reason = f"its process was killed by {signal.Signals(-code).name}"
-        if code == -signal.SIGKILL:
-            hint = "if that was for memory, use fewer --workers"
-        failure = Failure(
-            kind="WorkerDied",
-            reason=reason,
-            hint=hint,
-            log_tail=log_tail(worker.task.run),
-            time=now(),
-        )
-        yield Failed(worker.task, failure)
+        if worker.task is not None:
+            tail = log_tail(worker.task.run)
+            code = worker.process.exitcode or 0
+            yield Failed(worker.task, failure_of_death(code, tail, has_begun=worker.has_begun))
+
+
+def failure_of_death(code: int, tail: list[str], *, has_begun: bool) -> Failure:
+    """What a worker that ended in the middle of a trial has died of, by its exit code.
+
+    A signal comes from the system or from a person, but for those that follow a mistake of the
+    process itself. A process that never began found something amiss with the machine.
+    """
+    kind, hint = FailureKind.WORKER, ""
+    if code < 0:
+        reason = f"its process was killed by {_signal_name(-code)}"
+    else:
+        reason = f"its process ended with exit code {code}"
+    if says_no_memory("\n".join(tail)):
+        kind, hint = FailureKind.MEMORY, _FEWER
+    elif code == -signal.SIGKILL:
+        hint = f"if that was for memory, {_FEWER}"
+    elif -code in _OWN_MISTAKES or (code >= 0 and has_begun):
+        kind, hint = FailureKind.CRASH, "please report it, with the trial's log"
+    return Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

@@ -12,6 +12,7 @@ from pydantic import Field
 from mnist_arch.comparison import Difference
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.effects import Effect
+from mnist_arch.errors import ExitCode, FailureKind
 from mnist_arch.records import Record, SplitName, Verdicts
 from mnist_arch.specs import FORMAT, Budget
 from mnist_arch.sweeps.ledger import State
@@ -38,6 +39,8 @@ class Outcome(Record):
     seed: int
     state: State
     reason: str = ""
+    """Of a failure."""
+    kind: FailureKind | None = None
     """Of a failure."""
     folder: str = ""
     """Its folder in that of the sweep; empty where it has not begun."""
@@ -106,8 +109,11 @@ class Leaderboard(Record):
     """Proposals of the search that were over the budget or could not be built."""
 
     @property
-    def failed(self) -> bool:
-        return self.states.get(State.FAILED, 0) > 0
+    def exit_code(self) -> ExitCode | None:
+        """What a command ends with because trials failed; None where none did."""
+        failed = (trial for it in self.standings for trial in it.failures)
+        codes = {trial.kind.exit_code for trial in failed if trial.kind is not None}
+        return max(codes, default=None)
 
 
 _SCORE: Final = ("mean_percent", "spread_percent", "runs")

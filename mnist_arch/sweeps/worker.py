@@ -18,7 +18,8 @@ from typing import Final
 
 import torch
 
-from mnist_arch.errors import MnistArchError, RunLocked
+from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
+from mnist_arch.failures import explain
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, run_experiment
 from mnist_arch.runs import Run
@@ -91,8 +92,9 @@ class _Worker:
                 yield from self.run(task)
             except Exception as error:
                 print_error(error)
-                yield Failed(task, failure_of(error, tail=log_tail(task.run)))
-                if isinstance(error, torch.AcceleratorError):
+                failure = failure_of(error, tail=log_tail(task.run))
+                yield Failed(task, failure)
+                if failure.kind is FailureKind.ACCELERATOR:
                     os._exit(1)  # the device answers this process with errors from now on
 
     def run(self, task: Task) -> Iterator[Event]:
@@ -164,11 +166,9 @@ def print_error(error: Exception) -> None:
 
 
 def failure_of(error: Exception, *, tail: list[str]) -> Failure:
-    """What is kept of an error, with the last lines of the trial's log."""
-    kind = type(error).__name__
-    hint = error.hint if isinstance(error, MnistArchError) else ""
-    reason = str(error).strip() or kind
-    return Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
+    """What is said of an error, with the last lines of the trial's log."""
+    it = explain(error)
+    return Failure(kind=it.kind, reason=it.message, hint=it.hint, log_tail=tail, time=now())
 
 
 @contextlib.contextmanager
