@@ -13,12 +13,15 @@ from mnist_arch.errors import (
     ExitCode,
     FailureKind,
     MnistArchError,
+    Origin,
     Problem,
     SpecError,
 )
 from mnist_arch.failures import explain
 
 from .consoles import stderr
+from .prose import say
+from .quoting import printable, quoted
 
 DONE, INTERRUPTED, PIPE_CLOSED = 0, 130, 141
 ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG = ExitCode
@@ -90,25 +93,32 @@ def report_unexpected(error: BaseException, *, as_json: bool) -> int:
 
 def _print(kind: str, problems: tuple[Problem, ...], code: int, *, as_json: bool) -> None:
     if as_json:
-        found = [
-            {"message": p.message, "path": p.path, "where": p.origin, "hint": p.hint}
-            for p in problems
-        ]
+        found = list(map(_values, problems))
         content = {"format": 1, "error": kind, "exit_code": code, "problems": found}
         sys.stderr.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
         return
     console = stderr()
     for problem in problems:
-        # Text, since a string would be searched for markup; each line is one line however long.
-        line = f"error: {_printable(str(problem))}"
-        console.print(Text(line, style="bold red"), soft_wrap=True)
+        say(console, f"error: {printable(str(problem))}", style="bold red")
         if problem.origin:
-            console.print(Text(f"  --> {_printable(problem.origin)}"), soft_wrap=True)
+            for line in quoted(problem.origin, width=console.width):
+                console.print(Text(line), soft_wrap=True)
         if problem.hint:
-            hint = "\n".join(map(_printable, problem.hint.split("\n")))
-            console.print(Text(f"hint: {hint}"), soft_wrap=True)
+            first, *more = problem.hint.split("\n")
+            say(console, printable(first), label="hint: ")
+            for line in more:
+                console.print(Text(printable(line)), soft_wrap=True)
 
 
-def _printable(text: str) -> str:
-    """Text from a file on one line, with what could move or colour the cursor written out."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+def _values(problem: Problem) -> dict[str, object]:
+    """A problem as JSON: line and column from 1, and the line as it was written, where known."""
+    place = problem.origin if isinstance(problem.origin, Origin) else None
+    return {
+        "message": problem.message,
+        "path": problem.path,
+        "where": problem.origin,
+        "line": place and place.line,
+        "column": place and place.column,
+        "source": place and place.quoted,
+        "hint": problem.hint,
+    }

@@ -97,6 +97,25 @@ class MnistArchError(Exception):
         self.hint = hint
 
 
+class Origin(str):
+    """Where a value was written, such as `net.yaml:14`, with the line and the place in it.
+
+    It is equal to its text alone, so that a place can be compared and stored as text.
+    """
+
+    line: int
+    """Number of the line, from 1."""
+    column: int
+    """Number of the character in the line, from 1."""
+    quoted: str
+    """The line as it was written."""
+
+    def __new__(cls, text: str, *, line: int = 1, column: int = 1, quoted: str = "") -> Origin:
+        origin = super().__new__(cls, text)
+        origin.line, origin.column, origin.quoted = line, column, quoted
+        return origin
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a spec."""
@@ -106,7 +125,8 @@ class Problem:
     path: str = ""
     """The place in the spec, such as `blocks[0].kernel`; empty where it is the whole text."""
     origin: str = ""
-    """Where the value came from: `file.yaml:14`, `--set …`, or empty where nothing is known."""
+    """Where the value came from: `file.yaml:14`, `--set …`, or empty where nothing is known. An
+    `Origin` has the line to quote, too."""
     hint: str = ""
     """The way out: the nearest valid name, or the values allowed."""
 

@@ -54,13 +54,13 @@ def problems_of(
 
 def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel]) -> Problem:
     path, node, models = _locate(details["loc"], tree, root)
-    given = details["input"]
+    given, origin = details["input"], node.origin
     context: dict[str, Any] = details.get("ctx", {})
     hint = ""
     match details["type"]:
         case "extra_forbidden":
             names = sorted({name for model in models for name in model.model_fields})
-            key = str(details["loc"][-1])
+            key, origin = str(details["loc"][-1]), node.named_at
             message, hint = f"unknown key `{key}`", _nearest(key, names)
         case "missing":
             path = (*path, details["loc"][-1])
@@ -68,6 +68,7 @@ def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel]) -> Proble
         case "literal_error" | "union_tag_invalid":
             if details["type"] == "union_tag_invalid":
                 path, node, given = (*path, "kind"), _child(node, "kind"), given["kind"]
+                origin = node.origin
             expected = context.get("expected") or context["expected_tags"]
             words = [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",")]
             message = f"{_shown(given)} is not one of the values"
@@ -77,7 +78,7 @@ def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel]) -> Proble
             message = f"{_SENTENCES[kind].format(**limits)}, not {_shown(given)}"
         case _:
             message = details["msg"]
-    return Problem(message, place(path), node.origin, hint)
+    return Problem(message, place(path), origin, hint)
 
 
 def _locate(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -13,12 +12,24 @@ from typing import Any, Final
 
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.problems import keys_by_kind, short_field
+from mnist_arch.spec_files import SMALLEST, read_file
 from mnist_arch.specs import NAME_PATTERN
-from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_KEY, Node, Path, parse, place, too_long
+from mnist_arch.yaml_text import (
+    MAX_DEPTH,
+    MAX_KEY,
+    Argument,
+    Node,
+    Path,
+    parse,
+    parse_argument,
+    place,
+)
 
 ZOO: Final = resources.files("mnist_arch") / "zoo"
 _REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))
 _DEEPEST_EXTENDS: Final = 16
+_PART: Final = r"[A-Za-z0-9_-]+"
+"""A part of a path."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,12 @@ class Override:
 
     path: Path
     value: Node
+    parts: tuple[str, ...] = ()
+    """Where each part of the path was written; empty where that is not known."""
+
+    def part_origin(self, depth: int) -> str:
+        """Where a part of the path was written, or else the value."""
+        return self.parts[depth] if self.parts else self.value.origin
 
 
 def override(path: str, value: Any, *, origin: str) -> Override:
@@ -36,18 +53,18 @@ def override(path: str, value: Any, *, origin: str) -> Override:
 
 def parse_override(text: str) -> Override:
     """`blocks.1.dropout=0.1` → an override; the value is YAML. Raises SpecError."""
-    origin = f"--set {text}"
-    path, equals, value = text.partition("=")
+    whole = f"--set {text}"
+    written = Argument(whole, len(whole) - len(text))
+    path, equals, _ = text.partition("=")
     if not equals:
+        hint = f"--set {path or 'recipe.epochs'}=VALUE, such as --set recipe.epochs=5"
         raise SpecError(
-            (Problem("no `=` in the override", origin=origin, hint="--set path.to.key=value"),)
+            (Problem("no `=` in the override", origin=written.at(len(text)), hint=hint),)
         )
-    try:
-        node = parse(value, origin)
-    except SpecError as error:
-        raise SpecError(tuple(replace(it, origin=origin) for it in error.problems)) from None
-    _written_at(node, origin)
-    return Override(parse_path(path, origin, example="blocks.1.dropout=0.1"), node)
+    node = parse_argument(Argument(whole, len(whole) - len(text) + len(path) + 1))
+    parts = parse_path(path, written.at(0), example="such as blocks.1.dropout=0.1")
+    starts = tuple(written.at(match.start()) for match in re.finditer(_PART, path))
+    return Override(parts, replace(node, key=starts[-1]), starts)
 
 
 @cache
@@ -106,9 +123,17 @@ def read_alone(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:
 
 def _entries(tree: Node) -> dict[str, Node]:
     """The keys of a spec. Raises SpecError where it has none."""
-    if not isinstance(tree.value, dict):
-        raise SpecError((Problem("a spec is a mapping of keys to values", origin=tree.origin),))
-    return tree.value
+    match tree.value:
+        case dict() as entries:
+            return entries
+        case None:
+            hint = "there is nothing in it"
+        case list():
+            hint = "put the list under its key"
+        case _:
+            hint = "each key has a colon and a space"
+    problem = Problem("a spec is a mapping of keys to values", origin=tree.origin)
+    raise SpecError((replace(problem, hint=f"{hint}, such as `{SMALLEST}`"),))
 
 
 def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
@@ -120,21 +145,6 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
         return text, f"zoo/{what}.yaml", FilePath(), what
     path = beside / what  # which is `what` where that is absolute
     return read_file(path, hint=_names_hint()), str(path), path.parent, path.stem
-
-
-def read_file(path: FilePath, *, hint: str) -> str:
-    """The text of a file. Raises SpecError, with the hint where there is no such file."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise too_long(str(path))
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        reason = f"byte {error.start} is not UTF-8 text"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise SpecError((Problem(f"{str(path)!r} cannot be read: {reason}", hint=hint),))
 
 
 def _unknown_name(what: str, beside: FilePath) -> Problem:
@@ -171,13 +181,13 @@ def merge(base: Node, over: Node, path: Path) -> Node:
     merged = dict(base.value)
     for key, node in over.value.items():
         merged[key] = merge(merged[key], node, (*path, key)) if key in merged else node
-    return Node(merged, over.origin)
+    return replace(over, value=merged)
 
 
 def parse_path(text: str, origin: str, *, example: str = "such as blocks.1.dropout") -> Path:
     """`blocks.1.dropout` or `blocks[1].dropout` → a path. Raises SpecError."""
     parts = re.sub(r"\[([0-9]+)\]", r".\1", text.strip()).split(".")
-    words = all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts)
+    words = all(re.fullmatch(_PART, part) for part in parts)
     if not words or len(parts) > MAX_DEPTH:
         raise SpecError((Problem(f"{text!r} is not a path", origin=origin, hint=example),))
     return tuple(int(part) if part.isdecimal() and len(part) < 6 else part for part in parts)
@@ -195,7 +205,7 @@ def _changed(node: Node, change: Override, depth: int) -> Node:
     if depth == len(change.path):
         return change.value
     part, way = change.path[depth], change.path[:depth]
-    value, origin = node.value, change.value.origin
+    value, origin = node.value, change.part_origin(depth)
     short = None if isinstance(value, dict | list) else short_field(way)
     if short is not None:  # `16` becomes `{out: 16}`, so that one more key can be set
         value = {short: Node(value, node.origin)}
@@ -205,11 +215,11 @@ def _changed(node: Node, change: Override, depth: int) -> Node:
                 entries = _of_kind(entries, change)
             if part not in entries and any(isinstance(it, int) for it in change.path[depth + 1 :]):
                 raise SpecError((_no_list(entries, depth, change),))
-            child = _changed(entries.get(part, Node({}, origin)), change, depth + 1)
-            return Node({**entries, part: child}, node.origin)
+            child = _changed(entries.get(part, Node({}, origin, origin)), change, depth + 1)
+            return replace(node, value={**entries, part: child})
         case (list() as items, int()) if part < len(items):
             child = _changed(items[part], change, depth + 1)
-            return Node([*items[:part], child, *items[part + 1 :]], node.origin)
+            return replace(node, value=[*items[:part], child, *items[part + 1 :]])
     raise SpecError((_no_way(value, depth, change),))
 
 
@@ -226,7 +236,7 @@ def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:
 def _no_way(value: object, depth: int, change: Override) -> Problem:
     """Why the change cannot go on from `value`, which it comes to after `depth` parts."""
     part, here, path = change.path[depth], place(change.path[:depth]), place(change.path)
-    here, origin = here or "the spec", change.value.origin
+    here, origin = here or "the spec", change.part_origin(depth)
     if isinstance(value, list):
         has = f"the items 0 to {len(value) - 1}, not {part}" if value else "no items"
         return Problem(f"{here} has {has}", path, origin)
@@ -241,16 +251,4 @@ def _no_list(entries: dict[str, Node], depth: int, change: Override) -> Problem:
     part, here = str(change.path[depth]), place(change.path[:depth]) or "the spec"
     near = difflib.get_close_matches(part[:MAX_KEY], list(entries), n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(entries) or 'no keys'}"
-    return Problem(f"{here} has no `{part}`", place(change.path), change.value.origin, hint)
-
-
-def _written_at(node: Node, origin: str) -> None:
-    node.origin = origin
-    children: Iterable[Node] = ()
-    match node.value:
-        case dict() as entries:
-            children = entries.values()
-        case list() as items:
-            children = items
-    for child in children:
-        _written_at(child, origin)
+    return Problem(f"{here} has no `{part}`", place(change.path), change.part_origin(depth), hint)

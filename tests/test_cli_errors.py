@@ -55,7 +55,7 @@ def fail_in_json(*arguments: str, code: int) -> dict[str, Any]:
     assert set(found) == {"format", "error", "exit_code", "problems"}
     assert (found["format"], found["exit_code"]) == (1, code)
     for problem in found["problems"]:
-        assert set(problem) == {"message", "path", "where", "hint"}
+        assert set(problem) == {"message", "path", "where", "line", "column", "source", "hint"}
     assert found["problems"]
     return dict(found)
 
@@ -104,14 +104,18 @@ def test_the_help_has_every_exit_code() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_an_error_is_three_plain_lines() -> None:
+def test_an_error_is_plain_lines_with_the_line_that_it_is_about() -> None:
     text = fail("summary", "broken.yaml", code=2).stderr
     assert text == (
         "error: head.pool: 'maximum' is not one of the values\n"
         "  --> broken.yaml:4\n"
+        "   |  head: {pool: maximum}\n"
+        "   |               ^\n"
         "hint: valid: average, global-average, global-max, flatten\n"
         "error: recipe.epoch: unknown key `epoch`\n"
         "  --> broken.yaml:3\n"
+        "   |    epoch: 5\n"
+        "   |    ^\n"
         "hint: did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
         "label_smoothing, optimizer, schedule\n"
     )
@@ -120,7 +124,7 @@ def test_an_error_is_three_plain_lines() -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_line_is_one_line_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    assert len(fail("summary", "broken.yaml", code=2).stderr.splitlines()) == 6
+    assert len(fail("summary", "broken.yaml", code=2).stderr.splitlines()) == 10
 
 
 def test_shapes_that_do_not_fit_are_said_with_their_line(folder: Path) -> None:
@@ -132,6 +136,8 @@ def test_shapes_that_do_not_fit_are_said_with_their_line(folder: Path) -> None:
     assert text == (
         "error: blocks[1].channels[1]: a window of 3×3 does not fit into 8×1×1\n"
         "  --> deep.yaml:4\n"
+        "   |  - {channels: [8, {out: 8, kernel: 3, padding: valid}]}\n"
+        "   |                         ^\n"
         "hint: pool less, pad with `same`, or use a smaller window\n"
     )
 
@@ -162,6 +168,9 @@ def test_a_spec_error() -> None:
         "message": "unknown key `epoch`",
         "path": "recipe.epoch",
         "where": "broken.yaml:3",
+        "line": 3,
+        "column": 3,
+        "source": "  epoch: 5",
         "hint": "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
         "label_smoothing, optimizer, schedule",
     }

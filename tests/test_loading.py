@@ -19,6 +19,7 @@ from mnist_arch.plan import plan
 from mnist_arch.recipes import AdamW, Cosine, OneCycle
 from mnist_arch.specs import Experiment, Norm
 from mnist_arch.trees import ZOO, Override, is_path, override, parse_override, zoo_names
+from mnist_arch.yaml_faults import NO_ANCHORS, NO_TAGS
 from mnist_arch.yaml_text import MAX_BYTES, parse
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"
@@ -97,11 +98,9 @@ def test_unknown_name_is_told_the_nearest() -> None:
 
 def test_file_that_cannot_be_read(folder: Path) -> None:
     (folder / "folder.yaml").mkdir()
-    (folder / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     said = {
         "nowhere.yaml": "No such file or directory",
         "folder.yaml": "Is a directory",
-        "latin.yaml": "byte 9 is not UTF-8 text",
         "nowhere/net.yaml": "No such file or directory",
         "null\0.yaml": "embedded null byte",
         f"{'a' * 300}.yaml": "File name too long",
@@ -128,7 +127,7 @@ def test_file_over_a_mebibyte(folder: Path) -> None:
         (b"- a\n", "a spec is a mapping of keys to values"),
         (b"just text\n", "a spec is a mapping of keys to values"),
         (b"name: x\0\n", "not valid YAML: special characters are not allowed"),
-        (b"\xff\xfen\0a\0", "'net.yaml' cannot be read: byte 0 is not UTF-8 text"),
+        (b"\xff\xfen\0a\0", "'net.yaml' cannot be read: its text is UTF-16, not UTF-8"),
         (b"name: \xed\xa0\x80\n", "'net.yaml' cannot be read: byte 6 is not UTF-8 text"),
     ],
 )
@@ -374,23 +373,44 @@ def test_override_by_a_flag() -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("recipe.epochs", Problem("no `=` in the override", hint="--set path.to.key=value")),
-        ("", Problem("no `=` in the override", hint="--set path.to.key=value")),
-        ("=5", Problem("'' is not a path", hint="blocks.1.dropout=0.1")),
-        ("a..b=5", Problem("'a..b' is not a path", hint="blocks.1.dropout=0.1")),
-        ("a b=5", Problem("'a b' is not a path", hint="blocks.1.dropout=0.1")),
-        (".=5", Problem("'.' is not a path", hint="blocks.1.dropout=0.1")),
-        ("blocks[=5", Problem("'blocks[' is not a path", hint="blocks.1.dropout=0.1")),
-        ("blocks[x]=5", Problem("'blocks[x]' is not a path", hint="blocks.1.dropout=0.1")),
-        ("blocks[٣]=5", Problem("'blocks[٣]' is not a path", hint="blocks.1.dropout=0.1")),
+        (
+            "recipe.epochs",
+            Problem(
+                "no `=` in the override",
+                hint="--set recipe.epochs=VALUE, such as --set recipe.epochs=5",
+            ),
+        ),
+        (
+            "",
+            Problem(
+                "no `=` in the override",
+                hint="--set recipe.epochs=VALUE, such as --set recipe.epochs=5",
+            ),
+        ),
+        ("=5", Problem("'' is not a path", hint="such as blocks.1.dropout=0.1")),
+        ("a..b=5", Problem("'a..b' is not a path", hint="such as blocks.1.dropout=0.1")),
+        ("a b=5", Problem("'a b' is not a path", hint="such as blocks.1.dropout=0.1")),
+        (".=5", Problem("'.' is not a path", hint="such as blocks.1.dropout=0.1")),
+        ("blocks[=5", Problem("'blocks[' is not a path", hint="such as blocks.1.dropout=0.1")),
+        ("blocks[x]=5", Problem("'blocks[x]' is not a path", hint="such as blocks.1.dropout=0.1")),
+        ("blocks[٣]=5", Problem("'blocks[٣]' is not a path", hint="such as blocks.1.dropout=0.1")),
         (
             "holdout=[",
-            Problem("not valid YAML: expected the node content, but found '<stream end>'"),
+            Problem("not valid YAML: the bracket `[` is not closed", hint="close it with `]`"),
         ),
-        ("holdout=&x 5", Problem("anchors and aliases are not part of the language")),
-        ("holdout=!!int 5", Problem("tags are not part of the language")),
+        (
+            "holdout=&x 5",
+            Problem("anchors and aliases are not part of the language", hint=NO_ANCHORS[2]),
+        ),
+        ("holdout=!!int 5", Problem("tags are not part of the language", hint=NO_TAGS[2])),
         ("holdout=" + "[" * 5000, Problem("nested deeper than 32 levels")),
-        ("holdout=\0", Problem("not valid YAML: special characters are not allowed")),
+        (
+            "holdout=\0",
+            Problem(
+                "not valid YAML: special characters are not allowed",
+                hint="take the character U+0000 out, or save the file as plain text in UTF-8",
+            ),
+        ),
     ],
 )
 def test_override_that_cannot_be_read(text: str, found: Problem) -> None:

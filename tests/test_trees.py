@@ -20,10 +20,9 @@ from mnist_arch.trees import (
     parse_override,
     parse_path,
     read_alone,
-    read_file,
     read_tree,
 )
-from mnist_arch.yaml_text import MAX_BYTES, Node, parse
+from mnist_arch.yaml_text import Node, parse
 
 SPEC = """
 name: a
@@ -245,21 +244,6 @@ def test_path_without_end() -> None:
 
 
 # ----------------------------------------------------------------------- files
-
-
-def test_file_and_its_refusals(tmp_path: Path) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_text("ä", "utf-8")
-    assert read_file(file, hint="") == "ä"
-    file.write_bytes(b"a\xff")
-    with pytest.raises(SpecError, match=r"a\.yaml' cannot be read: byte 1 is not UTF-8 text"):
-        read_file(file, hint="")
-    file.write_bytes(b"#" * (MAX_BYTES + 1))
-    with pytest.raises(SpecError, match="longer than 1,048,576 bytes"):
-        read_file(file, hint="")
-    with pytest.raises(SpecError) as caught:
-        read_file(tmp_path, hint="the way out")
-    assert caught.value.problems[0].hint == "the way out"
 
 
 def test_tree_alone_is_what_the_file_says_and_no_more(tmp_path: Path) -> None:

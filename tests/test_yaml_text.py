@@ -11,8 +11,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import text_of
 
-from mnist_arch.errors import Problem, SpecError
-from mnist_arch.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_KEY, Node, parse, place, scalar
+from mnist_arch.errors import Origin, Problem, SpecError
+from mnist_arch.yaml_text import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_KEY,
+    Argument,
+    Node,
+    parse,
+    parse_argument,
+    place,
+    scalar,
+)
 
 SOURCE = "net.yaml"
 
@@ -154,23 +164,59 @@ TRAPS: dict[str, tuple[str, str, int]] = {
         "not valid YAML: found incompatible YAML document (version 1.* is required)",
         1,
     ),
-    "tab": (
-        "a:\n\t- b",
-        "not valid YAML: found character '\\t' that cannot start any token",
-        2,
+    "tab": ("a:\n\t- b", "not valid YAML: a tab, where only spaces can stand", 2),
+    "open bracket": ("a: [1,\n\n", "not valid YAML: the bracket `[` is not closed", 1),
+    "open brace": ("a:\n  {b: 1\n", "not valid YAML: the bracket `{` is not closed", 2),
+    "bracket closed by another": (
+        "a: [1, {b: 2]\n",
+        "not valid YAML: `,` or `}` is expected here",
+        1,
     ),
-    "open bracket": (
-        "a: [1,\n\n",
-        "not valid YAML: expected the node content, but found '<stream end>'",
+    "bracket that is not closed in its line": (
+        "a:\n  b: [1, 2\n  c: 3\n",
+        "not valid YAML: `,` or `]` is expected here",
         3,
     ),
-    "open quote": ("a: 'b\n", "not valid YAML: found unexpected end of stream", 2),
-    "two colons": ("a: b: c", "not valid YAML: mapping values are not allowed here", 1),
-    "backtick": (
-        "a: 1\nb: `c`",
-        "not valid YAML: found character '`' that cannot start any token",
+    "bracket that was not opened": ("a: ]", "not valid YAML: a value is missing before `]`", 1),
+    "two commas": ("a: [1,,2]", "not valid YAML: a value is missing before `,`", 1),
+    "open quote": ("a: 'b\n", "not valid YAML: the quote is not closed", 1),
+    "two colons": ("a: b: c", "not valid YAML: a second colon in one value", 1),
+    "backtick": ("a: 1\nb: `c`", "not valid YAML: a value cannot begin with ```", 2),
+    "at sign": ("a: 1\nb: @c", "not valid YAML: a value cannot begin with `@`", 2),
+    "no colon": (
+        "a: 1\nepochs 5\nb: 2",
+        "not valid YAML: this line has no key with a colon and a space",
         2,
     ),
+    "no space after a colon": (
+        "a: 1\nepochs:5\n",
+        "not valid YAML: this line has no key with a colon and a space",
+        2,
+    ),
+    "too far to the right": (
+        "a: 1\n  b: 2\n",
+        "not valid YAML: no key can stand here, by the lines above",
+        2,
+    ),
+    "too far to the left": (
+        "a:\n  b: 1\n c: 2\n",
+        "not valid YAML: the indentation is not that of the lines above",
+        3,
+    ),
+    "items beside keys": (
+        "a: 1\n- b\n",
+        "not valid YAML: the indentation is not that of the lines above",
+        2,
+    ),
+    "item in a line": ("a: - b", "not valid YAML: an item `-` cannot stand here", 1),
+    "key after a whole spec": (
+        "{a: 1}\nb: 2\n",
+        "not valid YAML: the spec has ended before this line",
+        2,
+    ),
+    "star": ("extends: *.yaml", "anchors and aliases are not part of the language", 1),
+    "ampersand": ("a: & b", "anchors and aliases are not part of the language", 1),
+    "tag of nobody": ("a: !e!x y", "tags are not part of the language", 1),
     "unknown escape": ('"\\q"', "not valid YAML: found unknown escape character 'q'", 1),
 }
 
@@ -180,6 +226,53 @@ def test_trap_is_refused_with_its_line(name: str) -> None:
     text, message, line = TRAPS[name]
     problem = refusal(text)
     assert (problem.message, problem.origin) == (message, f"{SOURCE}:{line}")
+    assert isinstance(problem.origin, Origin)
+    assert problem.origin.quoted == text.split("\n")[line - 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "hint"),
+    [
+        ("a: 1\n\tb: 2", "\t", "two spaces in place of each tab, such as `  epochs: 5`"),
+        ("a: &x {b: 1}\nc: *x", "&x", "`extends: other.yaml`"),
+        ("extends: *all", "*all", "is written in quotes"),
+        ("a: 1\nb: !!int 8", "!!int", "write the value alone, such as `8`"),
+        ("blocks: [8, [16, 32\n", "[16", "close it with `]`"),
+        ("a:\n  b: [1, 2\n  c: 3\n", ": 3", "the bracket `[` of line 2 is not closed before"),
+        ("a: 'it's'\n", "s'", "keys of one object begin in the same column"),
+        ("name: a: b", ": b", "such as `name: 'a: b'`"),
+        ("a: 1\nepochs 5\nb: 2", "epochs", "`epochs: 5`"),
+        ("a: 1\n b: 2", ": 2", "each key has a colon and a space, such as `epochs: 5`"),
+        ("a: 1\na: 2", "a: 2", "first given at net.yaml:1"),
+        ("a: 1\n---\nb: 2", "---", "a file has one spec"),
+        ("a: `b`", "`b`", "is written in quotes"),
+        ("a: 'b\n", "'b", "close it with '"),
+        ("a: \0", "\0", "U+0000"),
+    ],
+)
+def test_refusal_points_at_the_place_and_names_the_way_out(text: str, word: str, hint: str) -> None:
+    problem = refusal(text)
+    assert isinstance(problem.origin, Origin)
+    assert problem.origin.quoted[problem.origin.column - 1 :].startswith(word)
+    assert hint in problem.hint
+
+
+def test_place_counts_the_characters_of_its_line() -> None:
+    tree = parse("\ufeffa: 1\r\nb: {日本: [x, 2]}\r\n", SOURCE)
+    node = tree.entries["b"].entries["日本"]
+    origin, key = node.items[1].origin, node.key
+    assert isinstance(origin, Origin)
+    assert isinstance(key, Origin)
+    assert (origin, origin.line, origin.column) == ("net.yaml:2", 2, 13)
+    assert (key.line, key.column, key.quoted) == (2, 5, "b: {日本: [x, 2]}")
+
+
+def test_place_in_an_argument_is_one_of_its_characters() -> None:
+    node = parse_argument(Argument("--set a=[1, {b: 2}]", 8))
+    origin = node.items[1].entries["b"].origin
+    assert isinstance(origin, Origin)
+    assert origin == origin.quoted == "--set a=[1, {b: 2}]"
+    assert origin.quoted[origin.column - 1] == "2"
 
 
 def test_repeated_key_says_where_it_was_first() -> None:

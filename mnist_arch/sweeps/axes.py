@@ -116,7 +116,7 @@ def told_at(problem: Problem, node: Node) -> Problem:
 
 
 def _lines(node: Node) -> Iterator[str]:
-    yield node.origin
+    yield from (node.origin, node.key)
     match node.value:
         case dict() as entries:
             for child in entries.values():

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.loading import plan_of, resolve
 from mnist_arch.problems import problems_of
+from mnist_arch.spec_files import read_file
 from mnist_arch.specs import NAME_PATTERN, Experiment
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
 from mnist_arch.sweeps.specs import MAX_TRIALS, SHARED, Sweep
-from mnist_arch.trees import Override, extended, merge, override, read_file
+from mnist_arch.trees import Override, extended, merge, override
 from mnist_arch.yaml_text import Node, parse
 
 _HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
