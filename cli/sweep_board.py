@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.budget import Verdict
+from mnist_arch.comparison import Difference
 from mnist_arch.effects import Effect
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
@@ -31,6 +32,8 @@ from .sweep_tables import (
 )
 
 _MOST_OF_LEVEL = 46
+_COVERS = {"welch": "over seeds (Welch)", "mcnemar": "over images (McNemar)"}
+"""What the interval of a difference covers."""
 
 
 def show_board(
@@ -187,12 +190,20 @@ def _legend(board: Leaderboard, shown: list[str]) -> Iterator[tuple[str, str]]:
         yield "scores", "mean ± standard deviation over the seeds (how many)"
         yield "marks", "* Pareto front of accuracy and parameters · = not told apart from the first"
     if "to the first" in shown:
-        yield "intervals", "95 % of that difference alone; the mark = is by Holm's correction"
+        over = " and ".join(sorted({_COVERS[it.test] for it in _differences(board)}))
+        yield (
+            "intervals",
+            f"95 % of that difference alone, {over}; the mark = is by Holm's correction",
+        )
     if "rules" in shown:
         yield "rules", "parameters, epochs, accuracy: + kept, - missed, . no verdict"
     if len(board.standings) > MOST_ROWS:
         rows = f"the first {MOST_ROWS} of {len(board.standings):,}; --csv and --json have them all"
         yield "rows", rows
+
+
+def _differences(board: Leaderboard) -> list[Difference]:
+    return [it.against_first for it in board.standings if it.against_first is not None]
 
 
 def _where(board: Leaderboard, folder: Path) -> Iterator[tuple[str, str]]:

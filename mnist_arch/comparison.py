@@ -6,6 +6,7 @@ An arm is one network with its recipe, trained with some seeds. Counts of correc
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -54,9 +55,9 @@ class Difference:
     """Holm's, over all comparisons with the first."""
     test: Literal["welch", "mcnemar"]
     """What it covers: `welch` the choice of seeds, on these images; `mcnemar` the choice of images,
-    for these two trained networks."""
+    for these trained networks."""
     n: tuple[int, int]
-    """Runs of the first and of the later arm that the test rests on; (1, 1) for `mcnemar`."""
+    """Runs of the first and of the later arm, all of which it rests on."""
 
     @property
     def told_apart(self) -> bool:
@@ -66,9 +67,8 @@ class Difference:
 def compare_with_first(arms: Sequence[Sequence[Judged]], *, images: int) -> list[Difference | None]:
     """One entry for each arm after the first, in order; None where there is nothing to test by.
 
-    Welch's t-test where both arms have three runs or more, else McNemar's exact test between the
-    runs of the lowest seed that both have with their mistakes. Arms without a test take no part in
-    the adjustment.
+    Welch's t-test where both arms have three runs or more, else McNemar's exact test over all runs
+    of both, whose mistakes must be stored. Arms without a test take no part in the adjustment.
 
     Where the first was chosen without these counts, as a baseline is, the chance that any equal arm
     is told apart is 5 % at most. Where it is the best by these counts that chance is higher (12 %
@@ -116,13 +116,7 @@ def _difference(first: Sequence[Judged], other: Sequence[Judged], images: int) -
     if min(len(first), len(other)) >= RUNS_OF_WELCH:
         counts = [run.correct for run in first], [run.correct for run in other]
         return _welch(*counts, images)
-    stored = {run.seed: run.mistakes for run in other if run.mistakes is not None}
-    shared = [run for run in first if run.mistakes is not None and run.seed in stored]
-    if not shared:
-        return None
-    lowest = min(shared, key=lambda run: run.seed)
-    assert lowest.mistakes is not None
-    return _mcnemar(lowest.mistakes, stored[lowest.seed], images)
+    return _mcnemar(first, other, images)
 
 
 def _welch(first: Sequence[int], other: Sequence[int], images: int) -> Difference:
@@ -152,26 +146,73 @@ def _welch(first: Sequence[int], other: Sequence[int], images: int) -> Differenc
     )
 
 
-def _mcnemar(first: frozenset[int], other: frozenset[int], images: int) -> Difference:
-    """McNemar's test with exact binomial tails (McNemar 1947, Psychometrika 12, 153–157).
+def _mcnemar(first: Sequence[Judged], other: Sequence[Judged], images: int) -> Difference | None:
+    """McNemar's exact test (McNemar 1947, Psychometrika 12, 153–157), of one run or several.
+
+    What is tested is the mean over the images of a gain: the share of the later arm's runs that get
+    an image right, minus that of the first's. An image counts once however many runs have seen it,
+    since what is hard for one run is hard for the next: images are the clusters of Durkalski et al.
+    (2003, Statist. Med. 22, 2417–2428). Where the arms are equal, every gain is as likely as its
+    opposite, and the p-value counts all ways to change their signs (Pitman 1937, J. R. Statist.
+    Soc. Suppl. 4, 119–130); with one run of each that is McNemar's.
 
     The interval is the adjusted Wald of Bonett & Price (2012, J. Educ. Behav. Stat. 37, 479–488):
-    one more image of each kind that only one network gets right, and two more of all.
+    two images more, of which each arm gets one right in all of its runs and the other in none.
     """
-    from scipy.special import bdtr, ndtri
+    from scipy.special import ndtri
 
-    gained, lost = len(first - other), len(other - first)
-    p_value = min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
-    gain, loss = (gained + 1) / (images + 2), (lost + 1) / (images + 2)
-    half = float(ndtri(0.975)) * math.sqrt((gain + loss - (gain - loss) ** 2) / (images + 2))
+    n, m = len(first), len(other)
+    in_first, in_other = _mistakes(first), _mistakes(other)
+    if in_first is None or in_other is None:
+        return None
+    # In whole numbers: n · m times as large.
+    gains = [m * in_first[image] - n * in_other[image] for image in in_first | in_other]
+    middle = sum(gains) / (n * m * (images + 2))
+    square = (sum(gain**2 for gain in gains) / (n * m) ** 2 + 2) / (images + 2)
+    half = float(ndtri(0.975)) * math.sqrt((square - middle**2) / (images + 2))
+    p_value = _chance_of_signs(gains)
     return Difference(
-        percent=100 * (gained - lost) / images,
-        interval_percent=(
-            100 * max(-1.0, gain - loss - half),
-            100 * min(1.0, gain - loss + half),
-        ),
+        percent=100 * sum(gains) / (n * m * images),
+        interval_percent=(100 * max(-1.0, middle - half), 100 * min(1.0, middle + half)),
         p_value=p_value,
         adjusted_p_value=p_value,
         test="mcnemar",
-        n=(1, 1),
+        n=(n, m),
     )
+
+
+def _mistakes(runs: Sequence[Judged]) -> Counter[int] | None:
+    """In how many runs each image is wrong; None without runs, or where one has not stored them."""
+    found: Counter[int] = Counter()
+    for run in runs:
+        if run.mistakes is None:
+            return None
+        found.update(run.mistakes)
+    return found if runs else None
+
+
+def _chance_of_signs(gains: Sequence[int]) -> float:
+    """Chance that the sum is as far from 0 as it is, each gain having either sign as likely.
+
+    Gains of one size s, c of them, have a sum of s · (2B - c), where B is binomial (c, 1/2).
+    """
+    import numpy as np
+    from scipy.special import bdtr, gammaln
+
+    unit = math.gcd(*gains)
+    sizes = Counter(abs(gain) // unit for gain in gains if gain)
+    if not sizes:
+        return 1.0
+    lowest = (sum(size * count for size, count in sizes.items()) - abs(sum(gains)) // unit) // 2
+    (size, count), *rest = sizes.most_common()
+    chances = np.ones(1)  # of the sum of s · B over the rest
+    for other, many in rest:
+        k = np.arange(many + 1)
+        of_size = np.zeros(other * many + 1)
+        of_size[::other] = np.exp(
+            gammaln(many + 1) - gammaln(k + 1) - gammaln(many - k + 1) - many * math.log(2)
+        )
+        chances = np.convolve(chances, of_size)
+    room = (lowest - np.arange(len(chances))) // size  # what is left for the B of the first size
+    below = np.where(room < 0, 0.0, bdtr(room.clip(0, count), count, 0.5))
+    return min(1.0, 2 * float(chances @ below))

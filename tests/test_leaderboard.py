@@ -284,13 +284,35 @@ def test_with_fewer_seeds_by_mcnemar_on_the_same_images(tmp_path: Path, seeds: i
     for name, gained, lost in (("b", 0, 10), ("c", 5, 8)):
         difference = standing(found, name).against_first
         assert difference is not None
-        assert (difference.test, difference.n) == ("mcnemar", (1, 1))
+        assert (difference.test, difference.n) == ("mcnemar", (seeds, seeds))
         p_value = stats.binomtest(gained, gained + lost).pvalue
         assert difference.p_value == pytest.approx(p_value)
         assert difference.percent == pytest.approx(gained - lost)
     assert [it.name for it in found.standings if it.tied] == ["a", "c"]
     assert standing(found, "d").against_first is None
     assert not standing(found, "d").tied
+
+
+def test_the_difference_of_two_seeds_is_that_of_both(tmp_path: Path) -> None:
+    """Seed 0 alone would say -2, and neither the JSON nor the CSV may say another than this."""
+    bench = Bench(tmp_path, planned(tmp_path, *ARMS[:2], seeds=2))
+    bench.rank("a", 97, 97, mistakes=[[1, 2, 3], [2, 3, 4]])
+    bench.rank("b", 95, 89, mistakes=[[1, 2, 3, 4, 5], list(range(3, 14))])
+    board = board_at(bench)
+    difference = standing(board, "b").against_first
+    assert difference is not None
+    assert (difference.percent, difference.n) == (-5.0, (2, 2))
+    first, second = (it.holdout for it in board.standings)
+    assert first is not None
+    assert second is not None
+    assert second.mean_percent - first.mean_percent == difference.percent
+    content = json.loads(board.json_text())["standings"][1]["against_first"]
+    assert content["percent"] == -5.0
+    (_, row) = csv.DictReader(io.StringIO(csv_text(board)))
+    assert (row["difference_percent"], row["difference_test"]) == ("-5.0", "mcnemar")
+    low, high = difference.interval_percent
+    assert (float(row["difference_low"]), float(row["difference_high"])) == (low, high)
+    assert low < -5.0 < high
 
 
 # ---------------------------------------------------------------------------------------- effects

@@ -120,7 +120,8 @@ _SCORE: Final = ("mean_percent", "spread_percent", "runs")
 _COLUMNS: Final = (
     *("rank", "name", "also", "state", "differs", "parameters", "macs", "epochs"),
     *(f"holdout_{column}" for column in _SCORE),
-    *("difference_percent", "difference_low", "difference_high", "adjusted_p_value"),
+    *("difference_percent", "difference_low", "difference_high", "difference_test"),
+    *("adjusted_p_value",),
     *("tied_with_first", "pareto_front"),
     *(f"test_{column}" for column in _SCORE),
     *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy", "reason"),
@@ -144,6 +145,7 @@ def csv_text(board: Leaderboard) -> str:
                 *(it.parameters, it.macs, it.epochs),
                 *holdout,
                 *(difference.percent if difference else "", low, high),
+                *(difference.test if difference else "",),
                 *(difference.adjusted_p_value if difference else "", it.tied, it.front),
                 *_cells(it.test),
                 *(it.seconds, it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy),
