@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_arch.errors import RunError
+from mnist_arch.files import to_json, write_whole
 from mnist_arch.runs import Run
-from mnist_arch.storage import to_json, write_whole
 
 
 def collected(folder: Path) -> dict[str, Any]:

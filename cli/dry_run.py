@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.budget import within
+from mnist_arch.files import to_json
 from mnist_arch.loading import Loaded
 from mnist_arch.plan import Plan
-from mnist_arch.storage import to_json
 
 from .consoles import stdout
 

@@ -15,8 +15,8 @@ import typer
 from mnist_arch.budget import accuracy_verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
+from mnist_arch.files import to_json, write_whole
 from mnist_arch.records import Reading, SplitName
-from mnist_arch.storage import to_json, write_whole
 from mnist_arch.trained import Trained, find
 
 from . import heavy_imports

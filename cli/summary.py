@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnist_arch.files import to_json
 from mnist_arch.loading import json_schema, load, plan_of
-from mnist_arch.storage import to_json
 from mnist_arch.trees import parse_override
 
 from . import errors

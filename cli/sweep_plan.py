@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
-from mnist_arch.storage import to_json
+from mnist_arch.files import to_json
 from mnist_arch.sweeps.estimate import Estimate, whole_sweep
 from mnist_arch.sweeps.leaderboard import ranking_trials
 from mnist_arch.sweeps.ledger import Ledger

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mnist_arch.errors import Problem
-from mnist_arch.fields import ShortSpec
 from mnist_arch.specs import Experiment
+from mnist_arch.values import ShortSpec
 from mnist_arch.yaml_text import MAX_KEY, Node, Path, place
 
 _SENTENCES = {

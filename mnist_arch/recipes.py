@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from mnist_arch.fields import Fraction, NotNegative, Positive, Rate, Small, Spec
+from mnist_arch.values import Fraction, NotNegative, Positive, Rate, Small, Spec
 
 
 class Sgd(Spec):

@@ -19,6 +19,7 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
+from mnist_arch.files import write_whole
 from mnist_arch.identity import digest
 from mnist_arch.loading import Loaded
 from mnist_arch.memory import give_back_freed
@@ -32,7 +33,6 @@ from mnist_arch.specs import Budget, Experiment
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.step import Compiling, NotCompiled
-from mnist_arch.storage import write_whole
 from mnist_arch.training import EpochRecord, Judged, Progress, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
 

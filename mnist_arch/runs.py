@@ -24,15 +24,15 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, ValidationError
 
 from mnist_arch.errors import START_ANEW, LaterFormat, RunCorrupt, RunError, RunLocked
-from mnist_arch.records import Manifest, Reading, RecordT, Result
-from mnist_arch.specs import FORMAT
-from mnist_arch.storage import (
+from mnist_arch.files import (
     append_line,
     make_folder,
     remove_unfinished,
     storage_errors,
     write_whole,
 )
+from mnist_arch.records import Manifest, Reading, RecordT, Result
+from mnist_arch.specs import FORMAT
 
 # -------------------------------------------------------------------------------------- the folder
 

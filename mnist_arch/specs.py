@@ -12,8 +12,8 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.fields import Count, Rate, ShortSpec, Small, Spec
 from mnist_arch.recipes import Recipe
+from mnist_arch.values import Count, Rate, ShortSpec, Small, Spec
 
 FORMAT: Final = 1
 """Number of the spec language; part of every digest and of every file written."""

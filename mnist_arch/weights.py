@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from mnist_arch.errors import START_ANEW, RunCorrupt, WeightsError
+from mnist_arch.files import write_whole
 from mnist_arch.network import Classifier, build
 from mnist_arch.specs import Experiment, Network
-from mnist_arch.storage import write_whole
 
 _SHOWN = 6
 

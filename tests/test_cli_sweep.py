@@ -36,8 +36,8 @@ from mnist_arch.errors import (
     RunError,
     StorageError,
 )
+from mnist_arch.files import write_whole
 from mnist_arch.runs import Run
-from mnist_arch.storage import write_whole
 from mnist_arch.sweeps import cluster, local, picture
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard

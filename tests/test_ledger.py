@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from mnist_arch.errors import FailureKind, LaterFormat, RunCorrupt, RunLocked, StorageError
+from mnist_arch.files import write_whole
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.runs import Run
-from mnist_arch.storage import write_whole
 from mnist_arch.sweeps.ledger import (
     LOG_LINES,
     Asked,

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from mnist_arch import storage
+from mnist_arch import files as storage
 from mnist_arch.errors import StorageError
-from mnist_arch.storage import append_line, make_folder, remove_unfinished, to_json, write_whole
+from mnist_arch.files import append_line, make_folder, remove_unfinished, to_json, write_whole
 
 
 def full(*_: Any, **__: Any) -> Any:

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import FailureKind
+from mnist_arch.files import write_whole
 from mnist_arch.records import Result, Verdicts
-from mnist_arch.storage import write_whole
 from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.executors import Began, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path

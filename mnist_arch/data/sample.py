@@ -15,7 +15,7 @@ from mnist_arch.data.catalog import IMAGE_SHAPE, INFO, SplitName
 from mnist_arch.data.folders import cache_folder
 from mnist_arch.data.split import Split, content_hash, select
 from mnist_arch.errors import DataUnavailable, StorageError
-from mnist_arch.storage import write_whole
+from mnist_arch.files import write_whole
 
 SAMPLE_TRAIN_PER_CLASS: Final = 400
 """Of the 500 images of each digit in the embedded sample, the first 400 train and the rest test."""

@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
 from mnist_arch.failures import explain
+from mnist_arch.files import storage_errors
 from mnist_arch.provenance import package_versions
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import (
@@ -24,7 +25,6 @@ from mnist_arch.running import (
     run_experiment,
 )
 from mnist_arch.specs import Experiment
-from mnist_arch.storage import storage_errors
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail, now
 from mnist_arch.sweeps.node import Beginning, Images, Order, Said, Trained, train_on_node

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mnist_arch.errors import RunCorrupt
-from mnist_arch.storage import append_line, make_folder, storage_errors
+from mnist_arch.files import append_line, make_folder, storage_errors
 
 PROPOSED_AGAIN: Final = "remove it: what has been trained is kept, and is proposed again"
 """The way out of a damaged journal."""

@@ -26,10 +26,10 @@ from pydantic import Field
 
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import FailureKind, RunLocked
+from mnist_arch.files import make_folder, storage_errors, write_whole
 from mnist_arch.records import Record, Result
 from mnist_arch.runs import Run, read_record
 from mnist_arch.specs import FORMAT
-from mnist_arch.storage import make_folder, storage_errors, write_whole
 from mnist_arch.sweeps.planning import Trial
 
 LOG_LINES: Final = 20
