@@ -32,7 +32,7 @@ from mnist_arch.data.split import Split
 from mnist_arch.engines import prepare
 from mnist_arch.pictures import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
 from mnist_arch.records import Engine
-from mnist_arch.trees import parse_override
+from mnist_arch.spec.overrides import parse_override
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

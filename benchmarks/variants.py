@@ -22,8 +22,8 @@ from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.network import Classifier, FusedNorm, FusedPool
 from mnist_arch.optimizer import Optimizer
-from mnist_arch.recipes import Sgd
 from mnist_arch.records import Precision
+from mnist_arch.spec.recipe import Sgd
 from mnist_arch.step import CompiledStep, Pass, PlainStep
 
 

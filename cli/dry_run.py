@@ -11,8 +11,8 @@ from rich.table import Table
 
 from mnist_arch.budget import within
 from mnist_arch.files import to_json
-from mnist_arch.loading import Loaded
 from mnist_arch.plan import Plan
+from mnist_arch.spec.loading import Loaded
 
 from .consoles import stdout
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mnist_arch.data.catalog import INFO
-from mnist_arch.trees import zoo_names
+from mnist_arch.spec.sources import zoo_names
 
 
 class Device(StrEnum):

@@ -14,7 +14,7 @@ from mnist_arch.budget import Verdict
 from mnist_arch.groups import GroupResult, group, write_group
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.runs import Run
-from mnist_arch.specs import Budget, Experiment
+from mnist_arch.spec.experiment import Budget, Experiment
 
 from .consoles import stdout
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnist_arch.counting.plan import plan_of
 from mnist_arch.files import to_json
-from mnist_arch.loading import json_schema, load, plan_of
-from mnist_arch.trees import parse_override
+from mnist_arch.spec.loading import json_schema, load
+from mnist_arch.spec.overrides import parse_override
 
 from . import errors
 from .consoles import stdout

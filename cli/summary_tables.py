@@ -16,7 +16,7 @@ from rich.text import Text
 from mnist_arch.advice import advise
 from mnist_arch.budget import within
 from mnist_arch.plan import Plan
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 
 from .consoles import stdout
 

@@ -13,12 +13,13 @@ from typing import Annotated
 import typer
 
 from mnist_arch import budget, records
+from mnist_arch.counting.plan import plan_of
 from mnist_arch.errors import RunError
 from mnist_arch.identity import folder_name
-from mnist_arch.loading import Loaded, check_dataset, load, plan_of
 from mnist_arch.records import Engine, Result
 from mnist_arch.runs import Run, latest, read_manifest
-from mnist_arch.trees import Override, override, parse_override
+from mnist_arch.spec.loading import Loaded, check_dataset, load
+from mnist_arch.spec.overrides import Override, override, parse_override
 
 from . import STARTED, errors, heavy_imports
 from .dry_run import show_dry_run

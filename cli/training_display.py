@@ -19,7 +19,7 @@ from rich.text import Text
 
 from mnist_arch.records import Result
 from mnist_arch.runs import Run
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 
 from .consoles import stderr
 from .errors import Interrupted

@@ -37,14 +37,16 @@ from mnist_arch.errors import (
 )
 from mnist_arch.groups import GroupResult, group
 from mnist_arch.identity import digest
-from mnist_arch.loading import Loaded, load, loads
 from mnist_arch.plan import Plan, Row, plan
-from mnist_arch.recipes import Recipe
 from mnist_arch.records import Engine, Manifest, Result
 from mnist_arch.runs import Run, latest
-from mnist_arch.specs import Block, Budget, Conv, Experiment, Network
+from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.loading import Loaded, load, loads
+from mnist_arch.spec.network import Block, Conv, Network
+from mnist_arch.spec.overrides import override, parse_override
+from mnist_arch.spec.recipe import Recipe
+from mnist_arch.spec.sources import zoo_names
 from mnist_arch.statistics import Score, wilson_interval_percent
-from mnist_arch.trees import override, parse_override, zoo_names
 
 if TYPE_CHECKING:
     from mnist_arch.data.load import load_split, resolve_dataset

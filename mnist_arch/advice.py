@@ -18,7 +18,7 @@ from mnist_arch.layers import (
     Residual,
 )
 from mnist_arch.plan import Plan
-from mnist_arch.specs import Network
+from mnist_arch.spec.network import Network
 
 DIGIT_PIXELS: Final = 20
 """Side of the box that MNIST's digits were scaled into (LeCun et al. 1998)."""

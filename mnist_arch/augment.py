@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from mnist_arch.recipes import Augment, Elastic, Erase
+from mnist_arch.spec.recipe import Augment, Elastic, Erase
 
 
 def augment(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Literal
 
 from mnist_arch.errors import BudgetExceeded, ShapeError
 from mnist_arch.plan import Plan, plan
-from mnist_arch.specs import Block, Budget, Experiment
+from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.network import Block
 
 Verdict = Literal["kept", "missed", "none"]
 

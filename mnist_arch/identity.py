@@ -7,8 +7,9 @@ import json
 from functools import lru_cache
 
 from mnist_arch.layers import LAYERS_KEPT, Convolution, Layer, Residual
-from mnist_arch.specs import FORMAT, Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.unrolling import unroll
+from mnist_arch.values import FORMAT
 
 
 def digest(experiment: Experiment, *, layers: tuple[Layer, ...] | None = None) -> str:

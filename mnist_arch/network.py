@@ -22,7 +22,7 @@ from mnist_arch.layers import (
     SqueezeExcitation,
 )
 from mnist_arch.plan import Plan, plan
-from mnist_arch.specs import Network
+from mnist_arch.spec.network import Network
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

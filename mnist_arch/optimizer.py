@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from mnist_arch.recipes import AdamW, Recipe, Sgd
+from mnist_arch.spec.recipe import AdamW, Recipe, Sgd
 
 EPSILON: Final = 1e-8
 """What AdamW adds to its denominator, as torch does."""

@@ -23,7 +23,7 @@ from mnist_arch.layers import (
     Shape,
     SqueezeExcitation,
 )
-from mnist_arch.specs import Network
+from mnist_arch.spec.network import Network
 from mnist_arch.unrolling import unroll
 
 BYTES_PER_VALUE: Final = 4

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mnist_arch.budget import Verdict
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.files import to_json
-from mnist_arch.loading import Loaded, loads
-from mnist_arch.specs import FORMAT
+from mnist_arch.spec.loading import Loaded, loads
+from mnist_arch.values import FORMAT
 
 SplitName = Literal["train", "validation", "test"]
 

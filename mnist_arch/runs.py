@@ -32,7 +32,7 @@ from mnist_arch.files import (
     write_whole,
 )
 from mnist_arch.records import Manifest, Reading, RecordT, Result
-from mnist_arch.specs import FORMAT
+from mnist_arch.values import FORMAT
 
 # -------------------------------------------------------------------------------------- the folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from mnist_arch.recipes import AnySchedule, Constant, Cosine, OneCycle, Step
+from mnist_arch.spec.recipe import AnySchedule, Constant, Cosine, OneCycle, Step
 
 # As torch's OneCycleLR: the cycle starts at peak / 25 and ends at a 10,000th of that.
 ONE_CYCLE_START_DIVISOR = 25

@@ -13,7 +13,7 @@ import torch
 from mnist_arch.engines import prepare
 from mnist_arch.errors import START_ANEW, RunCorrupt
 from mnist_arch.records import Manifest
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 
 _OF_THE_RESULT: Final = ("model", "average", "epoch", "seconds", "mistakes")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.yaml_text import MAX_BYTES, Lines, too_long
+from mnist_arch.spec.strict_yaml import MAX_BYTES, Lines, too_long
 
 SMALLEST: Final = "blocks: [{channels: [8, 16], pool: max, reduce: 10}]"
 """The shortest spec that can be trained."""

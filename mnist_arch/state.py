@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from mnist_arch.network import Classifier, build
 from mnist_arch.optimizer import Optimizer
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 
 
 @dataclass

@@ -12,12 +12,13 @@ from typing import Final
 
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
-from mnist_arch.loading import load, loads
 from mnist_arch.plan import plan
 from mnist_arch.records import Result, SplitName
 from mnist_arch.runs import Run, all_runs, latest
-from mnist_arch.specs import NAME_PATTERN, Experiment
-from mnist_arch.trees import ZOO, is_path, zoo_names
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.network import NAME_PATTERN
+from mnist_arch.spec.sources import ZOO, is_path, zoo_names
 
 PICKLE_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 """Files that other programs keep weights in, as pickles."""

@@ -24,7 +24,7 @@ from mnist_arch.layers import (
     Shape,
     SqueezeExcitation,
 )
-from mnist_arch.specs import (
+from mnist_arch.spec.network import (
     Block,
     Conv,
     ConvDropout,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     BaseModel,
@@ -49,3 +49,7 @@ class ShortSpec(Spec):
             key: item for key, item in whole["properties"][cls.short].items() if key != "default"
         }
         return {"anyOf": [bare, whole], "description": whole["description"]}
+
+
+FORMAT: Final = 1
+"""Number of the spec language; part of every digest and of every file written."""

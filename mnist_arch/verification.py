@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.network import assemble, count_parameters
 from mnist_arch.plan import plan
-from mnist_arch.specs import Network
+from mnist_arch.spec.network import Network
 
 
 @dataclass(frozen=True)

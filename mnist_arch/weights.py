@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from mnist_arch.errors import START_ANEW, RunCorrupt, WeightsError
 from mnist_arch.files import write_whole
 from mnist_arch.network import Classifier, build
-from mnist_arch.specs import Experiment, Network
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.network import Network
 
 _SHOWN = 6
 

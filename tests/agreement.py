@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_arch.network import build, count_parameters
 from mnist_arch.plan import Plan, plan
-from mnist_arch.specs import Network
+from mnist_arch.spec.network import Network
 
 
 class Seen(NamedTuple):

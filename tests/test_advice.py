@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mnist_arch.advice import Advice, advise
-from mnist_arch.loading import load, loads
 from mnist_arch.plan import plan
+from mnist_arch.spec.loading import load, loads
 from mnist_arch_cli.app import app
 
 GOOD = """\

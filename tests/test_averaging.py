@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnist_arch import training as module
 from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data.split import Split
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.training import Progress, train
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from mnist_arch.budget import accuracy_verdict, check, needed_correct, within
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
-from mnist_arch.loading import load, loads
 from mnist_arch.network import build, count_parameters
 from mnist_arch.plan import plan
-from mnist_arch.specs import Budget, Experiment
-from mnist_arch.trees import parse_override
+from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.overrides import parse_override
 
 AT_THE_LIMIT, JUST_UNDER = "[26, 28, 50]", "[27, 28, 49]"
 """Channels of the network below with 20,000 and with 19,999 parameters."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from mnist_arch.loading import load
+from mnist_arch.spec.loading import load
 from mnist_arch_cli.app import app
 
 TEXT = """\

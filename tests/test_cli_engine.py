@@ -13,11 +13,11 @@ from test_cli_train import Terminal, interrupt
 from test_cli_train import mnist_arch as mnist_arch
 
 from mnist_arch import engines, running
-from mnist_arch.loading import load
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run
+from mnist_arch.spec.loading import load
 from mnist_arch.step import CompiledStep
 from mnist_arch.training import train
 

@@ -22,7 +22,7 @@ from mnist_arch.data.split import Split, hold_out
 from mnist_arch.evaluation import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network import build
 from mnist_arch.runs import Run
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.weights import save_weights
 from mnist_arch_cli.app import app
 

@@ -21,8 +21,9 @@ import pytest
 import typer
 from small import loaded
 
+from mnist_arch.counting.plan import plan_of
 from mnist_arch.data.split import Split
-from mnist_arch.loading import json_schema, load, plan_of
+from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.state import State
 from mnist_arch.sweeps import load_sweep, plan_sweep
 from mnist_arch_cli import errors

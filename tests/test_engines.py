@@ -19,9 +19,9 @@ from mnist_arch.engines import (
     training_flops,
 )
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.loading import loads
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine
+from mnist_arch.spec.loading import loads
 
 LONG, SHORT = 3 * COMPILE_FROM_FLOPS, 3 * COMPILE_FROM_FLOPS * (1 - 1e-9)
 """For three threads: just long enough for a compiler, and just not."""

@@ -25,8 +25,8 @@ from small_sweep import (
 
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import FailureKind
-from mnist_arch.loading import Loaded
 from mnist_arch.runs import Run
+from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.executors import (
     Began,
     Epoch,

@@ -13,9 +13,9 @@ import torch
 from strategies import Mapping, text_of
 from torch import nn
 
-from mnist_arch.loading import loads
 from mnist_arch.network import build, count_parameters
 from mnist_arch.plan import plan
+from mnist_arch.spec.loading import loads
 
 
 def conv(

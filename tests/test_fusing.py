@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mnist_arch.fusing import batch_norm, batch_norm_max_pool, max_pool
-from mnist_arch.loading import loads
 from mnist_arch.network import Classifier, build, count_parameters, fused
+from mnist_arch.spec.loading import loads
 
 TOLERANCE = 1e-10
 """Relative and absolute, of values of about 1; float64 rounds at 1e-16."""

@@ -12,7 +12,7 @@ import pytest
 from mnist_arch.errors import StorageError
 from mnist_arch.groups import GroupResult, group, write_group
 from mnist_arch.records import Result, Verdicts
-from mnist_arch.specs import Budget
+from mnist_arch.spec.experiment import Budget
 
 
 def result(correct: int, *, seed: int = 0, **values: Any) -> Result:

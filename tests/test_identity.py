@@ -13,11 +13,12 @@ from strategies import Mapping, files, text_of
 
 from mnist_arch.identity import digest
 from mnist_arch.layers import Layer, Residual
-from mnist_arch.loading import load, loads
 from mnist_arch.plan import plan
-from mnist_arch.specs import FORMAT, Experiment
-from mnist_arch.trees import zoo_names
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.sources import zoo_names
 from mnist_arch.unrolling import unroll
+from mnist_arch.values import FORMAT
 
 
 def plain_digest(experiment: Experiment) -> str:

@@ -14,6 +14,7 @@ from mnist_arch.errors import FailureKind, LaterFormat, RunCorrupt, RunLocked, S
 from mnist_arch.files import write_whole
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.runs import Run
+from mnist_arch.spec.strict_yaml import Node
 from mnist_arch.sweeps.ledger import (
     LOG_LINES,
     Asked,
@@ -26,7 +27,6 @@ from mnist_arch.sweeps.ledger import (
     now,
 )
 from mnist_arch.sweeps.planning import Arm, Trial
-from mnist_arch.yaml_text import Node
 
 TIME = "2026-01-01T00:00:00+00:00"
 FAILURE = Failure(

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from strategies import Draw, Mapping, files, text_of
 
 from mnist_arch.errors import Problem, ShapeError, SpecError
-from mnist_arch.loading import Loaded, json_schema, load, loads
 from mnist_arch.plan import plan
-from mnist_arch.recipes import AdamW, Cosine, OneCycle
-from mnist_arch.specs import Experiment, Norm
-from mnist_arch.trees import ZOO, Override, is_path, override, parse_override, zoo_names
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import Loaded, json_schema, load, loads
+from mnist_arch.spec.network import Norm
+from mnist_arch.spec.overrides import Override, override, parse_override
+from mnist_arch.spec.recipe import AdamW, Cosine, OneCycle
+from mnist_arch.spec.sources import ZOO, is_path, zoo_names
+from mnist_arch.spec.strict_yaml import MAX_BYTES, parse
 from mnist_arch.yaml_faults import NO_ANCHORS, NO_TAGS
-from mnist_arch.yaml_text import MAX_BYTES, parse
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"
 MINE = (Path(__file__).parent / "fixtures" / "mine.yaml").read_text("utf-8")

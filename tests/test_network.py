@@ -22,16 +22,16 @@ from torch import nn
 from mnist_arch import network as network_module
 from mnist_arch.budget import check
 from mnist_arch.errors import ShapeError, SpecError
-from mnist_arch.loading import load, loads
 from mnist_arch.network import CountMismatch, build, count_parameters
 from mnist_arch.plan import plan
-from mnist_arch.specs import (
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.network import (
     Block,
     BlockDropout,
     Conv,
     ConvDropout,
     Defaults,
-    Experiment,
     Head,
     HeadDropout,
     Network,
@@ -39,7 +39,7 @@ from mnist_arch.specs import (
     Pool,
     Reduce,
 )
-from mnist_arch.trees import zoo_names
+from mnist_arch.spec.sources import zoo_names
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -15,11 +15,11 @@ import torch
 from small import equal, tensors
 from torch import Tensor, nn
 
-from mnist_arch.loading import load
 from mnist_arch.network import build
 from mnist_arch.optimizer import Optimizer
-from mnist_arch.recipes import Recipe
-from mnist_arch.trees import zoo_names
+from mnist_arch.spec.loading import load
+from mnist_arch.spec.recipe import Recipe
+from mnist_arch.spec.sources import zoo_names
 
 RATES = (0.05, 0.1, 0.03, 0.2, 1e-3, 0.07)
 SHAPES = ((8, 1, 3, 3), (8,), (16, 8, 1, 1), (16,), (1,), (10, 16), (10,))
@@ -288,7 +288,7 @@ NOT_NEEDED = ("torch._dynamo", "torchvision", "matplotlib", "scipy.stats", "skle
 ONE_STEP = """
 import json, sys
 import torch
-from mnist_arch.loading import load
+from mnist_arch.spec.loading import load
 from mnist_arch.state import State
 
 state = State.fresh(load("s6").experiment, seed=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.loading import loads
+from mnist_arch.spec.loading import loads
 
 NETWORK = "name: x\nblocks: [{channels: [8], reduce: 10}]\n"
 

@@ -31,10 +31,10 @@ from mnist_arch.errors import (
     StorageError,
 )
 from mnist_arch.identity import digest, folder_name
-from mnist_arch.loading import Loaded
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, resolve_device, run_experiment
 from mnist_arch.runs import Run
+from mnist_arch.spec.loading import Loaded
 from mnist_arch.state import State
 from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.training import EpochRecord, train

@@ -25,7 +25,6 @@ from mnist_arch.errors import (
     StorageError,
 )
 from mnist_arch.identity import digest, folder_name
-from mnist_arch.loading import load, loads
 from mnist_arch.records import (
     MAX_SEED,
     Engine,
@@ -33,9 +32,11 @@ from mnist_arch.records import (
     Reading,
 )
 from mnist_arch.runs import Run, all_runs, latest, read_manifest
-from mnist_arch.specs import FORMAT, Experiment
-from mnist_arch.trees import parse_override
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.overrides import parse_override
 from mnist_arch.unrolling import unroll
+from mnist_arch.values import FORMAT
 
 SMALL = loaded().experiment
 

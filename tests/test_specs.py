@@ -9,20 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.recipes import OneCycle, Recipe, Sgd
-from mnist_arch.specs import (
-    Block,
-    BlockDropout,
-    Budget,
-    Conv,
-    Defaults,
-    Experiment,
-    Head,
-    Norm,
-    Pool,
-    Reduce,
-    Spec,
-)
+from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.network import Block, BlockDropout, Conv, Defaults, Head, Norm, Pool, Reduce
+from mnist_arch.spec.recipe import OneCycle, Recipe, Sgd
+from mnist_arch.values import Spec
 
 
 def below(spec: type[Spec]) -> Iterator[type[Spec]]:

@@ -25,7 +25,7 @@ from mnist_arch.optimizer import Optimizer
 from mnist_arch.plan import plan
 from mnist_arch.records import Engine, Precision
 from mnist_arch.schedules import learning_rate
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep, in_a_line
 from mnist_arch.training import EpochRecord, make_step, train

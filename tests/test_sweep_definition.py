@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from strategies import Draw, Mapping, text_of
 
 from mnist_arch.errors import Problem, ShapeError, SpecError
-from mnist_arch.loading import load, validated
+from mnist_arch.spec.loading import load, validated
+from mnist_arch.spec.sources import zoo_names
+from mnist_arch.spec.strict_yaml import MAX_BYTES
 from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.definition import Definition, Listed, load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.specs import MAX_AXES, MAX_TRIALS, Categorical, Floats, Integers, Sweep
-from mnist_arch.trees import zoo_names
 from mnist_arch.yaml_faults import NO_ANCHORS
-from mnist_arch.yaml_text import MAX_BYTES
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
 ARM = "experiments: [{name: quick}]\n"

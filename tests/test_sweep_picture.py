@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from mnist_arch.pictures import BLUE, ORANGE, RED, SOFT
 from mnist_arch.records import SplitName, Verdicts
-from mnist_arch.specs import Budget
+from mnist_arch.spec.experiment import Budget
 from mnist_arch.statistics import Score
 from mnist_arch.sweeps import picture
 from mnist_arch.sweeps.ledger import State

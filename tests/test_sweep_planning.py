@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from mnist_arch.budget import broken_rules
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.identity import digest
-from mnist_arch.loading import Loaded, check_dataset, load, validated
 from mnist_arch.plan import plan
+from mnist_arch.spec.loading import Loaded, check_dataset, load, validated
+from mnist_arch.spec.overrides import changed, parse_override
 from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.planning import Arm, Difference, Planned, Trial, plan_sweep
-from mnist_arch.trees import changed, parse_override
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
 SMALL = "base: {blocks: [{channels: [4], pool: max}, {channels: [6]}], head: {linear: true}}\n"

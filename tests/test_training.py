@@ -25,7 +25,7 @@ from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation import count_correct, mean_loss, predict
 from mnist_arch.network import build
 from mnist_arch.schedules import learning_rate
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.step import Pass, PlainStep
 from mnist_arch.training import EpochRecord, Progress, _check_finite, train

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnist_arch.loading import load
 from mnist_arch.records import Engine
 from mnist_arch.running import Started
 from mnist_arch.runs import Run
+from mnist_arch.spec.loading import load
 from mnist_arch.step import Compiling, NotCompiled
 from mnist_arch.training import EpochRecord, Progress
 from mnist_arch_cli.errors import Interrupted

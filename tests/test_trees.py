@@ -11,18 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.trees import (
-    Override,
-    changed,
-    extended,
-    merge,
-    override,
-    parse_override,
-    parse_path,
-    read_alone,
-    read_tree,
-)
-from mnist_arch.yaml_text import Node, parse
+from mnist_arch.spec.overrides import Override, changed, override, parse_override, parse_path
+from mnist_arch.spec.sources import extended, merge, read_alone, read_tree
+from mnist_arch.spec.strict_yaml import Node, parse
 
 SPEC = """
 name: a

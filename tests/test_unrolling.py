@@ -11,8 +11,9 @@ from strategies import Mapping, text_of
 
 from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.layers import Convolution, Layer, Residual
-from mnist_arch.loading import loads
-from mnist_arch.specs import MAX_ITEMS, Experiment
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import loads
+from mnist_arch.spec.network import MAX_ITEMS
 from mnist_arch.unrolling import MAX_CONVOLUTIONS, unroll
 
 LINEAR: Mapping = {"linear": True}

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mnist_arch.errors import ShapeError
-from mnist_arch.loading import load, loads
 from mnist_arch.plan import Plan, plan
-from mnist_arch.specs import Network
-from mnist_arch.trees import zoo_names
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.network import Network
+from mnist_arch.spec.sources import zoo_names
 from mnist_arch.verification import verify
 
 EVERYTHING = """\

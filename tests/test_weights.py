@@ -15,7 +15,7 @@ from small import equal, loaded, tensors
 
 from mnist_arch.errors import RunCorrupt, ShapeError, StorageError, WeightsError
 from mnist_arch.network import build, count_parameters
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.trained import spec_of
 from mnist_arch.weights import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import text_of
 
 from mnist_arch.errors import Origin, Problem, SpecError
-from mnist_arch.yaml_text import (
+from mnist_arch.spec.strict_yaml import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_KEY,

@@ -11,11 +11,11 @@ import torch
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split
 from mnist_arch.identity import digest, folder_name
-from mnist_arch.loading import loads
 from mnist_arch.network import build
 from mnist_arch.records import Engine, Manifest, Result, Verdicts
 from mnist_arch.runs import Run
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import loads
 from mnist_arch.weights import save_weights
 
 TRAIN_IMAGES, TEST_IMAGES = 188, 94

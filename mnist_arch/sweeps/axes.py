@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Final, assert_never
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.loading import validated
-from mnist_arch.problems import keys_by_kind
+from mnist_arch.spec.loading import validated
+from mnist_arch.spec.overrides import Override, changed, parse_path
+from mnist_arch.spec.strict_yaml import Node, Path, flow, place
+from mnist_arch.spec.validation import keys_by_kind
 from mnist_arch.sweeps.specs import SHARED, Categorical, Dimension, Floats, Integers
-from mnist_arch.trees import Override, changed, parse_path
-from mnist_arch.yaml_text import Node, Path, flow, place
 
 AT_THE_TOP: Final = "set it at the top of the sweep's file"
 _ALONE: Final = "each value of an axis has to fit the base by itself"

@@ -24,7 +24,7 @@ from mnist_arch.running import (
     read_material,
     run_experiment,
 )
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail, now
 from mnist_arch.sweeps.node import Beginning, Images, Order, Said, Trained, train_on_node

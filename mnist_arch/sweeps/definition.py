@@ -12,15 +12,18 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from mnist_arch.counting.plan import plan_of
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.loading import plan_of, resolve
-from mnist_arch.problems import problems_of
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import resolve
+from mnist_arch.spec.network import NAME_PATTERN
+from mnist_arch.spec.overrides import Override, override
+from mnist_arch.spec.sources import extended, merge
+from mnist_arch.spec.strict_yaml import Node, parse
+from mnist_arch.spec.validation import problems_of
 from mnist_arch.spec_files import read_file
-from mnist_arch.specs import NAME_PATTERN, Experiment
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
 from mnist_arch.sweeps.specs import MAX_TRIALS, SHARED, Sweep
-from mnist_arch.trees import Override, extended, merge, override
-from mnist_arch.yaml_text import Node, parse
 
 _HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
 _NUMBERED: Final = r"(grid|search)-\d+"

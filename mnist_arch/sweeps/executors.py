@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mnist_arch.loading import Loaded
 from mnist_arch.records import Result
 from mnist_arch.runs import Run
+from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
 

@@ -13,9 +13,9 @@ from mnist_arch.comparison import Difference, Judged, compare_with_first
 from mnist_arch.effects import Axis, Effect, main_effects
 from mnist_arch.files import make_folder, write_whole
 from mnist_arch.groups import group
-from mnist_arch.loading import validated
 from mnist_arch.records import Result, Verdicts
-from mnist_arch.specs import Budget
+from mnist_arch.spec.experiment import Budget
+from mnist_arch.spec.loading import validated
 from mnist_arch.statistics import Score
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial

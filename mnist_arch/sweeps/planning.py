@@ -15,13 +15,13 @@ from mnist_arch.budget import broken_rules
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.identity import digest
-from mnist_arch.loading import Loaded, check_dataset, resolve, validated
 from mnist_arch.plan import plan
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import Loaded, check_dataset, resolve, validated
+from mnist_arch.spec.overrides import Override, changed, override
+from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.definition import Definition
-from mnist_arch.trees import Override, changed, override
-from mnist_arch.yaml_text import Node, flow, place
 
 Stage = Literal["ranking", "final"]
 """Ranking judges on the hold-out; final trains on all images and judges on test, once."""

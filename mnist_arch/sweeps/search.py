@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
-from mnist_arch.loading import validated
+from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.executors import Epoch
 from mnist_arch.sweeps.journal import Journal
 from mnist_arch.sweeps.ledger import Ledger, State

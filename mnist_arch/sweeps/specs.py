@@ -15,7 +15,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.specs import NAME_PATTERN, Budget
+from mnist_arch.spec.experiment import Budget
+from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.values import Spec
 
 MAX_TRIALS = 100_000

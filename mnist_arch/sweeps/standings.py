@@ -14,8 +14,9 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.effects import Effect
 from mnist_arch.errors import ExitCode, FailureKind
 from mnist_arch.records import Record, SplitName, Verdicts
-from mnist_arch.specs import FORMAT, Budget
+from mnist_arch.spec.experiment import Budget
 from mnist_arch.sweeps.ledger import State
+from mnist_arch.values import FORMAT
 
 
 class Scored(Record):

@@ -7,12 +7,12 @@ import json
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 from mnist_arch.errors import ExtraMissing
-from mnist_arch.specs import Budget
+from mnist_arch.spec.experiment import Budget
+from mnist_arch.spec.overrides import Override, parse_path
+from mnist_arch.spec.strict_yaml import Node, place
 from mnist_arch.sweeps.journal import Journal, damaged
 from mnist_arch.sweeps.planning import Arm, Planned
 from mnist_arch.sweeps.specs import Categorical, Dimension, Floats, Integers, Pruning, Search
-from mnist_arch.trees import Override, parse_path
-from mnist_arch.yaml_text import Node, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,7 +24,7 @@ from mnist_arch.files import make_folder, storage_errors
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, run_experiment
 from mnist_arch.runs import Run
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail, now
 from mnist_arch.sweeps.planning import Trial

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.errors import Problem, ShapeError, SpecError
-from mnist_arch.plan import Plan, plan
-from mnist_arch.problems import problems_of
-from mnist_arch.specs import Experiment
-from mnist_arch.trees import Override, changed, read_tree
-from mnist_arch.yaml_text import Node, Path, parse, place
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.overrides import Override, changed
+from mnist_arch.spec.sources import read_tree
+from mnist_arch.spec.strict_yaml import Node, Path, parse, place
+from mnist_arch.spec.validation import problems_of
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,6 @@ def loads(text: str, *, source: str) -> Loaded:
     if isinstance(tree.value, dict) and "extends" in tree.value:
         raise SpecError((Problem("`extends` is not allowed here", "extends", source),))
     return resolve(tree, source)
-
-
-def plan_of(loaded: Loaded) -> Plan:
-    """Counts the network. Raises ShapeError with the line that its place was written at."""
-    try:
-        return plan(loaded.experiment)
-    except ShapeError as error:
-        where = (replace(problem, origin=loaded.near(problem.path)) for problem in error.problems)
-        raise ShapeError(tuple(where)) from None
 
 
 def check_dataset(loaded: Loaded) -> None:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mnist_arch.errors import Problem
-from mnist_arch.specs import Experiment
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.strict_yaml import MAX_KEY, Node, Path, place
 from mnist_arch.values import ShortSpec
-from mnist_arch.yaml_text import MAX_KEY, Node, Path, place
 
 _SENTENCES = {
     "int_type": "must be a whole number",

@@ -1,0 +1,128 @@
+"""Overrides: a value of a spec that a flag changes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.spec.sources import (
+    _PART,
+)
+from mnist_arch.spec.strict_yaml import (
+    MAX_DEPTH,
+    MAX_KEY,
+    Argument,
+    Node,
+    Path,
+    parse_argument,
+    place,
+)
+from mnist_arch.spec.validation import keys_by_kind, short_field
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value that stands above the file's."""
+
+    path: Path
+    value: Node
+    parts: tuple[str, ...] = ()
+    """Where each part of the path was written; empty where that is not known."""
+
+    def part_origin(self, depth: int) -> str:
+        """Where a part of the path was written, or else the value."""
+        return self.parts[depth] if self.parts else self.value.origin
+
+
+def override(path: str, value: Any, *, origin: str) -> Override:
+    """A value given by a flag: `override("recipe.epochs", 5, origin="--epochs")`."""
+    return Override(parse_path(path, origin), Node(value, origin))
+
+
+def parse_override(text: str) -> Override:
+    """`blocks.1.dropout=0.1` → an override; the value is YAML. Raises SpecError."""
+    whole = f"--set {text}"
+    written = Argument(whole, len(whole) - len(text))
+    path, equals, _ = text.partition("=")
+    if not equals:
+        hint = f"--set {path or 'recipe.epochs'}=VALUE, such as --set recipe.epochs=5"
+        raise SpecError(
+            (Problem("no `=` in the override", origin=written.at(len(text)), hint=hint),)
+        )
+    node = parse_argument(Argument(whole, len(whole) - len(text) + len(path) + 1))
+    parts = parse_path(path, written.at(0), example="such as blocks.1.dropout=0.1")
+    starts = tuple(written.at(match.start()) for match in re.finditer(_PART, path))
+    return Override(parts, replace(node, key=starts[-1]), starts)
+
+
+def parse_path(text: str, origin: str, *, example: str = "such as blocks.1.dropout") -> Path:
+    """`blocks.1.dropout` or `blocks[1].dropout` → a path. Raises SpecError."""
+    parts = re.sub(r"\[([0-9]+)\]", r".\1", text.strip()).split(".")
+    words = all(re.fullmatch(_PART, part) for part in parts)
+    if not words or len(parts) > MAX_DEPTH:
+        raise SpecError((Problem(f"{text!r} is not a path", origin=origin, hint=example),))
+    return tuple(int(part) if part.isdecimal() and len(part) < 6 else part for part in parts)
+
+
+def changed(tree: Node, change: Override) -> Node:
+    """The tree with one value set; mappings on the way are made where they are missing.
+
+    `tree` stays as it is, and shares with the new one what is not on the way. Raises SpecError.
+    """
+    return _changed(tree, change, 0)
+
+
+def _changed(node: Node, change: Override, depth: int) -> Node:
+    if depth == len(change.path):
+        return change.value
+    part, way = change.path[depth], change.path[:depth]
+    value, origin = node.value, change.part_origin(depth)
+    short = None if isinstance(value, dict | list) else short_field(way)
+    if short is not None:  # `16` becomes `{out: 16}`, so that one more key can be set
+        value = {short: Node(value, node.origin)}
+    match value, part:
+        case (dict() as entries, str()):
+            if part == "kind" and depth == len(change.path) - 1:
+                entries = _of_kind(entries, change)
+            if part not in entries and any(isinstance(it, int) for it in change.path[depth + 1 :]):
+                raise SpecError((_no_list(entries, depth, change),))
+            child = _changed(entries.get(part, Node({}, origin, origin)), change, depth + 1)
+            return replace(node, value={**entries, part: child})
+        case (list() as items, int()) if part < len(items):
+            child = _changed(items[part], change, depth + 1)
+            return replace(node, value=[*items[:part], child, *items[part + 1 :]])
+    raise SpecError((_no_way(value, depth, change),))
+
+
+def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:
+    """Without the keys that an object of the new kind has not, unless a flag gave them."""
+    keys = keys_by_kind(change.path[:-1]).get(str(change.value.value))
+    return {
+        key: node
+        for key, node in entries.items()
+        if keys is None or key in keys or node.origin.startswith("--")
+    }
+
+
+def _no_way(value: object, depth: int, change: Override) -> Problem:
+    """Why the change cannot go on from `value`, which it comes to after `depth` parts."""
+    part, here, path = change.path[depth], place(change.path[:depth]), place(change.path)
+    here, origin = here or "the spec", change.part_origin(depth)
+    if isinstance(value, list):
+        has = f"the items 0 to {len(value) - 1}, not {part}" if value else "no items"
+        return Problem(f"{here} has {has}", path, origin)
+    if isinstance(part, int):
+        return Problem(f"{here} is no list with an item {part}", path, origin)
+    hint = f"set {here} as a whole, such as {{{part}: …}}"
+    return Problem(f"{here} is no mapping with a key {part}", path, origin, hint)
+
+
+def _no_list(entries: dict[str, Node], depth: int, change: Override) -> Problem:
+    """A key that is not there cannot lead to an item of a list."""
+    part, here = str(change.path[depth]), place(change.path[:depth]) or "the spec"
+    near = difflib.get_close_matches(part[:MAX_KEY], list(entries), n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(entries) or 'no keys'}"
+    return Problem(f"{here} has no `{part}`", place(change.path), change.part_origin(depth), hint)

@@ -1,0 +1,137 @@
+"""YAML trees of specs: files, names of the zoo, `extends`, and overrides that stand above them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+from pathlib import Path as FilePath
+from typing import Final
+
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.spec.network import NAME_PATTERN
+from mnist_arch.spec.strict_yaml import (
+    Node,
+    Path,
+    parse,
+)
+from mnist_arch.spec_files import SMALLEST, read_file
+
+ZOO: Final = resources.files("mnist_arch") / "zoo"
+_REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))
+_DEEPEST_EXTENDS: Final = 16
+_PART: Final = r"[A-Za-z0-9_-]+"
+"""A part of a path."""
+
+
+@cache
+def zoo_names() -> tuple[str, ...]:
+    """Names of the networks that ship with the package, sorted."""
+    names = (item.name for item in ZOO.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def is_path(what: str) -> bool:
+    """Whether an argument means a file: it has a separator or a suffix."""
+    return "/" in what or "\\" in what or FilePath(what).suffix != ""
+
+
+def read_tree(what: str, *, beside: FilePath) -> tuple[Node, str]:
+    """The tree of a file or name on all that it extends, and how to call it in messages.
+
+    Paths are relative to the folder `beside`. Raises SpecError.
+    """
+    tree, source, folder, stem = read_alone(what, beside)
+    if re.fullmatch(NAME_PATTERN, stem):
+        _entries(tree).setdefault("name", Node(stem, source))
+    return extended(tree, beside=folder, seen=(source,)), source
+
+
+def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Node:
+    """A tree on what its `extends` names, without that key. Raises SpecError."""
+    own = dict(_entries(tree))
+    base = own.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base.value, str):
+        raise SpecError((Problem("must be a name or a path", "extends", base.origin),))
+    try:
+        under, source, folder, _ = read_alone(base.value, beside)
+        if source in seen or len(seen) > _DEEPEST_EXTENDS:
+            raise SpecError((Problem("the chain of `extends` does not end", "extends"),))
+        _entries(under).pop("name", None)  # a spec is never called as its base
+        whole = extended(under, beside=folder, seen=(*seen, source))
+    except SpecError as error:
+        problems = tuple(_with_origin(problem, base.origin) for problem in error.problems)
+        raise SpecError(problems) from None
+    return merge(whole, Node(own, tree.origin), ())
+
+
+def read_alone(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:
+    """The tree of a file or name alone; what it is called, its folder, its stem."""
+    text, source, folder, stem = _read_text(what, beside)
+    tree = parse(text, source)
+    _entries(tree)
+    return tree, source, folder, stem
+
+
+def _entries(tree: Node) -> dict[str, Node]:
+    """The keys of a spec. Raises SpecError where it has none."""
+    match tree.value:
+        case dict() as entries:
+            return entries
+        case None:
+            hint = "there is nothing in it"
+        case list():
+            hint = "put the list under its key"
+        case _:
+            hint = "each key has a colon and a space"
+    problem = Problem("a spec is a mapping of keys to values", origin=tree.origin)
+    raise SpecError((replace(problem, hint=f"{hint}, such as `{SMALLEST}`"),))
+
+
+def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
+    """Text, name for messages, folder and stem of a spec file or zoo network."""
+    if not is_path(what):
+        if what not in zoo_names():
+            raise SpecError((_unknown_name(what, beside),))
+        text = (ZOO / f"{what}.yaml").read_text("utf-8")
+        return text, f"zoo/{what}.yaml", FilePath(), what
+    path = beside / what  # which is `what` where that is absolute
+    return read_file(path, hint=_names_hint()), str(path), path.parent, path.stem
+
+
+def _unknown_name(what: str, beside: FilePath) -> Problem:
+    near = difflib.get_close_matches(what, zoo_names(), n=1)
+    hint = f"did you mean `{near[0]}`?" if near else _names_hint()
+    if re.fullmatch(NAME_PATTERN, what) and (beside / f"{what}.yaml").is_file():
+        hint = f"did you mean the file `{what}.yaml`?"
+    return Problem(f"no network is named {what!r}", hint=hint)
+
+
+def _names_hint() -> str:
+    names = ", ".join(zoo_names())
+    return f"networks by name: {names}; a file is given by its path, such as mine.yaml"
+
+
+def _with_origin(problem: Problem, origin: str) -> Problem:
+    if problem.origin:
+        return problem
+    return Problem(problem.message, problem.path or "extends", origin, problem.hint)
+
+
+def merge(base: Node, over: Node, path: Path) -> Node:
+    """`over` on `base`: mappings by key; lists, the head and objects that name a kind as a whole.
+
+    The `kind` of `defaults` is one option among others, and does not replace them.
+    """
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return over
+    if path[:1] in _REPLACED_WHOLE or ("kind" in over.value and path != ("defaults",)):
+        return over
+    merged = dict(base.value)
+    for key, node in over.value.items():
+        merged[key] = merge(merged[key], node, (*path, key)) if key in merged else node
+    return replace(over, value=merged)
