@@ -20,8 +20,8 @@ from typing import Final
 from report import origin, publish, table
 
 from mnist_arch import load, plan
+from mnist_arch.counting.plan import BYTES_PER_VALUE, Plan
 from mnist_arch.engines import training_flops
-from mnist_arch.plan import BYTES_PER_VALUE, Plan
 
 VALUE_BYTES: Final = 2
 """Of a value of a map in training, as bfloat16."""

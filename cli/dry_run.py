@@ -9,9 +9,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_arch.budget import within
+from mnist_arch.counting.budget import within
+from mnist_arch.counting.plan import Plan
 from mnist_arch.files import to_json
-from mnist_arch.plan import Plan
 from mnist_arch.spec.loading import Loaded
 
 from .consoles import stdout

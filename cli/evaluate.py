@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnist_arch.budget import accuracy_verdict
+from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import to_json, write_whole

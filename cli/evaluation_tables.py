@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.budget import Verdict
+from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.records import SplitName
 from mnist_arch.trained import Trained

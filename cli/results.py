@@ -10,7 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_arch.budget import Verdict
+from mnist_arch.counting.budget import Verdict
 from mnist_arch.groups import GroupResult, group, write_group
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.runs import Run

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from mnist_arch.advice import advise
-from mnist_arch.budget import within
-from mnist_arch.plan import Row
+from mnist_arch.counting.advice import advise
+from mnist_arch.counting.budget import within
+from mnist_arch.counting.plan import Row
 
 from .summary_tables import Counted
 

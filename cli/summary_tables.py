@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.advice import advise
-from mnist_arch.budget import within
-from mnist_arch.plan import Plan
+from mnist_arch.counting.advice import advise
+from mnist_arch.counting.budget import within
+from mnist_arch.counting.plan import Plan
 from mnist_arch.spec.experiment import Experiment
 
 from .consoles import stdout

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from mnist_arch import budget, records
+from mnist_arch import records
+from mnist_arch.counting import budget
+from mnist_arch.counting.digest import folder_name
 from mnist_arch.counting.plan import plan_of
 from mnist_arch.errors import RunError
-from mnist_arch.identity import folder_name
 from mnist_arch.records import Engine, Result
 from mnist_arch.runs import Run, latest, read_manifest
 from mnist_arch.spec.loading import Loaded, check_dataset, load

@@ -16,8 +16,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mnist_arch.advice import Advice, advise
-from mnist_arch.budget import check
+from mnist_arch.counting.advice import Advice, advise
+from mnist_arch.counting.budget import check
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import Plan, Row, plan
 from mnist_arch.errors import (
     BudgetExceeded,
     DataUnavailable,
@@ -36,8 +38,6 @@ from mnist_arch.errors import (
     WeightsError,
 )
 from mnist_arch.groups import GroupResult, group
-from mnist_arch.identity import digest
-from mnist_arch.plan import Plan, Row, plan
 from mnist_arch.records import Engine, Manifest, Result
 from mnist_arch.runs import Run, latest
 from mnist_arch.spec.experiment import Budget, Experiment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_arch.budget import accuracy_verdict
+from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.files import write_whole
 from mnist_arch.records import Record, Result, SplitName, Verdicts

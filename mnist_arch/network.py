@@ -7,8 +7,7 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.fusing import batch_norm, batch_norm_max_pool, max_pool
-from mnist_arch.layers import (
+from mnist_arch.counting.layers import (
     Activation,
     Convolution,
     Dropout,
@@ -21,7 +20,8 @@ from mnist_arch.layers import (
     Residual,
     SqueezeExcitation,
 )
-from mnist_arch.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.fusing import batch_norm, batch_norm_max_pool, max_pool
 from mnist_arch.spec.network import Network
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mnist_arch.budget import Verdict
+from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.files import to_json
 from mnist_arch.spec.loading import Loaded, loads

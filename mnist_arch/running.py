@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from mnist_arch.budget import accuracy_verdict
+from mnist_arch.counting.budget import accuracy_verdict
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
 from mnist_arch.files import write_whole
-from mnist_arch.identity import digest
 from mnist_arch.memory import give_back_freed
 from mnist_arch.pictures import draw_curves
-from mnist_arch.plan import plan
 from mnist_arch.provenance import git_state, package_versions
 from mnist_arch.records import Device, Engine, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run

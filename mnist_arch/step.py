@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from mnist_arch.augment import augment
 from mnist_arch.averaging import average_weight, update_average
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.memory import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.network import fused
-from mnist_arch.plan import plan
 from mnist_arch.records import Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.state import State

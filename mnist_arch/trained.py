@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
-from mnist_arch.plan import plan
 from mnist_arch.records import Result, SplitName
 from mnist_arch.runs import Run, all_runs, latest
 from mnist_arch.spec.experiment import Experiment

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import small
 
 from mnist_arch import running, step
-from mnist_arch.identity import folder_name
+from mnist_arch.counting.digest import folder_name
 from mnist_arch.records import Engine
 from mnist_arch.running import Started, run_experiment
 from mnist_arch.runs import Run

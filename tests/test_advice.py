@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from mnist_arch.advice import Advice, advise
-from mnist_arch.plan import plan
+from mnist_arch.counting.advice import Advice, advise
+from mnist_arch.counting.plan import plan
 from mnist_arch.spec.loading import load, loads
 from mnist_arch_cli.app import app
 

@@ -24,7 +24,7 @@ import report
 import step
 
 from mnist_arch import build, load
-from mnist_arch.plan import plan
+from mnist_arch.counting.plan import plan
 from mnist_arch.records import Engine
 
 ROOT = Path(__file__).parent.parent

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.budget import accuracy_verdict, check, needed_correct, within
+from mnist_arch.counting.budget import accuracy_verdict, check, needed_correct, within
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.network import build, count_parameters
-from mnist_arch.plan import plan
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.overrides import parse_override

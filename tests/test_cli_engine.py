@@ -13,7 +13,7 @@ from test_cli_train import Terminal, interrupt
 from test_cli_train import mnist_arch as mnist_arch
 
 from mnist_arch import engines, running
-from mnist_arch.plan import plan
+from mnist_arch.counting.plan import plan
 from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run

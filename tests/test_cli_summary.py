@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner, Result
 
-from mnist_arch.plan import plan
+from mnist_arch.counting.plan import plan
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.sources import zoo_names
 from mnist_arch.spec.strict_yaml import parse

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import HOLDOUT, TIME, made_up, planned
 
+from mnist_arch.counting.digest import digest
 from mnist_arch.errors import FailureKind, StorageError
 from mnist_arch.files import write_whole
-from mnist_arch.identity import digest
 from mnist_arch.sweeps.driving import Queue, run_trials
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, State

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mnist_arch import engines
+from mnist_arch.counting.plan import plan
 from mnist_arch.engines import (
     COMPILE_FROM_FLOPS,
     Choice,
@@ -19,7 +20,6 @@ from mnist_arch.engines import (
     training_flops,
 )
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.plan import plan
 from mnist_arch.records import Engine
 from mnist_arch.spec.loading import loads
 

@@ -13,8 +13,8 @@ import torch
 from strategies import Mapping, text_of
 from torch import nn
 
+from mnist_arch.counting.plan import plan
 from mnist_arch.network import build, count_parameters
-from mnist_arch.plan import plan
 from mnist_arch.spec.loading import loads
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from strategies import Mapping, files, text_of
 
-from mnist_arch.identity import digest
-from mnist_arch.layers import Layer, Residual
-from mnist_arch.plan import plan
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.layers import Layer, Residual
+from mnist_arch.counting.plan import plan
+from mnist_arch.counting.unroll import unroll
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.sources import zoo_names
-from mnist_arch.unrolling import unroll
 from mnist_arch.values import FORMAT
 
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Draw, Mapping, files, text_of
 
+from mnist_arch.counting.plan import plan
 from mnist_arch.errors import Problem, ShapeError, SpecError
-from mnist_arch.plan import plan
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, json_schema, load, loads
 from mnist_arch.spec.network import Norm

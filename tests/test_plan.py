@@ -12,8 +12,8 @@ import torch
 from strategies import Mapping, text_of
 from torch import Tensor, nn
 
+from mnist_arch.counting.plan import Plan, plan
 from mnist_arch.network import Classifier, build
-from mnist_arch.plan import Plan, plan
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 

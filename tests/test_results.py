@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from mnist_arch.comparison import Judged, compare_with_first
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan
 from mnist_arch.engines import COMPILE_FROM_FLOPS, training_flops
-from mnist_arch.identity import digest
-from mnist_arch.plan import plan
 from mnist_arch.records import Result
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.sources import zoo_names

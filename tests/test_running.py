@@ -19,6 +19,7 @@ import torch
 from small import equal, loaded, material, synthetic, tensors
 
 from mnist_arch import provenance, running
+from mnist_arch.counting.digest import digest, folder_name
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
@@ -30,7 +31,6 @@ from mnist_arch.errors import (
     SpecError,
     StorageError,
 )
-from mnist_arch.identity import digest, folder_name
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, resolve_device, run_experiment
 from mnist_arch.runs import Run

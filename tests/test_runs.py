@@ -16,6 +16,8 @@ from small import loaded
 from strategies import files, text_of
 from tiny_runs import make_run, tiny
 
+from mnist_arch.counting.digest import digest, folder_name
+from mnist_arch.counting.unroll import unroll
 from mnist_arch.errors import (
     LaterFormat,
     RunCorrupt,
@@ -24,7 +26,6 @@ from mnist_arch.errors import (
     SpecError,
     StorageError,
 )
-from mnist_arch.identity import digest, folder_name
 from mnist_arch.records import (
     MAX_SEED,
     Engine,
@@ -35,7 +36,6 @@ from mnist_arch.runs import Run, all_runs, latest, read_manifest
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.overrides import parse_override
-from mnist_arch.unrolling import unroll
 from mnist_arch.values import FORMAT
 
 SMALL = loaded().experiment

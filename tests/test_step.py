@@ -18,11 +18,11 @@ from torch import Tensor
 from mnist_arch import capture
 from mnist_arch import step as step_module
 from mnist_arch.capture import CapturedStep
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.split import Split
 from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
-from mnist_arch.plan import plan
 from mnist_arch.records import Engine, Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.experiment import Experiment

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_arch.budget import broken_rules
+from mnist_arch.counting.budget import broken_rules
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.identity import digest
-from mnist_arch.plan import plan
 from mnist_arch.spec.loading import Loaded, check_dataset, load, validated
 from mnist_arch.spec.overrides import changed, parse_override
 from mnist_arch.sweeps.definition import load_sweep

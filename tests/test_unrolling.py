@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from strategies import Mapping, text_of
 
+from mnist_arch.counting.layers import Convolution, Layer, Residual
+from mnist_arch.counting.unroll import MAX_CONVOLUTIONS, unroll
 from mnist_arch.errors import Problem, ShapeError
-from mnist_arch.layers import Convolution, Layer, Residual
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import loads
 from mnist_arch.spec.network import MAX_ITEMS
-from mnist_arch.unrolling import MAX_CONVOLUTIONS, unroll
 
 LINEAR: Mapping = {"linear": True}
 

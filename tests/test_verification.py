@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from mnist_arch.counting.plan import Plan, plan
 from mnist_arch.errors import ShapeError
-from mnist_arch.plan import Plan, plan
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
 from mnist_arch.spec.sources import zoo_names

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 
+from mnist_arch.counting.digest import digest, folder_name
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split
-from mnist_arch.identity import digest, folder_name
 from mnist_arch.network import build
 from mnist_arch.records import Engine, Manifest, Result, Verdicts
 from mnist_arch.runs import Run

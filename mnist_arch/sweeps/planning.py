@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from mnist_arch.budget import broken_rules
+from mnist_arch.counting.budget import broken_rules
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.identity import digest
-from mnist_arch.plan import plan
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, check_dataset, resolve, validated
 from mnist_arch.spec.overrides import Override, changed, override

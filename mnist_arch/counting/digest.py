@@ -6,9 +6,9 @@ import hashlib
 import json
 from functools import lru_cache
 
-from mnist_arch.layers import LAYERS_KEPT, Convolution, Layer, Residual
+from mnist_arch.counting.layers import LAYERS_KEPT, Convolution, Layer, Residual
+from mnist_arch.counting.unroll import unroll
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.unrolling import unroll
 from mnist_arch.values import FORMAT
 
 

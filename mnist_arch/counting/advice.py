@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from mnist_arch.layers import (
+from mnist_arch.counting.layers import (
     Convolution,
     Dropout,
     Flatten,
@@ -17,7 +17,7 @@ from mnist_arch.layers import (
     Pooling,
     Residual,
 )
-from mnist_arch.plan import Plan
+from mnist_arch.counting.plan import Plan
 from mnist_arch.spec.network import Network
 
 DIGIT_PIXELS: Final = 20

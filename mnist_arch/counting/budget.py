@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Literal
 
+from mnist_arch.counting.plan import Plan, plan
 from mnist_arch.errors import BudgetExceeded, ShapeError
-from mnist_arch.plan import Plan, plan
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.network import Block
 

@@ -6,9 +6,7 @@ from functools import lru_cache
 from math import prod
 from typing import Final, assert_never
 
-from mnist_arch.data.catalog import IMAGE_SHAPE
-from mnist_arch.errors import Problem, ShapeError
-from mnist_arch.layers import (
+from mnist_arch.counting.layers import (
     LAYERS_KEPT,
     Activation,
     Convolution,
@@ -24,6 +22,8 @@ from mnist_arch.layers import (
     Shape,
     SqueezeExcitation,
 )
+from mnist_arch.data.catalog import IMAGE_SHAPE
+from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.spec.network import (
     Block,
     Conv,
