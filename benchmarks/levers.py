@@ -35,7 +35,7 @@ from mnist_arch.augment import augment
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.engines import cpu_has_bfloat16, prepare
-from mnist_arch.evaluation import BATCH
+from mnist_arch.evaluation.metrics import BATCH
 from mnist_arch.network import fused
 from mnist_arch.records import Engine, Precision
 

@@ -29,8 +29,8 @@ from mnist_arch import EpochRecord, Experiment, State, load, plan, train
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
+from mnist_arch.drawing import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
 from mnist_arch.engines import prepare
-from mnist_arch.pictures import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
 from mnist_arch.records import Engine
 from mnist_arch.spec.overrides import parse_override
 

@@ -92,7 +92,7 @@ def child(arguments: argparse.Namespace) -> Said:
     import torch
     from variants import Bench
 
-    from mnist_arch.evaluation import predict
+    from mnist_arch.evaluation.metrics import predict
 
     engine = choose_engine(device="cpu", threads=arguments.threads, wanted="fast").engine
     engine = engine.model_copy(update={"step": arguments.child})

@@ -181,7 +181,7 @@ def _judge(
     """All numbers; nothing is written yet."""
     import torch
 
-    from mnist_arch.evaluation import evaluate, evaluate_shifted
+    from mnist_arch.evaluation.metrics import evaluate, evaluate_shifted
 
     info = INFO[trained.dataset]  # the normalisation that the network was trained with
     evaluation = evaluate(model, images, info)
@@ -210,7 +210,7 @@ def _write(report: Report, images: Split, gallery: Path | None) -> Iterator[Path
         run.append_reading(_reading(report))
         yield run.readings_path
     if gallery is not None:
-        from mnist_arch.pictures import draw_gallery
+        from mnist_arch.evaluation.gallery import draw_gallery
 
         heading = f"{title(report)}: {accuracy_text(report.evaluation, report.split)}"
         names = report.class_names

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_arch.evaluation import ShiftedScore
+    from mnist_arch.evaluation.metrics import ShiftedScore
 
     from .evaluation_tables import Report
 

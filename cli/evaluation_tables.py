@@ -23,7 +23,7 @@ from .consoles import stdout
 from .results import VERDICTS
 
 if TYPE_CHECKING:
-    from mnist_arch.evaluation import Evaluation, Mistake, ShiftedScore
+    from mnist_arch.evaluation.metrics import Evaluation, Mistake, ShiftedScore
 
 _FEW_CLASSES: Final = 10
 """Up to this many, the confusion matrix is shown whole; else the pairs that are confused most."""

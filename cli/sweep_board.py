@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_arch.comparison import Difference
 from mnist_arch.counting.budget import Verdict
-from mnist_arch.effects import Effect
+from mnist_arch.evaluation.comparison import Difference
+from mnist_arch.evaluation.effects import Effect
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 

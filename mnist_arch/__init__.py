@@ -37,6 +37,7 @@ from mnist_arch.errors import (
     StorageError,
     WeightsError,
 )
+from mnist_arch.evaluation.score import Score, wilson_interval_percent
 from mnist_arch.groups import GroupResult, group
 from mnist_arch.records import Engine, Manifest, Result
 from mnist_arch.runs import Run, latest
@@ -46,13 +47,12 @@ from mnist_arch.spec.network import Block, Conv, Network
 from mnist_arch.spec.overrides import override, parse_override
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.spec.sources import zoo_names
-from mnist_arch.statistics import Score, wilson_interval_percent
 
 if TYPE_CHECKING:
     from mnist_arch.data.load import load_split, resolve_dataset
     from mnist_arch.data.split import Split, hold_out
     from mnist_arch.engines import choose_engine, prepare
-    from mnist_arch.evaluation import Evaluation, evaluate, predict
+    from mnist_arch.evaluation.metrics import Evaluation, evaluate, predict
     from mnist_arch.network import build
     from mnist_arch.running import read_material, run_experiment
     from mnist_arch.state import State
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 _WITH_TORCH = {
     "Compiling": "step",
     "EpochRecord": "training",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.metrics",
     "NotCompiled": "step",
     "Progress": "training",
     "Split": "data.split",
@@ -72,10 +72,10 @@ _WITH_TORCH = {
     "build": "network",
     "build_with": "weights",
     "choose_engine": "engines",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.metrics",
     "hold_out": "data.split",
     "load_split": "data.load",
-    "predict": "evaluation",
+    "predict": "evaluation.metrics",
     "prepare": "engines",
     "read_material": "running",
     "read_weights": "weights",

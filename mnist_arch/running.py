@@ -21,17 +21,17 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
+from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import write_whole
 from mnist_arch.memory import give_back_freed
-from mnist_arch.pictures import draw_curves
 from mnist_arch.provenance import git_state, package_versions
 from mnist_arch.records import Device, Engine, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run
+from mnist_arch.runs.curves import draw_curves
 from mnist_arch.segment import Segment
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.state import State
-from mnist_arch.statistics import wilson_interval_percent
 from mnist_arch.step import Compiling, NotCompiled
 from mnist_arch.training import EpochRecord, Judged, Progress, train
 from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights

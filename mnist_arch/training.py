@@ -20,7 +20,7 @@ from mnist_arch.capture import CapturedStep
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
-from mnist_arch.evaluation import count_correct, mean_loss, mistaken, predict
+from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
 from mnist_arch.records import Engine
 from mnist_arch.state import State
 from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep

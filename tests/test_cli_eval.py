@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from mnist_arch import trained
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split, hold_out
-from mnist_arch.evaluation import Evaluation, evaluate, evaluate_shifted
+from mnist_arch.evaluation.metrics import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network import build
 from mnist_arch.runs import Run
 from mnist_arch.spec.experiment import Experiment

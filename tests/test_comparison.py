@@ -12,7 +12,7 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mnist_arch.comparison import Difference, Judged, compare_with_first, holm_adjusted
+from mnist_arch.evaluation.comparison import Difference, Judged, compare_with_first, holm_adjusted
 
 IMAGES = 10_000
 

@@ -12,7 +12,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.effects import Axis, Effect, main_effects
+from mnist_arch.evaluation.effects import Axis, Effect, main_effects
 
 RATE = Axis("recipe.schedule.peak", ("0.01", "0.02", "0.04"))
 DROPOUT = Axis("defaults.dropout", ("0", "0.1"))

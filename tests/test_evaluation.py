@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnist_arch import evaluation
 from mnist_arch.data.catalog import DatasetInfo
 from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
-from mnist_arch.evaluation import (
+from mnist_arch.evaluation import metrics as evaluation
+from mnist_arch.evaluation.metrics import (
     SHIFTS,
     ClassScore,
     Mistake,
@@ -25,7 +25,7 @@ from mnist_arch.evaluation import (
     predict,
     shift,
 )
-from mnist_arch.statistics import wilson_interval_percent
+from mnist_arch.evaluation.score import wilson_interval_percent
 
 PLAIN = DatasetInfo(0, 0, ("a", "b", "c"), mean=0.0, std=1.0)
 """Pixels reach the model as they are, from 0 to 1."""

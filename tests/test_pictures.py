@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.evaluation import Evaluation, Mistake, calibration_bins
-from mnist_arch.pictures import COLUMNS, ROWS, draw_curves, draw_gallery
+from mnist_arch.evaluation.gallery import COLUMNS, ROWS, draw_gallery
+from mnist_arch.evaluation.metrics import Evaluation, Mistake, calibration_bins
+from mnist_arch.runs.curves import draw_curves
 from mnist_arch.training import EpochRecord
 
 

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.statistics import Score, wilson_interval_percent
+from mnist_arch.evaluation.score import Score, wilson_interval_percent
 
 # ---------------------------------------------------------------------------------------- Wilson
 

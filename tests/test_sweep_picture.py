@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from mnist_arch.pictures import BLUE, ORANGE, RED, SOFT
+from mnist_arch.drawing import BLUE, ORANGE, RED, SOFT
+from mnist_arch.evaluation.score import Score
 from mnist_arch.records import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.statistics import Score
 from mnist_arch.sweeps import picture
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.picture import NAMED, draw_front

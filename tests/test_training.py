@@ -22,7 +22,7 @@ from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
-from mnist_arch.evaluation import count_correct, mean_loss, predict
+from mnist_arch.evaluation.metrics import count_correct, mean_loss, predict
 from mnist_arch.network import build
 from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.experiment import Experiment

@@ -9,14 +9,14 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from mnist_arch.comparison import Difference, Judged, compare_with_first
-from mnist_arch.effects import Axis, Effect, main_effects
+from mnist_arch.evaluation.comparison import Difference, Judged, compare_with_first
+from mnist_arch.evaluation.effects import Axis, Effect, main_effects
+from mnist_arch.evaluation.score import Score
 from mnist_arch.files import make_folder, write_whole
 from mnist_arch.groups import group
 from mnist_arch.records import Result, Verdicts
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.loading import validated
-from mnist_arch.statistics import Score
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
 from mnist_arch.sweeps.search import searched_arms

@@ -6,16 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from mnist_arch.pictures import (
-    BLUE,
-    INK,
-    ORANGE,
-    RED,
-    SOFT,
-    frame_and_grid,
-    new_figure,
-    png_bytes,
-)
+from mnist_arch.drawing import BLUE, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure, png_bytes
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing
 
 if TYPE_CHECKING:

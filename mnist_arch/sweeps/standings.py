@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import Field
 
-from mnist_arch.comparison import Difference
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.effects import Effect
 from mnist_arch.errors import ExitCode, FailureKind
+from mnist_arch.evaluation.comparison import Difference
+from mnist_arch.evaluation.effects import Effect
 from mnist_arch.records import Record, SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.sweeps.ledger import State

@@ -16,7 +16,7 @@ from mnist_arch.data.catalog import DatasetInfo
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
-from mnist_arch.statistics import Interval, wilson_interval_percent
+from mnist_arch.evaluation.score import Interval, wilson_interval_percent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mnist_arch.comparison import LEAST_VARIANCE, squared_deviations
-from mnist_arch.statistics import Interval
+from mnist_arch.evaluation.comparison import LEAST_VARIANCE, squared_deviations
+from mnist_arch.evaluation.score import Interval
 
 Cells = Mapping[tuple[str, ...], Sequence[int]]
 """Correct images of each run of a cell, by the cell's levels in the order of the axes."""

@@ -1,0 +1,129 @@
+"""The curves of a run: loss, accuracy and learning rate by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mnist_arch.training import EpochRecord
+from mnist_arch.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    SOFT,
+    log_axis,
+    frame_and_grid,
+    new_figure,
+    png_bytes,
+)
+
+
+def draw_curves(records: Sequence[EpochRecord], *, split: str, title: str) -> bytes:
+    """Loss, accuracy and learning rate by epoch, side by side, as PNG.
+
+    `split` names the images that the records were judged on. Raises ValueError unless the last
+    epoch was judged.
+    """
+    if not records or records[-1].correct is None:
+        raise ValueError("curves need a last epoch that was judged")
+    figure = new_figure(13.5, 4.5, title)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    _draw_loss(loss, records, split)
+    _draw_accuracy(accuracy, records, split)
+    _draw_rate(rate, records)
+    return png_bytes(figure)
+
+
+def _draw_loss(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
+    train = [record.train_loss for record in records]
+    judged = [record for record in records if record.loss is not None]
+    held = [record.loss for record in judged if record.loss is not None]
+    _line(axes, records, train, color=ORANGE, label=f"train: {train[-1]:.4f}")
+    _line(axes, judged, held, color=BLUE, label=f"{split}: {held[-1]:.4f}")
+    low, high = min(*train, *held), max(*train, *held)
+    if low > 0 and high > 5 * low:
+        log_axis(axes)
+    _dress(axes, "Loss (cross-entropy, nats)", records)
+    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="best")
+
+
+def _draw_accuracy(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
+    judged = [record for record in records if record.accuracy_percent is not None]
+    percents = [it.accuracy_percent for it in judged if it.accuracy_percent is not None]
+    final = percents[-1]
+    low, high = _zoom(percents)
+    axes.set_ylim(low, high)
+    axes.axhline(final, color=BLUE, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+    _line(axes, judged, percents, color=BLUE)
+    _dress(axes, f"Accuracy ({split}, %)", records)
+    # Beside the frame nothing can lie under it.
+    axes.annotate(
+        f"{final:.2f} %",
+        (1, final),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=12,
+        fontweight="bold",
+        color=BLUE,
+    )
+    if percents[0] < low:
+        note = f"from {percents[0]:.2f} % after epoch {judged[0].epoch}"
+        axes.text(0.98, 0.03, note, transform=axes.transAxes, ha="right", fontsize=9, color=SOFT)
+
+
+def _draw_rate(axes: Axes, records: Sequence[EpochRecord]) -> None:
+    rates = [record.rate for record in records]
+    _line(axes, records, rates, color=GREEN)
+    axes.set_ylim(0, max(rates) * 1.08 or 1)
+    _dress(axes, "Learning rate (last step of the epoch)", records)
+
+
+def _zoom(percents: Sequence[float]) -> tuple[float, float]:
+    """Limits that show the last two thirds of the training; what came earlier may lie below."""
+    later = percents[len(percents) // 3 :]
+    low, high = min(later), max(percents)
+    margin = max(0.12 * (high - low), 0.05)
+    return max(0.0, low - 3 * margin), min(100.0, high + margin)
+
+
+def _line(
+    axes: Axes,
+    records: Sequence[EpochRecord],
+    values: Sequence[float],
+    *,
+    color: str,
+    label: str | None = None,
+) -> None:
+    """One curve, its last point larger."""
+    epochs = [record.epoch for record in records]
+    axes.plot(
+        epochs,
+        values,
+        color=color,
+        linewidth=1.8,
+        marker="o",
+        markersize=3.5,
+        label=label,
+        zorder=3,
+    )
+    axes.plot(
+        epochs[-1:], values[-1:], color=color, marker="o", markersize=7, zorder=4, clip_on=False
+    )
+
+
+def _dress(axes: Axes, title: str, records: Sequence[EpochRecord]) -> None:
+    """Title, frame, grid and whole epochs on the horizontal axis."""
+    axes.set_title(title, loc="left", fontsize=10.5, color=INK, parse_math=False)
+    axes.set_xlabel("epoch", fontsize=9, color=SOFT)
+    first, last = records[0].epoch, records[-1].epoch
+    axes.set_xticks(range(last, first - 1, -max(1, math.ceil((last - first) / 7))))
+    margin = max(0.5, (last - first) / 40)
+    axes.set_xlim(first - margin, last + margin)
+    frame_and_grid(axes)
