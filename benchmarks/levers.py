@@ -36,7 +36,7 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.evaluation.metrics import BATCH
-from mnist_arch.network import fused
+from mnist_arch.network.fused import fused
 from mnist_arch.records import Engine, Precision
 
 EVALUATION_BATCHES: Final = (BATCH, 250, 1000, 2000)

@@ -20,7 +20,8 @@ from mnist_arch.averaging import update_average
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
-from mnist_arch.network import Classifier, FusedNorm, FusedPool
+from mnist_arch.network.build import Classifier
+from mnist_arch.network.fused import FusedNorm, FusedPool
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.records import Precision
 from mnist_arch.spec.recipe import Sgd

@@ -37,7 +37,7 @@ from .training_display import make_display
 
 if TYPE_CHECKING:
     from mnist_arch.data.split import Split
-    from mnist_arch.network import Classifier
+    from mnist_arch.network.build import Classifier
 
 
 def evaluate(
@@ -111,9 +111,9 @@ def evaluate(
         import torch
 
         from mnist_arch.engines import prepare
+        from mnist_arch.network.weights import build_with, read_weights
         from mnist_arch.records import Engine
         from mnist_arch.running import resolve_device
-        from mnist_arch.weights import build_with, read_weights
 
         where = resolve_device(device)
         prepare(Engine(device=where, threads=torch.get_num_threads()))

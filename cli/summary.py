@@ -19,7 +19,7 @@ from .summary_json import as_object
 from .summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
 
 if TYPE_CHECKING:
-    from mnist_arch.verification import Verification
+    from mnist_arch.network.verify import Verification
 
 
 def summary(
@@ -90,6 +90,6 @@ def summary(
 
 
 def _verify(counted: Sequence[Counted]) -> list[Verification]:
-    from mnist_arch.verification import verify
+    from mnist_arch.network.verify import verify
 
     return [verify(one.experiment) for one in counted]

@@ -12,7 +12,7 @@ from mnist_arch.counting.plan import Row
 from .summary_tables import Counted
 
 if TYPE_CHECKING:
-    from mnist_arch.verification import Verification
+    from mnist_arch.network.verify import Verification
 
 
 def as_object(counted: Counted, verification: Verification | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mnist_arch.spec.experiment import Experiment
 from .consoles import stdout
 
 if TYPE_CHECKING:
-    from mnist_arch.verification import Verification
+    from mnist_arch.network.verify import Verification
 
 _BAR_CELLS = 40
 _BAR_TEXT = 50

@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from mnist_arch.data.split import Split, hold_out
     from mnist_arch.engines import choose_engine, prepare
     from mnist_arch.evaluation.metrics import Evaluation, evaluate, predict
-    from mnist_arch.network import build
+    from mnist_arch.network.build import build
+    from mnist_arch.network.verify import verify
+    from mnist_arch.network.weights import build_with, read_weights, save_weights
     from mnist_arch.running import read_material, run_experiment
     from mnist_arch.state import State
     from mnist_arch.step import Compiling, NotCompiled
     from mnist_arch.training import EpochRecord, Progress, train
-    from mnist_arch.verification import verify
-    from mnist_arch.weights import build_with, read_weights, save_weights
 
 _WITH_TORCH = {
     "Compiling": "step",
@@ -69,8 +69,8 @@ _WITH_TORCH = {
     "Progress": "training",
     "Split": "data.split",
     "State": "state",
-    "build": "network",
-    "build_with": "weights",
+    "build": "network.build",
+    "build_with": "network.weights",
     "choose_engine": "engines",
     "evaluate": "evaluation.metrics",
     "hold_out": "data.split",
@@ -78,12 +78,12 @@ _WITH_TORCH = {
     "predict": "evaluation.metrics",
     "prepare": "engines",
     "read_material": "running",
-    "read_weights": "weights",
+    "read_weights": "network.weights",
     "resolve_dataset": "data.load",
     "run_experiment": "running",
-    "save_weights": "weights",
+    "save_weights": "network.weights",
     "train": "training",
-    "verify": "verification",
+    "verify": "network.verify",
 }
 
 __all__ = [

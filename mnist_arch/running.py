@@ -24,9 +24,11 @@ from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunErro
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import write_whole
 from mnist_arch.memory import give_back_freed
+from mnist_arch.network.weights import save_weights
 from mnist_arch.provenance import git_state, package_versions
 from mnist_arch.records import Device, Engine, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run
+from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import draw_curves
 from mnist_arch.segment import Segment
 from mnist_arch.spec.experiment import Budget, Experiment
@@ -34,7 +36,6 @@ from mnist_arch.spec.loading import Loaded
 from mnist_arch.state import State
 from mnist_arch.step import Compiling, NotCompiled
 from mnist_arch.training import EpochRecord, Judged, Progress, train
-from mnist_arch.weights import read_checkpoint, save_checkpoint, save_weights
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from mnist_arch.network import Classifier, build
+from mnist_arch.network.build import Classifier, build
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.spec.experiment import Experiment
 

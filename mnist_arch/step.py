@@ -19,7 +19,7 @@ from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.memory import LARGEST_KEPT_BYTES, give_back_freed
-from mnist_arch.network import fused
+from mnist_arch.network.fused import fused
 from mnist_arch.records import Precision
 from mnist_arch.schedules import learning_rate
 from mnist_arch.state import State

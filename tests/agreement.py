@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_arch.counting.plan import Plan, plan
-from mnist_arch.network import build, count_parameters
+from mnist_arch.network.build import build, count_parameters
 from mnist_arch.spec.network import Network
 
 

@@ -13,7 +13,7 @@ from mnist_arch.counting.budget import accuracy_verdict, check, needed_correct, 
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
-from mnist_arch.network import build, count_parameters
+from mnist_arch.network.build import build, count_parameters
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.overrides import parse_override

@@ -20,10 +20,10 @@ from mnist_arch import trained
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split, hold_out
 from mnist_arch.evaluation.metrics import Evaluation, evaluate, evaluate_shifted
-from mnist_arch.network import build
+from mnist_arch.network.build import build
+from mnist_arch.network.weights import save_weights
 from mnist_arch.runs import Run
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.weights import save_weights
 from mnist_arch_cli.app import app
 
 HOLDOUT = 40

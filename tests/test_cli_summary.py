@@ -343,7 +343,7 @@ def test_verify_says_that_torchinfo_counts_shared_tensors_again() -> None:
 
 
 def test_a_difference_is_our_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnist_arch.verification.count_parameters", lambda model: 18_667)
+    monkeypatch.setattr("mnist_arch.network.verify.count_parameters", lambda model: 18_667)
     text = summary("s6", "--verify", code=OUR_BUG).stdout
     assert "DIFFER" in text
     found = json.loads(summary("s6", "--verify", "--json", code=OUR_BUG).stdout)
@@ -359,7 +359,7 @@ def test_a_difference_in_one_line_is_our_bug(monkeypatch: pytest.MonkeyPatch) ->
         moved = replace(first, parameters=79), replace(second, parameters=1)
         return replace(planned, rows=(*moved, *rest))
 
-    monkeypatch.setattr("mnist_arch.verification.plan", shifted)
+    monkeypatch.setattr("mnist_arch.network.verify.plan", shifted)
     summary("s6", "--verify", code=OUR_BUG)
 
 

@@ -20,6 +20,7 @@ from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run
+from mnist_arch.runs.checkpoint import read_checkpoint
 from mnist_arch.step import NotCompiled
 from mnist_arch.sweeps import node
 from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
@@ -28,7 +29,6 @@ from mnist_arch.sweeps.executors import Began, Epoch, Failed, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, State
 from mnist_arch.sweeps.node import Beginning, Images, Said, Trained, train_on_node
 from mnist_arch.sweeps.specs import Resources
-from mnist_arch.weights import read_checkpoint
 
 pytestmark = pytest.mark.ray
 

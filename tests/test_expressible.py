@@ -14,7 +14,7 @@ from strategies import Mapping, text_of
 from torch import nn
 
 from mnist_arch.counting.plan import plan
-from mnist_arch.network import build, count_parameters
+from mnist_arch.network.build import build, count_parameters
 from mnist_arch.spec.loading import loads
 
 

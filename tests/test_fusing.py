@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mnist_arch.fusing import batch_norm, batch_norm_max_pool, max_pool
-from mnist_arch.network import Classifier, build, count_parameters, fused
+from mnist_arch.network.build import Classifier, build, count_parameters
+from mnist_arch.network.fused import fused
+from mnist_arch.network.kernels import batch_norm, batch_norm_max_pool, max_pool
 from mnist_arch.spec.loading import loads
 
 TOLERANCE = 1e-10

@@ -19,11 +19,11 @@ from reading import follow
 from strategies import Mapping, networks, text_of
 from torch import nn
 
-from mnist_arch import network as network_module
 from mnist_arch.counting.budget import check
 from mnist_arch.counting.plan import plan
 from mnist_arch.errors import ShapeError, SpecError
-from mnist_arch.network import CountMismatch, build, count_parameters
+from mnist_arch.network import build as network_module
+from mnist_arch.network.build import CountMismatch, build, count_parameters
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import (

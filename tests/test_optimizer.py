@@ -15,7 +15,7 @@ import torch
 from small import equal, tensors
 from torch import Tensor, nn
 
-from mnist_arch.network import build
+from mnist_arch.network.build import build
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.recipe import Recipe

@@ -13,7 +13,7 @@ from strategies import Mapping, text_of
 from torch import Tensor, nn
 
 from mnist_arch.counting.plan import Plan, plan
-from mnist_arch.network import Classifier, build
+from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 

@@ -32,13 +32,14 @@ from mnist_arch.errors import (
     StorageError,
 )
 from mnist_arch.evaluation.score import wilson_interval_percent
+from mnist_arch.network.weights import read_weights
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, resolve_device, run_experiment
 from mnist_arch.runs import Run
+from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.state import State
 from mnist_arch.training import EpochRecord, train
-from mnist_arch.weights import read_checkpoint, read_weights, save_checkpoint
 
 SMALL = loaded()
 ENGINE = Engine(device="cpu", threads=1)

@@ -14,10 +14,10 @@ from mnist_arch.errors import RunCorrupt
 from mnist_arch.records import Engine, Result
 from mnist_arch.running import claim, keep_epoch
 from mnist_arch.runs import Run
+from mnist_arch.runs.checkpoint import checkpoint_bytes, read_checkpoint
 from mnist_arch.segment import Segment
 from mnist_arch.state import State
 from mnist_arch.training import EpochRecord, train
-from mnist_arch.weights import checkpoint_bytes, read_checkpoint
 
 SMALL = loaded()
 CAPTURED = Engine(device="cuda", threads=1, step="captured")

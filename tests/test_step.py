@@ -24,12 +24,12 @@ from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.optimizer import Optimizer
 from mnist_arch.records import Engine, Precision
+from mnist_arch.runs.checkpoint import checkpoint_bytes, read_checkpoint
 from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep, in_a_line
 from mnist_arch.training import EpochRecord, make_step, train
-from mnist_arch.weights import checkpoint_bytes, read_checkpoint
 
 WEIGHTS = {"rtol": 1e-4, "atol": 1e-5}
 """After six steps whose rates and shares of the average are float32, not float64."""

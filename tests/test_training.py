@@ -23,14 +23,15 @@ from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, predict
-from mnist_arch.network import build
+from mnist_arch.network.build import build
+from mnist_arch.network.weights import build_with, save_weights
+from mnist_arch.network.weights import read_weights as read
+from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.step import Pass, PlainStep
 from mnist_arch.training import EpochRecord, Progress, _check_finite, train
-from mnist_arch.weights import build_with, read_checkpoint, save_checkpoint, save_weights
-from mnist_arch.weights import read_weights as read
 
 PLAIN_AUGMENT = {"rotate_degrees": 0.0, "shift_pixels": 0.0, "scale": 0.0, "shear_degrees": 0.0}
 

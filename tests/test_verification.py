@@ -10,10 +10,10 @@ import torch
 
 from mnist_arch.counting.plan import Plan, plan
 from mnist_arch.errors import ShapeError
+from mnist_arch.network.verify import verify
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
 from mnist_arch.spec.sources import zoo_names
-from mnist_arch.verification import verify
 
 EVERYTHING = """\
 name: everything
@@ -73,7 +73,7 @@ def test_a_plan_that_is_wrong_in_total_is_seen(monkeypatch: pytest.MonkeyPatch) 
         first, *rest = planned.rows
         return replace(planned, rows=(replace(first, parameters=first.parameters + 1), *rest))
 
-    monkeypatch.setattr("mnist_arch.verification.plan", heavier)
+    monkeypatch.setattr("mnist_arch.network.verify.plan", heavier)
     assert not verify(network(EVERYTHING)).agrees
 
 
@@ -84,7 +84,7 @@ def test_two_mistakes_that_cancel_each_other_are_seen(monkeypatch: pytest.Monkey
         moved = replace(first, parameters=first.parameters - 1), replace(second, parameters=2)
         return replace(planned, rows=(*moved, *rest))
 
-    monkeypatch.setattr("mnist_arch.verification.plan", shifted)
+    monkeypatch.setattr("mnist_arch.network.verify.plan", shifted)
     found = verify(network(EVERYTHING))
     assert found.plan == found.torch
     assert not found.agrees
@@ -94,7 +94,7 @@ def test_a_module_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     def heavier(model: Any) -> int:
         return sum(tensor.numel() for tensor in model.parameters()) + 1
 
-    monkeypatch.setattr("mnist_arch.verification.count_parameters", heavier)
+    monkeypatch.setattr("mnist_arch.network.verify.count_parameters", heavier)
     assert not verify(network(EVERYTHING)).agrees
 
 

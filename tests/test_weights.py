@@ -14,18 +14,12 @@ import torch
 from small import equal, loaded, tensors
 
 from mnist_arch.errors import RunCorrupt, ShapeError, StorageError, WeightsError
-from mnist_arch.network import build, count_parameters
+from mnist_arch.network.build import build, count_parameters
+from mnist_arch.network.weights import build_with, read_weights, save_weights, unique_tensors
+from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.state import State
 from mnist_arch.trained import spec_of
-from mnist_arch.weights import (
-    build_with,
-    read_checkpoint,
-    read_weights,
-    save_checkpoint,
-    save_weights,
-    unique_tensors,
-)
 
 SMALL = loaded().experiment
 SHARED = loaded(

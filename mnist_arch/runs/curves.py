@@ -16,8 +16,8 @@ from mnist_arch.drawing import (
     INK,
     ORANGE,
     SOFT,
-    log_axis,
     frame_and_grid,
+    log_axis,
     new_figure,
     png_bytes,
 )

@@ -15,12 +15,12 @@ from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.provenance import package_versions
 from mnist_arch.running import resolve_device
+from mnist_arch.runs.checkpoint import checkpoint_bytes
 from mnist_arch.segment import Segment
 from mnist_arch.step import NotCompiled
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.worker import failure_of, print_error, printing_to
 from mnist_arch.training import EpochRecord, Judged, train
-from mnist_arch.weights import checkpoint_bytes
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.errors import START_ANEW, RunCorrupt, WeightsError
+from mnist_arch.errors import WeightsError
 from mnist_arch.files import write_whole
-from mnist_arch.network import Classifier, build
+from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.network import Network
 
@@ -113,31 +110,3 @@ def _differences(own: dict[str, Tensor], given: dict[str, Tensor]) -> list[str]:
 
 def _shape(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "a single value"
-
-
-def checkpoint_bytes(state: dict[str, Any]) -> bytes:
-    """The state of a training, as a file has it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
-def save_checkpoint(path: Path, state: dict[str, Any] | bytes) -> None:
-    """Writes the state of a training, or its bytes. Raises StorageError."""
-    write_whole(path, state if isinstance(state, bytes) else checkpoint_bytes(state))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on the CPU. Raises RunCorrupt."""
-    try:
-        # torch.save writes a zip archive with the checksums of its members; torch.load skips them.
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"the checksum of {damaged} differs")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # neither has one kind of error for files that are damaged
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RunCorrupt(
-            f"the checkpoint {path} cannot be read: {reason}", hint=START_ANEW
-        ) from None
-    return state

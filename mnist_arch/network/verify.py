@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import IMAGE_SHAPE
-from mnist_arch.network import assemble, count_parameters
+from mnist_arch.network.build import assemble, count_parameters
 from mnist_arch.spec.network import Network
 
 
