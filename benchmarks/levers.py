@@ -31,13 +31,13 @@ from variants import (
     unshared,
 )
 
-from mnist_arch.augment import augment
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
-from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.evaluation.metrics import BATCH
 from mnist_arch.network.fused import fused
-from mnist_arch.records import Engine, Precision
+from mnist_arch.training.augment import augment
+from mnist_arch.training.engine import Engine, Precision
+from mnist_arch.training.engine_choice import cpu_has_bfloat16, prepare
 
 EVALUATION_BATCHES: Final = (BATCH, 250, 1000, 2000)
 """Images of a forward pass; that of the product first."""

@@ -30,9 +30,9 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
 from mnist_arch.drawing import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
-from mnist_arch.engines import prepare
-from mnist_arch.records import Engine
 from mnist_arch.spec.overrides import parse_override
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.engine_choice import prepare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

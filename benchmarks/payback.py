@@ -29,7 +29,12 @@ from turns import HEADINGS, Call, Lever, Readings, measure
 
 from mnist_arch import load, plan
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.engines import COMPILE_FROM_FLOPS, choose_engine, prepare, training_flops
+from mnist_arch.training.engine_choice import (
+    COMPILE_FROM_FLOPS,
+    choose_engine,
+    prepare,
+    training_flops,
+)
 
 THREADS: Final = (1, 2)
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"

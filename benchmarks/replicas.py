@@ -30,10 +30,11 @@ from torch import Tensor
 from mnist_arch import State, load, load_split, override
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.split import Split
-from mnist_arch.engines import Wanted, choose_engine, prepare
-from mnist_arch.optimizer import Optimizer
-from mnist_arch.step import CompiledStep, Pass
-from mnist_arch.training import make_step
+from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.engine_choice import Wanted, choose_engine, prepare
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.loop import make_step
+from mnist_arch.training.optimizer import Optimizer
 
 WARM_UPS: Final = 5
 """Steps before those that are timed, since the first are slower."""

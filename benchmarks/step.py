@@ -28,9 +28,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from mnist_arch import EpochRecord, Experiment, State, load, load_split, override, plan, train
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.engines import choose_engine, prepare
-from mnist_arch.records import Engine
-from mnist_arch.step import NotCompiled
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.engine_choice import choose_engine, prepare
+from mnist_arch.training.events import NotCompiled
 
 SIDE: Final = 4096
 """Rows and columns of the matrices."""

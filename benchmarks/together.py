@@ -26,10 +26,12 @@ from report import origin, publish, spread, table
 from mnist_arch import State, load, override
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.data.split import Split
-from mnist_arch.engines import Wanted, choose_engine, prepare
-from mnist_arch.records import Device, Engine
-from mnist_arch.step import CompiledStep, Pass, PlainStep
-from mnist_arch.training import make_step
+from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.engine import Device, Engine
+from mnist_arch.training.engine_choice import Wanted, choose_engine, prepare
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.loop import make_step
+from mnist_arch.training.step import PlainStep
 
 WARM_UPS: Final = 5
 """Steps before the first round, since the first are slower."""

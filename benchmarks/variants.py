@@ -15,17 +15,19 @@ from torch.optim.sgd import sgd
 from turns import Call
 
 from mnist_arch import Experiment, State, load, load_split, override
-from mnist_arch.augment import augment
-from mnist_arch.averaging import update_average
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.network.build import Classifier
 from mnist_arch.network.fused import FusedNorm, FusedPool
-from mnist_arch.optimizer import Optimizer
-from mnist_arch.records import Precision
 from mnist_arch.spec.recipe import Sgd
-from mnist_arch.step import CompiledStep, Pass, PlainStep
+from mnist_arch.training.augment import augment
+from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.ema import update_average
+from mnist_arch.training.engine import Precision
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.training.step import PlainStep
 
 
 @dataclass(frozen=True, eq=False)

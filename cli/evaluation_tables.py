@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.records import SplitName
+from mnist_arch.runs.result import SplitName
 from mnist_arch.trained import Trained
 
 from .consoles import stdout

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.records import Result
+from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped
 from mnist_arch.sweeps.planning import Trial
@@ -27,7 +27,7 @@ from .sweep_tables import shortened
 from .training_display import duration, percent, sparkline
 
 if TYPE_CHECKING:
-    from mnist_arch.training import EpochRecord
+    from mnist_arch.training.events import EpochRecord
 
 _MOST_OF_NAME: Final = 32
 """Columns of the terminal."""

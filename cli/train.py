@@ -12,15 +12,16 @@ from typing import Annotated
 
 import typer
 
-from mnist_arch import records
 from mnist_arch.counting import budget
 from mnist_arch.counting.digest import folder_name
 from mnist_arch.counting.plan import plan_of
 from mnist_arch.errors import RunError
-from mnist_arch.records import Engine, Result
 from mnist_arch.runs import Run, latest, read_manifest
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded, check_dataset, load
 from mnist_arch.spec.overrides import Override, override, parse_override
+from mnist_arch.training import engine as records
+from mnist_arch.training.engine import Engine
 
 from . import STARTED, errors, heavy_imports
 from .dry_run import show_dry_run
@@ -272,7 +273,7 @@ def _new_engine(
     request: Request, device: records.Device, *, threads: int, images: int, display: Display
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
-    from mnist_arch.engines import choose_engine, runs_here, training_flops
+    from mnist_arch.training.engine_choice import choose_engine, runs_here, training_flops
 
     kept = request.engine
     if kept is not None and kept.device == device and runs_here(kept):
@@ -291,7 +292,7 @@ def _new_engine(
 
 def _say_what_is_kept(request: Request, run: Run, device: records.Device, display: Display) -> None:
     """A run that goes on keeps its engine, whatever is asked for now."""
-    from mnist_arch.engines import choose_engine
+    from mnist_arch.training.engine_choice import choose_engine
 
     engine = run.manifest().engine
     asked = choose_engine(device=device, threads=1, wanted=request.wanted.value).engine

@@ -17,8 +17,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.records import Result
 from mnist_arch.runs import Run
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 
 from .consoles import stderr
@@ -26,7 +26,7 @@ from .errors import Interrupted
 
 if TYPE_CHECKING:
     from mnist_arch.running import RunEvent, Started
-    from mnist_arch.training import EpochRecord, Progress
+    from mnist_arch.training.events import EpochRecord, Progress
 
 _SHOWN_EPOCHS = 8
 _BARS = "▁▂▃▄▅▆▇█"
@@ -50,8 +50,7 @@ class Display:
     ) -> Result:
         """Shows a run until its result, which is returned. On Ctrl-C says how to go on."""
         from mnist_arch.running import Started
-        from mnist_arch.step import Compiling, NotCompiled
-        from mnist_arch.training import EpochRecord, Progress
+        from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
 
         run: Run | None = None
         self.begin(experiment, seed=seed, split=split)

@@ -39,50 +39,52 @@ from mnist_arch.errors import (
 )
 from mnist_arch.evaluation.score import Score, wilson_interval_percent
 from mnist_arch.groups import GroupResult, group
-from mnist_arch.records import Engine, Manifest, Result
 from mnist_arch.runs import Run, latest
+from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import Block, Conv, Network
 from mnist_arch.spec.overrides import override, parse_override
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.spec.sources import zoo_names
+from mnist_arch.training.engine import Engine
 
 if TYPE_CHECKING:
     from mnist_arch.data.load import load_split, resolve_dataset
     from mnist_arch.data.split import Split, hold_out
-    from mnist_arch.engines import choose_engine, prepare
     from mnist_arch.evaluation.metrics import Evaluation, evaluate, predict
     from mnist_arch.network.build import build
     from mnist_arch.network.verify import verify
     from mnist_arch.network.weights import build_with, read_weights, save_weights
     from mnist_arch.running import read_material, run_experiment
-    from mnist_arch.state import State
-    from mnist_arch.step import Compiling, NotCompiled
-    from mnist_arch.training import EpochRecord, Progress, train
+    from mnist_arch.training.engine_choice import choose_engine, prepare
+    from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
+    from mnist_arch.training.loop import train
+    from mnist_arch.training.state import State
 
 _WITH_TORCH = {
-    "Compiling": "step",
-    "EpochRecord": "training",
+    "Compiling": "training.events",
+    "EpochRecord": "training.events",
     "Evaluation": "evaluation.metrics",
-    "NotCompiled": "step",
-    "Progress": "training",
+    "NotCompiled": "training.events",
+    "Progress": "training.events",
     "Split": "data.split",
-    "State": "state",
+    "State": "training.state",
     "build": "network.build",
     "build_with": "network.weights",
-    "choose_engine": "engines",
+    "choose_engine": "training.engine_choice",
     "evaluate": "evaluation.metrics",
     "hold_out": "data.split",
     "load_split": "data.load",
     "predict": "evaluation.metrics",
-    "prepare": "engines",
+    "prepare": "training.engine_choice",
     "read_material": "running",
     "read_weights": "network.weights",
     "resolve_dataset": "data.load",
     "run_experiment": "running",
     "save_weights": "network.weights",
-    "train": "training",
+    "train": "training.loop",
     "verify": "network.verify",
 }
 

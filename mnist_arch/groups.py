@@ -9,9 +9,9 @@ from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.evaluation.score import Score
 from mnist_arch.files import write_whole
-from mnist_arch.records import Record, Result, SplitName, Verdicts
+from mnist_arch.runs.result import Result, SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.values import FORMAT
+from mnist_arch.values import FORMAT, Record
 
 
 class GroupResult(Record):

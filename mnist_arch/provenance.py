@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from mnist_arch.records import GitState
+from mnist_arch.runs.manifest import GitState
 
 _VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")
 

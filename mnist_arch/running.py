@@ -23,19 +23,21 @@ from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import write_whole
-from mnist_arch.memory import give_back_freed
 from mnist_arch.network.weights import save_weights
 from mnist_arch.provenance import git_state, package_versions
-from mnist_arch.records import Device, Engine, Manifest, Result, SplitName, Verdicts
 from mnist_arch.runs import Run
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import draw_curves
+from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.result import Result, SplitName, Verdicts
 from mnist_arch.segment import Segment
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded
-from mnist_arch.state import State
-from mnist_arch.step import Compiling, NotCompiled
-from mnist_arch.training import EpochRecord, Judged, Progress, train
+from mnist_arch.training.allocator import give_back_freed
+from mnist_arch.training.engine import Device, Engine
+from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
+from mnist_arch.training.loop import train
+from mnist_arch.training.state import State
 
 
 @dataclass(frozen=True)

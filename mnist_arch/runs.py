@@ -31,8 +31,9 @@ from mnist_arch.files import (
     storage_errors,
     write_whole,
 )
-from mnist_arch.records import Manifest, Reading, RecordT, Result
-from mnist_arch.values import FORMAT
+from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.result import Reading, Result
+from mnist_arch.values import FORMAT, RecordT
 
 # -------------------------------------------------------------------------------------- the folder
 

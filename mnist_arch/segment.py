@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import torch
 
-from mnist_arch.engines import prepare
 from mnist_arch.errors import START_ANEW, RunCorrupt
-from mnist_arch.records import Manifest
+from mnist_arch.runs.manifest import Manifest
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.state import State
+from mnist_arch.training.engine_choice import prepare
+from mnist_arch.training.state import State
 
 _OF_THE_RESULT: Final = ("model", "average", "epoch", "seconds", "mistakes")
 """Parts of a state that count when nothing is left to train; the others belong to a device."""

@@ -13,8 +13,8 @@ from typing import Final
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
-from mnist_arch.records import Result, SplitName
 from mnist_arch.runs import Run, all_runs, latest
+from mnist_arch.runs.result import Result, SplitName
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import NAME_PATTERN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,8 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+from mnist_arch.files import to_json
 
 Count = Annotated[StrictInt, Field(gt=0, le=4096)]
 Small = Annotated[StrictInt, Field(gt=0, le=64)]
@@ -53,3 +55,15 @@ class ShortSpec(Spec):
 
 FORMAT: Final = 1
 """Number of the spec language; part of every digest and of every file written."""
+
+
+class Record(BaseModel):
+    """A frozen value that is stored as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def json_text(self) -> str:
+        return to_json(self.model_dump(mode="json"))
+
+
+RecordT = TypeVar("RecordT", bound=Record)

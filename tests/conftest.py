@@ -80,7 +80,7 @@ def _own_environment(
     if not request.node.get_closest_marker("gpu"):  # the same test on every machine
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that it starts
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-        monkeypatch.setattr("mnist_arch.engines.cpu_has_bfloat16", lambda: False)
+        monkeypatch.setattr("mnist_arch.training.engine_choice.cpu_has_bfloat16", lambda: False)
     yield
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)  # a run sets the threads of its manifest

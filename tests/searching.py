@@ -18,7 +18,7 @@ from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, S
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.sweeps.search import Search
-from mnist_arch.training import EpochRecord
+from mnist_arch.training.events import EpochRecord
 
 Curve = Callable[[Trial, int], int | str]
 """Correct images of a trial after an epoch, or why it fails there."""

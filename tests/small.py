@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mnist_arch.data.split import Split, content_hash
-from mnist_arch.records import SplitName
 from mnist_arch.running import Material
+from mnist_arch.runs.result import SplitName
 from mnist_arch.spec.loading import Loaded, loads
 
 TEXT = """

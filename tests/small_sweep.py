@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_arch.records import Engine
 from mnist_arch.running import read_material, run_experiment
 from mnist_arch.runs import Run
 from mnist_arch.spec.loading import Loaded
@@ -16,6 +15,7 @@ from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.executors import Event, Executor, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import Planned, plan_sweep
+from mnist_arch.training.engine import Engine
 
 TEXT = """
 base:

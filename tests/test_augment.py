@@ -11,12 +11,12 @@ import scipy.ndimage
 import torch
 from torch import Generator, Tensor
 
-from mnist_arch import augment as module
-from mnist_arch.augment import augment
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.spec.recipe import Augment, Elastic, Erase
+from mnist_arch.training import augment as module
+from mnist_arch.training.augment import augment
 
 NOTHING = Augment(rotate_degrees=0.0, shift_pixels=0.0, scale=0.0, shear_degrees=0.0)
 ALL = Augment(elastic=Elastic(pixels=1.0), erase=Erase(probability=0.5))

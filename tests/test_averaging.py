@@ -9,12 +9,13 @@ import torch
 from small import equal, loaded, tensors
 from torch import Tensor, nn
 
-from mnist_arch import training as module
-from mnist_arch.averaging import average_weight, update_average
 from mnist_arch.data.split import Split
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.state import State
-from mnist_arch.training import Progress, train
+from mnist_arch.training import loop as module
+from mnist_arch.training.ema import average_weight, update_average
+from mnist_arch.training.events import Progress
+from mnist_arch.training.loop import train
+from mnist_arch.training.state import State
 
 
 def spec(**values: Any) -> Experiment:

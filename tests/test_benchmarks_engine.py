@@ -25,7 +25,7 @@ import step
 
 from mnist_arch import build, load
 from mnist_arch.counting.plan import plan
-from mnist_arch.records import Engine
+from mnist_arch.training.engine import Engine
 
 ROOT = Path(__file__).parent.parent
 
@@ -284,5 +284,5 @@ def test_a_training_reaches_its_first_step_without_what_it_does_not_need(tmp_pat
     """The default one, which is long enough to be compiled later on."""
     root = Path(os.environ["MNIST_ARCH_DATA"])
     modules = first_step.timed(first_step.ours(root, str(tmp_path)))[1].splitlines()
-    assert "mnist_arch.step" in modules
+    assert "mnist_arch.training.step" in modules
     assert not any(first_step.imported(modules).values())

@@ -19,7 +19,7 @@ import turns
 import variants
 
 from mnist_arch import loads, plan
-from mnist_arch.records import Engine
+from mnist_arch.training.engine import Engine
 
 # ------------------------------------------------------------------------------------------- turns
 

@@ -12,14 +12,15 @@ import torch
 from test_cli_train import Terminal, interrupt
 from test_cli_train import mnist_arch as mnist_arch
 
-from mnist_arch import engines, running
+from mnist_arch import running
 from mnist_arch.counting.plan import plan
-from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run
 from mnist_arch.spec.loading import load
-from mnist_arch.step import CompiledStep
-from mnist_arch.training import train
+from mnist_arch.training import engine_choice as engines
+from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.loop import train
 
 NOTE = "steps are not compiled here: no g++"
 

@@ -25,7 +25,7 @@ import torch
 from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
 from typer.testing import CliRunner, Result
 
-from mnist_arch import engines, running
+from mnist_arch import running
 from mnist_arch.data.load import Resolved, load_split
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
@@ -41,7 +41,9 @@ from mnist_arch.runs import Run
 from mnist_arch.sweeps import cluster, local, picture
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard
-from mnist_arch.training import EpochRecord, train
+from mnist_arch.training import engine_choice as engines
+from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.loop import train
 from mnist_arch_cli.app import app
 from mnist_arch_cli.sweep_tables import compact
 

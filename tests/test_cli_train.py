@@ -18,7 +18,8 @@ from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.groups import GroupResult
 from mnist_arch.runs import Run
-from mnist_arch.training import EpochRecord, train
+from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.loop import train
 from mnist_arch_cli.app import app
 
 PNG = b"\x89PNG\r\n\x1a\n"

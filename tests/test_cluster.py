@@ -17,11 +17,9 @@ from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, ta
 
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
-from mnist_arch.records import Engine
 from mnist_arch.running import read_material
 from mnist_arch.runs import Run
 from mnist_arch.runs.checkpoint import read_checkpoint
-from mnist_arch.step import NotCompiled
 from mnist_arch.sweeps import node
 from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
 from mnist_arch.sweeps.driving import Queue, run_trials
@@ -29,6 +27,8 @@ from mnist_arch.sweeps.executors import Began, Epoch, Failed, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, State
 from mnist_arch.sweeps.node import Beginning, Images, Said, Trained, train_on_node
 from mnist_arch.sweeps.specs import Resources
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.events import NotCompiled
 
 pytestmark = pytest.mark.ray
 

@@ -21,8 +21,8 @@ from processes import end
 from typer.testing import CliRunner
 
 from mnist_arch.data.load import load_split
-from mnist_arch.records import Manifest
 from mnist_arch.runs import Run
+from mnist_arch.runs.manifest import Manifest
 from mnist_arch_cli.app import app
 
 pytestmark = [

@@ -24,8 +24,8 @@ from small import loaded
 from mnist_arch.counting.plan import plan_of
 from mnist_arch.data.split import Split
 from mnist_arch.spec.loading import json_schema, load
-from mnist_arch.state import State
 from mnist_arch.sweeps import load_sweep, plan_sweep
+from mnist_arch.training.state import State
 from mnist_arch_cli import errors
 from mnist_arch_cli.app import app
 

@@ -17,7 +17,7 @@ from mnist_arch.sweeps.driving import Queue, run_trials
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, State
 from mnist_arch.sweeps.planning import Planned, Trial
-from mnist_arch.training import EpochRecord
+from mnist_arch.training.events import EpochRecord
 
 FAILURE = Failure(kind=FailureKind.LOSS, reason="the loss is not finite", time=TIME)
 Script = Callable[[Task], list[Event]]

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from mnist_arch import engines
 from mnist_arch.counting.plan import plan
-from mnist_arch.engines import (
+from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.spec.loading import loads
+from mnist_arch.training import engine_choice as engines
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.engine_choice import (
     COMPILE_FROM_FLOPS,
     Choice,
     Wanted,
@@ -19,9 +22,6 @@ from mnist_arch.engines import (
     runs_here,
     training_flops,
 )
-from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.records import Engine
-from mnist_arch.spec.loading import loads
 
 LONG, SHORT = 3 * COMPILE_FROM_FLOPS, 3 * COMPILE_FROM_FLOPS * (1 - 1e-9)
 """For three threads: just long enough for a compiler, and just not."""

@@ -11,7 +11,7 @@ import pytest
 
 from mnist_arch.errors import StorageError
 from mnist_arch.groups import GroupResult, group, write_group
-from mnist_arch.records import Result, Verdicts
+from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.spec.experiment import Budget
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mnist_arch.memory import LARGEST_KEPT_BYTES, give_back_freed, keep_freed
+from mnist_arch.training.allocator import LARGEST_KEPT_BYTES, give_back_freed, keep_freed
 
 NAMES = ["mallopt", "malloc_trim"]
 
@@ -56,7 +56,7 @@ def test_the_c_library_is_asked_where_it_can(
 SCRIPT = """
 import sys
 import torch
-from mnist_arch.memory import give_back_freed, keep_freed
+from mnist_arch.training.allocator import give_back_freed, keep_freed
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

@@ -16,10 +16,10 @@ from small import equal, tensors
 from torch import Tensor, nn
 
 from mnist_arch.network.build import build
-from mnist_arch.optimizer import Optimizer
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.spec.sources import zoo_names
+from mnist_arch.training.optimizer import Optimizer
 
 RATES = (0.05, 0.1, 0.03, 0.2, 1e-3, 0.07)
 SHAPES = ((8, 1, 3, 3), (8,), (16, 8, 1, 1), (16,), (1,), (10, 16), (10,))
@@ -289,7 +289,7 @@ ONE_STEP = """
 import json, sys
 import torch
 from mnist_arch.spec.loading import load
-from mnist_arch.state import State
+from mnist_arch.training.state import State
 
 state = State.fresh(load("s6").experiment, seed=1)
 loss = state.model(torch.rand(4, 1, 28, 28)).logsumexp(1).mean()

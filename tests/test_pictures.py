@@ -18,7 +18,7 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.evaluation.gallery import COLUMNS, ROWS, draw_gallery
 from mnist_arch.evaluation.metrics import Evaluation, Mistake, calibration_bins
 from mnist_arch.runs.curves import draw_curves
-from mnist_arch.training import EpochRecord
+from mnist_arch.training.events import EpochRecord
 
 
 def pixels_of(png: bytes) -> NDArray[np.uint8]:

@@ -12,14 +12,14 @@ import pytest
 
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan
-from mnist_arch.engines import COMPILE_FROM_FLOPS, training_flops
 from mnist_arch.evaluation.comparison import Judged, compare_with_first
 from mnist_arch.evaluation.score import Score, wilson_interval_percent
-from mnist_arch.records import Result
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.sources import zoo_names
 from mnist_arch.sweeps import State, load_sweep, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
+from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS, training_flops
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

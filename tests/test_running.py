@@ -33,13 +33,15 @@ from mnist_arch.errors import (
 )
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.network.weights import read_weights
-from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, resolve_device, run_experiment
 from mnist_arch.runs import Run
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
-from mnist_arch.state import State
-from mnist_arch.training import EpochRecord, train
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.loop import train
+from mnist_arch.training.state import State
 
 SMALL = loaded()
 ENGINE = Engine(device="cpu", threads=1)
@@ -203,7 +205,7 @@ def test_the_result_is_the_final_epoch(reference: Session) -> None:
 
 def test_the_best_epoch_is_an_extra(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = itertools.cycle([30, 45, 40])
-    monkeypatch.setattr("mnist_arch.training.count_correct", lambda *_: next(counts))
+    monkeypatch.setattr("mnist_arch.training.loop.count_correct", lambda *_: next(counts))
     result = session.finish()
     assert (result.correct, result.accuracy_percent) == (40, 80.0)
     assert (result.best_epoch, result.best_accuracy_percent) == (2, 90.0)
@@ -286,7 +288,7 @@ def test_a_stored_result_is_judged_by_the_budget_of_today(session: Session) -> N
 def test_the_accuracy_is_judged_on_the_test_split_of_the_budgets_dataset(
     session: Session, percent: float, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnist_arch.training.count_correct", lambda *_: 49)
+    monkeypatch.setattr("mnist_arch.training.loop.count_correct", lambda *_: 49)
     session.loaded = loaded(budget={"accuracy_percent": percent, "dataset": "mnist-5k"})
     assert session.finish().verdicts.accuracy == verdict
 

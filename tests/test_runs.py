@@ -26,16 +26,13 @@ from mnist_arch.errors import (
     SpecError,
     StorageError,
 )
-from mnist_arch.records import (
-    MAX_SEED,
-    Engine,
-    Manifest,
-    Reading,
-)
 from mnist_arch.runs import Run, all_runs, latest, read_manifest
+from mnist_arch.runs.manifest import MAX_SEED, Manifest
+from mnist_arch.runs.result import Reading
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.overrides import parse_override
+from mnist_arch.training.engine import Engine
 from mnist_arch.values import FORMAT
 
 SMALL = loaded().experiment

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.recipe import Constant, Cosine, OneCycle, Schedule, Step
+from mnist_arch.training.schedule import learning_rate
 
 
 def curve(schedule: Schedule, steps: int, *, steps_per_epoch: int = 10) -> list[float]:

@@ -15,21 +15,24 @@ import torch.nn.functional as F
 from small import equal, loaded, tensors
 from torch import Tensor
 
-from mnist_arch import capture
-from mnist_arch import step as step_module
-from mnist_arch.capture import CapturedStep
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.split import Split
-from mnist_arch.engines import cpu_has_bfloat16, prepare
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.optimizer import Optimizer
-from mnist_arch.records import Engine, Precision
 from mnist_arch.runs.checkpoint import checkpoint_bytes, read_checkpoint
-from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.state import State
-from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep, in_a_line
-from mnist_arch.training import EpochRecord, make_step, train
+from mnist_arch.training import captured as capture
+from mnist_arch.training import step as step_module
+from mnist_arch.training.captured import CapturedStep
+from mnist_arch.training.compiled import CompiledStep, in_a_line
+from mnist_arch.training.engine import Engine, Precision
+from mnist_arch.training.engine_choice import cpu_has_bfloat16, prepare
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled
+from mnist_arch.training.loop import make_step, train
+from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.training.schedule import learning_rate
+from mnist_arch.training.state import State
+from mnist_arch.training.step import PlainStep
 
 WEIGHTS = {"rtol": 1e-4, "atol": 1e-5}
 """After six steps whose rates and shares of the average are float32, not float64."""

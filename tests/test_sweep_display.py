@@ -16,7 +16,7 @@ from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, S
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.sweeps.stages import StageBegan
-from mnist_arch.training import EpochRecord
+from mnist_arch.training.events import EpochRecord
 from mnist_arch_cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
 from mnist_arch_cli.training_display import sparkline
 

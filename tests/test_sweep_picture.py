@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from mnist_arch.drawing import BLUE, ORANGE, RED, SOFT
 from mnist_arch.evaluation.score import Score
-from mnist_arch.records import SplitName, Verdicts
+from mnist_arch.runs.result import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.sweeps import picture
 from mnist_arch.sweeps.ledger import State

@@ -16,8 +16,6 @@ import torch.nn.functional as F
 from small import equal, loaded, synthetic, tensors
 from torch import Tensor, nn
 
-from mnist_arch import step as steps_module
-from mnist_arch import training as module
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
@@ -27,11 +25,15 @@ from mnist_arch.network.build import build
 from mnist_arch.network.weights import build_with, save_weights
 from mnist_arch.network.weights import read_weights as read
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
-from mnist_arch.schedules import learning_rate
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.state import State
-from mnist_arch.step import Pass, PlainStep
-from mnist_arch.training import EpochRecord, Progress, _check_finite, train
+from mnist_arch.training import loop as module
+from mnist_arch.training import step as steps_module
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.events import EpochRecord, Progress
+from mnist_arch.training.loop import _check_finite, train
+from mnist_arch.training.schedule import learning_rate
+from mnist_arch.training.state import State
+from mnist_arch.training.step import PlainStep
 
 PLAIN_AUGMENT = {"rotate_degrees": 0.0, "shift_pixels": 0.0, "scale": 0.0, "shear_degrees": 0.0}
 

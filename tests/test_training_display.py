@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnist_arch.records import Engine
 from mnist_arch.running import Started
 from mnist_arch.runs import Run
 from mnist_arch.spec.loading import load
-from mnist_arch.step import Compiling, NotCompiled
-from mnist_arch.training import EpochRecord, Progress
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
 from mnist_arch_cli.errors import Interrupted
 from mnist_arch_cli.training_display import (
     Display,

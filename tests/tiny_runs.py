@@ -13,10 +13,12 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
-from mnist_arch.records import Engine, Manifest, Result, Verdicts
 from mnist_arch.runs import Run
+from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import loads
+from mnist_arch.training.engine import Engine
 
 TRAIN_IMAGES, TEST_IMAGES = 188, 94
 """Enough for two and for one image of each of 47 classes, and a hold-out."""

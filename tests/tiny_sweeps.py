@@ -12,7 +12,7 @@ from typing import Any, cast
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import FailureKind
 from mnist_arch.files import write_whole
-from mnist_arch.records import Result, Verdicts
+from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.executors import Began, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path

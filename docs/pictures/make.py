@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_arch.runs import Run
-from mnist_arch.training import EpochRecord, Progress
+from mnist_arch.training.events import EpochRecord, Progress
 from mnist_arch_cli.training_display import LiveDisplay
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mnist_arch.training import EpochRecord
+    from mnist_arch.training.events import EpochRecord
 from mnist_arch.drawing import (
     BLUE,
     GREEN,

@@ -16,7 +16,6 @@ from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, Mnis
 from mnist_arch.failures import explain
 from mnist_arch.files import storage_errors
 from mnist_arch.provenance import package_versions
-from mnist_arch.records import Engine, Result
 from mnist_arch.running import (
     Material,
     claim,
@@ -24,6 +23,7 @@ from mnist_arch.running import (
     read_material,
     run_experiment,
 )
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail, now
@@ -31,6 +31,7 @@ from mnist_arch.sweeps.node import Beginning, Images, Order, Said, Trained, trai
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.specs import Resources
 from mnist_arch.sweeps.worker import failure_of, judged, wait_for_lock
+from mnist_arch.training.engine import Engine
 
 _WAIT_SECONDS: Final = 1.0
 

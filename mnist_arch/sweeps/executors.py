@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mnist_arch.records import Result
 from mnist_arch.runs import Run
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
 
 if TYPE_CHECKING:
-    from mnist_arch.training import EpochRecord
+    from mnist_arch.training.events import EpochRecord
 
 
 WORKER_BYTES: Final = 1_500_000_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mnist_arch.records import Result
+from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.driving import Queue, run_trials
 from mnist_arch.sweeps.executors import Event, Executor
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials

@@ -13,10 +13,10 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import ExitCode, FailureKind
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
-from mnist_arch.records import Record, SplitName, Verdicts
+from mnist_arch.runs.result import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.sweeps.ledger import State
-from mnist_arch.values import FORMAT
+from mnist_arch.values import FORMAT, Record
 
 
 class Scored(Record):

@@ -21,14 +21,15 @@ import torch
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, storage_errors
-from mnist_arch.records import Engine, Result
 from mnist_arch.running import Material, Started, read_material, run_experiment
 from mnist_arch.runs import Run
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail, now
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.training import EpochRecord, Judged
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.events import EpochRecord, Judged
 
 LOCK_SECONDS: Final = 30.0
 """How long a trial waits for the process of an earlier driver, which ends when it notices."""

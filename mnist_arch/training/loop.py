@@ -10,71 +10,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
-from mnist_arch.capture import CapturedStep
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
-from mnist_arch.records import Engine
-from mnist_arch.state import State
-from mnist_arch.step import CompiledStep, Compiling, NotCompiled, Pass, PlainStep
+from mnist_arch.training.captured import CapturedStep
+from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
+from mnist_arch.training.state import State
+from mnist_arch.training.step import PlainStep
 
 PROGRESS_SECONDS = 0.1
 """Least time between two Progress records."""
-
-Judged = Literal["each-epoch", "last-epoch"]
-"""When the held images are looked at: a test split that is to be read once is so after the last."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an epoch is."""
-
-    epoch: int
-    """From 1."""
-    step: int
-    """Steps done in this epoch; on a GPU, handed over to it."""
-    steps: int
-    """Steps of an epoch."""
-    rate: float
-    """Learning rate of the last step."""
-    images_per_second: float
-    """Training images of those steps a second."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What an epoch came to. The averaged weights are judged where the recipe averages.
-
-    `loss` and `correct` are None for an epoch after which the held images were not looked at.
-    """
-
-    epoch: int
-    """From 1."""
-    train_loss: float
-    """Mean loss of the epoch's steps, with augmentation, dropout and label smoothing."""
-    loss: float | None
-    """Mean cross-entropy on the held images, in nats."""
-    correct: int | None
-    """Correct among the held images."""
-    images: int
-    """The number of held images."""
-    rate: float
-    """Learning rate of the last step."""
-    images_per_second: float
-    """Training images a second."""
-    seconds: float
-    """Data, training and evaluation of the run so far, in all its segments."""
-
-    @property
-    def accuracy_percent(self) -> float | None:
-        return None if self.correct is None else 100 * self.correct / self.images
 
 
 def train(

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, assert_never
 import torch
 
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.memory import keep_freed
-from mnist_arch.records import Device, Engine, Precision, StepKind
+from mnist_arch.training.allocator import keep_freed
+from mnist_arch.training.engine import Device, Engine, Precision, StepKind
 
 Wanted = Literal["auto", "plain", "fast"]
 """`plain` is in float32; `fast` is the fastest that the device has; `auto` is that, but is not

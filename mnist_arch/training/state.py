@@ -16,8 +16,9 @@ import torch
 from torch import Generator, Tensor
 
 from mnist_arch.network.build import Classifier, build
-from mnist_arch.optimizer import Optimizer
 from mnist_arch.spec.experiment import Experiment
+from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.training.streams import generator_owner, stream
 
 
 @dataclass
@@ -53,9 +54,9 @@ class State:
             model=model,
             average=average,
             optimizer=Optimizer(model, experiment.recipe),
-            shuffle=_stream(seed, 1, "cpu"),
-            augment=_stream(seed, 2, device),
-            dropout=_stream(seed, 3, device).get_state(),
+            shuffle=stream(seed, 1, "cpu"),
+            augment=stream(seed, 2, device),
+            dropout=stream(seed, 3, device).get_state(),
         )
 
     @property
@@ -69,11 +70,11 @@ class State:
 
     def use_dropout_stream(self) -> None:
         """Makes torch's global generator on the device go on with this run's dropout stream."""
-        _generator_owner(self.device).set_rng_state(self.dropout)
+        generator_owner(self.device).set_rng_state(self.dropout)
 
     def keep_dropout_stream(self) -> None:
         """Takes over where torch's global generator on the device has come to."""
-        self.dropout = _generator_owner(self.device).get_rng_state()
+        self.dropout = generator_owner(self.device).get_rng_state()
 
     @contextlib.contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -113,13 +114,3 @@ class State:
         self.epoch = saved["epoch"]
         self.seconds = saved["seconds"]
         self.mistakes = saved["mistakes"]
-
-
-def _stream(seed: int, use: int, device: str) -> Generator:
-    """An independent generator for one use of the run's seed."""
-    return torch.Generator(device).manual_seed(seed * 1000 + use)
-
-
-def _generator_owner(device: torch.device) -> Any:
-    """The part of torch that holds the global generator of a kind of device."""
-    return {"cuda": torch.cuda, "mps": torch.mps}.get(device.type, torch)

@@ -9,9 +9,11 @@ import torch
 
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.records import Precision
-from mnist_arch.state import State
-from mnist_arch.step import PLAIN_INSTEAD, Pass, PlainStep, in_a_line
+from mnist_arch.training.compiled import PLAIN_INSTEAD, in_a_line
+from mnist_arch.training.engine import Precision
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.state import State
+from mnist_arch.training.step import PlainStep
 
 WARM_UPS: Final = 3
 """Steps before a capture, in which torch's libraries choose and allocate, as its documentation of

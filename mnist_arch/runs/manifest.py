@@ -1,0 +1,56 @@
+"""The manifest: what a run is, written before it trains."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from mnist_arch.spec.loading import Loaded, loads
+from mnist_arch.training.engine import Engine
+from mnist_arch.values import FORMAT, Record
+
+MAX_SEED: Final = 2**32 - 1
+"""Largest seed of a run; torch takes 64 bits, of which its several streams need some."""
+
+
+class GitState(Record):
+    """The checkout that the program ran from."""
+
+    commit: str
+    """Full hash of HEAD."""
+    changed: bool
+    """Whether tracked files differed from it."""
+
+
+class Manifest(Record):
+    """What a run is, written before it trains; only `with_plain_steps` may come later."""
+
+    format: int = FORMAT
+    experiment: dict[str, Any]
+    """The resolved spec, every default filled in."""
+    origins: dict[str, str]
+    """Where each value that is not a default came from."""
+    digest: str
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    engine: Engine
+    versions: dict[str, str]
+    """Of Python, this program and the packages that results depend on."""
+    data_sha256: str
+    """Over the images and labels that the run trains on and is judged on."""
+    git: GitState | None
+    command: list[str]
+    """The command line."""
+    started: str
+    """UTC, ISO 8601."""
+
+    def loaded(self, source: str) -> Loaded:
+        """The experiment, validated again. Raises SpecError."""
+        experiment = loads(json.dumps(self.experiment), source=source).experiment
+        return Loaded(experiment, self.origins)
+
+    def with_plain_steps(self) -> Manifest:
+        """The same, of a run whose steps cannot be compiled."""
+        engine = self.engine.model_copy(update={"step": "plain"})
+        return self.model_copy(update={"engine": engine})

@@ -1,0 +1,45 @@
+"""What the bits of a run depend on beside its experiment and seed. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from mnist_arch.values import Record
+
+Device = Literal["cpu", "cuda", "mps"]
+"""Where a run computes."""
+
+StepKind = Literal["plain", "compiled", "captured"]
+"""How a step of training runs: operation by operation, compiled, or as one captured graph."""
+
+_DEVICES: Final[dict[StepKind, tuple[Device, ...]]] = {
+    "plain": ("cpu", "cuda", "mps"),
+    "compiled": ("cpu",),
+    "captured": ("cuda",),
+}
+"""Where there are steps of each kind."""
+
+Precision = Literal["float32", "bfloat16"]
+"""What a network computes in while it trains; its weights are float32 in either case."""
+
+
+class Engine(Record):
+    """What the bits of a run depend on beside its experiment and seed."""
+
+    device: Device
+    threads: Annotated[int, Field(ge=1)]
+    """Threads of torch within an operation."""
+    memory_format: Literal["channels_last"] = "channels_last"
+    """Memory format of weights and images."""
+    step: StepKind = "plain"
+    """How a step runs."""
+    precision: Precision = "float32"
+    """Of forward and backward in a step; evaluation is in float32."""
+
+    @model_validator(mode="after")
+    def _is_one_that_there_is(self) -> Engine:
+        if self.device not in _DEVICES[self.step]:
+            raise ValueError(f"there are no {self.step} steps on {self.device}")
+        return self

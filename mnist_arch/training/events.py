@@ -1,0 +1,70 @@
+"""What happens in a training. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Judged = Literal["each-epoch", "last-epoch"]
+"""When the held images are looked at: a test split that is to be read once is so after the last."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an epoch is."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    """Steps done in this epoch; on a GPU, handed over to it."""
+    steps: int
+    """Steps of an epoch."""
+    rate: float
+    """Learning rate of the last step."""
+    images_per_second: float
+    """Training images of those steps a second."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch came to. The averaged weights are judged where the recipe averages.
+
+    `loss` and `correct` are None for an epoch after which the held images were not looked at.
+    """
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean loss of the epoch's steps, with augmentation, dropout and label smoothing."""
+    loss: float | None
+    """Mean cross-entropy on the held images, in nats."""
+    correct: int | None
+    """Correct among the held images."""
+    images: int
+    """The number of held images."""
+    rate: float
+    """Learning rate of the last step."""
+    images_per_second: float
+    """Training images a second."""
+    seconds: float
+    """Data, training and evaluation of the run so far, in all its segments."""
+
+    @property
+    def accuracy_percent(self) -> float | None:
+        return None if self.correct is None else 100 * self.correct / self.images
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """The steps from here on are being compiled, which takes up to a minute."""
+
+
+@dataclass(frozen=True)
+class NotCompiled:
+    """The steps cannot be compiled on this machine, so they stay plain to the end of the training.
+
+    Whoever goes on with it later gives it an engine with plain steps.
+    """
+
+    trouble: str
+    """Why not, in a line."""
