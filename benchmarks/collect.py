@@ -11,7 +11,7 @@ from typing import Any
 
 from mnist_arch.errors import RunError
 from mnist_arch.files import to_json, write_whole
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 
 
 def collected(folder: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from report import PROGRAM, origin, publish, spread, table
 from step import study
 
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 
 ROUNDS: Final = 3
 """Epochs of the embedded sample that are held against the ceiling."""

@@ -16,8 +16,8 @@ from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import to_json, write_whole
+from mnist_arch.runs.find import Trained, find
 from mnist_arch.runs.result import Reading, SplitName
-from mnist_arch.trained import Trained, find
 
 from . import heavy_imports
 from .consoles import stdout
@@ -111,9 +111,8 @@ def evaluate(
         import torch
 
         from mnist_arch.network.weights import build_with, read_weights
-        from mnist_arch.running import resolve_device
         from mnist_arch.training.engine import Engine
-        from mnist_arch.training.engine_choice import prepare
+        from mnist_arch.training.engine_choice import prepare, resolve_device
 
         where = resolve_device(device)
         prepare(Engine(device=where, threads=torch.get_num_threads()))

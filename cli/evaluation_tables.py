@@ -16,8 +16,8 @@ from rich.text import Text
 
 from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.runs.find import Trained
 from mnist_arch.runs.result import SplitName
-from mnist_arch.trained import Trained
 
 from .consoles import stdout
 from .results import VERDICTS

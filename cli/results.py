@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.counting.budget import Verdict
-from mnist_arch.groups import GroupResult, group, write_group
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result, Verdicts
+from mnist_arch.runs.seed_group import GroupResult, group, write_group
 from mnist_arch.spec.experiment import Budget, Experiment
 
 from .consoles import stdout

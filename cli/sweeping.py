@@ -243,10 +243,10 @@ def _refuse_if_nothing_fits(planned: Planned) -> None:
 
 def _executor(request: Request, planned: Planned) -> Executor:
     """What trains the trials. Raises DataUnavailable before any of them is begun."""
-    from mnist_arch.running import read_material, resolve_device
+    from mnist_arch.runs.images import read_material
     from mnist_arch.sweeps.local import LocalExecutor
     from mnist_arch.sweeps.worker import Setting
-    from mnist_arch.training.engine_choice import Wanted, choose_engine
+    from mnist_arch.training.engine_choice import Wanted, choose_engine, resolve_device
 
     base = planned.arm_of("base", ())
     stages: tuple[Stage, ...] = ("ranking", "final")

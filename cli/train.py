@@ -16,7 +16,7 @@ from mnist_arch.counting import budget
 from mnist_arch.counting.digest import folder_name
 from mnist_arch.counting.plan import plan_of
 from mnist_arch.errors import RunError
-from mnist_arch.runs import Run, latest, read_manifest
+from mnist_arch.runs.folder import Run, latest, read_manifest
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded, check_dataset, load
 from mnist_arch.spec.overrides import Override, override, parse_override
@@ -224,7 +224,9 @@ def _train_all(
         import torch
 
         from mnist_arch.data.load import resolve_dataset
-        from mnist_arch.running import read_material, resolve_device, run_experiment
+        from mnist_arch.runs.execute import run_experiment
+        from mnist_arch.runs.images import read_material
+        from mnist_arch.training.engine_choice import resolve_device
 
         kept = None if request.engine is None else request.engine.device
         device = resolve_device(request.device, rather=kept)

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 
@@ -25,7 +25,7 @@ from .consoles import stderr
 from .errors import Interrupted
 
 if TYPE_CHECKING:
-    from mnist_arch.running import RunEvent, Started
+    from mnist_arch.runs.execute import RunEvent, Started
     from mnist_arch.training.events import EpochRecord, Progress
 
 _SHOWN_EPOCHS = 8
@@ -49,7 +49,7 @@ class Display:
         self, events: Iterator[RunEvent], experiment: Experiment, *, seed: int, split: str
     ) -> Result:
         """Shows a run until its result, which is returned. On Ctrl-C says how to go on."""
-        from mnist_arch.running import Started
+        from mnist_arch.runs.execute import Started
         from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
 
         run: Run | None = None

@@ -38,10 +38,10 @@ from mnist_arch.errors import (
     WeightsError,
 )
 from mnist_arch.evaluation.score import Score, wilson_interval_percent
-from mnist_arch.groups import GroupResult, group
-from mnist_arch.runs import Run, latest
+from mnist_arch.runs.folder import Run, latest
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result
+from mnist_arch.runs.seed_group import GroupResult, group
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import Block, Conv, Network
@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from mnist_arch.network.build import build
     from mnist_arch.network.verify import verify
     from mnist_arch.network.weights import build_with, read_weights, save_weights
-    from mnist_arch.running import read_material, run_experiment
+    from mnist_arch.runs.execute import run_experiment
+    from mnist_arch.runs.images import read_material
     from mnist_arch.training.engine_choice import choose_engine, prepare
     from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
     from mnist_arch.training.loop import train
@@ -79,10 +80,10 @@ _WITH_TORCH = {
     "load_split": "data.load",
     "predict": "evaluation.metrics",
     "prepare": "training.engine_choice",
-    "read_material": "running",
+    "read_material": "runs.images",
     "read_weights": "network.weights",
     "resolve_dataset": "data.load",
-    "run_experiment": "running",
+    "run_experiment": "runs.execute",
     "save_weights": "network.weights",
     "train": "training.loop",
     "verify": "network.verify",

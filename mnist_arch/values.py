@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from pydantic import (
@@ -11,11 +12,13 @@ from pydantic import (
     GetJsonSchemaHandler,
     StrictFloat,
     StrictInt,
+    ValidationError,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from mnist_arch.errors import START_ANEW, LaterFormat, RunCorrupt
 from mnist_arch.files import to_json
 
 Count = Annotated[StrictInt, Field(gt=0, le=4096)]
@@ -67,3 +70,26 @@ class Record(BaseModel):
 
 
 RecordT = TypeVar("RecordT", bound=Record)
+
+
+class _Format(BaseModel):
+    """The only field that every version of a file has."""
+
+    format: Annotated[int, Field(ge=1)]
+
+
+def read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    """A stored value. Raises RunCorrupt, or LaterFormat for one of a later version."""
+    try:
+        text = path.read_text("utf-8")
+        found = _Format.model_validate_json(text).format
+        if found > FORMAT:
+            message = f"{path} has format {found}; this program reads up to {FORMAT}"
+            raise LaterFormat(message, hint="install a later version of mnist-arch")
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        raise RunCorrupt(f"{path} is damaged: {place}{first['msg']}", hint=START_ANEW) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunCorrupt(f"{path} cannot be read: {error}", hint=START_ANEW) from None

@@ -23,10 +23,10 @@ from typing import Any, NoReturn
 
 import small
 
-from mnist_arch import running
 from mnist_arch.counting.digest import folder_name
-from mnist_arch.running import Started, run_experiment
-from mnist_arch.runs import Run
+from mnist_arch.runs import execute as running
+from mnist_arch.runs.execute import Started, run_experiment
+from mnist_arch.runs.folder import Run
 from mnist_arch.training import step as step
 from mnist_arch.training.engine import Engine
 

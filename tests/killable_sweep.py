@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from small_sweep import COMMAND, ENGINE
 
-from mnist_arch import running
+from mnist_arch.runs import execute as running
 from mnist_arch.sweeps import local
 from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.executors import Began, Epoch, Failed

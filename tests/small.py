@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_arch.data.split import Split, content_hash
-from mnist_arch.running import Material
+from mnist_arch.runs.images import Material
 from mnist_arch.runs.result import SplitName
 from mnist_arch.spec.loading import Loaded, loads
 

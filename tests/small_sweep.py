@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_arch.running import read_material, run_experiment
-from mnist_arch.runs import Run
+from mnist_arch.runs.execute import run_experiment
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.images import read_material
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.executors import Event, Executor, Failed, Finished, Stopped, Task

@@ -12,10 +12,11 @@ import torch
 from test_cli_train import Terminal, interrupt
 from test_cli_train import mnist_arch as mnist_arch
 
-from mnist_arch import running
 from mnist_arch.counting.plan import plan
-from mnist_arch.running import read_material
-from mnist_arch.runs import Run
+from mnist_arch.runs import execute as running
+from mnist_arch.runs import images as run_images
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.images import read_material
 from mnist_arch.spec.loading import load
 from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.compiled import CompiledStep
@@ -360,7 +361,7 @@ def test_the_time_of_reading_images_is_of_the_first_seed_that_trains(
         return dataclasses.replace(read_material(*args, **options), seconds=1000.0)
 
     mnist_arch("small.yaml", "--epochs", "1")  # seed 0, which trains nothing when asked for again
-    monkeypatch.setattr(running, "read_material", slow)
+    monkeypatch.setattr(run_images, "read_material", slow)
     mnist_arch("small.yaml", "--epochs", "1", "--seeds", "3")
     found = [Run(path).result() for path in Path("runs").iterdir() if path.is_dir()]
     took = {result.seed: result.seconds for result in found if result is not None}

@@ -16,13 +16,13 @@ import torch
 from tiny_runs import TEST_IMAGES, make_run, tiny
 from typer.testing import CliRunner, Result
 
-from mnist_arch import trained
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split, hold_out
 from mnist_arch.evaluation.metrics import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
-from mnist_arch.runs import Run
+from mnist_arch.runs import find as trained
+from mnist_arch.runs.folder import Run
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch_cli.app import app
 
@@ -509,7 +509,7 @@ for arguments in (["nobody"], ["x.pt"], ["--split", "validation"], ["--dataset",
         assert stop.code == 2, arguments
     assert "torch" not in sys.modules, arguments
 """
-    root = str(Path(trained.__file__).parents[1])
+    root = str(Path(trained.__file__).parents[2])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r}){code}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,6 @@ import torch
 from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
 from typer.testing import CliRunner, Result
 
-from mnist_arch import running
 from mnist_arch.data.load import Resolved, load_split
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
@@ -37,10 +36,13 @@ from mnist_arch.errors import (
     StorageError,
 )
 from mnist_arch.files import write_whole
-from mnist_arch.runs import Run
+from mnist_arch.runs import execute as running
+from mnist_arch.runs import images as run_images
+from mnist_arch.runs.folder import Run
 from mnist_arch.sweeps import cluster, local, picture
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard
+from mnist_arch.training import engine_choice
 from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
@@ -93,7 +95,7 @@ class Terminal:
 def mnist_arch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     terminal = Terminal(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running, "load_split", terminal.load_split)
+    monkeypatch.setattr(run_images, "load_split", terminal.load_split)
     monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
     monkeypatch.setattr(picture, "draw_front", lambda _: PNG)
     monkeypatch.setattr(local, "LocalExecutor", HereExecutor)
@@ -397,7 +399,7 @@ def test_a_bug_in_a_worker_is_ours_and_the_others_go_on(
 def test_a_sweep_of_which_nothing_fits_is_refused_at_once(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "read_material", no_training)
+    monkeypatch.setattr(run_images, "read_material", no_training)
     mnist_arch.write(FAT, {"name": "fatter", **blocks(2_000)})
     result = mnist_arch("tiny.yaml", exit_code=1)
     assert result.stderr.startswith(
@@ -461,7 +463,7 @@ def test_missing_data_ends_with_3_before_any_trial(
             raise DataUnavailable(f"{name} is not here", hint="--data-dir")
         return mnist_arch.load_split(name, split, **options)
 
-    monkeypatch.setattr(running, "load_split", missing)
+    monkeypatch.setattr(run_images, "load_split", missing)
     mnist_arch.write(SMALL, finalists={"top": 1, "seeds": 1})
     result = mnist_arch("tiny.yaml", exit_code=3)
     assert result.stderr == "error: mnist-5k is not here\nhint: --data-dir\n"
@@ -494,7 +496,7 @@ def test_one_trial_at_a_time_on_a_gpu(
 
     monkeypatch.setattr(local, "LocalExecutor", noting)
     monkeypatch.setattr(
-        running, "resolve_device", lambda wanted: {"auto": "cuda"}.get(wanted, wanted)
+        engine_choice, "resolve_device", lambda wanted: {"auto": "cuda"}.get(wanted, wanted)
     )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     for arguments in ((), ("--device", "cpu", "--workers", "3"), ("--workers", "3")):
@@ -768,8 +770,8 @@ def test_show_trains_nothing_and_writes_nothing(
 ) -> None:
     first = mnist_arch()
     names = sorted(path.name for path in mnist_arch.sweep.rglob("*"))
-    for name in ("read_material", "train"):
-        monkeypatch.setattr(running, name, no_training)
+    monkeypatch.setattr(run_images, "read_material", no_training)
+    monkeypatch.setattr(running, "train", no_training)
     assert mnist_arch("tiny.yaml", "--show").stdout == first.stdout
     assert sorted(path.name for path in mnist_arch.sweep.rglob("*")) == names
 

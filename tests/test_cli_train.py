@@ -12,12 +12,13 @@ import small
 import torch
 from typer.testing import CliRunner
 
-from mnist_arch import running
 from mnist_arch.data.load import Resolved
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
-from mnist_arch.groups import GroupResult
-from mnist_arch.runs import Run
+from mnist_arch.runs import execute as running
+from mnist_arch.runs import images as run_images
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.seed_group import GroupResult
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch_cli.app import app
@@ -56,7 +57,7 @@ class Terminal:
 def mnist_arch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     terminal = Terminal(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running, "load_split", terminal.load_split)
+    monkeypatch.setattr(run_images, "load_split", terminal.load_split)
     monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
     Path("small.yaml").write_text(SPEC)
     return terminal
@@ -180,7 +181,7 @@ def test_with_a_hold_out_test_is_never_read(mnist_arch: Terminal) -> None:
 
 
 def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "read_material", no_training)
+    monkeypatch.setattr(run_images, "read_material", no_training)
 
 
 def test_a_network_over_budget_is_refused_before_anything_is_read(
@@ -469,7 +470,7 @@ def test_a_manifest_of_other_images_is_refused(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mnist_arch("small.yaml", "--epochs", "1")
-    monkeypatch.setattr(running, "load_split", lambda *_, **__: small.synthetic(96, seed=9))
+    monkeypatch.setattr(run_images, "load_split", lambda *_, **__: small.synthetic(96, seed=9))
     path = str(mnist_arch.run.manifest_path)
     result = mnist_arch("--from-manifest", path, "--out", "elsewhere", exit_code=2)
     assert "the images found here are not those of the manifest" in result.stderr

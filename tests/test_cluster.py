@@ -17,9 +17,9 @@ from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, ta
 
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
-from mnist_arch.running import read_material
-from mnist_arch.runs import Run
 from mnist_arch.runs.checkpoint import read_checkpoint
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.images import read_material
 from mnist_arch.sweeps import node
 from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
 from mnist_arch.sweeps.driving import Queue, run_trials

@@ -21,7 +21,7 @@ from processes import end
 from typer.testing import CliRunner
 
 from mnist_arch.data.load import load_split
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch_cli.app import app
 

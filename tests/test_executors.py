@@ -25,7 +25,7 @@ from small_sweep import (
 
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import FailureKind
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.executors import (
     Began,

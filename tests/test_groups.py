@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mnist_arch.errors import StorageError
-from mnist_arch.groups import GroupResult, group, write_group
 from mnist_arch.runs.result import Result, Verdicts
+from mnist_arch.runs.seed_group import GroupResult, group, write_group
 from mnist_arch.spec.experiment import Budget
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from mnist_arch.errors import FailureKind, LaterFormat, RunCorrupt, RunLocked, StorageError
 from mnist_arch.files import write_whole
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.spec.strict_yaml import Node
 from mnist_arch.sweeps.ledger import (

@@ -18,7 +18,6 @@ import safetensors.torch
 import torch
 from small import equal, loaded, material, synthetic, tensors
 
-from mnist_arch import provenance, running
 from mnist_arch.counting.digest import digest, folder_name
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
@@ -33,12 +32,17 @@ from mnist_arch.errors import (
 )
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.network.weights import read_weights
-from mnist_arch.running import Material, Started, read_material, resolve_device, run_experiment
-from mnist_arch.runs import Run
+from mnist_arch.runs import execute as running
+from mnist_arch.runs import images as run_images
+from mnist_arch.runs import provenance
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
+from mnist_arch.runs.execute import Started, run_experiment
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.training.engine import Engine
+from mnist_arch.training.engine_choice import resolve_device
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.training.state import State
@@ -642,7 +646,7 @@ def test_without_a_hold_out_it_is_judged_on_test(monkeypatch: pytest.MonkeyPatch
         opened.append((name, split, data_dir))
         return synthetic(96 if split == "train" else 50, seed=1)
 
-    monkeypatch.setattr(running, "load_split", spy)
+    monkeypatch.setattr(run_images, "load_split", spy)
     found = read_material(SMALL.experiment, data_dir=Path("here"), device="cpu")
     assert opened == [("mnist-5k", "train", Path("here")), ("mnist-5k", "test", Path("here"))]
     assert (len(found.training), len(found.held), found.split) == (96, 50, "test")
@@ -657,7 +661,7 @@ def test_with_a_hold_out_the_test_split_is_never_opened(
             pytest.fail("the test split is opened")
         return synthetic(96, seed=1)
 
-    monkeypatch.setattr(running, "load_split", train_only)
+    monkeypatch.setattr(run_images, "load_split", train_only)
     held_out = loaded(holdout=16, budget={"dataset": "mnist-5k", "accuracy_percent": 0.0})
     found = read_material(held_out.experiment, data_dir=None, device="cpu")
     assert (len(found.training), len(found.held), found.split) == (80, 16, "validation")
@@ -669,7 +673,7 @@ def test_with_a_hold_out_the_test_split_is_never_opened(
 
 
 def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "load_split", lambda *_, **__: synthetic(96, seed=1))
+    monkeypatch.setattr(run_images, "load_split", lambda *_, **__: synthetic(96, seed=1))
     found = {
         read_material(loaded(holdout=16).experiment, data_dir=None, device="cpu").sha256
         for _ in range(2)
@@ -680,7 +684,7 @@ def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyP
 
 
 def test_too_large_a_hold_out_is_a_mistake_in_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "load_split", lambda *_, **__: synthetic(96, seed=1))
+    monkeypatch.setattr(run_images, "load_split", lambda *_, **__: synthetic(96, seed=1))
     with pytest.raises(SpecError, match="cannot be held out"):
         read_material(loaded(holdout=90).experiment, data_dir=None, device="cpu")
 

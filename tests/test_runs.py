@@ -26,7 +26,7 @@ from mnist_arch.errors import (
     SpecError,
     StorageError,
 )
-from mnist_arch.runs import Run, all_runs, latest, read_manifest
+from mnist_arch.runs.folder import Run, all_runs, latest, read_manifest
 from mnist_arch.runs.manifest import MAX_SEED, Manifest
 from mnist_arch.runs.result import Reading
 from mnist_arch.spec.experiment import Experiment
@@ -448,7 +448,7 @@ def test_a_damaged_manifest_does_not_hide_the_other_runs(tmp_path: Path) -> None
 HOLDER = """
 import sys
 from pathlib import Path
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 with Run(Path(sys.argv[1])).lock():
     print("held", flush=True)
     sys.stdin.read()

@@ -11,11 +11,10 @@ from small import equal, loaded, material, tensors
 
 from mnist_arch.data.split import Split
 from mnist_arch.errors import RunCorrupt
-from mnist_arch.running import claim, keep_epoch
-from mnist_arch.runs import Run
-from mnist_arch.runs.checkpoint import checkpoint_bytes, read_checkpoint
+from mnist_arch.runs.checkpoint import Segment, checkpoint_bytes, read_checkpoint
+from mnist_arch.runs.execute import claim, keep_epoch
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
-from mnist_arch.segment import Segment
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train

@@ -24,7 +24,7 @@ from processes import end, living, send
 from small_sweep import assert_same_run, planned_sweep, train_here
 
 from mnist_arch.data.load import load_split
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Planned
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mnist_arch.running import Started
-from mnist_arch.runs import Run
+from mnist_arch.runs.execute import Started
+from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import load
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress

@@ -17,8 +17,8 @@ from mnist_arch.errors import RunCorrupt, ShapeError, StorageError, WeightsError
 from mnist_arch.network.build import build, count_parameters
 from mnist_arch.network.weights import build_with, read_weights, save_weights, unique_tensors
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
+from mnist_arch.runs.find import spec_of
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.trained import spec_of
 from mnist_arch.training.state import State
 
 SMALL = loaded().experiment

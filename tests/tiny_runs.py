@@ -13,7 +13,7 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.spec.experiment import Experiment

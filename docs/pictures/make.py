@@ -23,7 +23,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.training.events import EpochRecord, Progress
 from mnist_arch_cli.training_display import LiveDisplay
 

@@ -15,14 +15,9 @@ from typing import Any, Final, assert_never
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import storage_errors
-from mnist_arch.provenance import package_versions
-from mnist_arch.running import (
-    Material,
-    claim,
-    keep_epoch,
-    read_material,
-    run_experiment,
-)
+from mnist_arch.runs.execute import claim, keep_epoch, run_experiment
+from mnist_arch.runs.images import Material, read_material
+from mnist_arch.runs.provenance import package_versions
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mnist_arch.runs import Run
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.ledger import Failure

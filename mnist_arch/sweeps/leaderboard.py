@@ -13,8 +13,8 @@ from mnist_arch.evaluation.comparison import Difference, Judged, compare_with_fi
 from mnist_arch.evaluation.effects import Axis, Effect, main_effects
 from mnist_arch.evaluation.score import Score
 from mnist_arch.files import make_folder, write_whole
-from mnist_arch.groups import group
 from mnist_arch.runs.result import Result, Verdicts
+from mnist_arch.runs.seed_group import group
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.ledger import Ledger, State

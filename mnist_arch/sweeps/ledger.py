@@ -27,10 +27,10 @@ from pydantic import Field
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import FailureKind, RunLocked
 from mnist_arch.files import make_folder, storage_errors, write_whole
-from mnist_arch.runs import Run, read_record
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.values import FORMAT, Record
+from mnist_arch.values import FORMAT, Record, read_record
 
 LOG_LINES: Final = 20
 """Last lines of a trial's log that are kept with its failure."""

@@ -21,8 +21,9 @@ import torch
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, storage_errors
-from mnist_arch.running import Material, Started, read_material, run_experiment
-from mnist_arch.runs import Run
+from mnist_arch.runs.execute import Started, run_experiment
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task

@@ -128,3 +128,23 @@ def _on_cuda(plain: Engine) -> Choice:
 def _fast(plain: Engine, step: StepKind) -> Engine:
     """The engine with this kind of step, in the precision that is fast with it."""
     return plain.model_copy(update={"step": step, "precision": fast_precision(plain.device)})
+
+
+def resolve_device(wanted: str, *, rather: Device | None = None) -> Device:
+    """`auto` → `rather` where it is there, else the first there is of cuda, mps and cpu.
+
+    Raises DeviceUnavailable.
+    """
+    there: dict[Device, bool] = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    found = [device for device, is_there in there.items() if is_there]
+    if wanted == "auto":
+        return rather if rather in found else found[0]
+    for device in found:
+        if device == wanted:
+            return device
+    message = f"there is no {wanted} device on this machine"
+    raise DeviceUnavailable(message, hint=f"--device {', '.join(found)}")

@@ -5,52 +5,34 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import platform
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.data.load import load_split
-from mnist_arch.data.split import Split, content_hash, hold_out
-from mnist_arch.errors import START_ANEW, DeviceUnavailable, RunCorrupt, RunError
+from mnist_arch.errors import START_ANEW, RunCorrupt, RunError
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import write_whole
 from mnist_arch.network.weights import save_weights
-from mnist_arch.provenance import git_state, package_versions
-from mnist_arch.runs import Run
-from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
+from mnist_arch.runs.checkpoint import Segment, read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import draw_curves
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.images import Material
 from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.provenance import git_state, package_versions
 from mnist_arch.runs.result import Result, SplitName, Verdicts
-from mnist_arch.segment import Segment
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.training.allocator import give_back_freed
-from mnist_arch.training.engine import Device, Engine
+from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
 from mnist_arch.training.loop import train
 from mnist_arch.training.state import State
-
-
-@dataclass(frozen=True)
-class Material:
-    """The images of an experiment: what it trains on and what it is judged on."""
-
-    training: Split
-    held: Split
-    split: SplitName
-    """Which split `held` is: validation where there is a hold-out, else test."""
-    sha256: str
-    seconds: float
-    """Time it took to read."""
 
 
 @dataclass(frozen=True)
@@ -64,46 +46,6 @@ class Started:
 
 RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Result
 """What a run yields: first how it starts, last its result, and between them what `train` does."""
-
-
-def read_material(experiment: Experiment, *, data_dir: Path | None, device: str) -> Material:
-    """Reads what the run needs and no more: with a hold-out the test split is not even opened.
-
-    Raises DataUnavailable, or SpecError for a hold-out that is too large.
-    """
-    start = time.perf_counter()
-    name = experiment.resolved_dataset
-    training = load_split(name, "train", data_dir=data_dir)
-    split: SplitName = "validation" if experiment.holdout else "test"
-    if experiment.holdout:
-        training, held = hold_out(training, experiment.holdout)
-    else:
-        held = load_split(name, "test", data_dir=data_dir)
-    sha256 = content_hash(training, held)
-    training, held = (
-        Split(part.images.to(device), part.labels.to(device)) for part in (training, held)
-    )
-    return Material(training, held, split, sha256, time.perf_counter() - start)
-
-
-def resolve_device(wanted: str, *, rather: Device | None = None) -> Device:
-    """`auto` → `rather` where it is there, else the first there is of cuda, mps and cpu.
-
-    Raises DeviceUnavailable.
-    """
-    there: dict[Device, bool] = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    found = [device for device, is_there in there.items() if is_there]
-    if wanted == "auto":
-        return rather if rather in found else found[0]
-    for device in found:
-        if device == wanted:
-            return device
-    message = f"there is no {wanted} device on this machine"
-    raise DeviceUnavailable(message, hint=f"--device {', '.join(found)}")
 
 
 def run_experiment(

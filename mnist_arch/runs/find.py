@@ -13,7 +13,7 @@ from typing import Final
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
-from mnist_arch.runs import Run, all_runs, latest
+from mnist_arch.runs.folder import Run, all_runs, latest
 from mnist_arch.runs.result import Result, SplitName
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads

@@ -19,11 +19,9 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, ValidationError
-
-from mnist_arch.errors import START_ANEW, LaterFormat, RunCorrupt, RunError, RunLocked
+from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked
 from mnist_arch.files import (
     append_line,
     make_folder,
@@ -33,9 +31,7 @@ from mnist_arch.files import (
 )
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
-from mnist_arch.values import FORMAT, RecordT
-
-# -------------------------------------------------------------------------------------- the folder
+from mnist_arch.values import read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,26 +187,3 @@ def _started(folder: Path) -> str:
     with contextlib.suppress(RunError):
         return read_manifest(folder / "manifest.json").started
     return ""
-
-
-class _Format(BaseModel):
-    """The only field that every version of a file has."""
-
-    format: Annotated[int, Field(ge=1)]
-
-
-def read_record(path: Path, kind: type[RecordT]) -> RecordT:
-    """A stored value. Raises RunCorrupt, or LaterFormat for one of a later version."""
-    try:
-        text = path.read_text("utf-8")
-        found = _Format.model_validate_json(text).format
-        if found > FORMAT:
-            message = f"{path} has format {found}; this program reads up to {FORMAT}"
-            raise LaterFormat(message, hint="install a later version of mnist-arch")
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"{part}: " for part in first["loc"])
-        raise RunCorrupt(f"{path} is damaged: {place}{first['msg']}", hint=START_ANEW) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunCorrupt(f"{path} cannot be read: {error}", hint=START_ANEW) from None
