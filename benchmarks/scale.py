@@ -46,9 +46,9 @@ def sweep_text(arms: int, *, seeds: int) -> str:
 
 def child(what: str, folder: Path) -> None:
     """Does one of the two, and prints seconds and memory."""
-    from mnist_arch.sweeps.definition import load_sweep
     from mnist_arch.sweeps.leaderboard import leaderboard
     from mnist_arch.sweeps.ledger import Ledger
+    from mnist_arch.sweeps.loading import load_sweep
     from mnist_arch.sweeps.planning import plan_sweep
 
     planned = plan_sweep(load_sweep(folder / "grid.yaml"), dataset="mnist")
@@ -75,8 +75,8 @@ def measure(what: str, folder: Path) -> dict[str, float]:
 def fill_ledger(folder: Path) -> None:
     """A finished run for every trial of the grid."""
     from mnist_arch.runs.result import Result, Verdicts
-    from mnist_arch.sweeps.definition import load_sweep
     from mnist_arch.sweeps.ledger import Ledger
+    from mnist_arch.sweeps.loading import load_sweep
     from mnist_arch.sweeps.planning import plan_sweep
 
     planned = plan_sweep(load_sweep(folder / "grid.yaml"), dataset="mnist")

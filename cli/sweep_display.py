@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.estimate import Pace
-from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped
+from mnist_arch.sweeps.execution.executor import Began, Epoch, Event, Failed, Finished, Stopped
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import StageBegan, StageName
 

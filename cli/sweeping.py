@@ -16,11 +16,11 @@ import typer
 
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded, TrialsLost
-from mnist_arch.sweeps.definition import Definition, load_sweep
 from mnist_arch.sweeps.estimate import pace_so_far
-from mnist_arch.sweeps.executors import Failed, default_workers
+from mnist_arch.sweeps.execution.executor import Failed, default_workers
 from mnist_arch.sweeps.leaderboard import board_of, write_board
 from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path, now
+from mnist_arch.sweeps.loading import Definition, load_sweep
 from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 
@@ -32,7 +32,7 @@ from .sweep_plan import print_plan
 from .training_display import warn_of_sample
 
 if TYPE_CHECKING:
-    from mnist_arch.sweeps.executors import Event, Executor
+    from mnist_arch.sweeps.execution.executor import Event, Executor
     from mnist_arch.sweeps.stages import StageBegan
 
 
@@ -244,8 +244,8 @@ def _refuse_if_nothing_fits(planned: Planned) -> None:
 def _executor(request: Request, planned: Planned) -> Executor:
     """What trains the trials. Raises DataUnavailable before any of them is begun."""
     from mnist_arch.runs.images import read_material
-    from mnist_arch.sweeps.local import LocalExecutor
-    from mnist_arch.sweeps.worker import Setting
+    from mnist_arch.sweeps.execution.local import LocalExecutor
+    from mnist_arch.sweeps.execution.worker import Setting
     from mnist_arch.training.engine_choice import Wanted, choose_engine, resolve_device
 
     base = planned.arm_of("base", ())
@@ -254,7 +254,7 @@ def _executor(request: Request, planned: Planned) -> Executor:
         experiment = planned.loaded(base, stage).experiment
         read_material(experiment, data_dir=request.data_dir, device="cpu")
     if request.on_ray:
-        from mnist_arch.sweeps.cluster import RayExecutor
+        from mnist_arch.sweeps.execution.ray_cluster import RayExecutor
 
         return RayExecutor(
             address=request.ray_address,

@@ -24,14 +24,14 @@ from typing import Any, NoReturn
 from small_sweep import COMMAND, ENGINE
 
 from mnist_arch.runs import execute as running
-from mnist_arch.sweeps import local
-from mnist_arch.sweeps.definition import load_sweep
-from mnist_arch.sweeps.executors import Began, Epoch, Failed
+from mnist_arch.sweeps.execution import local
+from mnist_arch.sweeps.execution.executor import Began, Epoch, Failed
+from mnist_arch.sweeps.execution.local import LocalExecutor
+from mnist_arch.sweeps.execution.worker import Setting
 from mnist_arch.sweeps.ledger import Ledger
-from mnist_arch.sweeps.local import LocalExecutor
+from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.stages import StageBegan, run_sweep
-from mnist_arch.sweeps.worker import Setting
 
 # What a training imports on its way, which takes longer than the training.
 importlib.import_module("matplotlib.backends.backend_agg")

@@ -13,11 +13,19 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import FailureKind
-from mnist_arch.sweeps.driving import run_trials
-from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.driver import run_trials
+from mnist_arch.sweeps.execution.executor import (
+    Began,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import Planned, Trial
-from mnist_arch.sweeps.search import Search
+from mnist_arch.sweeps.search.proposals import Search
 from mnist_arch.training.events import EpochRecord
 
 Curve = Callable[[Trial, int], int | str]

@@ -12,9 +12,9 @@ from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_material
 from mnist_arch.spec.loading import Loaded
-from mnist_arch.sweeps.definition import load_sweep
-from mnist_arch.sweeps.executors import Event, Executor, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import Event, Executor, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import Planned, plan_sweep
 from mnist_arch.training.engine import Engine
 

@@ -39,7 +39,9 @@ from mnist_arch.files import write_whole
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
-from mnist_arch.sweeps import cluster, local, picture
+from mnist_arch.sweeps import front as picture
+from mnist_arch.sweeps.execution import local
+from mnist_arch.sweeps.execution import ray_cluster as cluster
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training import engine_choice

@@ -20,13 +20,13 @@ from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.runs.checkpoint import read_checkpoint
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_material
-from mnist_arch.sweeps import node
-from mnist_arch.sweeps.cluster import LOSSES, RayExecutor, _room
-from mnist_arch.sweeps.driving import Queue, run_trials
-from mnist_arch.sweeps.executors import Began, Epoch, Failed, Task
+from mnist_arch.sweeps.execution import ray_node as node
+from mnist_arch.sweeps.execution.driver import Queue, run_trials
+from mnist_arch.sweeps.execution.executor import Began, Epoch, Failed, Task
+from mnist_arch.sweeps.execution.ray_cluster import LOSSES, RayExecutor, _room
+from mnist_arch.sweeps.execution.ray_node import Beginning, Images, Said, Trained, train_on_node
 from mnist_arch.sweeps.ledger import Failure, Ledger, State
-from mnist_arch.sweeps.node import Beginning, Images, Said, Trained, train_on_node
-from mnist_arch.sweeps.specs import Resources
+from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import NotCompiled
 

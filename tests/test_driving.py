@@ -13,8 +13,16 @@ from tiny_sweeps import HOLDOUT, TIME, made_up, planned
 from mnist_arch.counting.digest import digest
 from mnist_arch.errors import FailureKind, StorageError
 from mnist_arch.files import write_whole
-from mnist_arch.sweeps.driving import Queue, run_trials
-from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.driver import Queue, run_trials
+from mnist_arch.sweeps.execution.executor import (
+    Began,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, State
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.training.events import EpochRecord

@@ -27,7 +27,7 @@ from mnist_arch.data.load import load_split
 from mnist_arch.errors import FailureKind
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import Loaded
-from mnist_arch.sweeps.executors import (
+from mnist_arch.sweeps.execution.executor import (
     Began,
     Epoch,
     Event,
@@ -37,11 +37,11 @@ from mnist_arch.sweeps.executors import (
     Stopped,
     Task,
 )
+from mnist_arch.sweeps.execution.local import LocalExecutor
+from mnist_arch.sweeps.execution.worker import Setting
 from mnist_arch.sweeps.ledger import Ledger, log_path
-from mnist_arch.sweeps.local import LocalExecutor
 from mnist_arch.sweeps.planning import Planned
-from mnist_arch.sweeps.specs import Resources
-from mnist_arch.sweeps.worker import Setting
+from mnist_arch.sweeps.spec import Resources
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ class OnRay:
         self.ray = ray
 
     def executor(self) -> Any:
-        from mnist_arch.sweeps.cluster import RayExecutor
+        from mnist_arch.sweeps.execution.ray_cluster import RayExecutor
 
         return RayExecutor(address=None, resources=Resources(), data_dir=None, command=COMMAND)
 

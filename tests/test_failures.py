@@ -15,8 +15,8 @@ import torch
 
 from mnist_arch.errors import ExitCode, FailureKind, NonFiniteLoss, RunLocked, StorageError
 from mnist_arch.failures import explain
+from mnist_arch.sweeps.execution.local import failure_of_death
 from mnist_arch.sweeps.ledger import Failure
-from mnist_arch.sweeps.local import failure_of_death
 
 
 def raised(what: str) -> Exception:

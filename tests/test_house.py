@@ -74,7 +74,7 @@ def test_typers_own_copy_of_click_is_left_alone(path: Path) -> None:
     assert "typer._click" not in path.read_text("utf-8")
 
 
-PROCESSES = {LIBRARY / "sweeps/worker.py"}
+PROCESSES = {LIBRARY / "sweeps/execution/worker.py"}
 """What is the main function of a process of its own, whose output is the log of a trial."""
 
 

@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from searching import SPACE, WIDTH, Process, planned, studies, value, wide_and_slow
 
 from mnist_arch.errors import BudgetExceeded, ExtraMissing, SpecError
-from mnist_arch.sweeps import search as search_module
-from mnist_arch.sweeps.definition import load_sweep
-from mnist_arch.sweeps.executors import Finished
+from mnist_arch.sweeps.execution.executor import Finished
 from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.search import Search, searched_arms
+from mnist_arch.sweeps.loading import load_sweep
+from mnist_arch.sweeps.search import proposals as search_module
+from mnist_arch.sweeps.search.proposals import Search, searched_arms
 
 SAMPLERS = ["random", "tpe", "nsga2"]
 OBJECTIVES = ["accuracy", "accuracy-parameters"]
@@ -272,5 +272,6 @@ def test_optuna_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
 
 
 def test_the_search_is_imported_where_it_is_used() -> None:
-    script = "import sys, mnist_arch.sweeps.search; print({'optuna', 'torch'} & set(sys.modules))"
+    module = "mnist_arch.sweeps.search.proposals"
+    script = f"import sys, {module}; print({{'optuna', 'torch'}} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "set()\n"

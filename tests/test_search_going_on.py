@@ -9,10 +9,10 @@ import tiny_sweeps
 from optuna.trial import TrialState
 from searching import RATE, SPACE, Process, planned, states, studies, wide_and_slow
 
-from mnist_arch.sweeps.executors import Began, Epoch, Finished
+from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.sweeps.search import searched_arms
+from mnist_arch.sweeps.search.proposals import searched_arms
 
 PRUNED_FROM_1 = {"kind": "median", "from_epoch": 1}
 

@@ -12,10 +12,10 @@ from optuna.trial import TrialState
 from searching import RATE, Process, planned, states
 
 from mnist_arch.errors import RunCorrupt, StorageError
-from mnist_arch.sweeps import journal as journal_module
-from mnist_arch.sweeps.executors import Began, Epoch, Finished
+from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
 from mnist_arch.sweeps.ledger import Ledger
-from mnist_arch.sweeps.search import Search, searched_arms
+from mnist_arch.sweeps.search import journal as journal_module
+from mnist_arch.sweeps.search.proposals import Search, searched_arms
 
 
 def journal(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from searching import Process, planned, studies
 
 from mnist_arch.errors import SpecError
-from mnist_arch.sweeps.executors import Finished, Stopped
+from mnist_arch.sweeps.execution.executor import Finished, Stopped
 from mnist_arch.sweeps.planning import Trial
 
 

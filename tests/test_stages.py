@@ -11,7 +11,7 @@ import pytest
 from tiny_sweeps import Bench, MadeUpExecutor, blocks, planned
 
 from mnist_arch.errors import BudgetExceeded
-from mnist_arch.sweeps.executors import Began, Failed, Finished
+from mnist_arch.sweeps.execution.executor import Began, Failed, Finished
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.sweeps.stages import StageBegan, run_sweep
@@ -162,7 +162,7 @@ def test_a_trial_of_a_search_that_failed_is_tried_again(tmp_path: Path) -> None:
 def test_a_search_that_finds_nothing_within_the_budget_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnist_arch.sweeps.search.REJECTED_IN_A_ROW", 7)
+    monkeypatch.setattr("mnist_arch.sweeps.search.proposals.REJECTED_IN_A_ROW", 7)
     budget = {"parameters_below": 10}
     bench = Bench(tmp_path, plan_of(tmp_path, search=search(), budget=budget))
     with pytest.raises(BudgetExceeded, match="the search gives up: 7 proposals in a row"):

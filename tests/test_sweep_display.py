@@ -12,7 +12,15 @@ from tiny_sweeps import HOLDOUT, TIME, blocks, made_up, planned
 
 from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps.estimate import Pace
-from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import (
+    Began,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import Planned, Trial
 from mnist_arch.sweeps.stages import StageBegan

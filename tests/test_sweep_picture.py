@@ -17,9 +17,9 @@ from mnist_arch.drawing import BLUE, ORANGE, RED, SOFT
 from mnist_arch.evaluation.score import Score
 from mnist_arch.runs.result import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.sweeps import picture
+from mnist_arch.sweeps import front as picture
+from mnist_arch.sweeps.front import NAMED, draw_front
 from mnist_arch.sweeps.ledger import State
-from mnist_arch.sweeps.picture import NAMED, draw_front
 from mnist_arch.sweeps.standings import Leaderboard, Outcome, Scored, Standing
 
 IMAGES = 5000

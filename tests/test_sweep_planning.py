@@ -19,7 +19,7 @@ from mnist_arch.counting.plan import plan
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.loading import Loaded, check_dataset, load, validated
 from mnist_arch.spec.overrides import changed, parse_override
-from mnist_arch.sweeps.definition import load_sweep
+from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import Arm, Difference, Planned, Trial, plan_sweep
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
@@ -451,7 +451,7 @@ import json, sys
 from pathlib import Path
 heavy = "matplotlib numpy optuna ray rich safetensors scipy torch torchvision typer".split()
 sys.modules.update(dict.fromkeys(heavy))  # None there makes every import of it fail
-from mnist_arch.sweeps.definition import load_sweep
+from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import plan_sweep
 planned = plan_sweep(load_sweep(Path(sys.argv[1])), dataset=sys.argv[2])

@@ -11,10 +11,10 @@ import torch
 from small_sweep import COMMAND, ENGINE, planned_sweep, tasks
 
 from mnist_arch.errors import FailureKind
-from mnist_arch.sweeps import worker as module
-from mnist_arch.sweeps.executors import Failed
+from mnist_arch.sweeps.execution import worker as module
+from mnist_arch.sweeps.execution.executor import Failed
+from mnist_arch.sweeps.execution.worker import Setting, _Worker
 from mnist_arch.sweeps.ledger import Ledger
-from mnist_arch.sweeps.worker import Setting, _Worker
 
 
 class Pipe:

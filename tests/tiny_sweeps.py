@@ -13,9 +13,9 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import FailureKind
 from mnist_arch.files import write_whole
 from mnist_arch.runs.result import Result, Verdicts
-from mnist_arch.sweeps.definition import load_sweep
-from mnist_arch.sweeps.executors import Began, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import Began, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path
+from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import Arm, Planned, Trial, plan_sweep
 
 HOLDOUT = 100
@@ -193,7 +193,7 @@ class HereExecutor:
     """Trains in this process, one trial after the other."""
 
     def __init__(self, *, workers: int, setting: Any) -> None:
-        from mnist_arch.sweeps import worker
+        from mnist_arch.sweeps.execution import worker
 
         self.size = workers
         self.worker = worker._Worker(cast("Any", None), setting)

@@ -10,9 +10,9 @@
 Nothing here needs torch but what trains: `LocalExecutor` in `local`, `RayExecutor` in `cluster`.
 """
 
-from mnist_arch.sweeps.definition import load_sweep
 from mnist_arch.sweeps.leaderboard import board_of, leaderboard
 from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.stages import run_sweep
 

@@ -12,7 +12,7 @@ from mnist_arch.spec.loading import validated
 from mnist_arch.spec.overrides import Override, changed, parse_path
 from mnist_arch.spec.strict_yaml import Node, Path, flow, place
 from mnist_arch.spec.validation import keys_by_kind
-from mnist_arch.sweeps.specs import SHARED, Categorical, Dimension, Floats, Integers
+from mnist_arch.sweeps.spec import SHARED, Categorical, Dimension, Floats, Integers
 
 AT_THE_TOP: Final = "set it at the top of the sweep's file"
 _ALONE: Final = "each value of an axis has to fit the base by itself"

@@ -11,7 +11,7 @@ from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search import searched_arms
+from mnist_arch.sweeps.search.proposals import searched_arms
 
 SECONDS_PER_IMAGE: Final = 9e-5
 SECONDS_PER_MAC: Final = 1.1e-10

@@ -19,7 +19,7 @@ from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search import searched_arms
+from mnist_arch.sweeps.search.proposals import searched_arms
 from mnist_arch.sweeps.standings import Leaderboard, Outcome, Scored, Standing, csv_text
 
 
@@ -88,7 +88,7 @@ def write_board(board: Leaderboard, folder: Path) -> None:
     write_whole(folder / "leaderboard.json", board.json_text().encode())
     write_whole(folder / "leaderboard.csv", csv_text(board).encode())
     if any(standing.rank for standing in board.standings):
-        from mnist_arch.sweeps.picture import draw_front
+        from mnist_arch.sweeps.front import draw_front
 
         write_whole(folder / "leaderboard.png", draw_front(board))
 

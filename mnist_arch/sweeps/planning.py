@@ -21,7 +21,7 @@ from mnist_arch.spec.loading import Loaded, check_dataset, resolve, validated
 from mnist_arch.spec.overrides import Override, changed, override
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
-from mnist_arch.sweeps.definition import Definition
+from mnist_arch.sweeps.loading import Definition
 
 Stage = Literal["ranking", "final"]
 """Ranking judges on the hold-out; final trains on all images and judges on test, once."""

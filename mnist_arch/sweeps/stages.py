@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnist_arch.runs.result import Result
-from mnist_arch.sweeps.driving import Queue, run_trials
-from mnist_arch.sweeps.executors import Event, Executor
+from mnist_arch.sweeps.execution.driver import Queue, run_trials
+from mnist_arch.sweeps.execution.executor import Event, Executor
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search import Search, searched_arms
+from mnist_arch.sweeps.search.proposals import Search, searched_arms
 
 StageName = Literal["ranking", "search", "final"]
 

@@ -23,7 +23,7 @@ from mnist_arch.spec.strict_yaml import Node, parse
 from mnist_arch.spec.validation import problems_of
 from mnist_arch.spec_files import read_file
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
-from mnist_arch.sweeps.specs import MAX_TRIALS, SHARED, Sweep
+from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Sweep
 
 _HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
 _NUMBERED: Final = r"(grid|search)-\d+"

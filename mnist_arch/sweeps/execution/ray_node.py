@@ -15,8 +15,8 @@ from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.runs.checkpoint import Segment, checkpoint_bytes
 from mnist_arch.runs.provenance import package_versions
+from mnist_arch.sweeps.execution.worker import failure_of, print_error, printing_to
 from mnist_arch.sweeps.ledger import Failure
-from mnist_arch.sweeps.worker import failure_of, print_error, printing_to
 from mnist_arch.training.engine_choice import resolve_device
 from mnist_arch.training.events import EpochRecord, Judged, NotCompiled
 from mnist_arch.training.loop import train

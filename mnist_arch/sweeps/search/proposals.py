@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.spec.loading import validated
-from mnist_arch.sweeps.executors import Epoch
-from mnist_arch.sweeps.journal import Journal
+from mnist_arch.sweeps.execution.executor import Epoch
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.study import (
+from mnist_arch.sweeps.search.journal import Journal
+from mnist_arch.sweeps.search.optuna_study import (
     changes,
     distribution,
     excess,

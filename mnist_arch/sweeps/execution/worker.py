@@ -26,7 +26,15 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import (
+    Began,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail, now
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.training.engine import Engine

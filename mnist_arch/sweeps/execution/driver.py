@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, assert_never
 
-from mnist_arch.sweeps.executors import (
+from mnist_arch.sweeps.execution.executor import (
     Began,
     Epoch,
     Event,

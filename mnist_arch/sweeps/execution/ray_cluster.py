@@ -20,12 +20,27 @@ from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.sweeps.executors import Began, Epoch, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import (
+    Began,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Stopped,
+    Task,
+)
+from mnist_arch.sweeps.execution.ray_node import (
+    Beginning,
+    Images,
+    Order,
+    Said,
+    Trained,
+    train_on_node,
+)
+from mnist_arch.sweeps.execution.worker import failure_of, judged, wait_for_lock
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail, now
-from mnist_arch.sweeps.node import Beginning, Images, Order, Said, Trained, train_on_node
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.sweeps.specs import Resources
-from mnist_arch.sweeps.worker import failure_of, judged, wait_for_lock
+from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
 
 _WAIT_SECONDS: Final = 1.0

@@ -10,9 +10,9 @@ from mnist_arch.errors import ExtraMissing
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.overrides import Override, parse_path
 from mnist_arch.spec.strict_yaml import Node, place
-from mnist_arch.sweeps.journal import Journal, damaged
 from mnist_arch.sweeps.planning import Arm, Planned
-from mnist_arch.sweeps.specs import Categorical, Dimension, Floats, Integers, Pruning, Search
+from mnist_arch.sweeps.search.journal import Journal, damaged
+from mnist_arch.sweeps.spec import Categorical, Dimension, Floats, Integers, Pruning, Search
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
