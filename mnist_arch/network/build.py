@@ -22,6 +22,7 @@ from mnist_arch.counting.layers import (
 )
 from mnist_arch.counting.plan import Plan, plan
 from mnist_arch.spec.network import Network
+from mnist_arch.streams import stream_seed
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -81,9 +82,10 @@ class Gate(nn.Module):
 
 
 def build(network: Network, *, seed: int = 0) -> Classifier:
-    """A module with torch's initial weights, drawn from `seed`; leaves the global generator alone.
+    """A module with torch's initial weights: those that a run of this seed starts with.
 
-    Raises ShapeError, and CountMismatch where the module does not have the planned parameters.
+    Leaves the global generator alone. Raises ShapeError, and CountMismatch where the module does
+    not have the planned parameters.
     """
     planned = plan(network)
     model = assemble(planned, seed=seed)
@@ -95,7 +97,8 @@ def build(network: Network, *, seed: int = 0) -> Classifier:
 def assemble(planned: Plan, *, seed: int) -> Classifier:
     """The module of a plan, not counted; see `build`."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, too
+        # torch.manual_seed would seed every GPU, too.
+        torch.default_generator.manual_seed(stream_seed(seed, "weights"))
         return Classifier(_Builder().sequence(planned.layers))
 
 

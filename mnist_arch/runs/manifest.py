@@ -12,7 +12,7 @@ from mnist_arch.training.engine import Engine
 from mnist_arch.values import FORMAT, Record
 
 MAX_SEED: Final = 2**32 - 1
-"""Largest seed of a run; torch takes 64 bits, of which its several streams need some."""
+"""Largest seed of a run."""
 
 
 class GitState(Record):

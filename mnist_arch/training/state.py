@@ -1,7 +1,8 @@
 """The state of a training: all that it needs to go on.
 
 Four streams of random numbers come from the one seed, each for one use: initial weights, shuffling,
-augmentation, and dropout, which torch draws from its global generator. The state holds them all.
+augmentation, and dropout, which torch draws from its global generator. The state holds the three
+that go on.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ class State:
             model=model,
             average=average,
             optimizer=Optimizer(model, experiment.recipe),
-            shuffle=stream(seed, 1, "cpu"),
-            augment=stream(seed, 2, device),
-            dropout=stream(seed, 3, device).get_state(),
+            shuffle=stream(seed, "shuffle", "cpu"),
+            augment=stream(seed, "augment", device),
+            dropout=stream(seed, "dropout", device).get_state(),
         )
 
     @property

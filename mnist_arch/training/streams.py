@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Generator
 
+from mnist_arch.streams import Use, stream_seed
 
-def stream(seed: int, use: int, device: str) -> Generator:
+
+def stream(seed: int, use: Use, device: str) -> Generator:
     """An independent generator for one use of the run's seed."""
-    return torch.Generator(device).manual_seed(seed * 1000 + use)
+    return torch.Generator(device).manual_seed(stream_seed(seed, use))
 
 
 def generator_owner(device: torch.device) -> Any:
