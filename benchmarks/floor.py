@@ -19,7 +19,7 @@ from typing import Final
 
 from report import origin, publish, table
 
-from mnist_arch import load, plan
+from mnist_arch import Recipe, load, plan
 from mnist_arch.counting.plan import BYTES_PER_VALUE, Plan
 from mnist_arch.training.engine_choice import training_flops
 
@@ -66,10 +66,10 @@ class Floor:
 def floor(
     planned: Plan, peaks: Peaks, *, fused: bool, batch_size: int, images: int, epochs: int
 ) -> Floor:
-    """Of a training with the incomplete batch dropped, judged after every epoch."""
+    """Of a training that is judged after every epoch."""
     flops, speed = peaks.tflops * 1e12, peaks.terabytes_per_second * 1e12
-    steps = images // batch_size * epochs
-    trained, judged = steps * batch_size, TEST_IMAGES * epochs
+    batches = Recipe(batch_size=batch_size).batches(images)
+    steps, trained, judged = len(batches) * epochs, sum(batches) * epochs, TEST_IMAGES * epochs
     rows = [row for row in planned.rows if row.macs or not fused]
     values = sum(math.prod(row.output_shape) for row in rows)
     return Floor(

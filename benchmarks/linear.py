@@ -52,7 +52,7 @@ class Point:
     """Of the first block."""
     macs: int
     images: int
-    """Training images of an epoch: whole batches."""
+    """Training images of an epoch."""
     seconds: float
     """Of an epoch: the median."""
 
@@ -115,16 +115,15 @@ def network(channels: str, dataset: DatasetName, *, epochs: int) -> Experiment:
     return load("s6", overrides=[parse_override(value) for value in values]).experiment
 
 
-def whole_batches(experiment: Experiment, split: Split) -> int:
-    """Images that an epoch trains on: without the incomplete last batch."""
-    batch = min(experiment.recipe.batch_size, len(split))
-    return len(split) // batch * batch
+def trained_images(experiment: Experiment, split: Split) -> int:
+    """Images that an epoch trains on."""
+    return sum(experiment.recipe.batches(len(split)))
 
 
 def epoch_seconds(experiment: Experiment, split: Split) -> Iterator[float]:
     """Training time of one epoch after the other, up to the last but one."""
     held = Split(split.images[:1], split.labels[:1])  # would be looked at after the last
-    images = whole_batches(experiment, split)
+    images = trained_images(experiment, split)
     for record in train(State.fresh(experiment, seed=0), split, held, judged="last-epoch"):
         if isinstance(record, EpochRecord):
             yield images / record.images_per_second
@@ -152,7 +151,7 @@ def measured(
         print(f"turn {number + 1} of {repeats}: {sum(rounds[-1]):.0f} s", file=sys.stderr)
     medians = [statistics.median(seconds) for seconds in zip(*rounds, strict=True)]
     return [
-        Point(channels, plan(experiment).macs, whole_batches(experiment, part), seconds)
+        Point(channels, plan(experiment).macs, trained_images(experiment, part), seconds)
         for (channels, experiment, part), seconds in zip(cases, medians, strict=True)
     ]
 

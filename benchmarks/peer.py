@@ -32,6 +32,7 @@ from step import study
 
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.runs.folder import Run
+from mnist_arch.spec.recipe import Recipe
 
 ROUNDS: Final = 3
 """Epochs of the embedded sample that are held against the ceiling."""
@@ -134,10 +135,8 @@ def sides_of(arguments: argparse.Namespace, folder: Path) -> tuple[list[Side], S
     options = ["s6", "--dataset", arguments.dataset, "--data-dir", root, *common]
     options += ["--set", f"recipe.batch_size={batch}", "--out", str(folder), "--json", "--quiet"]
     command = [*PROGRAM, "train", *options]
-    whole_batches = images // batch * batch  # the incomplete last one is not trained on
-    ours = Side(
-        "mnist-arch", whole_batches, lambda seed: [*command, "--seed", str(seed)], read_ours
-    )
+    trained = sum(Recipe(batch_size=batch).batches(images))
+    ours = Side("mnist-arch", trained, lambda seed: [*command, "--seed", str(seed)], read_ours)
     return [peer(workers) for workers in arguments.workers], ours
 
 

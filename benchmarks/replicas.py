@@ -76,7 +76,8 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     address = f"file://{folder}/{task.replicas}"
     dist.init_process_group("gloo", address, rank=rank, world_size=task.replicas)
     share = task.batch_size // task.replicas
-    overrides = [override("recipe.batch_size", share, origin="")]
+    values = {"batch_size": share, "last_batch": "drop"}
+    overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
     experiment = load("s6", overrides=overrides).with_dataset(task.dataset).experiment
     whole = load_split(task.dataset, "train")
     own = Split(whole.images[rank :: task.replicas], whole.labels[rank :: task.replicas])
@@ -88,7 +89,7 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     if isinstance(step, CompiledStep):
         step.compile()
     torch.manual_seed(rank)  # of dropout, after compiling, which goes back to the state's stream
-    epoch = Pass.next(state, len(own), batch=share)
+    epoch = Pass.next(state, len(own))
     step.begin(epoch)
     state.model.train()
     for number in range(WARM_UPS + task.steps):

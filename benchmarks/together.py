@@ -75,7 +75,8 @@ def run(task: Task, barrier: Barrier, found: Queue[tuple[Engine, list[Round]]]) 
     """One training, in a process of its own."""
     choice = choose_engine(device=task.device, threads=task.threads, wanted=task.wanted)
     prepare(choice.engine)
-    overrides = [override("recipe.batch_size", task.batch_size, origin="")]
+    values = {"batch_size": task.batch_size, "last_batch": "drop"}
+    overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
     experiment = load("s6", overrides=overrides).with_dataset("mnist").experiment
     training = made_up(task.images, device=task.device)
     state = State.fresh(experiment, seed=0, device=task.device)
@@ -84,12 +85,12 @@ def run(task: Task, barrier: Barrier, found: Queue[tuple[Engine, list[Round]]]) 
     if isinstance(step, CompiledStep):
         step.compile()
     state.model.train()
-    train(step, training, batch=task.batch_size, steps=WARM_UPS)
+    train(step, training, steps=WARM_UPS)
     rounds = []
     for _ in range(task.rounds):
         barrier.wait(LONGEST_START_SECONDS)
         start = time.monotonic()
-        train(step, training, batch=task.batch_size, steps=task.steps)
+        train(step, training, steps=task.steps)
         rounds.append(Round(start, time.monotonic()))
     found.put((choice.engine, rounds))
 
@@ -102,10 +103,10 @@ def made_up(images: int, *, device: Device) -> Split:
     return Split(pixels.to(device), labels.to(device))
 
 
-def train(step: PlainStep, training: Split, *, batch: int, steps: int) -> None:
+def train(step: PlainStep, training: Split, *, steps: int) -> None:
     """So many steps, done when this returns; each epoch anew is the first of the recipe."""
     while steps > 0:
-        epoch = Pass.next(step.state, len(training), batch=batch)
+        epoch = Pass.next(step.state, len(training))
         step.begin(epoch)
         for number in range(min(steps, len(epoch.rates))):
             step(number)

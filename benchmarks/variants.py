@@ -42,7 +42,8 @@ class Bench:
 
     @classmethod
     def of(cls, dataset: DatasetName, *, batch: int, steps: int) -> Bench:
-        overrides = [override("recipe.batch_size", batch, origin="")]
+        values = {"batch_size": batch, "last_batch": "drop"}
+        overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
         experiment = load("s6", overrides=overrides).with_dataset(dataset).experiment
         return cls(experiment, load_split(dataset, "train"), load_split(dataset, "test"), steps)
 
@@ -58,7 +59,7 @@ class Bench:
 
     def stepping(self, step: PlainStep) -> Call:
         """One more step of an epoch at each call, over and over."""
-        epoch = Pass.next(step.state, len(self.training), batch=self.batch)
+        epoch = Pass.next(step.state, len(self.training))
         step.begin(epoch)
         numbers = itertools.cycle(range(len(epoch.rates)))
         return lambda: step(next(numbers))
@@ -178,8 +179,8 @@ class TwoPartStep:
 
     def __init__(self, bench: Bench) -> None:
         self.state, self.training, self.info = bench.state(), bench.training, INFO["mnist"]
-        epoch = Pass.next(self.state, len(bench.training), batch=bench.batch)
-        self.indices = itertools.cycle(epoch.order_SB)
+        epoch = Pass.next(self.state, len(bench.training))
+        self.indices = itertools.cycle(epoch.batches)
 
     def assemble(self) -> Batch:
         """The next batch, augmented."""

@@ -280,12 +280,14 @@ def _new_engine(
     kept = request.engine
     if kept is not None and kept.device == device and runs_here(kept):
         return kept
-    macs, epochs = plan_of(request.loaded).macs, request.loaded.experiment.recipe.epochs
+    macs, recipe = plan_of(request.loaded).macs, request.loaded.experiment.recipe
+    trained = sum(recipe.batches(images))
     choice = choose_engine(
         device=device,
         threads=threads if request.engine is None else request.engine.threads,
         wanted=request.wanted.value,
-        flops=training_flops(macs=macs, images=images, epochs=epochs - 1),  # the first is plain
+        # The first epoch is plain.
+        flops=training_flops(macs=macs, images=trained, epochs=recipe.epochs - 1),
     )
     if choice.note is not None:
         display.note(choice.note)

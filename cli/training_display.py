@@ -165,9 +165,7 @@ class LiveDisplay(Display):
     def progress(self, event: Progress) -> None:
         epochs = self.experiment.recipe.epochs
         done = event.epoch - 1 + event.step / event.steps
-        steps_left = (epochs - done) * event.steps
-        batch = self.experiment.recipe.batch_size
-        left = steps_left * batch / event.images_per_second
+        left = (epochs - done) * event.images / event.images_per_second
         self.bars.update(
             self.epochs_bar, completed=done, note=f"{event.epoch}/{epochs} · {duration(left)} left"
         )

@@ -163,10 +163,10 @@ class _Reader:
             x = self.step(asked, x)
         return x
 
-    def reduce(self, x: Tensor, reduce: Mapping, options: Mapping) -> Tensor:
+    def reduce(self, x: Tensor, reduce: Mapping, options: Mapping, *, side: int = 1) -> Tensor:
         inherited = {name: options[name] for name in ("bias", "order")}
         own = {"norm": "none", "activation": "none", **inherited, **reduce}
-        x = self.step(nn.Conv2d(x.shape[1], own["out"], 1, bias=own["bias"]), x)
+        x = self.step(nn.Conv2d(x.shape[1], own["out"], side, bias=own["bias"]), x)
         return self.norm_and_activation(x, own)
 
     def pool(self, x: Tensor, pool: Mapping, options: Mapping) -> Tensor:
@@ -213,7 +213,8 @@ class _Reader:
         if dropout["at"] == "after":
             x = self.dropout(x, dropout)
         if reduce and reduce["at"] == "after":
-            x = self.reduce(x, reduce, defaults)
+            side = x.shape[2] if head.get("pool") == "flatten" else 1
+            x = self.reduce(x, reduce, defaults, side=side)
         if head.get("linear"):
             x = self.step(nn.Flatten(), x)
             x = self.step(nn.Linear(x.shape[1], classes, bias=head.get("bias", True)), x)

@@ -165,6 +165,8 @@ class _Drawn:
             head["reduce"] = self._reduce(at="before", out=classes)
         self._head_pool(head, whole=not linear)
         if ending == "after":
+            if head.get("pool") == "flatten":
+                self.side = 1
             head["reduce"] = self._reduce(at="after", out=classes)
         if draw(st.booleans()):
             head["dropout"] = draw(_HEAD_DROPOUTS)
@@ -386,6 +388,7 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
             optional={
                 "epochs": st.integers(1, 10_000),
                 "batch_size": st.integers(2, 65_536),
+                "last_batch": st.sampled_from(["use", "drop"]),
                 "optimizer": _SGD | _ADAMW,
                 "schedule": _SCHEDULES,
                 "label_smoothing": st.floats(0, 0.5),

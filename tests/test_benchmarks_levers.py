@@ -201,7 +201,7 @@ def test_rounds_go_on_over_the_end_of_an_epoch(bench: variants.Bench) -> None:
     step = together.make_step(Engine(device="cpu", threads=1), state, split, batch=4)
     done: list[int] = []
     step.learn = lambda *_, **__: done.append(1) or torch.zeros(())  # type: ignore[method-assign]
-    together.train(step, split, batch=4, steps=5)
+    together.train(step, split, steps=5)
     assert len(done) == 5
 
 
@@ -223,7 +223,7 @@ def test_the_floor_is_what_a_hand_counts() -> None:
     fused = floor.floor(planned, peaks, fused=True, **sizes)
     macs = 28 * 28 * 2 * 9 + 2 * 10  # the convolution and the linear layer
     values = 28 * 28 * 2
-    trained, steps = 2 * 4 * 3, 2 * 3
+    trained, steps = 11 * 3, 3 * 3  # of four, four and three images
     assert apart.operations == fused.operations == pytest.approx(3 * 2 * macs * trained)
     # Convolution, ReLU, pool, linear; a Flatten between them is a row of its own.
     others = [row.layer for row in planned.rows if not row.macs]

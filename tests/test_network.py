@@ -366,6 +366,15 @@ ALONE: dict[str, tuple[Mapping, int]] = {
     "head: reduce before": (plain_head(reduce={"out": 4, "at": "before"}), 450 + 36 - 40),
     "head: reduce after": (plain_head(reduce=4), 450 + 36 - 40),
     "head: reduce only": (plain_head(linear=False, reduce=10), 450),
+    "head: reduce before flatten": (
+        plain_head(pool="flatten", reduce={"out": 4, "at": "before"}),
+        450 - 80 + 36 + 196 * 40,
+    ),
+    "head: reduce after flatten": (plain_head(pool="flatten", reduce=4), 450 - 40 + 4 + 196 * 32),
+    "head: reduce after flatten only": (
+        plain_head(pool="flatten", reduce=10, linear=False),
+        450 + 195 * 80,
+    ),
     "classes": ({**PLAIN, "classes": 26}, 450 + 16 * 9),
     "empty dropout": (plain(dropout=0), 450),
     "only a pool": ({**PLAIN, "blocks": [*PLAIN["blocks"], {"pool": "max"}]}, 450),
@@ -379,6 +388,20 @@ def test_option_alone(name: str) -> None:
     assert assert_agreement(experiment(spec)).parameters == parameters
     model, images = build(experiment(spec)).eval(), torch.rand(2, 1, 28, 28)
     assert torch.equal(follow(spec, model, images), model(images))
+
+
+def test_a_reduce_after_flatten_is_a_layer_on_all_values() -> None:
+    """A 1×1 convolution of the list of values, as a person would write it with torch."""
+    spec = {**PLAIN, "head": {"pool": "flatten", "reduce": {"out": 10, "at": "after"}}}
+    model, images = build(experiment(spec)).eval(), torch.rand(3, 1, 28, 28)
+    *body, last = model.layers
+    assert isinstance(last, nn.Conv2d)
+    x_NCHW = nn.Sequential(*body)(images)
+    by_hand = nn.Sequential(nn.Flatten(), nn.Linear(x_NCHW[0].numel(), 10))
+    by_hand[1].weight.data = last.weight.data.flatten(1)
+    by_hand[1].bias.data = last.bias.data
+    assert x_NCHW.shape[2] > 1
+    torch.testing.assert_close(model(images), by_hand(x_NCHW))
 
 
 # ----------------------------------------------------------------------- sharing

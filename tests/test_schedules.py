@@ -78,6 +78,21 @@ def test_step_falls_every_so_many_epochs_from_the_start() -> None:
     assert rates == [1.0] * 8 + [0.5] * 8 + [0.25] * 8
 
 
+def test_step_has_no_warmup_unless_asked() -> None:
+    """It is torch's StepLR, then."""
+    ours = curve(Step(kind="step", every_epochs=2), 40, steps_per_epoch=8)
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=Step(kind="step").peak)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=16, gamma=0.1)
+    theirs = []
+    for _ in range(40):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert ours == pytest.approx(theirs, rel=1e-12)
+    assert OneCycle().warmup == Cosine(kind="cosine").warmup == 0.2
+
+
 def test_a_warmup_over_the_first_fall_ends_at_the_peak_all_the_same() -> None:
     schedule = Step(kind="step", peak=1.0, warmup=0.75, every_epochs=1, factor=0.1)
     rates = curve(schedule, 8, steps_per_epoch=2)

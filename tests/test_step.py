@@ -48,6 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "clipped": {"recipe__clip_norm": 0.5},
     "changed": {"recipe__augment": {"elastic": {"pixels": 0.5}, "erase": {"probability": 0.3}}},
     "incomplete": {"recipe__batch_size": 40},
+    "dropped": {"recipe__batch_size": 40, "recipe__last_batch": "drop"},
     "smoothed": {"recipe__label_smoothing": 0.1},
 }
 
@@ -82,23 +83,43 @@ def without_clock(records: list[EpochRecord]) -> list[Any]:
 # ------------------------------------------------------------------------- what an epoch is given
 
 
-def test_a_pass_is_freshly_shuffled_and_drops_the_incomplete_batch() -> None:
-    experiment = spec("sgd")
-    state = State.fresh(experiment, seed=4)
+@pytest.mark.parametrize(
+    ("last_batch", "images", "sizes"),
+    [
+        ("use", 100, [30, 30, 30, 10]),
+        ("drop", 100, [30, 30, 30]),
+        ("use", 92, [30, 30, 30, 2]),
+        ("use", 91, [30, 30, 30]),  # batch statistics of one image do not exist
+        ("use", 90, [30, 30, 30]),
+    ],
+)
+def test_a_pass_is_freshly_shuffled(last_batch: str, images: int, sizes: list[int]) -> None:
+    experiment = spec("sgd", recipe__batch_size=30, recipe__last_batch=last_batch)
+    state, steps = State.fresh(experiment, seed=4), len(sizes)
     rng = torch.Generator()
     rng.set_state(state.shuffle.get_state())
     for epoch in range(2):
-        given = Pass.next(state, 100, batch=30)
-        order = torch.randperm(100, generator=rng)
-        assert torch.equal(given.order_SB, order[:90].view(3, 30))
-        assert given.order_SB.dtype == torch.int64
+        given = Pass.next(state, images)
+        order = torch.randperm(images, generator=rng)
+        assert [len(it) for it in given.batches] == sizes
+        assert torch.equal(torch.cat(given.batches), order[: sum(sizes)])
+        assert given.batches[0].dtype == torch.int64
+        assert given.images == sum(sizes)
         schedule = experiment.recipe.schedule
-        rates = [learning_rate(schedule, s, steps=6, steps_per_epoch=3) for s in range(6)]
-        assert given.rates == rates[3 * epoch : 3 * epoch + 3]
-        done = range(3 * epoch + 1, 3 * epoch + 4)
+        rates = [
+            learning_rate(schedule, s, steps=2 * steps, steps_per_epoch=steps)
+            for s in range(2 * steps)
+        ]
+        assert given.rates == rates[steps * epoch : steps * (epoch + 1)]
+        done = range(steps * epoch + 1, steps * (epoch + 1) + 1)
         kept = [min(0.9, (1 + step) / (10 + step)) for step in done]
         assert given.weights == pytest.approx([1 - it for it in kept], rel=1e-12)
         state.epoch += 1
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_images() -> None:
+    given = Pass((torch.arange(4), torch.arange(4), torch.arange(2)), [0.1] * 3, [])
+    assert given.mean_loss(torch.tensor([1.0, 2.0, 9.0])) == (4 * 1 + 4 * 2 + 2 * 9) / 10
 
 
 @pytest.mark.parametrize(("smaller", "cleared"), [(0, []), (1, [1, 9])])
@@ -109,7 +130,7 @@ def test_holes_between_large_maps_are_cleared_every_few_steps(
     experiment = spec("sgd", recipe__batch_size=8)
     largest = 8 * max(row.activation_bytes for row in plan(experiment).rows)
     monkeypatch.setattr(step_module, "LARGEST_KEPT_BYTES", largest - smaller)
-    given, done, found = Pass.next(State.fresh(experiment, seed=3), 96, batch=8), 0, list[int]()
+    given, done, found = Pass.next(State.fresh(experiment, seed=3), 96), 0, list[int]()
     monkeypatch.setattr(step_module, "give_back_freed", lambda: found.append(done))
     step = PlainStep(State.fresh(experiment, seed=3), training)
     step.begin(given)
@@ -120,7 +141,7 @@ def test_holes_between_large_maps_are_cleared_every_few_steps(
 
 
 def test_without_an_average_a_pass_has_no_weights() -> None:
-    given = Pass.next(State.fresh(spec("no average"), seed=4), 96, batch=32)
+    given = Pass.next(State.fresh(spec("no average"), seed=4), 96)
     assert (len(given.rates), given.weights) == (3, [])
 
 
@@ -180,7 +201,7 @@ def test_a_captured_step_comes_to_the_same_as_a_plain_one(
         assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-5)
         assert record.loss == pytest.approx(expected.loss, rel=1e-4)
         assert (record.epoch, record.rate) == (expected.epoch, expected.rate)
-    steps = 2 * (96 // captured.experiment.recipe.batch_size)
+    steps = 2 * len(captured.experiment.recipe.batches(96))
     assert len(given[float]) == len(given[Tensor]) == steps
     for own, expected_step in zip(given[Tensor], given[float], strict=True):
         assert own.images == expected_step.images
@@ -231,14 +252,14 @@ def test_all_that_varies_lies_at_fixed_addresses(training: Split) -> None:
     step = CapturedStep(state, training, batch=32)
 
     def addresses() -> list[int]:
-        buffers = (step.number, step.order_SB, step.rates_S, step.weights_S, step.losses_S)
+        buffers = (step.number, step.order_WB, step.rates_S, step.weights_S, step.losses_S)
         kept = [*buffers, *state.model.state_dict().values(), *state.result.state_dict().values()]
         return [tensor.data_ptr() for tensor in kept]
 
     before = addresses()
     assert len({it for it in before[:5]}) == 5
     for _ in range(2):
-        step.begin(Pass.next(state, 96, batch=32))
+        step.begin(Pass.next(state, 96))
         for number in range(3):
             assert int(step.number) == number
             step(number)
@@ -336,7 +357,7 @@ def stepped(kind: type[PlainStep], state: State, training: Split, **options: Any
     state.use_dropout_stream()
     make = compiled if kind is CompiledStep else kind
     step = make(state, training, **options)
-    step.begin(Pass.next(state, len(training), batch=32))
+    step.begin(Pass.next(state, len(training)))
     step(0)
     return Stepped(float(step.losses_S[0]), weights_of(state) - before, torch.get_rng_state())
 
@@ -361,12 +382,13 @@ def test_a_compiled_step_is_the_plain_one_to_rounding(training: Split) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
-@pytest.mark.parametrize("after", [1, 2])
+@pytest.mark.parametrize(("after", "batch"), [(1, 32), (2, 40)])
 def test_compiled_steps_go_on_with_the_same_bits(
-    training: Split, held: Split, tmp_path: Path, after: int
+    training: Split, held: Split, tmp_path: Path, after: int, batch: int
 ) -> None:
-    """After the first epoch, which is plain, and after one that was compiled."""
-    experiment = loaded(recipe__epochs=3, **COMPILED_NETWORK).experiment
+    """After the first epoch, which is plain, and after one that was compiled but for its end."""
+    values = {"recipe__epochs": 3, "recipe__batch_size": batch}
+    experiment = loaded(**values, **COMPILED_NETWORK).experiment
     goes_on(training, held, experiment, COMPILED, tmp_path / "checkpoint", after=after)
 
 
@@ -381,7 +403,7 @@ def test_one_process_compiles_for_any_number_of_runs(training: Split) -> None:
         state = State.fresh(loaded(blocks=[block]).experiment, seed=3)
         with config.patch(recompile_limit=1):
             step = compiled(state, training)
-        step.begin(Pass.next(state, len(training), batch=32))
+        step.begin(Pass.next(state, len(training)))
         step(0)
         assert step.losses_S[0] > 0
 
@@ -533,6 +555,28 @@ def test_a_compiler_that_fails_half_way_leaves_no_trace(
     assert torch.equal(torch.get_rng_state(), state.dropout)
     assert checkpoint_bytes(state.state_dict()) == before
     assert step.network is state.model
+
+
+def test_what_is_compiled_is_for_whole_batches(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another shape would be compiled again, in the middle of an epoch."""
+    sizes: list[int] = []
+
+    def spy(network: Any, **_: Any) -> Any:
+        def call(x_NCHW: Tensor) -> Tensor:
+            sizes.append(len(x_NCHW))
+            return network(x_NCHW)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", spy)
+    state = State.fresh(spec("incomplete"), seed=3)
+    plain = curve(State.fresh(spec("incomplete"), seed=3), training, held, PLAIN)
+    records = curve(state, training, held, COMPILED)
+    assert sizes == [40, 40, 40]  # to compile, and in the second epoch, which ends with 16
+    for record, expected in zip(records, plain, strict=True):
+        assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
 
 
 def test_what_is_compiled_is_for_the_threads_of_the_run(
@@ -712,7 +756,7 @@ def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
 def test_no_step_waits_for_the_device(training: Split, engine: Engine) -> None:
     state = State.fresh(spec("clipped"), seed=3, device="cuda")
     step = make_step(engine, state, there(training), batch=32)
-    given = Pass.next(state, len(training), batch=32)
+    given = Pass.next(state, len(training))
     step.begin(given)
     step(0)  # what torch's libraries set up when they are first used may wait
     try:

@@ -26,6 +26,7 @@ from mnist_arch.network.weights import build_with, save_weights
 from mnist_arch.network.weights import read_weights as read
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.recipe import Recipe
 from mnist_arch.training import loop as module
 from mnist_arch.training import step as steps_module
 from mnist_arch.training.epoch import Pass
@@ -104,7 +105,7 @@ def test_a_record_judges_the_result(training: Split, held: Split) -> None:
         assert record.loss == mean_loss(logits, held.labels)
 
 
-def test_the_train_loss_is_the_mean_over_the_steps(training: Split, held: Split) -> None:
+def test_the_train_loss_is_that_of_what_is_trained_on(training: Split, held: Split) -> None:
     experiment = plain(recipe__epochs=1, recipe__batch_size=96, recipe__label_smoothing=0.2)
     state = State.fresh(experiment, seed=1)
     model = copy.deepcopy(state.model).train()
@@ -147,15 +148,83 @@ def test_an_epoch_is_one_freshly_shuffled_pass(
     assert flat[0] != flat[1] != flat[2] != flat[0]
 
 
-def test_the_incomplete_last_batch_is_dropped(
+def test_the_incomplete_last_batch_is_trained_on(
     training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epochs = passes(training, held, monkeypatch, recipe__batch_size=40)
+    for epoch in passes(training, held, monkeypatch, recipe__batch_size=40):
+        assert [len(step) for step in epoch] == [40, 40, 16]
+        assert {number for step in epoch for number in step} == {*range(96)}
+
+
+def test_the_incomplete_last_batch_is_dropped_where_asked(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"recipe__batch_size": 40, "recipe__last_batch": "drop"}
+    epochs = passes(training, held, monkeypatch, **values)
     for epoch in epochs:
         assert [len(step) for step in epoch] == [40, 40]
         assert len({number for step in epoch for number in step}) == 80
     left_out = [set(range(96)) - {n for step in epoch for n in step} for epoch in epochs]
     assert left_out[0] != left_out[1]
+
+
+@pytest.mark.parametrize("last_batch", ["use", "drop"])
+def test_a_last_batch_of_one_image_is_left_out(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, last_batch: str
+) -> None:
+    values = {"recipe__batch_size": 19, "recipe__last_batch": last_batch}
+    for epoch in passes(training, held, monkeypatch, **values):
+        assert [len(step) for step in epoch] == [19] * 5
+
+
+def test_steps_of_the_exercise() -> None:
+    """60,000 images are 937.5 batches of 64."""
+    assert Recipe().batches(60_000) == [64] * 937 + [32]
+    assert Recipe(last_batch="drop").batches(60_000) == [64] * 937
+    assert Recipe().batches(64) == [64]
+    assert Recipe(batch_size=65_536).batches(4_000) == [4_000]
+    assert Recipe(batch_size=65_536, last_batch="drop").batches(4_000) == [4_000]
+    assert Recipe(batch_size=2).batches(5) == [2, 2]
+    with pytest.raises(ValueError, match="two images"):
+        Recipe().batches(1)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_all_that_counts_steps_counts_the_incomplete_batch(training: Split, held: Split) -> None:
+    experiment = spec(recipe__batch_size=40, recipe__epochs=2)
+    events = list(train(State.fresh(experiment, seed=1), training, held))
+    progress = [it for it in events if isinstance(it, Progress)]
+    assert [(it.step, it.steps, it.images) for it in progress] == [
+        (step, 3, 96) for _ in range(2) for step in (1, 2, 3)
+    ]
+    schedule = experiment.recipe.schedule
+    rates = [learning_rate(schedule, s, steps=6, steps_per_epoch=3) for s in range(6)]
+    assert [it.rate for it in progress] == rates
+
+
+def test_the_train_loss_weighs_a_smaller_batch_by_its_images(training: Split, held: Split) -> None:
+    """A rate of next to nothing, without batch statistics: all steps are of one network."""
+    experiment = plain(
+        recipe__epochs=1,
+        recipe__batch_size=90,
+        recipe__schedule={"peak": 1e-12},
+        defaults__norm={"kind": "none"},
+    )
+    state = State.fresh(experiment, seed=1)
+    (record,) = records(state, training, held)
+    logits = state.model(normalize(to_unit(training.images), INFO["mnist-5k"])).detach()
+    expected = float(F.cross_entropy(logits, training.labels))
+    assert record.train_loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_images_a_second_are_those_trained_on(
+    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module._Clock, "seconds", lambda _: 2.0)
+    for last_batch, images in (("use", 96), ("drop", 80)):
+        values = {"recipe__batch_size": 40, "recipe__last_batch": last_batch}
+        (record,) = records(State.fresh(spec(recipe__epochs=1, **values), seed=1), training, held)
+        assert record.images_per_second == images / 2
 
 
 def test_fewer_images_than_a_batch_are_one_batch(
@@ -345,7 +414,7 @@ def test_a_last_step_that_ruins_the_result_is_found(
 def check(losses: list[float]) -> None:
     """As at the end of the seventh epoch, whose rates are 0.1, 0.2 and so on."""
     rates = [0.1 * (index + 1) for index in range(len(losses))]
-    _check_finite(torch.tensor(losses), Pass(torch.empty(0), rates, []), 6)
+    _check_finite(torch.tensor(losses), Pass((), rates, []), 6)
 
 
 def test_the_first_bad_step_of_an_epoch_is_named() -> None:

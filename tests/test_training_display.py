@@ -66,15 +66,28 @@ def drawn(display: LiveDisplay) -> str:
 def test_the_panel_has_epoch_batch_loss_accuracy_rate_speed_and_time_left() -> None:
     display = begun()
     display.epoch(RECORD)
-    display.progress(Progress(epoch=2, step=468, steps=937, rate=0.0321, images_per_second=1_000.0))
+    progress = Progress(
+        epoch=2, step=469, steps=938, images=60_000, rate=0.0321, images_per_second=1_000.0
+    )
+    display.progress(progress)
     text = drawn(display)
     display.end()
     assert "s6 · seed 3" in text
-    # 17.5005 epochs of 937 steps of 64 images at 1,000 images a second.
-    assert "2/19 · 17:29 left" in text
-    assert "468/937 · 1,000 images/s · rate 0.032" in text
+    # 17.5 epochs of 60,000 images at 1,000 images a second.
+    assert "2/19 · 17:30 left" in text
+    assert "469/938 · 1,000 images/s · rate 0.032" in text
     for part in ("0.4332", "0.0521", "98.34 %", "0.0193", "1,016"):
         assert part in text
+
+
+def test_the_time_left_is_that_of_the_images_that_there_are() -> None:
+    """Where they are fewer than a batch, too."""
+    display = begun()
+    progress = Progress(epoch=4, step=1, steps=1, images=10, rate=0.1, images_per_second=1.0)
+    display.progress(progress)
+    text = drawn(display)
+    display.end()
+    assert "4/19 · 2:30 left" in text
 
 
 def test_the_panel_shows_the_last_epochs_and_a_bar_for_each() -> None:

@@ -191,9 +191,11 @@ def _conv(trace: _Trace, place: str, conv: Conv, options: Defaults, owner: str) 
     _norm_and_activation(trace, place, options.norm, options.activation, options.order)
 
 
-def _reduce(trace: _Trace, place: str, reduce: Reduce, options: Defaults) -> None:
+def _reduce(
+    trace: _Trace, place: str, reduce: Reduce, options: Defaults, *, kernel: int = 1
+) -> None:
     bias = options.bias if reduce.bias is None else reduce.bias
-    trace.add(place, Convolution(reduce.out, 1, place, bias))
+    trace.add(place, Convolution(reduce.out, kernel, place, bias))
     order = reduce.order or options.order
     _norm_and_activation(trace, place, reduce.norm, reduce.activation, order)
 
@@ -253,7 +255,9 @@ def _head(trace: _Trace, head: Head, network: Network) -> None:
     if head.dropout.at == "after":
         _dropout(trace, "head.dropout", head.dropout)
     if head.reduce is not None and head.reduce.at == "after":
-        _reduce(trace, "head.reduce", head.reduce, network.defaults)
+        # 1×1 on the list of all values is the same as a window of the whole map, which is square.
+        kernel = trace.shape[1] if head.pool == "flatten" else 1
+        _reduce(trace, "head.reduce", head.reduce, network.defaults, kernel=kernel)
     if head.linear:
         trace.add("head.linear", Flatten())
         trace.add("head.linear", Linear(network.classes, head.bias))

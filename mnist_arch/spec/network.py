@@ -213,7 +213,7 @@ class Head(Spec):
     """What leads from the last feature map to one number a class."""
 
     pool: Literal["average", "global-average", "global-max", "flatten"] = "global-average"
-    """average over windows of `size`; over the whole map; its maximum; or no pool at all."""
+    """average over windows of `size`; over the whole map; its maximum; or the map as a list."""
     size: Small | None = None
     """Side of the window, in pixels; for `average` only, which needs it."""
     reduce: Reduce | None = None

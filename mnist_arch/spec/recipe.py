@@ -66,10 +66,12 @@ class Cosine(Schedule):
 
 
 class Step(Schedule):
-    """Linear warm-up, then the rate falls by a factor every so many epochs."""
+    """The rate falls by a factor every so many epochs; a linear warm-up where it is set."""
 
     kind: Literal["step"]
     """step."""
+    warmup: Rate = 0.0
+    """Share of all steps over which the rate rises to its peak; none unless set."""
     every_epochs: Small = 6
     """Epochs between two falls, counted from the start."""
     factor: Fraction = 0.1
@@ -135,6 +137,8 @@ class Recipe(Spec):
     """Passes over the training images."""
     batch_size: Annotated[StrictInt, Field(ge=2, le=65_536)] = 64
     """Images a step; at least 2, since batch statistics of one image do not exist."""
+    last_batch: Literal["use", "drop"] = "use"
+    """Whether the incomplete last batch of an epoch is trained on; one of one image never is."""
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind"), _kind_unless_given("sgd")] = (
         Sgd()
     )
@@ -153,3 +157,12 @@ class Recipe(Spec):
     """Decay of the running average of the weights, which then is the model; null for none."""
     augment: Augment = Augment()
     """Random changes to the training images."""
+
+    def batches(self, images: int) -> list[int]:
+        """Images of each step of an epoch over so many. Raises ValueError for fewer than two."""
+        if images < 2:
+            raise ValueError("a training needs two images or more")
+        size = min(self.batch_size, images)
+        whole, rest = divmod(images, size)
+        last = [rest] if rest > 1 and self.last_batch == "use" else []
+        return [size] * whole + last

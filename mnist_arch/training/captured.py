@@ -21,21 +21,22 @@ CUDA graphs asks for."""
 
 
 class CapturedStep(PlainStep):
-    """A step that is a replay.
+    """A step that is a replay, but for an incomplete batch, which is plain.
 
-    All that varies lies in buffers at fixed addresses, and the graph itself counts the steps of an
-    epoch. Random numbers go on from replay to replay as from step to step. Raises DeviceUnavailable
-    where torch refuses the capture; what is plain after that is for another process, since the
-    device may be left in the middle of it.
+    All that varies lies in buffers at fixed addresses, and the graph itself counts the whole
+    batches of an epoch. Random numbers go on from replay to replay as from step to step. Raises
+    DeviceUnavailable where torch refuses the capture; what is plain after that is for another
+    process, since the device may be left in the middle of it.
     """
 
     def __init__(
         self, state: State, training: Split, *, batch: int, precision: Precision = "float32"
     ) -> None:
         super().__init__(state, training, precision=precision)
-        steps, device = len(training) // batch, state.device
+        sizes, device = state.experiment.recipe.batches(len(training)), state.device
+        steps, whole = len(sizes), sizes.count(batch)
         self.number = torch.zeros(1, dtype=torch.int64, device=device)
-        self.order_SB = torch.zeros(steps, batch, dtype=torch.int64, device=device)
+        self.order_WB = torch.zeros(whole, batch, dtype=torch.int64, device=device)
         self.rates_S, self.weights_S, self.losses_S = torch.zeros(3, steps, device=device).unbind()
         try:
             self.replay = captured(self.next, state)
@@ -46,24 +47,29 @@ class CapturedStep(PlainStep):
             raise DeviceUnavailable(message, hint=PLAIN_INSTEAD) from None
 
     def begin(self, epoch: Pass) -> None:
+        self.epoch = epoch
         self.number.zero_()
-        self.order_SB.copy_(epoch.order_SB)
+        self.order_WB.copy_(torch.stack(epoch.batches[: len(self.order_WB)]))
         self.rates_S.copy_(torch.tensor(epoch.rates))
         if epoch.weights:
             self.weights_S.copy_(torch.tensor(epoch.weights))
 
     def __call__(self, number: int) -> None:
-        self.replay()
+        if number < len(self.order_WB):
+            self.replay()
+            return
+        rate, weight = self.rates_S[number], self.weights_S[number]
+        self.losses_S[number] = self.learn(self.epoch.batches[number], rate=rate, weight=weight)
 
     def next(self) -> None:
         """The step whose turn it is by the count in `number`."""
         loss = self.learn(
-            self.order_SB.index_select(0, self.number)[0],
+            self.order_WB.index_select(0, self.number)[0],
             rate=self.rates_S.index_select(0, self.number)[0],
             weight=self.weights_S.index_select(0, self.number)[0],
         )
         self.losses_S.index_copy_(0, self.number, loss[None])
-        self.number.add_(1).remainder_(len(self.order_SB))
+        self.number.add_(1).remainder_(len(self.order_WB))
 
 
 def captured(step: Callable[[], None], state: State) -> Callable[[], None]:

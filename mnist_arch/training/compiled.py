@@ -25,7 +25,8 @@ class CompiledStep(PlainStep):
     """A step whose network is compiled: norms, activations and pools become a few loops of C++.
 
     That takes up to a minute, in which nothing would be seen to happen. So the first epoch of a run
-    is plain; and where there is no compiler, nothing else has happened yet than in a plain run.
+    is plain; and where there is no compiler, nothing else has happened yet than in a plain run. The
+    loops are for whole batches: an incomplete one is plain in every epoch.
     """
 
     def __init__(
@@ -63,12 +64,13 @@ class CompiledStep(PlainStep):
         # The dropout of torch, which draws from the same stream as the plain step's and is faster
         # on a CPU than what is compiled for it. The threads are written into the loops, which the
         # cache of torch before 2.14 would otherwise hand to a run of other threads.
-        self.network = torch.compile(
+        whole = torch.compile(
             self.fused,
             fullgraph=True,
             dynamic=False,
             options={"fallback_random": True, "cpp.threads": torch.get_num_threads()},
         )
+        self.network = lambda x_NCHW: (whole if len(x_NCHW) == self.batch else plain)(x_NCHW)
         try:
             with self.state.rehearsal():
                 self.learn(torch.arange(self.batch), rate=0.0, weight=None)

@@ -16,22 +16,24 @@ from mnist_arch.training.state import State
 class Pass:
     """What the steps of one epoch are given."""
 
-    order_SB: Tensor
-    """Images of each step, (steps, batch) int64 on the device."""
+    batches: tuple[Tensor, ...]
+    """Images of each step, (batch,) int64 on the device; the last may be fewer than the others."""
     rates: list[float]
     """Learning rate of each step."""
     weights: list[float]
     """Share of the new weights in the average after each step; empty without an average."""
 
     @classmethod
-    def next(cls, state: State, images: int, *, batch: int) -> Pass:
-        """Of the epoch that `state` comes to: freshly shuffled, the incomplete batch dropped."""
-        recipe, steps = state.experiment.recipe, images // batch
-        order_N = torch.randperm(images, generator=state.shuffle)
+    def next(cls, state: State, images: int) -> Pass:
+        """Of the epoch that `state` comes to: freshly shuffled."""
+        recipe = state.experiment.recipe
+        sizes = recipe.batches(images)
+        order_N = torch.randperm(images, generator=state.shuffle)[: sum(sizes)]
+        steps = len(sizes)
         done = range(state.epoch * steps, (state.epoch + 1) * steps)
         total = recipe.epochs * steps
         return cls(
-            order_SB=order_N[: steps * batch].view(steps, batch).to(state.device),
+            batches=torch.split(order_N.to(state.device), sizes),
             rates=[
                 learning_rate(recipe.schedule, step, steps=total, steps_per_epoch=steps)
                 for step in done
@@ -40,3 +42,13 @@ class Pass:
             if recipe.ema is None
             else [average_weight(recipe.ema, step=step + 1) for step in done],
         )
+
+    @property
+    def images(self) -> int:
+        """Images of all steps together."""
+        return sum(map(len, self.batches))
+
+    def mean_loss(self, losses_S: Tensor) -> float:
+        """Over the images of the epoch, of the mean losses of its steps, (steps,) on the CPU."""
+        counts_S = torch.tensor([*map(len, self.batches)], dtype=torch.float64)
+        return float((losses_S * counts_S).sum() / self.images)

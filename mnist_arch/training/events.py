@@ -19,6 +19,8 @@ class Progress:
     """Steps done in this epoch; on a GPU, handed over to it."""
     steps: int
     """Steps of an epoch."""
+    images: int
+    """Training images of an epoch."""
     rate: float
     """Learning rate of the last step."""
     images_per_second: float
@@ -35,7 +37,7 @@ class EpochRecord:
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean loss of the epoch's steps, with augmentation, dropout and label smoothing."""
+    """Mean loss over the epoch's images, with augmentation, dropout and label smoothing."""
     loss: float | None
     """Mean cross-entropy on the held images, in nats."""
     correct: int | None

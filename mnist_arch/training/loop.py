@@ -59,19 +59,19 @@ def train(
         yield from step.get_ready()
         clock = _Clock()
         state.model.train()
-        given = Pass.next(state, len(training), batch=batch)
+        given = Pass.next(state, len(training))
         step.begin(given)
-        steps = len(given.rates)
+        steps, images, seen = len(given.rates), given.images, 0
         for number, rate in enumerate(given.rates):
             step(number)
+            seen += len(given.batches[number])
             if state.device.type == "cpu":  # elsewhere it would wait for the device
                 _check_finite(step.losses_S[number : number + 1], given, state.epoch, first=number)
             if clock.ticks():
-                speed = clock.speed((number + 1) * batch)
-                yield Progress(state.epoch + 1, number + 1, steps, rate, speed)
+                yield Progress(state.epoch + 1, number + 1, steps, images, rate, clock.speed(seen))
         losses_S = step.losses_S.cpu()
         _check_finite(losses_S, given, state.epoch)
-        speed = clock.speed(steps * batch)
+        speed = clock.speed(images)
         loss_held, correct = None, None
         if judged == "each-epoch" or state.epoch + 1 == epochs:
             loss_held, correct = _judge(state, held)
@@ -82,7 +82,7 @@ def train(
         state.keep_dropout_stream()
         yield EpochRecord(
             epoch=state.epoch,
-            train_loss=float(losses_S.double().mean()),
+            train_loss=given.mean_loss(losses_S),
             loss=loss_held,
             correct=correct,
             images=len(held),

@@ -49,14 +49,14 @@ class PlainStep:
         self.epoch = epoch
         self.losses_S = torch.zeros(len(epoch.rates), device=self.state.device)
         largest = max(row.activation_bytes for row in plan(self.state.experiment).rows)
-        batch = epoch.order_SB.shape[1]
+        batch = len(epoch.batches[0])
         self.clears = self.state.device.type == "cpu" and batch * largest > LARGEST_KEPT_BYTES
 
     def __call__(self, number: int) -> None:
         """Step `number` of the epoch, from 0; leaves its loss in `losses_S`."""
         weight = self.epoch.weights[number] if self.epoch.weights else None
         rate = self.epoch.rates[number]
-        self.losses_S[number] = self.learn(self.epoch.order_SB[number], rate=rate, weight=weight)
+        self.losses_S[number] = self.learn(self.epoch.batches[number], rate=rate, weight=weight)
         if self.clears and number % CLEARED_EVERY == 0:
             give_back_freed()
 
