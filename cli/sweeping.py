@@ -126,6 +126,7 @@ def run(request: Request, *, quiet: bool) -> None:
     planned = _planned(request, "mnist")
     _refuse_if_nothing_fits(planned)
     with _interruptible(), ledger.lock():
+        ledger.check_format()
         planned, lost = _run(request, planned, display)
         board = board_of(planned, ledger)
         write_board(board, ledger.folder)

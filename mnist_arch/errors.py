@@ -11,6 +11,7 @@
     ├── RunError              a run's folder cannot be used as asked
     │   ├── RunLocked         another process holds the folder
     │   ├── RunCorrupt        a file of the run is damaged
+    │   ├── EarlierFormat     a file was written by an earlier version of this program
     │   └── LaterFormat       a file was written by a later version of this program
     ├── StorageError          the disk is full or the folder cannot be written
     ├── WeightsError          a weights file is damaged or does not fit the network
@@ -27,6 +28,9 @@ from typing import Final, Self
 
 START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
 """The way out of a damaged folder."""
+
+TRAIN_ANEW: Final = "start anew with --again"
+"""The way out of the folder of an earlier version, beside using that version."""
 
 
 class ExitCode(IntEnum):
@@ -64,7 +68,8 @@ class FailureKind(StrEnum):
     RUN = "RunError", ExitCode.BAD_INPUT
     LOCKED = "RunLocked", ExitCode.MACHINE_CANNOT
     CORRUPT = "RunCorrupt", ExitCode.MACHINE_CANNOT
-    FORMAT = "LaterFormat", ExitCode.BAD_INPUT
+    EARLIER = "EarlierFormat", ExitCode.BAD_INPUT
+    LATER = "LaterFormat", ExitCode.BAD_INPUT
     STORAGE = "StorageError", ExitCode.MACHINE_CANNOT
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
 
@@ -206,10 +211,16 @@ class RunCorrupt(RunError):
     kind = FailureKind.CORRUPT
 
 
+class EarlierFormat(RunError):
+    """A file was written by an earlier version of this program, with another meaning."""
+
+    kind = FailureKind.EARLIER
+
+
 class LaterFormat(RunError):
     """A file was written by a later version of this program."""
 
-    kind = FailureKind.FORMAT
+    kind = FailureKind.LATER
 
 
 class StorageError(MnistArchError):

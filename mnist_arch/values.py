@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
@@ -18,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from mnist_arch.errors import START_ANEW, LaterFormat, RunCorrupt
+from mnist_arch.errors import START_ANEW, TRAIN_ANEW, EarlierFormat, LaterFormat, RunCorrupt
 from mnist_arch.files import to_json
 
 Count = Annotated[StrictInt, Field(gt=0, le=4096)]
@@ -56,8 +57,8 @@ class ShortSpec(Spec):
         return {"anyOf": [bare, whole], "description": whole["description"]}
 
 
-FORMAT: Final = 1
-"""Number of the spec language; part of every digest and of every file written."""
+FORMAT: Final = 2
+"""Number of the spec language and its random numbers; in every digest and every file written."""
 
 
 class Record(BaseModel):
@@ -72,20 +73,34 @@ class Record(BaseModel):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
+def check_format(found: int, path: Path, *, anew: str = TRAIN_ANEW) -> None:
+    """Raises EarlierFormat, whose hint says how to start `anew`, or LaterFormat."""
+    if found < FORMAT:
+        message = f"{path} has format {found}, of an earlier version; this program reads {FORMAT}"
+        hint = f"{anew}, or use the version of mnist-arch that wrote it"
+        raise EarlierFormat(message, hint=hint)
+    if found > FORMAT:
+        message = f"{path} has format {found}; this program reads up to {FORMAT}"
+        raise LaterFormat(message, hint="install a later version of mnist-arch")
+
+
+def check_header_format(metadata: Mapping[str, str], path: Path) -> None:
+    """Checks the format of a weights file by its header, where this program wrote it."""
+    if "spec" in metadata and (found := metadata.get("format", "")).isdecimal():
+        check_format(int(found), path, anew="train the network again")
+
+
 class _Format(BaseModel):
     """The only field that every version of a file has."""
 
     format: Annotated[int, Field(ge=1)]
 
 
-def read_record(path: Path, kind: type[RecordT]) -> RecordT:
-    """A stored value. Raises RunCorrupt, or LaterFormat for one of a later version."""
+def read_record(path: Path, kind: type[RecordT], *, anew: str = TRAIN_ANEW) -> RecordT:
+    """A stored value. Raises RunCorrupt, EarlierFormat, whose hint has `anew`, or LaterFormat."""
     try:
         text = path.read_text("utf-8")
-        found = _Format.model_validate_json(text).format
-        if found > FORMAT:
-            message = f"{path} has format {found}; this program reads up to {FORMAT}"
-            raise LaterFormat(message, hint="install a later version of mnist-arch")
+        check_format(_Format.model_validate_json(text).format, path, anew=anew)
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]

@@ -270,8 +270,8 @@ def test_damaged_folders(run_eval: Eval) -> None:
     good = run.result_path.read_text()
     run.result_path.write_text(good[:50])
     assert "result.json is damaged" in run_eval.refused(code=3)
-    run.result_path.write_text(good.replace('"format": 1', '"format": 2'))
-    assert "has format 2; this program reads up to 1" in run_eval.refused()
+    run.result_path.write_text(good.replace('"format": 2', '"format": 3'))
+    assert "has format 3; this program reads up to 2" in run_eval.refused()
     run.result_path.unlink()
     assert run_eval.json()["name"] == "tiny"
     run.weights_path.write_bytes(run.weights_path.read_bytes()[:-10])
@@ -326,7 +326,8 @@ def test_a_reading_of_test_is_noted_in_the_run(run_eval: Eval) -> None:
     assert len(lines) == 2
     for line in lines:
         assert sorted(line) == [
-            *("accuracy_percent", "command", "correct", "dataset", "images", "split", "time")
+            *("accuracy_percent", "command", "correct", "dataset", "format", "images"),
+            *("split", "time"),
         ]
         assert (line["split"], line["dataset"], line["images"]) == ("test", "mnist", TEST_IMAGES)
         assert line["correct"] == found["correct"]

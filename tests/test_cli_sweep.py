@@ -48,6 +48,7 @@ from mnist_arch.training import engine_choice
 from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
+from mnist_arch.values import FORMAT
 from mnist_arch_cli.app import app
 from mnist_arch_cli.sweep_tables import compact
 
@@ -184,7 +185,7 @@ def test_json_is_the_written_leaderboard_exactly(mnist_arch: Terminal) -> None:
     result = mnist_arch("tiny.yaml", "--json")
     assert result.stderr == ""
     assert result.stdout == (mnist_arch.sweep / "leaderboard.json").read_text()
-    assert json.loads(result.stdout)["format"] == 1
+    assert json.loads(result.stdout)["format"] == FORMAT
     assert mnist_arch("tiny.yaml", "--show", "--json").stdout == result.stdout
 
 

@@ -21,6 +21,7 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.seed_group import GroupResult
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
+from mnist_arch.values import FORMAT
 from mnist_arch_cli.app import app
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -119,7 +120,7 @@ def test_json_is_the_stored_result_exactly(mnist_arch: Terminal) -> None:
     result = mnist_arch("small.yaml", "--json")
     assert result.stdout == mnist_arch.run.result_path.read_text()
     content = json.loads(result.stdout)
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
     assert content["accuracy_percent"] == 100 * content["correct"] / content["images"]
     assert mnist_arch("small.yaml", "--json").stdout == result.stdout
 
@@ -262,8 +263,8 @@ def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> No
         result = mnist_arch("small.yaml", exit_code=3)
         assert "another process is working in" in result.stderr
     whole = run.manifest_path.read_text()
-    run.manifest_path.write_text(whole.replace('"format": 1', '"format": 2'))
-    assert "this program reads up to 1" in mnist_arch("small.yaml", exit_code=2).stderr
+    run.manifest_path.write_text(whole.replace('"format": 2', '"format": 3'))
+    assert "this program reads up to 2" in mnist_arch("small.yaml", exit_code=2).stderr
     run.manifest_path.write_text(whole[:50])
     result = mnist_arch("small.yaml", exit_code=3)
     assert "is damaged" in result.stderr

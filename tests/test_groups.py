@@ -13,6 +13,7 @@ from mnist_arch.errors import StorageError
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import GroupResult, group, write_group
 from mnist_arch.spec.experiment import Budget
+from mnist_arch.values import FORMAT
 
 
 def result(correct: int, *, seed: int = 0, **values: Any) -> Result:
@@ -119,7 +120,7 @@ def test_the_file_holds_everything_exactly(tmp_path: Path) -> None:
     assert path == tmp_path / "s6-abababab-seeds2.json"
     assert GroupResult.model_validate_json(path.read_text()) == whole
     content = json.loads(path.read_text())
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
     assert content["mean_percent"] == 99.455
     assert [it["seed"] for it in content["results"]] == [0, 1]
     assert path.read_text() == whole.json_text()

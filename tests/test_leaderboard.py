@@ -16,6 +16,7 @@ from tiny_sweeps import HOLDOUT, Bench, blocks, planned
 from mnist_arch.sweeps.leaderboard import board_of, leaderboard, write_board
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text
+from mnist_arch.values import FORMAT
 
 ARMS = [{"name": name, **blocks(size)} for name, size in (("a", 4), ("b", 2), ("c", 6), ("d", 3))]
 FAT = {"name": "fat", **blocks(1_000)}
@@ -435,7 +436,7 @@ def test_json_says_everything_exactly(bench: Bench) -> None:
     text = found.json_text()
     assert Leaderboard.model_validate_json(text) == found
     content = json.loads(text)
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
     assert content["budget"]["parameters_below"] == 20_000
     assert content["states"] == {"DONE": 10, "FAILED": 1, "REJECTED": 3, "WAITING": 5}
     first = content["standings"][0]
@@ -456,6 +457,7 @@ def test_csv_is_a_line_an_arm(bench: Bench) -> None:
             str(it.macs),
         )
         assert row["rank"] == ("" if it.rank is None else str(it.rank))
+        assert row["format"] == str(FORMAT)
         for split, score in (("holdout", it.holdout), ("test", it.test)):
             assert int(row[f"{split}_runs"]) == (len(score.seeds) if score else 0)
             for part in ("mean_percent", "spread_percent"):

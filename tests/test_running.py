@@ -22,6 +22,7 @@ from mnist_arch.counting.digest import digest, folder_name
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
+    EarlierFormat,
     LaterFormat,
     NonFiniteLoss,
     RunCorrupt,
@@ -46,6 +47,7 @@ from mnist_arch.training.engine_choice import resolve_device
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.training.state import State
+from mnist_arch.values import FORMAT
 
 SMALL = loaded()
 ENGINE = Engine(device="cpu", threads=1)
@@ -161,7 +163,7 @@ def test_a_run_leaves_its_whole_folder(session: Session) -> None:
     result = events[-1]
     assert [it.epoch for it in records] == [1, 2, 3]
     stored = [json.loads(line) for line in session.run.metrics_path.read_text().splitlines()]
-    assert stored == [dataclasses.asdict(record) for record in records]
+    assert stored == [{"format": FORMAT, **dataclasses.asdict(record)} for record in records]
     assert session.run.curves_path.read_bytes() == PNG
     assert Result.model_validate_json(session.run.result_path.read_text()) == result
     assert session.run.result_path.read_text() == result.json_text()
@@ -169,7 +171,7 @@ def test_a_run_leaves_its_whole_folder(session: Session) -> None:
 
 def test_the_manifest_says_what_was_asked_for(reference: Session) -> None:
     manifest = reference.run.manifest()
-    assert manifest.format == 1
+    assert manifest.format == FORMAT
     assert manifest.loaded("m").experiment == SMALL.experiment
     assert manifest.origins == SMALL.origins
     assert manifest.origins["recipe.ema"] == "small.yaml:12"
@@ -466,12 +468,13 @@ def flip(path: Path) -> None:
 
 def foreign(path: Path) -> None:
     state = State.fresh(SMALL.experiment, seed=1)
-    save_checkpoint(path, {"digest": "0" * 64, "state": state.state_dict()})
+    save_checkpoint(path, {"format": FORMAT, "digest": "0" * 64, "state": state.state_dict()})
 
 
 def other_network(path: Path) -> None:
     state = State.fresh(loaded(blocks=[{"channels": [5]}]).experiment, seed=1)
-    save_checkpoint(path, {"digest": digest(SMALL.experiment), "state": state.state_dict()})
+    saved = {"format": FORMAT, "digest": digest(SMALL.experiment), "state": state.state_dict()}
+    save_checkpoint(path, saved)
 
 
 def half_a_state(path: Path) -> None:
@@ -542,9 +545,32 @@ def test_an_engine_that_there_is_not_is_damage(
 
 def test_a_later_format_is_refused(session: Session) -> None:
     session.finish()
-    edit(session.run.manifest_path, format=2)
-    with pytest.raises(LaterFormat, match="has format 2; this program reads up to 1"):
+    edit(session.run.manifest_path, format=FORMAT + 1)
+    with pytest.raises(LaterFormat, match=f"has format {FORMAT + 1}; this program reads up to"):
         session.finish()
+
+
+def aged(run: Run) -> dict[str, bytes]:
+    """Makes the files of a run those of the first format; returns what they are."""
+    edit(run.manifest_path, format=1, digest="0" * 64)
+    lines = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    for line in lines:
+        del line["format"]
+    run.metrics_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    saved = read_checkpoint(run.checkpoint_path)
+    save_checkpoint(run.checkpoint_path, {"digest": "0" * 64, "state": saved["state"]})
+    return {path.name: path.read_bytes() for path in run.folder.iterdir()}
+
+
+def test_a_run_of_an_earlier_format_is_named_and_left_as_it_is(session: Session) -> None:
+    session.until(1)
+    before = aged(session.run)
+    with pytest.raises(EarlierFormat, match=f"has format 1, .*; this program reads {FORMAT}$"):
+        session.finish()
+    assert {path.name: path.read_bytes() for path in session.run.folder.iterdir()} == before
+    session.finish(again=True)  # as the hint says
+    aside = session.run.folder.with_name(f"{session.run.folder.name}.1")
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == before
 
 
 @pytest.mark.parametrize("values", [{"digest": "0" * 64}, {"seed": 9}])
@@ -569,10 +595,10 @@ def test_lost_metrics_are_refused(session: Session) -> None:
         session.finish()
 
 
-@pytest.mark.parametrize("line", ['{"epoch": 1}', '{"epoch": 1, "train_loss": "x"}'])
-def test_metrics_of_another_shape_are_refused(session: Session, line: str) -> None:
+@pytest.mark.parametrize("values", [{"epoch": 1}, {"epoch": 1, "train_loss": "x"}])
+def test_metrics_of_another_shape_are_refused(session: Session, values: dict[str, Any]) -> None:
     session.until(1)
-    session.run.metrics_path.write_text(line + "\n")
+    session.run.metrics_path.write_text(json.dumps({"format": FORMAT, **values}) + "\n")
     with pytest.raises(RunCorrupt, match=r"metrics\.jsonl is damaged: "):
         session.finish()
 

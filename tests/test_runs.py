@@ -80,10 +80,10 @@ Overridden = Callable[..., Experiment]
 
 def test_the_digest_of_the_reference_stays_what_it_is(reference: Overridden) -> None:
     """Another meaning of a spec needs another FORMAT: folders and results are found by it."""
-    assert FORMAT == 1
-    expected = "a4f03341aee420c1efa1b7e313b88d4ba39e1a852422f023d67c29603943eaf6"
+    assert FORMAT == 2
+    expected = "b6f3ab06e7ffc7649eaea98c5d32de07c14807d08408546bd0cfcd259a6da1a3"
     assert digest(reference()) == expected
-    assert folder_name(reference(), 7) == "reference-a4f03341-s7"
+    assert folder_name(reference(), 7) == "reference-b6f3ab06-s7"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_name_budget_and_origin_do_not_count(reference: Overridden) -> None:
         loads(json.dumps(reference().model_dump(mode="json")), source="copy").experiment,
     ]
     assert {digest(it) for it in same} == {digest(reference())}
-    assert folder_name(same[0], 0) == "other-a4f03341-s0"
+    assert folder_name(same[0], 0) == "other-b6f3ab06-s0"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_later_format_is_not_guessed_at(run: Run, name: str) -> None:
     read = run.manifest if name == "manifest.json" else run.result
     with pytest.raises(LaterFormat) as caught:
         read()
-    assert str(caught.value) == f"{path} has format 2; this program reads up to 1"
+    assert str(caught.value) == f"{path} has format 3; this program reads up to 2"
     assert caught.value.hint == "install a later version of mnist-arch"
 
 
@@ -275,7 +275,7 @@ def test_a_later_format_is_not_guessed_at(run: Run, name: str) -> None:
         b"{}",
         b'{"format": 0}',
         b'{"format": "x"}',
-        b'{"format": 1}',
+        b'{"format": 2}',
         b"\xff\xfe\0",
     ],
 )
@@ -365,7 +365,8 @@ def test_torn_lines_are_dropped(tmp_path: Path, torn: str) -> None:
     with run.metrics_path.open("a") as file:
         file.write(torn)
     run.keep_metrics(epochs=2)
-    assert run.metrics_path.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    lines = run.metrics_path.read_text().splitlines()
+    assert lines == [json.dumps({"epoch": it, "format": FORMAT}) for it in (1, 2)]
 
 
 def test_of_an_epoch_that_was_written_twice_the_later_line_counts(tmp_path: Path) -> None:

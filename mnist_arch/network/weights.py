@@ -16,6 +16,7 @@ from mnist_arch.files import write_whole
 from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.network import Network
+from mnist_arch.values import FORMAT, check_header_format
 
 _SHOWN = 6
 
@@ -30,7 +31,7 @@ def save_weights(path: Path, model: nn.Module, experiment: Experiment) -> None:
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in unique_tensors(model).items()
     }
-    metadata = {"format": "1", "spec": experiment.model_dump_json()}
+    metadata = {"format": str(FORMAT), "spec": experiment.model_dump_json()}
     metadata["sha256"] = _fingerprint(tensors, metadata["spec"])
     write_whole(path, _serialized(tensors, metadata))
 
@@ -50,9 +51,10 @@ def _serialized(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file. Raises WeightsError.
+    """Tensors and metadata of a safetensors file.
 
-    Files that `save_weights` wrote carry a checksum, by which any damage to them is found.
+    Raises WeightsError, and EarlierFormat or LaterFormat for one of another version. Files that
+    `save_weights` wrote carry a checksum, by which any damage to them is found.
     """
     hint = "the file is damaged or is no safetensors file; copy it again"
     try:
@@ -61,6 +63,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = dict(file.metadata() or {})
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}", hint=hint) from None
+    check_header_format(metadata, path)
     if "sha256" in metadata:
         found = _fingerprint(tensors, metadata.get("spec", ""))
         if found != metadata["sha256"]:

@@ -18,6 +18,7 @@ from mnist_arch.runs.manifest import Manifest
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.engine_choice import prepare
 from mnist_arch.training.state import State
+from mnist_arch.values import FORMAT, check_format
 
 
 def checkpoint_bytes(state: dict[str, Any]) -> bytes:
@@ -65,11 +66,13 @@ class Segment:
 
     @property
     def epochs_done(self) -> int:
-        """Raises RunCorrupt."""
+        """Raises RunCorrupt, EarlierFormat or LaterFormat."""
         if self.checkpoint is None:
             return 0
         with self._damage_found():
-            if self.checkpoint["digest"] != self.manifest.digest:
+            digest = self.checkpoint["digest"]
+            check_format(int(self.checkpoint.get("format", 1)), self.path)
+            if digest != self.manifest.digest:
                 message = f"{self.path} belongs to another experiment"
                 raise RunCorrupt(message, hint=START_ANEW)
             return int(self.checkpoint["state"]["epoch"])
@@ -96,7 +99,8 @@ class Segment:
 
     def checkpoint_of(self, state: State) -> dict[str, Any]:
         """What the next segment goes on from, if this one ends after the epoch just done."""
-        return {"digest": self.manifest.digest, "state": state.state_dict()}
+        state_dict = state.state_dict()
+        return {"format": FORMAT, "digest": self.manifest.digest, "state": state_dict}
 
     @contextlib.contextmanager
     def _damage_found(self) -> Iterator[None]:

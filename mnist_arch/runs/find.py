@@ -19,6 +19,7 @@ from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.sources import ZOO, is_path, zoo_names
+from mnist_arch.values import check_header_format
 
 PICKLE_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 """Files that other programs keep weights in, as pickles."""
@@ -258,10 +259,12 @@ def _metadata(path: Path) -> dict[str, str]:
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
+            metadata = dict(file.metadata() or {})
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         hint = "the file is damaged or is no safetensors file; copy it again"
         raise WeightsError(f"{path} cannot be read: {error}", hint=hint) from None
+    check_header_format(metadata, path)
+    return metadata
 
 
 def _refusal(message: str, option: str, hint: str) -> SpecError:

@@ -2,7 +2,7 @@
 
 runs/<name>-<digest8>-s<seed>/
     manifest.json         written before training: what was asked for, with what, on what
-    metrics.jsonl         one EpochRecord a line
+    metrics.jsonl         one EpochRecord a line, with the format number
     checkpoint            state of the training after the last epoch; the truth about how far it is
     weights.safetensors   the result's weights, with the spec in the header
     curves.png            loss, accuracy and learning rate by epoch
@@ -31,7 +31,7 @@ from mnist_arch.files import (
 )
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
-from mnist_arch.values import read_record
+from mnist_arch.values import FORMAT, check_format, read_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +83,11 @@ class Run:
         return True
 
     def manifest(self) -> Manifest:
-        """Raises RunError, RunCorrupt or LaterFormat."""
+        """Raises RunError, RunCorrupt, EarlierFormat or LaterFormat."""
         return read_manifest(self.manifest_path)
 
     def result(self) -> Result | None:
-        """None for a run that is not finished. Raises RunCorrupt or LaterFormat."""
+        """None for a run that is not finished. Raises RunCorrupt, EarlierFormat or LaterFormat."""
         if not self.result_path.exists():
             return None
         return read_record(self.result_path, Result)
@@ -124,17 +124,22 @@ class Run:
         return aside
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        append_line(self.metrics_path, json.dumps(record, sort_keys=True, allow_nan=False))
+        append_line(self.metrics_path, _metrics_line(record))
 
     def metrics(self, *, epochs: int) -> list[dict[str, Any]]:
-        """The first `epochs` records; later and torn lines do not count. Raises RunCorrupt."""
+        """The first `epochs` records; later and torn lines do not count.
+
+        Raises RunCorrupt, EarlierFormat or LaterFormat.
+        """
         written = self.metrics_path.exists()
         text = self.metrics_path.read_text("utf-8", "replace") if written else ""
         records: dict[int, dict[str, Any]] = {}
         for line in text.splitlines():
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
-                records[int(record["epoch"])] = record
+                epoch, found = int(record["epoch"]), int(record.pop("format", 1))
+                check_format(found, self.metrics_path)
+                records[epoch] = record
         kept = [records[epoch] for epoch in range(1, epochs + 1) if epoch in records]
         if len(kept) != epochs:
             message = f"{self.metrics_path} lacks epochs that the checkpoint has"
@@ -148,12 +153,17 @@ class Run:
         """Drops what a killed process wrote after its last checkpoint."""
         kept = self.metrics(epochs=epochs)
         if self.metrics_path.exists():
-            lines = [json.dumps(record, sort_keys=True) + "\n" for record in kept]
+            lines = [_metrics_line(record) + "\n" for record in kept]
             write_whole(self.metrics_path, "".join(lines).encode())
 
 
+def _metrics_line(record: dict[str, Any]) -> str:
+    """Each line has the format number, since lines are what is appended."""
+    return json.dumps({"format": FORMAT, **record}, sort_keys=True, allow_nan=False)
+
+
 def read_manifest(path: Path) -> Manifest:
-    """Raises RunError where there is none, RunCorrupt or LaterFormat."""
+    """Raises RunError where there is none, RunCorrupt, EarlierFormat or LaterFormat."""
     if not os.path.exists(path):  # which does not raise for a path that no file can have
         raise RunError(
             f"{path.parent} is no run: it has no {path.name}", hint="runs are folders under --out"

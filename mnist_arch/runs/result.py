@@ -56,6 +56,7 @@ class Result(Record):
 class Reading(Record):
     """A reading of the test split by a run that was trained with a hold-out."""
 
+    format: int = FORMAT
     time: str
     """UTC, ISO 8601."""
     dataset: DatasetName

@@ -45,7 +45,7 @@ class Ranked:
 
 
 def ranked_arms(planned: Planned, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
-    """The arms whose trials are all done, the best first. Raises RunCorrupt or LaterFormat."""
+    """The arms whose trials are all done, the best first. Raises what `Ledger.result` does."""
     found = []
     for arm in _alone((*planned.arms, *searched)):
         trials = ranking_trials(planned, arm)
@@ -103,7 +103,7 @@ def leaderboard(
 ) -> Leaderboard:
     """The standings by what is in the ledger. `running` says that some process works on it.
 
-    Raises RunCorrupt or LaterFormat for a result that cannot be read.
+    Raises what `Ledger.result` does for a result that cannot be read.
     """
     sweep, budget = planned.definition.sweep, _budget(planned)
     ranked = ranked_arms(planned, ledger, searched)

@@ -25,7 +25,7 @@ from typing import Final
 from pydantic import Field
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import FailureKind, RunLocked
+from mnist_arch.errors import FailureKind, RunCorrupt, RunLocked
 from mnist_arch.files import make_folder, storage_errors, write_whole
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
@@ -136,7 +136,7 @@ class Ledger:
         return State.FAILED if _failure_path(run).exists() else State.WAITING
 
     def result(self, trial: Trial) -> Result | None:
-        """The result of a finished trial. Raises RunCorrupt or LaterFormat."""
+        """The result of a finished trial. Raises RunCorrupt, EarlierFormat or LaterFormat."""
         if trial.key not in self._results and self._is_there(trial):
             result = self.run(trial).result()
             if result is None or (result.digest, result.seed) != trial.key:
@@ -171,8 +171,15 @@ class Ledger:
         return self.folder / "sweep.json"
 
     def asked(self) -> Asked | None:
-        """None for a sweep that was never started. Raises RunCorrupt or LaterFormat."""
-        return read_record(self._asked_path, Asked) if self._asked_path.exists() else None
+        """None for a sweep that was never started. Raises RunCorrupt, Earlier- or LaterFormat."""
+        if not self._asked_path.exists():
+            return None
+        return read_record(self._asked_path, Asked, anew="name another folder with --out")
+
+    def check_format(self) -> None:
+        """Raises EarlierFormat or LaterFormat for the folder of another version's sweep."""
+        with contextlib.suppress(RunCorrupt):  # it is written anew
+            self.asked()
 
     def ask(self, asked: Asked) -> None:
         """Raises StorageError."""

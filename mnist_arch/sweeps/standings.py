@@ -125,7 +125,7 @@ _COLUMNS: Final = (
     *("adjusted_p_value",),
     *("tied_with_first", "pareto_front"),
     *(f"test_{column}" for column in _SCORE),
-    *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy", "reason"),
+    *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy", "reason", "format"),
 )
 
 
@@ -151,6 +151,7 @@ def csv_text(board: Leaderboard) -> str:
                 *_cells(it.test),
                 *(it.seconds, it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy),
                 it.rejected or "; ".join(trial.reason for trial in it.failures),
+                board.format,
             ]
         )
     return text.getvalue()

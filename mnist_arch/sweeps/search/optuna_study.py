@@ -13,6 +13,7 @@ from mnist_arch.spec.strict_yaml import Node, place
 from mnist_arch.sweeps.planning import Arm, Planned
 from mnist_arch.sweeps.search.journal import Journal, damaged
 from mnist_arch.sweeps.spec import Categorical, Dimension, Floats, Integers, Pruning, Search
+from mnist_arch.values import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +89,7 @@ def study_name(planned: Planned) -> str:
     search, definition = search_of(planned), planned.definition
     space = [[path, it.model_dump(mode="json")] for path, it in search.space.items()]
     content = {
+        "format": FORMAT,  # what trials of another one came to says nothing about those of this
         **search.model_dump(mode="json", exclude={"space", "trials"}),
         "space": space,  # in its order, by which the samplers go
         "base": definition.base.plain(),
