@@ -172,7 +172,7 @@ def test_a_spec_error() -> None:
         "column": 3,
         "source": "  epoch: 5",
         "hint": "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-        "label_smoothing, optimizer, schedule",
+        "label_smoothing, last_batch, optimizer, schedule",
     }
 
 

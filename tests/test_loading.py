@@ -481,7 +481,7 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "recipe.epoch",
             "unknown key `epoch`",
             "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-            "label_smoothing, optimizer, schedule",
+            "label_smoothing, last_batch, optimizer, schedule",
         ),
         ("recipe.epochs=2.0", "recipe.epochs", "must be a whole number, not 2.0", ""),
         ("recipe.epochs=", "recipe.epochs", "must be a whole number, not null", ""),
