@@ -23,7 +23,7 @@ from mnist_arch.sweeps import State, load_sweep, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS, training_flops
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -17,7 +17,7 @@ from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def experiment(spec: Mapping) -> Experiment:

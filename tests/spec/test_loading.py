@@ -25,7 +25,7 @@ from mnist_arch.spec.strict_yaml import MAX_BYTES, parse
 from mnist_arch.yaml_faults import NO_ANCHORS, NO_TAGS
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"
-MINE = (Path(__file__).parent / "fixtures" / "mine.yaml").read_text("utf-8")
+MINE = (Path(__file__).parents[1] / "fixtures" / "mine.yaml").read_text("utf-8")
 S6 = (ZOO / "s6.yaml").read_text("utf-8")
 
 

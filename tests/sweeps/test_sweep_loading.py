@@ -20,7 +20,7 @@ from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.spec import MAX_AXES, MAX_TRIALS, Categorical, Floats, Integers, Sweep
 from mnist_arch.yaml_faults import NO_ANCHORS
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments.yaml"
 ARM = "experiments: [{name: quick}]\n"
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\nhead: {pool: global-average}\n"
 HOW_TO = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
@@ -241,7 +241,7 @@ def test_key_of_an_experiment_at_the_top(key: str) -> None:
 
 
 def test_file_of_a_network_is_told_from_that_of_a_sweep() -> None:
-    text = (Path(__file__).parent / "fixtures" / "mine.yaml").read_text("utf-8")
+    text = (Path(__file__).parents[1] / "fixtures" / "mine.yaml").read_text("utf-8")
     found = problems(text)
     assert found
     assert all("under `base`" in it.hint for it in found)

@@ -43,7 +43,7 @@ EPOCHS = 4
 
 
 def environment() -> dict[str, str]:
-    paths = [str(Path(__file__).parent), *(path for path in sys.path if path)]
+    paths = [str(Path(__file__).parents[1] / "support"), *(path for path in sys.path if path)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
@@ -51,7 +51,7 @@ class Trainer:
     """Trains in children that can be killed."""
 
     def __init__(self) -> None:
-        script = str(Path(__file__).with_name("killable.py"))
+        script = str(Path(__file__).parents[1] / "support/killable.py")
         self.process = subprocess.Popen(
             [sys.executable, script],
             stdin=subprocess.PIPE,

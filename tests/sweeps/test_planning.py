@@ -22,7 +22,7 @@ from mnist_arch.spec.overrides import changed, parse_override
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import Arm, Difference, Planned, Trial, plan_sweep
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments.yaml"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments.yaml"
 SMALL = "base: {blocks: [{channels: [4], pool: max}, {channels: [6]}], head: {linear: true}}\n"
 
 

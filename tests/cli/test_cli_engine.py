@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_cli_train import Terminal, interrupt
-from test_cli_train import mnist_arch as mnist_arch
+from train_command import Terminal, interrupt
+from train_command import mnist_arch as mnist_arch
 
 from mnist_arch.counting.plan import plan
 from mnist_arch.runs import execute as running

@@ -1,6 +1,6 @@
 """`mnist-arch sweep` from its arguments to its exit code, on images that are easy to tell apart.
 
-`UPDATE_GOLDEN=1 pytest tests/test_cli_sweep.py` writes the golden tables anew.
+`UPDATE_GOLDEN=1 pytest tests/cli/test_cli_sweep.py` writes the golden tables anew.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from mnist_arch.values import FORMAT
 from mnist_arch_cli.app import app
 from mnist_arch_cli.sweep_tables import compact
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 PNG = b"\x89PNG\r\n\x1a\n"
 SMALL = {"name": "small", **blocks(4)}
 OTHER = {"name": "other", **blocks(6)}
@@ -561,7 +561,9 @@ def compare(name: str, text: str) -> None:
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found)
-    assert found == path.read_text(), "UPDATE_GOLDEN=1 pytest tests/test_cli_sweep.py rewrites it"
+    assert found == path.read_text(), (
+        "UPDATE_GOLDEN=1 pytest tests/cli/test_cli_sweep.py rewrites it"
+    )
 
 
 @pytest.mark.parametrize("width", [160, 100, 80, 60])

@@ -41,7 +41,7 @@ from mnist_arch.spec.network import (
 )
 from mnist_arch.spec.sources import zoo_names
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def experiment(spec: Mapping) -> Experiment:

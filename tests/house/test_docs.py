@@ -1,6 +1,6 @@
 """The documentation is true: generated parts are current, examples load, commands parse.
 
-`UPDATE_DOCS=1 pytest tests/test_docs.py` writes the generated parts anew.
+`UPDATE_DOCS=1 pytest tests/house/test_docs.py` writes the generated parts anew.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from mnist_arch.training.state import State
 from mnist_arch_cli import errors
 from mnist_arch_cli.app import app
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
-MARK = "<!-- Below this line the page is generated: UPDATE_DOCS=1 pytest tests/test_docs.py -->\n"
+COMMAND = "UPDATE_DOCS=1 pytest tests/house/test_docs.py"
+MARK = f"<!-- Below this line the page is generated: {COMMAND} -->\n"
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
 COMMANDS = ("", "summary", "train", "eval", "sweep")
 
@@ -45,7 +46,7 @@ def check_generated(name: str, generated: str) -> None:
     if UPDATE:
         path.write_text(f"{written}{MARK}\n{generated}", "utf-8")
         return
-    assert found == f"\n{generated}", "UPDATE_DOCS=1 pytest tests/test_docs.py writes it anew"
+    assert found == f"\n{generated}", f"{COMMAND} writes it again"
 
 
 # ----------------------------------------------------------------------------------------- commands

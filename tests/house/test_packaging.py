@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 OWN_NAMES = ("cli", "data", "helpers", "main", "tests", "utils")
 """Modules that people have in the folder that they work in."""

@@ -22,7 +22,7 @@ from mnist_arch.spec.strict_yaml import parse
 from mnist_arch_cli.app import app
 from mnist_arch_cli.errors import BAD_INPUT, DONE, OUR_BUG, PIPE_CLOSED
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 MAIN = "from mnist_arch_cli.app import app; app()"
 
 MINE = """\
@@ -75,7 +75,9 @@ def compare(name: str, text: str) -> str:
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found)
-    assert found == path.read_text(), "UPDATE_GOLDEN=1 pytest tests/test_cli_summary.py rewrites it"
+    assert found == path.read_text(), (
+        "UPDATE_GOLDEN=1 pytest tests/cli/test_cli_summary.py rewrites it"
+    )
     return found
 
 

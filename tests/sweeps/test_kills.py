@@ -54,9 +54,9 @@ class Keeper:
     """Starts drivers, one at a time."""
 
     def __init__(self) -> None:
-        paths = [str(Path(__file__).parent), *(path for path in sys.path if path)]
+        paths = [str(Path(__file__).parents[1] / "support"), *(path for path in sys.path if path)]
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("killable_sweep.py"))],
+            [sys.executable, str(Path(__file__).parents[1] / "support/killable_sweep.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import first_step
 import linear
@@ -27,7 +27,7 @@ from mnist_arch import build, load
 from mnist_arch.counting.plan import plan
 from mnist_arch.training.engine import Engine
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # ------------------------------------------------------------------------------------ every report
 

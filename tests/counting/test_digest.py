@@ -171,7 +171,7 @@ def test_what_is_not_there_is_not_a_zero(path: str, values: list[str]) -> None:
 
 
 HELD: list[dict[str, str]] = yaml.safe_load(
-    (Path(__file__).parent / "fixtures" / "digests.yaml").read_text("utf-8")
+    (Path(__file__).parents[1] / "fixtures" / "digests.yaml").read_text("utf-8")
 )
 
 
