@@ -11,6 +11,7 @@ import errno
 import gzip
 import hashlib
 import http.client
+import os
 import shutil
 import socket
 import tempfile
@@ -23,9 +24,11 @@ import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
-from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data import idx
+from mnist_arch.data.catalog import DataFile, DatasetName
+from mnist_arch.data.folders import stored
 from mnist_arch.errors import DataUnavailable, StorageError
 
 CONNECT_SECONDS: float = 10
@@ -37,24 +40,13 @@ STALL_SECONDS: float = 30
 LIMIT_BYTES: Final = 1 << 30
 """Longest download that is accepted; the largest is EMNIST's archive, of 0.56 GB."""
 
+_UNFINISHED: Final = ".mnist-arch-download-"
+"""What the names of folders begin with in which downloads are not complete yet."""
+
 _STORAGE_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # ValueError is what urllib raises for a bad address.
 _NETWORK_ERRORS: Final = (OSError, http.client.HTTPException, ValueError)
 _FORMAT_ERRORS: Final = (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, KeyError)
-
-
-class Wanted(Protocol):
-    """A file that is to be in the folder, uncompressed."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def size(self) -> int:
-        """Bytes of the uncompressed file."""
-
-    def is_in(self, folder: Path) -> bool: ...
-    def read(self, folder: Path) -> object:
-        """Raises DataUnavailable unless the file in `folder` is as it should be."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +63,67 @@ class _Failed(Exception):
     """One address did not serve what it should; the next may."""
 
 
-def fetch(name: DatasetName, wanted: Sequence[Wanted], folder: Path, *, hint: str) -> None:
+def fetch(name: DatasetName, wanted: Sequence[DataFile], folder: Path, *, hint: str) -> None:
     """Downloads those files of `wanted` that are not in `folder`, once for all processes that ask.
 
     Raises DataUnavailable where no address serves them or the folder cannot be written, and
-    StorageError where the disk is full. Only whole, verified files are ever seen under their names.
+    StorageError where the disk is full. Only whole, verified files are ever seen under their names,
+    and the folder is made when the first of them is there.
     """
-    from filelock import FileLock
-
+    sources: dict[str, Source] = {}
     with _writing(name, folder, hint):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            missing = [file for file in wanted if not file.is_in(folder)]
-            if not missing:
-                return
-            # What is there now is of a process that was killed, since we have the lock.
-            for leftover in folder.glob(".download-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            sources = _sources(name, hint)
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
-                for source in dict.fromkeys(sources[file.name] for file in missing):
+        while True:
+            base = _nearest(folder)
+            with _alone_in(base) as alone:
+                missing = [file for file in wanted if stored(folder, file) is None]
+                if not missing:
+                    return
+                if _nearest(folder) != base:
+                    continue  # another process has made the folder, and locks that one from now on
+                if alone:  # then what is there now is of a process that was killed
+                    for leftover in base.glob(f"{_UNFINISHED}*"):
+                        shutil.rmtree(leftover, ignore_errors=True)
+                with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=base) as temporary:
+                    sources = sources or _sources(name, hint)
+                    source = sources[missing[0].name]
                     files = [file for file in missing if sources[file.name] == source]
                     _obtain(name, source, files, Path(temporary), hint)
+                    folder.mkdir(parents=True, exist_ok=True)
                     for file in files:
                         (Path(temporary) / file.name).replace(folder / file.name)
 
 
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or else the nearest one around it that there is."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[bool]:
+    """Waits until no other process downloads into `folder`; False where there are no such locks.
+
+    The folder itself is locked: no file has to be written for that, nor left behind, and one user's
+    lock does not shut out another.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            alone = True
+        except OSError:  # not on every network file system; files are renamed whole all the same
+            alone = False
+        yield alone
+    finally:
+        os.close(handle)
+
+
 def _obtain(
-    name: DatasetName, source: Source, files: Sequence[Wanted], folder: Path, hint: str
+    name: DatasetName, source: Source, files: Sequence[DataFile], folder: Path, hint: str
 ) -> None:
     """Leaves `files` of `source` in `folder`, checked, from the first address that serves them."""
     failures = []
@@ -108,13 +133,13 @@ def _obtain(
             _transfer(url, folder / "download", md5=source.md5, limit=limit)
             for file in files:
                 _unpack(folder / "download", folder / file.name, archive=source.archive)
-                file.read(folder)
+                idx.read(file, folder / file.name)
             return
         except _Failed as failure:
             failures.append(f"{url}: {failure}")
         except DataUnavailable:  # the MD5 was right, and the content is not
             failures.append(f"{url}: what it serves is not {name}")
-    message = f"{name} is not on this machine and cannot be downloaded: {'; '.join(failures)}"
+    message = f"{name} cannot be downloaded: {'; '.join(failures)}"
     raise DataUnavailable(message, hint=hint)
 
 
@@ -138,7 +163,7 @@ def _writing(name: DatasetName, folder: Path, hint: str) -> Iterator[None]:
         if error.errno in _STORAGE_ERRORS:
             message = f"{name} cannot be stored in {folder}: {reason}"
             raise StorageError(message, hint="free some space, or " + hint) from error
-        message = f"{name} is not on this machine, and {folder} cannot be written: {reason}"
+        message = f"{name} cannot be downloaded: {folder} cannot be written: {reason}"
         raise DataUnavailable(message, hint=hint) from error
 
 
@@ -164,7 +189,7 @@ def _sources(name: DatasetName, hint: str) -> dict[str, Source]:
     try:
         from torchvision import datasets
     except (ImportError, OSError, RuntimeError) as error:  # built for another torch, usually
-        message = f"{name} is not on this machine, and torchvision cannot be imported: {error}"
+        message = f"{name} cannot be downloaded: torchvision cannot be imported: {error}"
         raise DataUnavailable(message, hint=hint) from None
     match name:
         case "mnist":

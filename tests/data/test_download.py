@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 from typing import Any, get_args
@@ -23,8 +24,8 @@ import numpy as np
 import pytest
 from mirror import Behaviour, Mirror, closed_port, digits, idx, md5, put, small_mnist, zipped
 
-from mnist_arch.data import download, folders
-from mnist_arch.data.catalog import INFO, DatasetInfo, DatasetName
+from mnist_arch.data import catalog, download
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.errors import DataUnavailable, StorageError
 
@@ -66,7 +67,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
     files = small_mnist()
     sums = {name.rpartition("-idx")[0]: hashlib.sha256(files[name]).hexdigest() for name in files}
-    monkeypatch.setattr(folders, "SHA256", sums)
+    monkeypatch.setitem(catalog.SHA256, "mnist", sums)
     describe(monkeypatch, "mnist", train=30, test=10)
     packed = zipped(files)
     resources = [(name, md5(packed[name])) for name in packed]
@@ -74,8 +75,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     return packed
 
 
-def describe(monkeypatch: pytest.MonkeyPatch, name: DatasetName, *, train: int, test: int) -> None:
-    info = DatasetInfo(train, test, INFO[name].class_names, INFO[name].mean, INFO[name].std)
+def describe(
+    monkeypatch: pytest.MonkeyPatch, name: DatasetName, *, train: int, test: int, seed: int = 0
+) -> None:
+    """Makes a dataset small, with the mean of the images of a seed."""
+    mean = digits(train, seed=seed or train)[0].mean() / 255
+    info = replace(INFO[name], train_images=train, test_images=test, mean=mean)
     monkeypatch.setitem(INFO, name, info)
 
 
@@ -93,8 +98,8 @@ def names_in(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in empty_or_file}
 
 
-WHOLE = {f"MNIST/raw/{name}" for name in (".lock", *small_mnist())}
-NOTHING = {"MNIST/raw/.lock"}
+WHOLE = {f"MNIST/raw/{name}" for name in small_mnist()}
+NOTHING: set[str] = set()
 
 
 # ------------------------------------------------------------------------------- mirrors that serve
@@ -145,7 +150,7 @@ def test_a_download_goes_into_the_first_folder_that_is_named(
 def test_the_leftovers_of_a_killed_process_are_removed(
     small: dict[str, bytes], mirrored: Any, tmp_path: Path
 ) -> None:
-    put(tmp_path / "MNIST/raw/.download-abc", {"download": b"half"})
+    put(tmp_path / ".mnist-arch-download-abc", {"download": b"half"})
     with Mirror(small) as mirror:
         mirrored(mirror.url)
         load_split("mnist", "test", data_dir=tmp_path)
@@ -207,7 +212,7 @@ def test_what_is_whole_is_kept_when_a_later_file_fails(
         mirrored(mirror.url)
         with pytest.raises(DataUnavailable, match="HTTP 404"):
             load_split("mnist", "train", data_dir=tmp_path)
-    assert names_in(tmp_path) == {*NOTHING, f"MNIST/raw/{first.removesuffix('.gz')}"}
+    assert names_in(tmp_path) == {f"MNIST/raw/{first.removesuffix('.gz')}"}
 
 
 def test_an_unreachable_network_is_given_up_quickly(
@@ -327,7 +332,7 @@ def test_a_broken_torchvision_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", [name for name in INFO if name != "mnist-5k"])
 def test_torchvision_knows_every_file(name: DatasetName) -> None:
     sources = download._sources(name, hint="")
-    files = [file for split in ("train", "test") for file in folders.files(name, split)]
+    files = [file for split in ("train", "test") for file in catalog.files(name, split)]
     assert {file.name for file in files} == set(sources)
     assert all(len(source.md5) == 32 for source in sources.values())
     for source in sources.values():
@@ -389,8 +394,8 @@ def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPa
 def test_qmnist_comes_by_whole_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.datasets import QMNIST
 
-    describe(monkeypatch, "qmnist", train=20, test=10)
-    monkeypatch.setattr(folders, "QMNIST_TEST_IMAGES", 20)
+    describe(monkeypatch, "qmnist", train=20, test=10, seed=2)
+    monkeypatch.setattr(catalog, "QMNIST_TEST_IMAGES", 20)
     images, labels = digits(20, seed=2)
     columns = np.stack([labels.astype(np.int32)] * 8, 1)
     files = {}
@@ -411,7 +416,7 @@ def test_emnist_comes_as_an_archive_of_which_a_part_is_kept(
 ) -> None:
     from torchvision.datasets import EMNIST
 
-    describe(monkeypatch, "emnist-digits", train=10, test=10)
+    describe(monkeypatch, "emnist-digits", train=10, test=10, seed=3)
     images, labels = digits(10, seed=3)
     files = {
         f"emnist-{kind}-{split}-{what}": content
@@ -434,7 +439,7 @@ def test_emnist_comes_as_an_archive_of_which_a_part_is_kept(
         load_split("emnist-digits", "train", data_dir=tmp_path)
     assert mirror.requests == ["gzip.zip"]
     kept = {f"EMNIST/raw/{name}" for name in files if "digits" in name}
-    assert names_in(tmp_path) == {*kept, "EMNIST/raw/.lock"}
+    assert names_in(tmp_path) == kept
 
 
 @pytest.mark.parametrize("content", [b"no archive", b"PK\5\6" + bytes(18)])
@@ -448,7 +453,7 @@ def test_a_bad_archive_is_no_traceback(
         monkeypatch.setattr(EMNIST, "md5", md5(content))
         with pytest.raises(DataUnavailable, match="what it serves cannot be decompressed"):
             load_split("emnist-letters", "test", data_dir=tmp_path)
-    assert names_in(tmp_path) == {"EMNIST/raw/.lock"}
+    assert names_in(tmp_path) == NOTHING
 
 
 # --------------------------------------------------------------------------- many processes at once
@@ -457,24 +462,20 @@ def test_a_bad_archive_is_no_traceback(
 # addresses, and with files that are only looked for.
 FETCH = """
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from mnist_arch.data import download
-
-@dataclass(frozen=True)
-class Anything:
-    name: str
-    size: int = 1 << 16
-    def is_in(self, folder): return (folder / self.name).exists()
-    def read(self, folder): assert self.is_in(folder)
+from mnist_arch.data import catalog, download
 
 folder, url, *sums = sys.argv[1:]
 known = dict(pair.split("=") for pair in sums)
 sources = {name[:-3]: download.Source((url + name,), md5) for name, md5 in known.items()}
 download._sources = lambda name, hint: sources
+info = catalog.INFO["mnist"]
+catalog.INFO["mnist"] = catalog.DatasetInfo(30, 10, info.class_names, info.mean, info.std)
+catalog.SHA256.clear()
+files = [file for split in catalog.SPLITS for file in catalog.files("mnist", split)]
 print("ready", flush=True)
 sys.stdin.read(1)
-download.fetch("mnist", [Anything(name) for name in sources], Path(folder), hint="")
+download.fetch("mnist", files, Path(folder), hint="")
 assert "torch" not in sys.modules
 """
 
@@ -519,7 +520,7 @@ def test_a_killed_process_holds_nobody_up(
             time.sleep(0.01)
         process.kill()
         process.communicate()
-        assert list((tmp_path / "MNIST/raw").glob(".download-*"))
+        assert list(tmp_path.glob(".mnist-arch-download-*"))
         mirrored(good.url)
         assert len(load_split("mnist", "test", data_dir=tmp_path)) == 10
     assert names_in(tmp_path) == WHOLE
