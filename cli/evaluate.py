@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import typer
 from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.files import to_json, write_whole
+from mnist_arch.files import now, to_json, write_whole
 from mnist_arch.runs.find import Trained, find
 from mnist_arch.runs.result import Reading, SplitName
 
@@ -220,7 +219,7 @@ def _write(report: Report, images: Split, gallery: Path | None) -> Iterator[Path
 
 def _reading(report: Report) -> Reading:
     return Reading(
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+        time=now(),
         dataset=report.dataset,
         split=report.split,
         correct=report.evaluation.correct,

@@ -16,10 +16,11 @@ import typer
 
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded, TrialsLost
+from mnist_arch.files import now
 from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.execution.executor import Failed, default_workers
 from mnist_arch.sweeps.leaderboard import board_of, write_board
-from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path, now
+from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path
 from mnist_arch.sweeps.loading import Definition, load_sweep
 from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard

@@ -244,7 +244,7 @@ def _train_all(
     for seed in request.seeds:
         run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
         is_new = again or run.is_new
-        is_finished = not again and run.result_path.exists()
+        is_finished = not again and run.is_finished
         if not is_new:
             _say_what_is_kept(request, run, device, display)
             engine = Engine(device=device, threads=threads)  # of which it has to have the device

@@ -87,7 +87,7 @@ class Display:
 
     def started(self, event: Started) -> None:
         epochs = self.experiment.recipe.epochs
-        if event.epochs_done == epochs and event.run.result_path.exists():
+        if event.epochs_done == epochs and event.run.is_finished:
             self.note(f"{event.run.folder} is finished; --again would start it anew")
         elif event.epochs_done:
             self.note(

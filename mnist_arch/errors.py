@@ -13,7 +13,9 @@
     │   ├── RunCorrupt        a file of the run is damaged
     │   ├── EarlierFormat     a file was written by an earlier version of this program
     │   └── LaterFormat       a file was written by a later version of this program
-    ├── StorageError          the disk is full or the folder cannot be written
+    ├── StorageError          the system refuses to read or to write a path
+    │   ├── NotAllowed        for want of the right to it
+    │   └── PathError         as there can be no such path: it is too long, or leads through a file
     ├── WeightsError          a weights file is damaged or does not fit the network
     └── TrialsLost            trials of a sweep could not be trained, for no fault of their own
 
@@ -71,6 +73,7 @@ class FailureKind(StrEnum):
     EARLIER = "EarlierFormat", ExitCode.BAD_INPUT
     LATER = "LaterFormat", ExitCode.BAD_INPUT
     STORAGE = "StorageError", ExitCode.MACHINE_CANNOT
+    PATH = "PathError", ExitCode.BAD_INPUT
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
 
     # Of what others raise, and of processes that end.
@@ -224,9 +227,19 @@ class LaterFormat(RunError):
 
 
 class StorageError(MnistArchError):
-    """The disk is full, or the folder cannot be written."""
+    """The system refuses to read or to write a path: its disk is full, say."""
 
     kind = FailureKind.STORAGE
+
+
+class NotAllowed(StorageError):
+    """The path is somebody else's, or its file system is read-only."""
+
+
+class PathError(StorageError):
+    """There can be no file at the path: it is too long, or leads through a file or in a circle."""
+
+    kind = FailureKind.PATH
 
 
 class WeightsError(MnistArchError):

@@ -20,7 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from mnist_arch.errors import START_ANEW, TRAIN_ANEW, EarlierFormat, LaterFormat, RunCorrupt
-from mnist_arch.files import to_json
+from mnist_arch.files import read, to_json
 
 Count = Annotated[StrictInt, Field(gt=0, le=4096)]
 Small = Annotated[StrictInt, Field(gt=0, le=64)]
@@ -97,14 +97,17 @@ class _Format(BaseModel):
 
 
 def read_record(path: Path, kind: type[RecordT], *, anew: str = TRAIN_ANEW) -> RecordT:
-    """A stored value. Raises RunCorrupt, EarlierFormat, whose hint has `anew`, or LaterFormat."""
+    """A stored value.
+
+    Raises RunCorrupt, EarlierFormat, whose hint has `anew`, LaterFormat, or StorageError.
+    """
     try:
-        text = path.read_text("utf-8")
+        text = read(path).decode("utf-8")
         check_format(_Format.model_validate_json(text).format, path, anew=anew)
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"{part}: " for part in first["loc"])
         raise RunCorrupt(f"{path} is damaged: {place}{first['msg']}", hint=START_ANEW) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise RunCorrupt(f"{path} cannot be read: {error}", hint=START_ANEW) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import platform
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError
 from mnist_arch.evaluation.score import wilson_interval_percent
-from mnist_arch.files import write_whole
+from mnist_arch.files import is_there, now, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import Segment, read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import draw_curves
@@ -68,7 +67,7 @@ def run_experiment(
     and DeviceUnavailable. Whatever is raised, and whenever the process is killed, the same call
     goes on from the last whole epoch.
     """
-    if again and run.folder.exists():
+    if again and is_there(run.folder):
         with run.lock():
             run.put_aside()
     with run.lock():
@@ -120,7 +119,7 @@ def claim(
     if manifest.data_sha256 != material.sha256:
         hint = "restore the data, or start anew with --again"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
-    saved = read_checkpoint(run.checkpoint_path) if run.checkpoint_path.exists() else None
+    saved = read_checkpoint(run.checkpoint_path) if is_there(run.checkpoint_path) else None
     segment = Segment(experiment, manifest, saved, run.checkpoint_path)
     run.keep_metrics(epochs=segment.epochs_done)
     return segment
@@ -254,5 +253,5 @@ def _manifest(
         data_sha256=material.sha256,
         git=git_state(),
         command=command,
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+        started=now(),
     )

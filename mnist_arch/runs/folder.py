@@ -15,17 +15,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked
+from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, StorageError
 from mnist_arch.files import (
     append_line,
-    make_folder,
+    hold,
+    is_folder,
+    is_there,
+    names_in,
+    read,
     remove_unfinished,
+    shown,
     storage_errors,
     write_whole,
 )
@@ -76,9 +80,9 @@ class Run:
     @property
     def is_new(self) -> bool:
         """Whether nothing has been written yet. Raises RunCorrupt where only the manifest lacks."""
-        if self.manifest_path.exists():
+        if is_there(self.manifest_path):
             return False
-        if self.checkpoint_path.exists() or self.result_path.exists():
+        if is_there(self.checkpoint_path) or is_there(self.result_path):
             raise RunCorrupt(f"{self.folder} has lost its manifest.json", hint=START_ANEW)
         return True
 
@@ -86,38 +90,31 @@ class Run:
         """Raises RunError, RunCorrupt, EarlierFormat or LaterFormat."""
         return read_manifest(self.manifest_path)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is a result. Raises StorageError."""
+        return is_there(self.result_path)
+
     def result(self) -> Result | None:
-        """None for a run that is not finished. Raises RunCorrupt, EarlierFormat or LaterFormat."""
-        if not self.result_path.exists():
-            return None
-        return read_record(self.result_path, Result)
+        """None for a run that is not finished.
+
+        Raises RunCorrupt, EarlierFormat, LaterFormat or StorageError.
+        """
+        return read_record(self.result_path, Result) if self.is_finished else None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Self]:
         """Holds the folder, which is made if needed. Raises RunLocked, or StorageError."""
-        from filelock import FileLock, Timeout
-
-        make_folder(self.folder)
-        lock = FileLock(self.folder / ".lock", timeout=0)
-        with storage_errors(self.folder):
-            try:
-                lock.acquire()
-            except Timeout:  # which is an OSError, too
-                hint = "wait for it, or choose another folder with --out"
-                message = f"another process is working in {self.folder}"
-                raise RunLocked(message, hint=hint) from None
-        try:
+        with hold(self.folder):
             remove_unfinished(self.folder)
             yield self
-        finally:
-            lock.release()
 
     def put_aside(self) -> Path | None:
         """Renames the folder to the first free `<folder>.<n>`; None where there is none."""
-        if not self.folder.exists():
+        if not is_there(self.folder):
             return None
         number = 1
-        while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
+        while is_there(aside := self.folder.with_name(f"{self.folder.name}.{number}")):
             number += 1
         with storage_errors(aside):
             self.folder.rename(aside)
@@ -129,10 +126,10 @@ class Run:
     def metrics(self, *, epochs: int) -> list[dict[str, Any]]:
         """The first `epochs` records; later and torn lines do not count.
 
-        Raises RunCorrupt, EarlierFormat or LaterFormat.
+        Raises RunCorrupt, EarlierFormat, LaterFormat or StorageError.
         """
-        written = self.metrics_path.exists()
-        text = self.metrics_path.read_text("utf-8", "replace") if written else ""
+        written = is_there(self.metrics_path)
+        text = read(self.metrics_path).decode("utf-8", "replace") if written else ""
         records: dict[int, dict[str, Any]] = {}
         for line in text.splitlines():
             with contextlib.suppress(ValueError, TypeError, KeyError):
@@ -152,7 +149,7 @@ class Run:
     def keep_metrics(self, *, epochs: int) -> None:
         """Drops what a killed process wrote after its last checkpoint."""
         kept = self.metrics(epochs=epochs)
-        if self.metrics_path.exists():
+        if is_there(self.metrics_path):
             lines = [_metrics_line(record) + "\n" for record in kept]
             write_whole(self.metrics_path, "".join(lines).encode())
 
@@ -163,25 +160,32 @@ def _metrics_line(record: dict[str, Any]) -> str:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises RunError where there is none, RunCorrupt, EarlierFormat or LaterFormat."""
-    if not os.path.exists(path):  # which does not raise for a path that no file can have
-        raise RunError(
-            f"{path.parent} is no run: it has no {path.name}", hint="runs are folders under --out"
-        )
+    """Raises RunError where there is none, RunCorrupt, Earlier- or LaterFormat, or StorageError."""
+    if not is_there(path):
+        message = f"{shown(path.parent)} is no run: it has no {shown(path.name)}"
+        raise RunError(message, hint="runs are folders under --out")
     return read_record(path, Manifest)
 
 
 def all_runs(parent: Path) -> list[Run]:
-    """The runs in a folder, the latest first; folders put aside do not count."""
-    folders = [
-        path.parent
-        for path in parent.glob("*/manifest.json")
-        if re.search(r"-s\d+\Z", path.parent.name)
-    ]
-    started = {folder: _started(folder) for folder in folders}
+    """The runs in a folder, the latest first; folders put aside do not count.
+
+    Those that may not be entered are left out, unless there are no others. Raises StorageError.
+    """
+    started: dict[Path, str] = {}
+    refused: list[StorageError] = []
+    for name in names_in(parent):
+        folder = parent / name
+        try:
+            if _is_run(folder):
+                started[folder] = _started(folder)
+        except StorageError as error:
+            refused.append(error)
+    if refused and not started:
+        raise refused[0]
     return [
         Run(folder)
-        for folder in sorted(folders, key=lambda folder: (started[folder], folder), reverse=True)
+        for folder in sorted(started, key=lambda folder: (started[folder], folder), reverse=True)
     ]
 
 
@@ -193,7 +197,13 @@ def latest(parent: Path, *, name: str | None = None) -> Run | None:
     return None
 
 
+def _is_run(folder: Path) -> bool:
+    is_called_so = re.search(r"-s\d+\Z", folder.name) is not None
+    return is_called_so and is_folder(folder) and is_there(Run(folder).manifest_path)
+
+
 def _started(folder: Path) -> str:
+    """When a run was started; empty where its manifest is damaged. Raises StorageError."""
     with contextlib.suppress(RunError):
-        return read_manifest(folder / "manifest.json").started
+        return Run(folder).manifest().started
     return ""

@@ -13,10 +13,7 @@ runs/<name>/
 from __future__ import annotations
 
 import contextlib
-import datetime
-import os
 import re
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +22,16 @@ from typing import Final
 from pydantic import Field
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import FailureKind, RunCorrupt, RunLocked
-from mnist_arch.files import make_folder, storage_errors, write_whole
+from mnist_arch.errors import FailureKind, RunCorrupt
+from mnist_arch.files import (
+    hold,
+    is_held,
+    is_there,
+    make_folder,
+    names_in,
+    storage_errors,
+    write_whole,
+)
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.planning import Trial
@@ -84,11 +89,6 @@ class Asked(Record):
     """UTC, ISO 8601."""
 
 
-def now() -> str:
-    """UTC, ISO 8601."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-
-
 class Ledger:
     """The trials in a sweep's folder, by digest and seed. Their names may change; these do not."""
 
@@ -100,11 +100,9 @@ class Ledger:
     def _names(self) -> dict[tuple[str, int], str]:
         """Folders that are there, by the first eight digits of the digest and the seed."""
         found: dict[tuple[str, int], str] = {}
-        nothing = (FileNotFoundError, NotADirectoryError)
-        with contextlib.suppress(*nothing), os.scandir(self.folder) as entries:
-            for entry in entries:
-                if match := re.search(r"-([0-9a-f]{8})-s(\d+)\Z", entry.name):
-                    found[match[1], int(match[2])] = entry.name
+        for name in names_in(self.folder):
+            if match := re.search(r"-([0-9a-f]{8})-s(\d+)\Z", name):
+                found[match[1], int(match[2])] = name
         return found
 
     def run(self, trial: Trial) -> Run:
@@ -122,18 +120,18 @@ class Ledger:
 
     def has_begun(self, trial: Trial) -> bool:
         """Whether some of it has been trained, or is about to be."""
-        return self._is_there(trial) and self.run(trial).manifest_path.exists()
+        return self._is_there(trial) and is_there(self.run(trial).manifest_path)
 
     def state(self, trial: Trial) -> State:
         """As the files say; RUNNING is known only to who runs it."""
         if not self._is_there(trial):
             return State.WAITING
         run = self.run(trial)
-        if _pruned_path(run).exists():  # whatever it still did after it was told to end
+        if is_there(_pruned_path(run)):  # whatever it still did after it was told to end
             return State.PRUNED
         if self.result(trial) is not None:
             return State.DONE
-        return State.FAILED if _failure_path(run).exists() else State.WAITING
+        return State.FAILED if is_there(_failure_path(run)) else State.WAITING
 
     def result(self, trial: Trial) -> Result | None:
         """The result of a finished trial. Raises RunCorrupt, EarlierFormat or LaterFormat."""
@@ -146,11 +144,11 @@ class Ledger:
 
     def failure(self, trial: Trial) -> Failure | None:
         path = _failure_path(self.run(trial))
-        return read_record(path, Failure) if path.exists() else None
+        return read_record(path, Failure) if is_there(path) else None
 
     def pruned(self, trial: Trial) -> Pruned | None:
         path = _pruned_path(self.run(trial))
-        return read_record(path, Pruned) if path.exists() else None
+        return read_record(path, Pruned) if is_there(path) else None
 
     def fail(self, trial: Trial, failure: Failure) -> None:
         """Writes why a trial failed. Raises StorageError."""
@@ -172,7 +170,7 @@ class Ledger:
 
     def asked(self) -> Asked | None:
         """None for a sweep that was never started. Raises RunCorrupt, Earlier- or LaterFormat."""
-        if not self._asked_path.exists():
+        if not is_there(self._asked_path):
             return None
         return read_record(self._asked_path, Asked, anew="name another folder with --out")
 
@@ -185,37 +183,13 @@ class Ledger:
         """Raises StorageError."""
         write_whole(self._asked_path, asked.json_text().encode())
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Holds the whole folder. Raises RunLocked where another process does.
-
-        The system frees the lock of a process that has died, so that none is ever stale.
-        """
-        from filelock import FileLock, Timeout
-
-        make_folder(self.folder)
-        lock = FileLock(self.folder / ".lock", timeout=0)
-        with storage_errors(self.folder):
-            try:
-                lock.acquire()
-            except Timeout:
-                hint = "wait for it, or choose another folder with --out"
-                message = f"this sweep is already running in {self.folder}"
-                raise RunLocked(message, hint=hint) from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Holds the whole folder. Raises RunLocked where another process does, or StorageError."""
+        return hold(self.folder)
 
     def is_running(self) -> bool:
-        """Whether some process works on the sweep now."""
-        if not self.folder.exists():
-            return False
-        try:
-            with self.lock():
-                return False
-        except RunLocked:
-            return True
+        """Whether some process works on the sweep now, as far as one may know."""
+        return is_held(self.folder)
 
 
 def log_path(run: Run) -> Path:

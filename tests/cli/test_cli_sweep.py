@@ -476,7 +476,7 @@ def test_missing_data_ends_with_3_before_any_trial(
 def test_a_sweep_cannot_run_twice_at_once(mnist_arch: Terminal) -> None:
     with Ledger(mnist_arch.sweep).lock():
         result = mnist_arch("tiny.yaml", exit_code=3)
-    assert result.stderr.startswith("error: this sweep is already running in runs/tiny\nhint: ")
+    assert result.stderr.startswith("error: another process is working in runs/tiny: process ")
     assert mnist_arch.trials == {}
 
 

@@ -298,12 +298,6 @@ def test_options_are_frozen() -> None:
 # ----------------------------------------------------------------------------------- files and text
 
 
-@pytest.mark.parametrize("path", ALL_FILES, ids=named)
-def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
-    lines = len(path.read_text("utf-8").splitlines())
-    assert lines <= 330
-
-
 def test_packages_carry_all_their_files() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = ["*.py", *settings["package-data"]["*"]]

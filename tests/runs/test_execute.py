@@ -631,7 +631,7 @@ def test_wherever_the_disk_is_full_the_same_call_goes_on(
             full_at(patch, name, at=at)
             with pytest.raises(StorageError, match="No space left on device") as caught:
                 session.finish()
-        assert caught.value.hint == "free some space, or choose another folder with --out"
+        assert caught.value.hint == "free some space, or choose another folder"
         assert not [it for it in os.listdir(session.run.folder) if it not in FILES]
         assert session.run.result() is None
         session.finish()

@@ -308,7 +308,7 @@ def test_the_reason_names_the_field(run: Run, field: str, value: Any, reason: st
 def test_a_folder_in_the_place_of_a_file_cannot_be_read(run: Run) -> None:
     run.manifest_path.unlink()
     run.manifest_path.mkdir()
-    with pytest.raises(RunCorrupt, match="cannot be read"):
+    with pytest.raises(StorageError, match=r"cannot read .*: Is a directory"):
         run.manifest()
 
 
@@ -479,8 +479,9 @@ def test_a_second_process_is_refused_until_the_first_is_gone(
     run = Run(tmp_path / "run")
     with pytest.raises(RunLocked) as caught, run.lock():
         pass
-    assert str(caught.value) == f"another process is working in {run.folder}"
-    assert caught.value.hint == "wait for it, or choose another folder with --out"
+    message = f"another process is working in {run.folder}: process {holder.pid} of "
+    assert str(caught.value).startswith(message)
+    assert caught.value.hint == "wait for it or end it, or choose another folder with --out"
     holder.kill()  # as the kernel would: nothing of it can clean up
     holder.wait()
     assert (run.folder / ".lock").exists()

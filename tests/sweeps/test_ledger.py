@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mnist_arch.errors import FailureKind, LaterFormat, RunCorrupt, RunLocked, StorageError
-from mnist_arch.files import write_whole
+from mnist_arch.files import now, write_whole
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.spec.strict_yaml import Node
@@ -24,7 +24,6 @@ from mnist_arch.sweeps.ledger import (
     State,
     log_path,
     log_tail,
-    now,
 )
 from mnist_arch.sweeps.planning import Arm, Trial
 
@@ -95,10 +94,12 @@ def test_nothing_is_known_of_a_folder_that_is_not_there(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_nothing_is_known_where_a_file_is_in_the_way(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
     for folder in (tmp_path / "runs", tmp_path / "runs" / "sweep"):
-        assert Ledger(folder).state(trial()) is State.WAITING
+        with pytest.raises(StorageError, match="Not a directory") as caught:
+            Ledger(folder).state(trial())
+        assert caught.value.hint.startswith(f"{tmp_path / 'runs'} is a file, not a folder")
 
 
 def test_states_are_what_the_files_say(folder: Path) -> None:
@@ -308,8 +309,8 @@ def assert_free(folder: Path) -> None:
 def test_sweep_cannot_run_twice_at_once(folder: Path, holder: subprocess.Popen[str]) -> None:
     with pytest.raises(RunLocked) as caught, Ledger(folder).lock():
         pytest.fail("the folder is held by another process")
-    assert str(caught.value) == f"this sweep is already running in {folder}"
-    assert caught.value.hint == "wait for it, or choose another folder with --out"
+    assert f"another process is working in {folder}: process {holder.pid} of " in str(caught.value)
+    assert caught.value.hint == "wait for it or end it, or choose another folder with --out"
     assert Ledger(folder).is_running()
     holder.communicate()
     assert holder.returncode == 0

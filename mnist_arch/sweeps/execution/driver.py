@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, assert_never
 
+from mnist_arch.files import now
 from mnist_arch.sweeps.execution.executor import (
     Began,
     Epoch,
@@ -16,7 +17,7 @@ from mnist_arch.sweeps.execution.executor import (
     Stopped,
     Task,
 )
-from mnist_arch.sweeps.ledger import Ledger, Pruned, State, now
+from mnist_arch.sweeps.ledger import Ledger, Pruned, State
 from mnist_arch.sweeps.planning import Planned, Trial
 
 

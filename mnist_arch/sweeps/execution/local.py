@@ -14,9 +14,10 @@ from typing import Final
 
 from mnist_arch.errors import FailureKind
 from mnist_arch.failures import says_no_memory
+from mnist_arch.files import now
 from mnist_arch.sweeps.execution.executor import Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.execution.worker import Setting, work
-from mnist_arch.sweeps.ledger import Failure, log_tail, now
+from mnist_arch.sweeps.ledger import Failure, log_tail
 from mnist_arch.sweeps.planning import Trial
 
 _WAIT_SECONDS: Final = 1.0

@@ -14,7 +14,7 @@ from typing import Any, Final, assert_never
 
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
 from mnist_arch.failures import explain
-from mnist_arch.files import storage_errors
+from mnist_arch.files import now, storage_errors
 from mnist_arch.runs.execute import claim, keep_epoch, run_experiment
 from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.provenance import package_versions
@@ -38,7 +38,7 @@ from mnist_arch.sweeps.execution.ray_node import (
     train_on_node,
 )
 from mnist_arch.sweeps.execution.worker import failure_of, judged, wait_for_lock
-from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail, now
+from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine

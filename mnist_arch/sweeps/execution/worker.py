@@ -20,7 +20,7 @@ import torch
 
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
-from mnist_arch.files import make_folder, storage_errors
+from mnist_arch.files import make_folder, now, storage_errors
 from mnist_arch.runs.execute import Started, run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import Material, read_material
@@ -35,7 +35,7 @@ from mnist_arch.sweeps.execution.executor import (
     Stopped,
     Task,
 )
-from mnist_arch.sweeps.ledger import Failure, log_path, log_tail, now
+from mnist_arch.sweeps.ledger import Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import EpochRecord, Judged

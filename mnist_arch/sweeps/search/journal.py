@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mnist_arch.errors import RunCorrupt
-from mnist_arch.files import append_line, make_folder, storage_errors
+from mnist_arch.files import append_line, is_there, make_folder, read, storage_errors
 
 PROPOSED_AGAIN: Final = "remove it: what has been trained is kept, and is proposed again"
 """The way out of a damaged journal."""
@@ -23,14 +23,11 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the file, which need not be there. Raises RunCorrupt."""
+        """Reads the file, which need not be there. Raises RunCorrupt or StorageError."""
         self.path = path
         self._unwritten: list[str] = []
         self._holding = False
-        try:
-            content = path.read_bytes() if path.exists() else b""
-        except OSError as error:
-            raise RunCorrupt(f"{path} cannot be read: {error.strerror}") from None
+        content = read(path) if is_there(path) else b""
         whole, newline, torn = content.rpartition(b"\n")
         self._torn_from = len(whole + newline) if torn else None
         try:

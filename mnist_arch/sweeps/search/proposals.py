@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
+from mnist_arch.files import is_there
 from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.execution.executor import Epoch
 from mnist_arch.sweeps.ledger import Ledger, State
@@ -50,10 +51,10 @@ class Proposals:
 def searched_arms(planned: Planned, ledger: Ledger) -> Proposals:
     """What a sweep's search has proposed by its journal; none where there is no search or journal.
 
-    Nothing is written. Raises ExtraMissing and RunCorrupt.
+    Nothing is written. Raises ExtraMissing, RunCorrupt and StorageError.
     """
     path = _journal_path(ledger)
-    if planned.definition.sweep.search is None or not path.exists():
+    if planned.definition.sweep.search is None or not is_there(path):
         return Proposals([], 0)
     study = open_study(planned, Journal(path), make=False)
     latest = _latest(planned, study) if study is not None else []
