@@ -21,8 +21,8 @@ from mnist_arch.counting.layers import (
     SqueezeExcitation,
 )
 from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.seeds import stream_seed
 from mnist_arch.spec.network import Network
-from mnist_arch.streams import stream_seed
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -12,12 +12,12 @@ from typing import Final
 
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.network import NAME_PATTERN
+from mnist_arch.spec.reading import SMALLEST, read_file
 from mnist_arch.spec.strict_yaml import (
     Node,
     Path,
     parse,
 )
-from mnist_arch.spec_files import SMALLEST, read_file
 
 ZOO: Final = resources.files("mnist_arch") / "zoo"
 _REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))

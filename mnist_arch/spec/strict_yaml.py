@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import yaml
 
 from mnist_arch.errors import Origin, Problem, SpecError
-from mnist_arch.yaml_faults import NO_ANCHORS, NO_TAGS, Fault, fault_of, unclosed
+from mnist_arch.spec.yaml_faults import NO_ANCHORS, NO_TAGS, Fault, fault_of, unclosed
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32

@@ -18,10 +18,10 @@ from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import resolve
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override, override
+from mnist_arch.spec.reading import read_file
 from mnist_arch.spec.sources import extended, merge
 from mnist_arch.spec.strict_yaml import Node, parse
 from mnist_arch.spec.validation import problems_of
-from mnist_arch.spec_files import read_file
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
 from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Sweep
 

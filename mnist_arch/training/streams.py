@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Generator
 
-from mnist_arch.streams import Use, stream_seed
+from mnist_arch.seeds import Use, stream_seed
 
 
 def stream(seed: int, use: Use, device: str) -> Generator:

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.metadata import packages_distributions
@@ -32,8 +32,12 @@ LIBRARY_FILES = sorted({*LIBRARY.rglob("*.py")} - {START})
 ALL_FILES = [*LIBRARY_FILES, *sorted(TERMINAL.rglob("*.py"))]
 
 
+def relative(path: Path) -> Path:
+    return path.relative_to(ROOT)
+
+
 def named(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(ROOT) if path.is_absolute() else path)
 
 
 def nodes(path: Path) -> Iterator[ast.AST]:
@@ -54,53 +58,65 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-# --------------------------------------------------------------------------------------- direction
-
-
-@pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
-def test_the_library_does_not_know_the_terminal(path: Path) -> None:
-    assert not imported(path) & {"cli", "mnist_arch_cli", "typer", "rich", "click", "tests"}
-
-
-@pytest.mark.parametrize("path", sorted(TERMINAL.rglob("*.py")), ids=named)
-def test_the_terminal_imports_itself_relatively(path: Path) -> None:
-    """Its folder is called otherwise than its package, which tools that read files do not know."""
-    assert not imported(path) & {"cli", "mnist_arch_cli"}
-
-
-@pytest.mark.parametrize("path", ALL_FILES, ids=named)
-def test_typers_own_copy_of_click_is_left_alone(path: Path) -> None:
-    assert "click" not in imported(path)
-    assert "typer._click" not in path.read_text("utf-8")
-
+# ------------------------------------------------------------------------------------ what is named
 
 PROCESSES = {LIBRARY / "sweeps/execution/worker.py"}
 """What is the main function of a process of its own, whose output is the log of a trial."""
 
-
-@pytest.mark.parametrize("path", sorted({*LIBRARY_FILES} - PROCESSES), ids=named)
-def test_the_library_neither_prints_nor_exits(path: Path) -> None:
-    called = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
-    assert not called & {"print", "input", "exit", "quit", "sys.exit", "os._exit", "breakpoint"}
-    assert not re.search(r"sys\.std(out|err)", path.read_text("utf-8"))
+Rule = Callable[[Path], Iterable[str]]
 
 
-@pytest.mark.parametrize("path", ALL_FILES, ids=named)
-def test_layers_of_torch_are_named_in_one_room(path: Path) -> None:
-    if path.parent == LIBRARY / "network":
-        return
-    allowed = {"nn.Module", "nn.utils", "torch.nn.functional"}
-    text = path.read_text("utf-8")
-    found = {f"nn.{name}" for name in re.findall(r"\bnn\.(\w+)", text)} - {"nn.functional"}
-    assert found <= allowed
-    for node in nodes(path):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch.nn"):
-            assert node.module == "torch.nn.functional"
+def broken(rule: Rule, paths: Iterable[Path]) -> list[str]:
+    """What a rule finds in files, each finding with its file."""
+    return [f"{named(path)}: {found}" for path in paths for found in rule(path)]
 
 
-@pytest.mark.parametrize("path", ALL_FILES, ids=named)
-def test_no_room_is_called_utils(path: Path) -> None:
-    assert path.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
+def test_the_library_does_not_know_the_terminal() -> None:
+    terminal = {"cli", "mnist_arch_cli", "typer", "rich", "click", "tests"}
+    assert broken(lambda path: imported(path) & terminal, LIBRARY_FILES) == []
+
+
+def test_the_terminal_imports_itself_relatively() -> None:
+    """Its folder is called otherwise than its package, which tools that read files do not know."""
+    own = {"cli", "mnist_arch_cli"}
+    assert broken(lambda path: imported(path) & own, sorted(TERMINAL.rglob("*.py"))) == []
+
+
+def test_typers_own_copy_of_click_is_left_alone() -> None:
+    def rule(path: Path) -> Iterator[str]:
+        yield from imported(path) & {"click"}
+        yield from re.findall(r"typer\._click", path.read_text("utf-8"))
+
+    assert broken(rule, ALL_FILES) == []
+
+
+def test_the_library_neither_prints_nor_exits() -> None:
+    ends = {"print", "input", "exit", "quit", "sys.exit", "os._exit", "breakpoint"}
+
+    def rule(path: Path) -> Iterator[str]:
+        yield from ends & {
+            ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)
+        }
+        yield from re.findall(r"sys\.std(?:out|err)", path.read_text("utf-8"))
+
+    assert broken(rule, sorted({*LIBRARY_FILES} - PROCESSES)) == []
+
+
+def test_layers_of_torch_are_named_in_one_room() -> None:
+    allowed = {"Module", "utils", "functional"}
+
+    def rule(path: Path) -> Iterator[str]:
+        yield from {*re.findall(r"\bnn\.(\w+)", path.read_text("utf-8"))} - allowed
+        for node in nodes(path):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch.nn"):
+                yield from {str(node.module)} - {"torch.nn.functional"}
+
+    assert broken(rule, [path for path in ALL_FILES if path.parent != LIBRARY / "network"]) == []
+
+
+def test_no_room_is_called_utils() -> None:
+    without_a_meaning = {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert broken(lambda path: {*path.parts} & without_a_meaning, map(relative, ALL_FILES)) == []
 
 
 # ------------------------------------------------------------------------------------------- light
@@ -261,15 +277,19 @@ def test_names_for_type_checkers_are_those_for_the_program() -> None:
     assert found == mnist_arch._WITH_TORCH
 
 
-@pytest.mark.parametrize("path", LIBRARY_FILES, ids=named)
-def test_what_is_public_says_what_it_is(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    if path.name == "__init__.py" and not tree.body:
-        return  # a room says what it is in its modules
-    assert ast.get_docstring(tree)
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), node.name
+def test_what_is_public_says_what_it_is() -> None:
+    def rule(path: Path) -> Iterator[str]:
+        tree = ast.parse(path.read_text("utf-8"))
+        if path.name == "__init__.py" and not tree.body:
+            return  # a room says what it is in its modules
+        if not ast.get_docstring(tree):
+            yield "the module"
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                if not ast.get_docstring(node):
+                    yield node.name
+
+    assert broken(rule, LIBRARY_FILES) == []
 
 
 # ----------------------------------------------------------------------------------------- options

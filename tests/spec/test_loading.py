@@ -22,7 +22,7 @@ from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.spec.recipe import AdamW, Cosine, OneCycle
 from mnist_arch.spec.sources import ZOO, is_path, zoo_names
 from mnist_arch.spec.strict_yaml import MAX_BYTES, parse
-from mnist_arch.yaml_faults import NO_ANCHORS, NO_TAGS
+from mnist_arch.spec.yaml_faults import NO_ANCHORS, NO_TAGS
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"
 MINE = (Path(__file__).parents[1] / "fixtures" / "mine.yaml").read_text("utf-8")

@@ -10,7 +10,7 @@ from small import loaded
 from torch import Generator, Tensor
 
 from mnist_arch.network.build import build
-from mnist_arch.streams import Use, stream_seed
+from mnist_arch.seeds import Use, stream_seed
 from mnist_arch.training.state import State
 
 USES: tuple[Use, ...] = get_args(Use)

@@ -8,8 +8,8 @@ import pytest
 
 from mnist_arch.errors import Origin, Problem, SpecError
 from mnist_arch.spec.loading import load
+from mnist_arch.spec.reading import SMALLEST, read_file
 from mnist_arch.spec.strict_yaml import MAX_BYTES
-from mnist_arch.spec_files import SMALLEST, read_file
 
 NETWORK = f"extends: s6\nname: café\n{SMALLEST}\n"
 
