@@ -29,14 +29,24 @@ from mnist_arch import EpochRecord, Experiment, State, load, plan, train
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
-from mnist_arch.drawing import BLUE, GREEN, INK, ORANGE, RED, SOFT, frame_and_grid, new_figure
+from mnist_arch.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    RED,
+    SOFT,
+    drawing,
+    file_bytes,
+    frame_and_grid,
+    new_figure,
+)
 from mnist_arch.spec.overrides import parse_override
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import prepare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NETWORKS = ["8,16", "8,16,16", "8,16,32", "8,16,16,32", "8,16,24,32"]
 """Channels of the first block; the third is s6."""
@@ -198,13 +208,14 @@ def by_macs(points: Sequence[Point]) -> list[Series]:
     ]
 
 
-def draw(left: Sequence[Series], right: Sequence[Series]) -> Figure:
-    """Both, side by side; dots are medians, lines are least squares."""
-    figure = new_figure(12, 4.8, "Seconds of an epoch")
-    axes_left, axes_right = figure.subplots(1, 2)
-    _draw_panel(axes_left, left, "By data", "training images")
-    _draw_panel(axes_right, right, "By work", "multiply-accumulates of an image, millions")
-    return figure
+def draw(left: Sequence[Series], right: Sequence[Series]) -> bytes:
+    """Both, side by side, as SVG; dots are medians, lines are least squares."""
+    with drawing():
+        figure = new_figure(12, 4.8, "Seconds of an epoch")
+        axes_left, axes_right = figure.subplots(1, 2)
+        _draw_panel(axes_left, left, "By data", "training images")
+        _draw_panel(axes_right, right, "By work", "multiply-accumulates of an image, millions")
+        return file_bytes(figure, "svg")
 
 
 def _draw_panel(axes: Axes, series: Sequence[Series], title: str, what: str) -> None:
@@ -226,14 +237,6 @@ def _draw_panel(axes: Axes, series: Sequence[Series], title: str, what: str) -> 
     axes.legend(
         handles[order], labels[order], frameon=False, fontsize=9, labelcolor=INK, loc="upper left"
     )
-
-
-def write_svg(figure: Figure, path: Path) -> None:
-    """The same picture is the same bytes."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "linear"}):
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def main() -> None:
@@ -270,7 +273,7 @@ def main() -> None:
         "by_macs": [dataclasses.asdict(one) for one in right],
     }
     if arguments.picture:
-        write_svg(draw(left, right), arguments.picture)
+        arguments.picture.write_bytes(draw(left, right))
     rows = [
         [one.label, *(f"{seconds:.2f}" for seconds in one.seconds), f"{one.line.r2:.5f}"]
         for one in left

@@ -13,6 +13,7 @@ import typer
 
 from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.drawing import FORMATS, format_of
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import now, to_json, write_whole
 from mnist_arch.runs.find import Trained, find
@@ -71,7 +72,9 @@ def evaluate(
     ] = None,
     gallery: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Draw the mistakes and the confusion matrix."),
+        typer.Option(
+            metavar="FILE", help="Draw the mistakes and the confusion matrix: .png, .svg or .pdf."
+        ),
     ] = None,
     tta: Annotated[
         bool,
@@ -120,13 +123,16 @@ def evaluate(
         images = _load(trained, judged_on, split, data_dir=data_dir, device=where)
     with display.waiting(f"judging {len(images):,} images"):
         report = _judge(model, images, trained, judged_on, split, device=where, tta=tta)
-    report = replace(report, written=tuple(_write(report, images, gallery)))
+    written, trouble = _write(report, images, gallery)
+    report = replace(report, written=tuple(written))
     for note in _notes(report):
         display.note(note)
     if as_json:
         stdout().out(to_json(as_object(report)), end="")
     else:
         show(report)
+    if trouble is not None:
+        raise trouble
 
 
 def dataset_named(text: str) -> DatasetName:
@@ -144,8 +150,9 @@ def _check_gallery(path: Path | None) -> None:
     """Refuses before the work what could not be written after it."""
     if path is None:
         return
-    if path.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--gallery writes PNG files, not {path.name!r}")
+    if format_of(path) is None:
+        names = ", ".join(f".{it}" for it in FORMATS)
+        raise typer.BadParameter(f"--gallery: {path.name!r} is to end in one of {names}")
     if not path.parent.is_dir():
         raise typer.BadParameter(f"--gallery: there is no folder {str(path.parent)!r}")
 
@@ -201,20 +208,38 @@ def _judge(
     )
 
 
-def _write(report: Report, images: Split, gallery: Path | None) -> Iterator[Path]:
-    """Writes what there is to keep; a reading of test is noted before anybody sees it."""
-    run = report.trained.run
+def _write(
+    report: Report, images: Split, gallery: Path | None
+) -> tuple[list[Path], Exception | None]:
+    """Writes what there is to keep; a reading of test is noted before anybody sees it.
+
+    Returns the files, and why there is no gallery: an error for later, when the numbers are shown.
+    """
+    run, written = report.trained.run, []
     if run is not None and report.reads_test_anew:
         run.append_reading(_reading(report))
-        yield run.readings_path
+        written.append(run.readings_path)
     if gallery is not None:
-        from mnist_arch.evaluation.gallery import draw_gallery
+        try:
+            _draw_gallery(report, images, gallery)
+        except Exception as error:
+            return written, error
+        written.append(gallery)
+    return written, None
 
-        heading = f"{title(report)}: {accuracy_text(report.evaluation, report.split)}"
-        names = report.class_names
-        picture = draw_gallery(report.evaluation, images.images, class_names=names, title=heading)
-        write_whole(gallery, picture)
-        yield gallery
+
+def _draw_gallery(report: Report, images: Split, path: Path) -> None:
+    """Raises PictureError and StorageError."""
+    from mnist_arch.evaluation.gallery import draw_gallery
+
+    picture = draw_gallery(
+        report.evaluation,
+        images.images,
+        class_names=report.class_names,
+        title=f"{title(report)}: {accuracy_text(report.evaluation, report.split)}",
+        kind=format_of(path) or "png",
+    )
+    write_whole(path, picture)
 
 
 def _reading(report: Report) -> Reading:

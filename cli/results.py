@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.counting.budget import Verdict
+from mnist_arch.errors import StorageError
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import GroupResult, group, write_group
@@ -29,7 +30,10 @@ def show_results(
     as_json: bool,
     as_group: bool,
 ) -> bool:
-    """Prints one result, or a group of them; returns whether every rule has the verdict `kept`."""
+    """Prints one result, or a group of them; returns whether every rule has the verdict `kept`.
+
+    Raises StorageError, after that, for a group that cannot be written.
+    """
     if not as_group:
         (result,), (folder,) = results, folders
         if as_json:
@@ -38,12 +42,22 @@ def show_results(
             _show_one(result, experiment.budget, folder)
         return _all_kept(result.verdicts)
     whole = group(results, experiment.budget)
-    path = write_group(whole, folders[0].parent)
+    path, trouble = _write_group(whole, folders[0].parent)
     if as_json:
         stdout().out(whole.json_text(), end="")
     else:
         _show_group(whole, experiment.budget, folders, path)
+    if trouble is not None:
+        raise trouble
     return _all_kept(whole.verdicts)
+
+
+def _write_group(whole: GroupResult, parent: Path) -> tuple[Path | None, StorageError | None]:
+    """The file, or why there is none: an error for later, when the numbers are shown."""
+    try:
+        return write_group(whole, parent), None
+    except StorageError as error:
+        return None, error
 
 
 def percent_with_interval(result: Result) -> str:
@@ -75,7 +89,7 @@ def _show_one(result: Result, budget: Budget, folder: Path) -> None:
         ("final epoch", f"{percent_with_interval(result)}, {result.correct:,} correct"),
         ("best epoch", f"{extra} (an extra: chosen after the fact, decides nothing)"),
         ("run", f"{folder} · {result.seconds:,.0f} s"),
-        ("curves", str(run.curves_path)),
+        *([("curves", str(run.curves_path))] if run.curves_path.exists() else []),
         ("next", f"mnist-arch eval {shlex.quote(str(folder))}"),
     )
 
@@ -86,7 +100,9 @@ def _lines(*lines: tuple[str, str]) -> None:
         stdout().print(f"{label:<15}{text}", markup=False, soft_wrap=True)
 
 
-def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], path: Path) -> None:
+def _show_group(
+    whole: GroupResult, budget: Budget, folders: Sequence[Path], path: Path | None
+) -> None:
     console = stdout()
     seeds = Table(
         box=box.SIMPLE_HEAD, title=f"{escape(whole.name)} · {whole.dataset}", title_justify="left"
@@ -110,7 +126,7 @@ def _show_group(whole: GroupResult, budget: Budget, folders: Sequence[Path], pat
     if whole.bound_percent is not None:
         _lines(("bound of mean", f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
     _lines(
-        ("result", str(path)),
+        *([] if path is None else [("result", str(path))]),
         ("next", f"mnist-arch eval {shlex.quote(str(folders[-1]))}"),
     )
 

@@ -112,11 +112,13 @@ class SweepDisplay:
         self.curves.pop(trial.key, None)
         self.ended += 1
         match event:
-            case Finished(result=result):
+            case Finished(result=result, not_drawn=not_drawn):
                 self.pace.learn(trial, result.seconds)
                 self.results[trial.arm.name].append(result)
                 accuracy = percent(result.accuracy_percent)
                 what = f"{result.split} {accuracy} · {duration(result.seconds)}"
+                if not_drawn is not None:
+                    what += f" · no {not_drawn.path.name}: {not_drawn.trouble}"
             case Failed(failure=failure):
                 what = f"FAILED: {failure.reason}"
             case Stopped():

@@ -19,7 +19,7 @@ from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.files import now
 from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.execution.executor import Failed, default_workers
-from mnist_arch.sweeps.leaderboard import board_of, write_board
+from mnist_arch.sweeps.leaderboard import board_of, draw_board, write_board
 from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path
 from mnist_arch.sweeps.loading import Definition, load_sweep
 from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
@@ -131,11 +131,20 @@ def run(request: Request, *, quiet: bool) -> None:
         planned, lost = _run(request, planned, display)
         board = board_of(planned, ledger)
         write_board(board, ledger.folder)
+        _draw(board, ledger.folder, display)
     if lost:
         raise _trials_lost(lost)
     _show(board, request)
     if board.exit_code is not None:
         raise typer.Exit(board.exit_code)
+
+
+def _draw(board: Leaderboard, folder: Path, display: SweepDisplay) -> None:
+    """The picture of a leaderboard, which is written: whatever is wrong costs no more than that."""
+    try:
+        draw_board(board, folder)
+    except Exception as error:
+        display.note(f"there is no leaderboard.png: {error}; the same command tries again")
 
 
 def _show(board: Leaderboard, request: Request) -> None:

@@ -49,7 +49,7 @@ class Display:
         self, events: Iterator[RunEvent], experiment: Experiment, *, seed: int, split: str
     ) -> Result:
         """Shows a run until its result, which is returned. On Ctrl-C says how to go on."""
-        from mnist_arch.runs.execute import Started
+        from mnist_arch.runs.execute import NotDrawn, Started
         from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
 
         run: Run | None = None
@@ -68,6 +68,11 @@ class Display:
                         self.compiling()
                     case NotCompiled():
                         self.note(f"steps are not compiled here: {event.trouble}")
+                    case NotDrawn():
+                        self.note(
+                            f"there is no {event.path}: {event.trouble}; "
+                            "the same command tries again"
+                        )
                     case Result():
                         return event
                     case never:

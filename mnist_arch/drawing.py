@@ -1,17 +1,31 @@
-"""How every figure looks."""
+"""What all pictures share: matplotlib as it comes, a figure, its files, colours and a frame.
+
+Nothing that a user has configured decides what is drawn, or whether anything is: not MPLBACKEND, no
+matplotlibrc, no font of theirs. No global state is left changed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
+import os
+import sys
+import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from mnist_arch.errors import PictureError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Format = Literal["png", "svg", "pdf"]
+"""What a picture can be written as; SVG and PDF have lines and letters, not pixels."""
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 DPI: Final = 120
 
@@ -22,58 +36,103 @@ BLUE: Final = "#1f6fb2"
 ORANGE: Final = "#e07b26"
 GREEN: Final = "#2b8a5b"
 RED: Final = "#b42318"
+DASHES: Final = (0, (4, 2))
+
+# A name may have a dollar sign, which is no formula. Without dates and versions, and with names of
+# our own inside an SVG, the same picture is the same bytes.
+_SETTINGS: Final = {"text.parse_math": False, "svg.hashsalt": "mnist-arch"}
+_METADATA: Final[dict[Format, dict[str, None]]] = {
+    "png": {"Software": None},
+    "svg": {"Creator": None, "Date": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
 
 
-def frame_only(axes: Axes) -> None:
-    """A thin frame without ticks, as around an image."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(GRID)
-
-
-def new_figure(width: float, height: float, title: str) -> Figure:
-    """A figure of inches with its title on top, on the Agg canvas."""
-    with _quiet_import():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    margin, top = 0.1, 0.5
-    inside = (margin / width, margin / height, 1 - 2 * margin / width, 1 - (top + margin) / height)
-    layout = ConstrainedLayoutEngine(rect=inside)
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(
-        1.5 * margin / width,
-        1 - 1.2 * margin / height,
-        title,
-        va="top",
-        fontsize=15,
-        fontweight="bold",
-        color=INK,
-        parse_math=False,
-    )
-    return figure
+def format_of(path: Path) -> Format | None:
+    """The format that the suffix of a name asks for; None where there is no such format."""
+    return next((it for it in FORMATS if path.suffix.lower() == f".{it}"), None)
 
 
 @contextlib.contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Holds back what matplotlib logs on its first import, such as that it caches fonts."""
+def drawing() -> Iterator[None]:
+    """Within it, matplotlib draws by its own defaults, and says nothing.
+
+    Raises PictureError in the place of whatever goes wrong inside.
+    """
+    with _silence():
+        try:
+            matplotlib = _matplotlib()
+            settings = {**matplotlib.rcParamsDefault, **_SETTINGS}
+            del settings["backend"]  # it is for windows, which nothing here opens
+            with matplotlib.rc_context(settings):
+                yield
+        except Exception as error:
+            raise PictureError(f"cannot draw: {type(error).__name__}: {error}") from error
+
+
+def _matplotlib() -> Any:
+    """matplotlib, also where the user's configuration keeps it from being imported."""
+    try:
+        return import_module("matplotlib")
+    except Exception:  # for a backend that is not installed, or a file that cannot be read
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]  # what has been begun refers to a module that came to nothing
+        with _without_configuration():
+            return import_module("matplotlib")
+
+
+@contextlib.contextmanager
+def _without_configuration() -> Iterator[None]:
+    """Hides what matplotlib reads when it is imported: two variables, and a file right here."""
+    kept = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    try:
+        with contextlib.ExitStack() as stack:
+            if os.path.exists("matplotlibrc"):
+                stack.enter_context(contextlib.chdir(Path(__file__).parent))
+            yield
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Holds back what matplotlib logs and warns of: a cache of fonts, a font that is not there."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+def new_figure(width: float, height: float, title: str, facts: str = "") -> Figure:
+    """A figure of inches, its title on top, and under it in small letters what it is about."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    margin, top = 0.1, 0.75 if facts else 0.5
+    inside = (margin / width, margin / height, 1 - 2 * margin / width, 1 - (top + margin) / height)
+    layout = ConstrainedLayoutEngine(rect=inside)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    left, above = 1.5 * margin / width, 1 - 1.2 * margin / height
+    words = figure.text(left, above, title, va="top", fontsize=15, fontweight="bold", color=INK)
+    room = (1 - 2 * left) * width * DPI
+    words.set_fontsize(15 * min(1, room / words.get_window_extent().width))  # of a long name
+    figure.text(left, above - 0.36 / height, facts, va="top", fontsize=10.5, color=SOFT)
+    return figure
+
+
+def file_bytes(figure: Figure, kind: Format = "png") -> bytes:
+    """The figure as a file of that format."""
     buffer = io.BytesIO()
-    # Without the version of matplotlib in it, the same picture is the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
 
 
@@ -84,6 +143,14 @@ def frame_and_grid(axes: Axes) -> None:
     axes.tick_params(which="both", length=0, labelsize=9, labelcolor=INK)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(GRID)
+
+
+def frame_only(axes: Axes) -> None:
+    """A thin frame without ticks, as around an image."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
         spine.set_color(GRID)
 
 

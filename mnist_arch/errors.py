@@ -16,6 +16,7 @@
     ├── StorageError          the system refuses to read or to write a path
     │   ├── NotAllowed        for want of the right to it
     │   └── PathError         as there can be no such path: it is too long, or leads through a file
+    ├── PictureError          a picture cannot be drawn
     ├── WeightsError          a weights file is damaged or does not fit the network
     └── TrialsLost            trials of a sweep could not be trained, for no fault of their own
 
@@ -74,6 +75,7 @@ class FailureKind(StrEnum):
     LATER = "LaterFormat", ExitCode.BAD_INPUT
     STORAGE = "StorageError", ExitCode.MACHINE_CANNOT
     PATH = "PathError", ExitCode.BAD_INPUT
+    PICTURE = "PictureError", ExitCode.MACHINE_CANNOT
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
 
     # Of what others raise, and of processes that end.
@@ -240,6 +242,12 @@ class PathError(StorageError):
     """There can be no file at the path: it is too long, or leads through a file or in a circle."""
 
     kind = FailureKind.PATH
+
+
+class PictureError(MnistArchError):
+    """A picture cannot be drawn; nothing but the picture is missing."""
+
+    kind = FailureKind.PICTURE
 
 
 class WeightsError(MnistArchError):

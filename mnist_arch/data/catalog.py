@@ -171,3 +171,8 @@ def whose_mean(file: DataFile, mean: float) -> list[DatasetName]:
         for name, shape in shapes
         if shape == file.shape and abs(mean - INFO[name].mean) <= MEAN_TOLERANCE
     ]
+
+
+def in_words(dataset: DatasetName) -> str:
+    """A dataset as pictures name it: the sample in the place of MNIST cannot be overlooked."""
+    return f"{dataset} (the embedded sample, not MNIST)" if dataset == "mnist-5k" else dataset

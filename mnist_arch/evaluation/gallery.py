@@ -6,14 +6,29 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
+from mnist_arch.drawing import (
+    GREEN,
+    GRID,
+    INK,
+    RED,
+    SOFT,
+    Format,
+    drawing,
+    file_bytes,
+    frame_only,
+    new_figure,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
-    from matplotlib.patches import Patch
+    from matplotlib.patches import Rectangle
     from torch import Tensor
 
     from mnist_arch.evaluation.metrics import Evaluation
-from mnist_arch.drawing import GREEN, GRID, INK, RED, SOFT, frame_only, new_figure, png_bytes
+
+_WRONG: Final = "#fb6a4a"
+"""In the middle of the reds of a confusion matrix."""
 
 FEW_CLASSES: Final = 26
 """Up to this many, the diagonal of a confusion matrix has its numbers."""
@@ -24,17 +39,24 @@ COLUMNS: Final = 6
 
 
 def draw_gallery(
-    evaluation: Evaluation, images_NCHW: Tensor, *, class_names: Sequence[str], title: str
+    evaluation: Evaluation,
+    images_NCHW: Tensor,
+    *,
+    class_names: Sequence[str],
+    title: str,
+    kind: Format = "png",
 ) -> bytes:
-    """The most confident mistakes beside the confusion matrix, as PNG.
+    """The most confident mistakes beside the confusion matrix, as a file of that kind.
 
-    `images_NCHW` is the split that was judged, (N, 1, 28, 28) uint8 on any device.
+    `images_NCHW` is the split that was judged, (N, 1, 28, 28) uint8 on any device. Raises
+    PictureError.
     """
-    figure = new_figure(17, 9.8, title)
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(8.6, 8.4), wspace=0.03)[0]
-    _draw_mistakes(left, evaluation, images_NCHW, class_names)
-    _draw_confusion(right, evaluation, class_names)
-    return png_bytes(figure)
+    with drawing():
+        figure = new_figure(17, 9.8, title)
+        halves = figure.subfigures(1, 2, squeeze=False, width_ratios=(8.6, 8.4), wspace=0.03)
+        _draw_mistakes(halves[0][0], evaluation, images_NCHW, class_names)
+        _draw_confusion(halves[0][1], evaluation, class_names)
+        return file_bytes(figure, kind)
 
 
 def _draw_mistakes(
@@ -47,7 +69,8 @@ def _draw_mistakes(
         note = f"none in {evaluation.images:,} images"
         figure.text(0.5, 0.5, note, ha="center", fontsize=20, color=GREEN)
         return
-    _heading(figure, f"The most confident mistakes: {len(shown):,} of {mistakes:,}")
+    what = "truth → said, probability, number of the image"
+    _heading(figure, f"The most confident mistakes, {len(shown):,} of {mistakes:,}: {what}")
     for axes, mistake in zip_longest(figure.subplots(ROWS, COLUMNS).flat, shown):
         if mistake is None:
             axes.set_axis_off()
@@ -57,7 +80,7 @@ def _draw_mistakes(
         frame_only(axes)
         caption = f"{class_names[mistake.label]} → {class_names[mistake.predicted]}"
         size = 15 if len(caption) < 8 else 8.5
-        axes.set_title(caption, fontsize=size, color=RED, pad=13, parse_math=False)
+        axes.set_title(caption, fontsize=size, color=RED, pad=13)
         note = f"{100 * mistake.probability:.1f} % · no. {mistake.index}"
         axes.text(0.5, 1.03, note, transform=axes.transAxes, ha="center", fontsize=8.5, color=SOFT)
 
@@ -65,6 +88,7 @@ def _draw_mistakes(
 def _draw_confusion(figure: SubFigure, evaluation: Evaluation, class_names: Sequence[str]) -> None:
     """Mistakes in red, by the logarithm of their count; the diagonal, larger by far, in grey."""
     import numpy as np
+    from matplotlib.patches import Patch
 
     _heading(figure, "Confusion: a row for the truth, a column for what the network said")
     counts = np.array(evaluation.confusion)
@@ -85,9 +109,20 @@ def _draw_confusion(figure: SubFigure, evaluation: Evaluation, class_names: Sequ
         cell = axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
         cell.set_in_layout(False)  # it is inside: measuring thousands of them takes seconds
     _dress_confusion(axes, class_names)
+    meaning = [Patch(color=GRID, label="right")]
+    if wrong.any():
+        meaning.append(Patch(color=_WRONG, label="wrong; darker is more"))
+    figure.legend(
+        handles=meaning,
+        loc="outside lower right",
+        ncols=2,
+        frameon=False,
+        fontsize=10,
+        labelcolor=SOFT,
+    )
 
 
-def _cell(index: int) -> Patch:
+def _cell(index: int) -> Rectangle:
     """The grey square of one class on the diagonal."""
     from matplotlib.patches import Rectangle
 
@@ -118,4 +153,4 @@ def _dress_confusion(axes: Axes, class_names: Sequence[str]) -> None:
 
 def _heading(figure: SubFigure, text: str) -> None:
     # The empty line is the room below, which the layout leaves none of.
-    figure.suptitle(f"{text}\n", x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
+    figure.suptitle(f"{text}\n", x=0.01, ha="left", fontsize=12, color=INK)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,13 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan
-from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.catalog import DatasetName, in_words
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import is_there, now, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import Segment, read_checkpoint, save_checkpoint
-from mnist_arch.runs.curves import draw_curves
+from mnist_arch.runs.curves import Asked, draw_curves
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import Material
 from mnist_arch.runs.manifest import Manifest
@@ -41,9 +42,20 @@ class Started:
     run: Run
     epochs_done: int
     """More than 0 for a run that goes on; all of them for one that is finished."""
+    earlier: tuple[EpochRecord, ...] = ()
+    """The epochs that are done, of a run that goes on."""
 
 
-RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Result
+@dataclass(frozen=True)
+class NotDrawn:
+    """The result is there, its picture is not; the same call tries again."""
+
+    path: Path
+    """Where the picture would be."""
+    trouble: str
+
+
+RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | NotDrawn | Result
 """What a run yields: first how it starts, last its result, and between them what `train` does."""
 
 
@@ -62,6 +74,7 @@ def run_experiment(
     """Trains one seed in the folder `run`, from wherever an earlier process left it.
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
+    The curves are drawn once the result is written, also of a run that is finished and lacks them.
     A run that goes on keeps the engine of its manifest, and one whose steps turn out not to be
     compiled has a plain one there from then on. Raises NonFiniteLoss, RunError, StorageError
     and DeviceUnavailable. Whatever is raised, and whenever the process is killed, the same call
@@ -74,11 +87,13 @@ def run_experiment(
         found = claim(loaded, material, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
             yield Started(run, found.epochs)
+            if not is_there(run.curves_path):
+                yield from _draw(run, found, experiment=loaded.experiment)
             yield found
             return
         state = found.state()
         state.seconds += material.seconds
-        yield Started(run, state.epoch)
+        yield Started(run, state.epoch, tuple(_records(run, epochs=state.epoch)))
         splits = material.training, material.held
         for record in train(state, *splits, judged=judged, engine=found.manifest.engine):
             if isinstance(record, EpochRecord):
@@ -86,7 +101,10 @@ def run_experiment(
             elif isinstance(record, NotCompiled):
                 _keep_manifest(run, found.manifest.with_plain_steps())
             yield record
-        yield _finish(run, state, material, found.manifest, command_seconds)
+        result = _finish(run, state, material, found.manifest, command_seconds)
+        give_back_freed()  # matplotlib needs a hundred megabytes of its own
+        yield from _draw(run, result, experiment=state.experiment)
+        yield result
 
 
 def claim(
@@ -153,7 +171,7 @@ def _finish(
     manifest: Manifest,
     command_seconds: Callable[[], float],
 ) -> Result:
-    """Weights, curves and, last, the result."""
+    """Weights and, last, the result."""
     experiment = state.experiment
     records = _records(run, epochs=state.epoch)
     judged = [record for record in records if record.correct is not None]
@@ -163,10 +181,6 @@ def _finish(
     planned = plan(experiment)
     save_weights(run.weights_path, state.result, experiment)
     accuracy_percent = 100 * final.correct / final.images
-    reached = f"{accuracy_percent:.2f} % ({material.split})"
-    title = f"{experiment.name}, seed {manifest.seed}: {reached}"
-    give_back_freed()  # matplotlib needs a hundred megabytes of its own
-    write_whole(run.curves_path, draw_curves(records, split=material.split, title=title))
     result = Result(
         name=experiment.name,
         digest=manifest.digest,
@@ -198,6 +212,26 @@ def _finish(
     )
     write_whole(run.result_path, result.json_text().encode())
     return result
+
+
+def _draw(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDrawn]:
+    """Draws the curves of a run that is finished; whatever is wrong costs no more than that."""
+    what = "training images held out" if experiment.holdout else "test images"
+    of, asked = experiment.budget.dataset, None
+    if result.dataset == of or (result.dataset, of) == ("mnist-5k", "mnist"):
+        asked = Asked(experiment.budget.accuracy_percent, f"{of} test")
+    try:
+        picture = draw_curves(
+            _records(run, epochs=result.epochs),
+            split=result.split,
+            title=f"{result.name}, seed {result.seed}: "
+            f"{result.accuracy_percent:.2f} % ({result.split})",
+            facts=f"{in_words(result.dataset)}, judged on {result.images:,} {what}",
+            asked=asked,
+        )
+        write_whole(run.curves_path, picture)
+    except Exception as error:
+        yield NotDrawn(run.curves_path, str(error) or type(error).__name__)
 
 
 def _records(run: Run, *, epochs: int) -> list[EpochRecord]:

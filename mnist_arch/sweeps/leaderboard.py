@@ -12,7 +12,7 @@ from pathlib import Path
 from mnist_arch.evaluation.comparison import Difference, Judged, compare_with_first
 from mnist_arch.evaluation.effects import Axis, Effect, main_effects
 from mnist_arch.evaluation.score import Score
-from mnist_arch.files import make_folder, write_whole
+from mnist_arch.files import make_folder, storage_errors, write_whole
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import group
 from mnist_arch.spec.experiment import Budget
@@ -83,14 +83,24 @@ def board_of(planned: Planned, ledger: Ledger, *, running: bool = False) -> Lead
 
 
 def write_board(board: Leaderboard, folder: Path) -> None:
-    """Writes `leaderboard.json`, `.csv` and, once an arm is ranked, `.png`. Raises StorageError."""
+    """Writes `leaderboard.json` and `.csv`. Raises StorageError."""
     make_folder(folder)
     write_whole(folder / "leaderboard.json", board.json_text().encode())
     write_whole(folder / "leaderboard.csv", csv_text(board).encode())
+
+
+def draw_board(board: Leaderboard, folder: Path) -> None:
+    """Draws `leaderboard.png` anew, once an arm is ranked. Raises PictureError and StorageError.
+
+    Where it cannot, the one of an earlier leaderboard is gone, too.
+    """
+    path = folder / "leaderboard.png"
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
     if any(standing.rank for standing in board.standings):
         from mnist_arch.sweeps.front import draw_front
 
-        write_whole(folder / "leaderboard.png", draw_front(board))
+        write_whole(path, draw_front(board))
 
 
 def leaderboard(

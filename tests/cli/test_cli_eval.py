@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import safetensors.torch
@@ -18,6 +18,8 @@ from typer.testing import CliRunner, Result
 
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split, hold_out
+from mnist_arch.errors import PictureError
+from mnist_arch.evaluation import gallery
 from mnist_arch.evaluation.metrics import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
@@ -481,8 +483,40 @@ def test_the_gallery(run_eval: Eval, tmp_path: Path) -> None:
     done = run_eval("--gallery", path)
     assert done.stdout.endswith(f"wrote          {path}\n")
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert "PNG files, not 'g.jpg'" in run_eval.refused("--gallery", "g.jpg")
+    assert "'g.jpg' is to end in one of .png, .svg, .pdf" in run_eval.refused("--gallery", "g.jpg")
     assert "there is no folder 'nowhere'" in run_eval.refused("--gallery", "nowhere/g.png")
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("SVG", b"<?xml"), ("pdf", b"%PDF-")])
+def test_the_gallery_is_what_its_name_asks_for(
+    run_eval: Eval, tmp_path: Path, suffix: str, begins: bytes
+) -> None:
+    make_run(run_eval.runs, tiny())
+    path = tmp_path / f"g.{suffix}"
+    assert run_eval("--gallery", path).exit_code == 0
+    assert path.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(PictureError("cannot draw: no font"), 3), (ValueError("no font"), 70)]
+)
+def test_a_gallery_that_cannot_be_drawn_is_an_error_after_the_result(
+    run_eval: Eval, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    make_run(run_eval.runs, tiny())
+
+    def no_picture(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(gallery, "draw_gallery", no_picture)
+    done = run_eval("--gallery", tmp_path / "g.png")
+    assert done.exit_code == code
+    assert "accuracy" in done.stdout
+    assert "wrote" not in done.stdout
+    assert "no font" in done.stderr
+    done = run_eval("--gallery", tmp_path / "g.png", "--json")
+    assert done.exit_code == json.loads(done.stderr)["exit_code"] == code
+    assert json.loads(done.stdout)["written"] == []
 
 
 def test_quiet_and_errors_as_json(run_eval: Eval) -> None:

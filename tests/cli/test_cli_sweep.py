@@ -175,6 +175,31 @@ def test_a_trial_is_a_line_on_stderr(mnist_arch: Terminal) -> None:
     ]
 
 
+def test_pictures_that_cannot_be_drawn_are_notes(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_picture(*_: Any, **__: Any) -> NoReturn:
+        raise RuntimeError("no font")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "draw_curves", no_picture)
+        patch.setattr(picture, "draw_front", no_picture)
+        result = mnist_arch()
+    lines = result.stderr.splitlines()
+    assert [line.split(" · ")[-2] for line in lines[1:5]] == ["no curves.png: no font"] * 4
+    assert lines[5:] == ["there is no leaderboard.png: no font; the same command tries again"]
+    found = below(result.stdout)
+    assert (found["trials"], found["leaderboard"]) == (
+        "4 DONE",
+        "runs/tiny/leaderboard.json, .csv",
+    )
+    assert below(mnist_arch().stdout)["leaderboard"].endswith(", .png")
+    with monkeypatch.context() as patch:
+        patch.setattr(picture, "draw_front", no_picture)
+        mnist_arch()
+    assert not (mnist_arch.sweep / "leaderboard.png").exists()  # which is of another leaderboard
+
+
 def test_quiet_says_nothing_but_the_result(mnist_arch: Terminal) -> None:
     result = mnist_arch("tiny.yaml", "--quiet")
     assert result.stderr == ""

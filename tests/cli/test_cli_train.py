@@ -14,12 +14,13 @@ from train_command import Terminal, error_of, interrupt, no_training
 from train_command import mnist_arch as mnist_arch
 
 from mnist_arch.data.load import Resolved
-from mnist_arch.errors import NonFiniteLoss
+from mnist_arch.errors import NonFiniteLoss, PictureError, StorageError
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.seed_group import GroupResult
 from mnist_arch.values import FORMAT
+from mnist_arch_cli import results
 
 # ------------------------------------------------------------------------------------ a training
 
@@ -245,6 +246,32 @@ def test_the_embedded_sample_in_the_place_of_mnist_cannot_be_overlooked(
     assert mnist_arch.run.manifest().experiment["dataset"] == "mnist-5k"
 
 
+# ------------------------------------------------------------------------------------ its picture
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_note(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "draw_curves", no_picture)
+        for arguments in (["small.yaml"], ["small.yaml", "--seeds", "2"]):
+            result = mnist_arch(*arguments)
+            folder = mnist_arch.folders[0]
+            assert (
+                f"there is no runs/{folder}/curves.png: cannot draw: no font; "
+                "the same command tries again\n"
+            ) in result.stderr
+            assert "correct" in result.stdout
+            assert "curves.png" not in result.stdout
+    again = mnist_arch("small.yaml")
+    assert "there is no" not in again.stderr
+    assert "curves.png" in again.stdout
+
+
+def no_picture(*_: Any, **__: Any) -> NoReturn:
+    raise PictureError("cannot draw: no font")
+
+
 # -------------------------------------------------------------------------------------- many seeds
 
 
@@ -267,6 +294,18 @@ def test_seeds_make_a_group(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatc
     stored = mnist_arch("small.yaml", "--seeds", "2", "--json")
     assert stored.stdout == (mnist_arch.folder / "runs" / group_file).read_text()
     assert json.loads(stored.stdout)["results"][1]["seed"] == 1
+
+
+def test_a_group_that_cannot_be_written_is_shown(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_disk(*_: Any) -> NoReturn:
+        raise StorageError("cannot write runs: No space left on device", hint="free some space")
+
+    monkeypatch.setattr(results, "write_group", no_disk)
+    result = mnist_arch("small.yaml", "--seeds", "2", "--epochs", "1", exit_code=3)
+    assert "(test, 2 seeds)" in result.stdout
+    assert result.stderr.endswith("No space left on device\nhint: free some space\n")
 
 
 def test_a_group_of_one_is_a_group(mnist_arch: Terminal) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import io
-import logging
-import sys
 from collections.abc import Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName, in_words
+from mnist_arch.drawing import RED, Format, file_bytes
+from mnist_arch.evaluation import gallery as gallery_of
 from mnist_arch.evaluation.gallery import COLUMNS, ROWS, draw_gallery
 from mnist_arch.evaluation.metrics import Evaluation, Mistake, calibration_bins
-from mnist_arch.runs.curves import draw_curves
+from mnist_arch.runs import curves
+from mnist_arch.runs.curves import Asked, draw_curves
 from mnist_arch.training.events import EpochRecord
 
 
@@ -58,6 +62,57 @@ def test_curves(accuracies: list[int]) -> None:
 def test_curves_of_a_loss_of_zero_and_a_title_with_signs() -> None:
     png = draw_curves(records([1000, 1000], loss=0.0), split="validation", title=r"$x_ [b] \frac")
     assert ink(pixels_of(png)) > 0.01
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were drawn."""
+    found: list[Figure] = []
+
+    def keep(figure: Figure, kind: Format) -> bytes:
+        found.append(figure)
+        return file_bytes(figure, kind)
+
+    for module in (curves, gallery_of):
+        monkeypatch.setattr(module, "file_bytes", keep)
+    return found
+
+
+def meanings(axes: Axes) -> dict[str, Any]:
+    """Label and artist of all that the legend of the axes explains."""
+    handles, labels = axes.get_legend_handles_labels()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == labels
+    return dict(zip(labels, handles, strict=True))
+
+
+def test_the_curves_say_what_they_are_of(figures: list[Figure]) -> None:
+    facts = "mnist, judged on 1,000 training images held out"
+    draw_curves(records([900, 950]), split="validation", title="tiny, seed 0", facts=facts)
+    assert [text.get_text() for text in figures[0].texts] == ["tiny, seed 0", facts]
+
+
+@pytest.mark.parametrize("accuracies", [[900, 950], [999, 1000], [100, 100]])
+def test_what_is_asked_is_a_line(accuracies: list[int], figures: list[Figure]) -> None:
+    draw_curves(records(accuracies), split="test", title="", asked=Asked(99.4, "mnist test"))
+    _, axes, _ = figures[0].axes
+    (line,) = (it for it in axes.lines if same_color(it.get_color(), RED))
+    assert list(line.get_ydata()) == [99.4, 99.4]
+    assert axes.get_ylim()[0] < 99.4 < axes.get_ylim()[1]
+    assert meanings(axes)["asked of mnist test: 99.4 %"] is line
+
+
+def test_everything_that_is_drawn_is_in_a_legend(figures: list[Figure]) -> None:
+    draw_curves(records([900, 950]), split="test", title="", asked=Asked(99.4, "mnist test"))
+    for axes in figures[0].axes:
+        explained = {(it.get_color(), it.get_linestyle()) for it in meanings(axes).values()}
+        assert {(it.get_color(), it.get_linestyle()) for it in axes.lines} == explained
+    images = torch.zeros((300, 1, 28, 28), dtype=torch.uint8)
+    draw_gallery(fake("mnist", images=300, mistakes=7), images, class_names="0123456789", title="")
+    _, confusion = figures[1].subfigs
+    assert [it.get_text() for it in confusion.legends[0].get_texts()] == [
+        "right",
+        "wrong; darker is more",
+    ]
 
 
 def test_curves_need_an_epoch() -> None:
@@ -135,12 +190,6 @@ def test_the_diagonal_does_not_drown_the_mistakes() -> None:
     assert 0.001 < red < 0.01
 
 
-def test_nothing_global_is_touched(capfd: pytest.CaptureFixture[str]) -> None:
-    def state() -> tuple[str, int]:
-        return repr(matplotlib.rcParams.copy()), logging.getLogger("matplotlib").level
-
-    before = state()
-    draw_curves(records([900]), split="test", title="")
-    assert state() == before
-    assert "matplotlib.pyplot" not in sys.modules
-    assert capfd.readouterr() == ("", "")
+def test_the_sample_is_not_taken_for_mnist() -> None:
+    assert in_words("mnist") == "mnist"
+    assert in_words("mnist-5k") == "mnist-5k (the embedded sample, not MNIST)"

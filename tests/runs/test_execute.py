@@ -37,7 +37,8 @@ from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs import provenance
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
-from mnist_arch.runs.execute import Started, run_experiment
+from mnist_arch.runs.curves import Asked
+from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.result import Result
@@ -257,6 +258,68 @@ def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(
     assert sorted(os.listdir(session.run.folder)) == [".lock", "manifest.json"]
 
 
+# ---------------------------------------------------------------------------------- its picture
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_more_than_itself(
+    session: Session, reference: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_picture(*_: object, **__: object) -> NoReturn:
+        assert session.run.result() is not None
+        raise RuntimeError("latex could not be found")
+
+    trouble = NotDrawn(session.run.curves_path, "latex could not be found")
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "draw_curves", no_picture)
+        *_, not_drawn, first = session.events()
+        assert not_drawn == trouble
+        assert not session.run.curves_path.exists()
+        assert list(session.events()) == [Started(session.run, 3), trouble, first]
+    assert list(session.events()) == [Started(session.run, 3), first]  # drawn after all
+    assert_same(session, reference)
+
+
+@pytest.mark.parametrize(
+    ("holdout", "budget", "facts", "asked"),
+    [
+        (0, {}, "mnist-5k (the embedded sample, not MNIST), judged on 50 test images", "mnist"),
+        (
+            16,
+            {"dataset": "mnist-5k"},
+            "mnist-5k (the embedded sample, not MNIST), judged on 50 training images held out",
+            "mnist-5k",
+        ),
+        (
+            0,
+            {"dataset": "kmnist"},
+            "mnist-5k (the embedded sample, not MNIST), judged on 50 test images",
+            None,
+        ),
+    ],
+)
+def test_the_picture_says_what_it_is_of(
+    tmp_path: Path,
+    images: Material,
+    monkeypatch: pytest.MonkeyPatch,
+    holdout: int,
+    budget: dict[str, Any],
+    facts: str,
+    asked: str | None,
+) -> None:
+    drawn: list[dict[str, Any]] = []
+
+    def draw(records: list[EpochRecord], **said: Any) -> bytes:
+        drawn.append(said)
+        return PNG
+
+    monkeypatch.setattr(running, "draw_curves", draw)
+    Session(tmp_path, images, loaded(holdout=holdout, budget=budget, recipe__epochs=1)).finish()
+    (said,) = drawn
+    assert said["facts"] == facts
+    assert said["title"].startswith("small, seed 1: ")
+    assert said["asked"] == (None if asked is None else Asked(99.4, f"{asked} test"))
+
+
 # --------------------------------------------------------------------------------- a finished run
 
 
@@ -348,8 +411,11 @@ def test_a_run_goes_on_after_any_epoch_bit_by_bit(
         "metrics.jsonl",
     ]
     before = session.run.manifest()
+    earlier = session.run.metrics(epochs=epoch)
     events = list(session.events())
-    assert events[0] == Started(session.run, epoch)
+    assert events[0] == Started(
+        session.run, epoch, tuple(EpochRecord(**record) for record in earlier)
+    )
     assert [it.epoch for it in events if isinstance(it, EpochRecord)] == [1, 2, 3][epoch:]
     assert session.run.manifest() == before
     assert_same(session, reference)
@@ -365,7 +431,7 @@ def test_an_epoch_that_was_written_without_its_checkpoint_is_trained_again(
     with session.run.metrics_path.open("a") as file:
         file.write('{"epoch": 3, "train_lo')
     events = list(session.events())
-    assert events[0] == Started(session.run, 1)
+    assert events[0].epochs_done == len(events[0].earlier) == 1
     assert_same(session, reference)
 
 
@@ -620,8 +686,8 @@ def full_at(patch: pytest.MonkeyPatch, name: str, *, at: int) -> list[int]:
     return calls
 
 
-# The manifest; metrics and checkpoint of three epochs; weights, curves and result.
-@pytest.mark.parametrize(("name", "calls"), [("fsync", 10), ("replace", 7)])
+# The manifest; metrics and checkpoint of three epochs; weights and result. Then come the curves.
+@pytest.mark.parametrize(("name", "calls"), [("fsync", 9), ("replace", 6)])
 def test_wherever_the_disk_is_full_the_same_call_goes_on(
     tmp_path: Path, images: Material, reference: Session, name: str, calls: int
 ) -> None:
@@ -637,9 +703,15 @@ def test_wherever_the_disk_is_full_the_same_call_goes_on(
         session.finish()
         assert_same(session, reference)
     with pytest.MonkeyPatch.context() as patch:
-        counted = full_at(patch, name, at=0)
-        Session(tmp_path / "whole", images).finish()
-    assert counted == [calls]
+        counted = full_at(patch, name, at=calls + 1)
+        session = Session(tmp_path / "whole", images)
+        *_, not_drawn, result = session.events()
+        assert isinstance(not_drawn, NotDrawn)
+        assert "No space left on device" in not_drawn.trouble
+        assert session.run.result() == result
+    assert counted == [calls + 1]
+    assert session.finish() == result
+    assert_same(session, reference)
 
 
 def test_on_a_small_disk_it_goes_on_once_there_is_room(

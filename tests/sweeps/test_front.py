@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from mnist_arch.drawing import BLUE, ORANGE, RED, SOFT
+from mnist_arch.drawing import BLUE, ORANGE, RED, SOFT, Format, file_bytes
 from mnist_arch.evaluation.score import Score
 from mnist_arch.runs.result import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
@@ -112,13 +114,12 @@ USUAL = (
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were drawn."""
     found: list[Figure] = []
-    png_bytes = picture.png_bytes
 
-    def keep(figure: Figure) -> bytes:
+    def keep(figure: Figure, kind: Format) -> bytes:
         found.append(figure)
-        return png_bytes(figure)
+        return file_bytes(figure, kind)
 
-    monkeypatch.setattr(picture, "png_bytes", keep)
+    monkeypatch.setattr(picture, "file_bytes", keep)
     return found
 
 
@@ -136,18 +137,22 @@ def words(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
+def meanings(figure: Figure) -> list[str]:
+    """What the legend explains."""
+    legend = figure.axes[1].get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def test_every_arm_is_at_its_place_with_its_number(figures: list[Figure]) -> None:
     assert draw_front(board(*USUAL)).startswith(b"\x89PNG")
     axes, key = figures[0].axes
     found = dots(axes, "o")
     assert [y for _, y, _ in found] == pytest.approx([99.34, 99.3, 99.253333, 99.053333, 98.6])
-    assert [x for x, _, _ in found][3:] == [16_266, 9_000]
-    aside = [x - 18_318 for x, _, _ in found[:3]]  # equally many parameters: side by side
-    assert aside[0] < aside[1] < aside[2]
-    assert sum(aside) == pytest.approx(0, abs=1e-6)
+    assert [x for x, _, _ in found] == [18_318, 18_318, 18_318, 16_266, 9_000]
     assert [same_color(color, BLUE) for _, _, color in found] == [True] * 3 + [False] * 2
     assert all(same_color(color, SOFT) for _, _, color in found[3:])
-    assert words(axes)[:5] == ["1", "2", "3", "4", "5"]
+    assert words(axes) == ["1", "2", "3", "4", "5"]
     assert words(key)[:6] == ["1", "best", "99.340 ± 0.040", "2", "second_$x$", "99.300 ± 0.040"]
     assert "98.600" in words(key)  # one run has no spread
 
@@ -161,15 +166,15 @@ def test_error_bars_are_standard_deviations(figures: list[Figure]) -> None:
 
 def test_finalists_have_their_test_score_above_or_below_themselves(figures: list[Figure]) -> None:
     draw_front(board(*USUAL))
-    axes, key = figures[0].axes
+    axes = figures[0].axes[0]
     found, tests = dots(axes, "o"), dots(axes, "D")
     assert [x for x, _, _ in tests] == [x for x, _, _ in found[:2]]
     assert [y for _, y, _ in tests] == pytest.approx([99.444, 99.356])
     assert all(same_color(color, ORANGE) for _, _, color in tests)
-    assert "test, finalists with other seeds" in words(key)
+    assert "test, finalists with other seeds" in meanings(figures[0])
     draw_front(board(USUAL[2], USUAL[3]))
     assert not dots(figures[1].axes[0], "D")
-    assert "test, finalists with other seeds" not in words(figures[1].axes[1])
+    assert "test, finalists with other seeds" not in meanings(figures[1])
 
 
 def test_the_front_is_a_staircase_through_its_arms(figures: list[Figure]) -> None:
@@ -184,13 +189,13 @@ def test_the_budget_is_a_line(figures: list[Figure]) -> None:
     axes = figures[0].axes[0]
     lines = [line for line in axes.lines if same_color(line.get_color(), RED)]
     assert [list(line.get_xdata()) for line in lines] == [[18_500, 18_500]]
-    assert "fewer than 18,500" in words(axes)
+    assert "budget: fewer than 18,500 parameters" in meanings(figures[0])
 
 
 def test_rejected_arms_are_counted(figures: list[Figure]) -> None:
     fat = Arm("fat", 99_000, (), rejected="too many", state=State.REJECTED)
     draw_front(board(*USUAL, fat))
-    assert "1 over the budget are not drawn" in words(figures[0].axes[1])
+    assert "1 over the budget are not drawn" in meanings(figures[0])
 
 
 def test_an_arm_that_did_not_learn_does_not_press_the_others_together(
@@ -209,17 +214,40 @@ def test_an_arm_that_did_not_learn_does_not_press_the_others_together(
 def test_many_arms_are_dots(figures: list[Figure]) -> None:
     arms = [Arm(f"arm-{n}", 5_000 + n, (95 + n / 100,)) for n in range(300)]
     draw_front(board(*arms))
-    axes, key = figures[0].axes
+    axes = figures[0].axes[0]
     assert len(dots(axes, "o")) == NAMED
     (further,) = [line for line in axes.lines if line.get_marker() == "."]
     assert len(further.get_xdata()) == 300 - NAMED
-    assert f"{300 - NAMED} further arms" in words(key)
+    assert f"{300 - NAMED} further arms" in meanings(figures[0])
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_arms_of_one_size(count: int, figures: list[Figure]) -> None:
+@pytest.mark.parametrize("count", [1, 2, NAMED])
+def test_arms_of_one_size_are_at_one_place_and_their_numbers_are_not(
+    count: int, figures: list[Figure]
+) -> None:
     draw_front(board(*(Arm(f"a{n}", 20_000 - 1, (99.0,)) for n in range(count))))
-    assert len(dots(figures[0].axes[0], "o")) == count
+    axes = figures[0].axes[0]
+    assert [(x, y) for x, y, _ in dots(axes, "o")] == [(19_999, 99.0)] * count
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert len(boxes) == count
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_everything_that_is_drawn_is_in_the_legend(figures: list[Figure]) -> None:
+    always = ["not told apart from the first", "budget: fewer than 20,000 parameters"]
+    draw_front(board(Arm("alone", 9_000, (98.6,))))
+    assert meanings(figures[0]) == always
+    lost = Arm("lost", 12_000, (9.8, 9.8, 9.8), tied=False)
+    draw_front(board(*USUAL, lost))
+    assert meanings(figures[1]) == [
+        always[0],
+        "told apart from it",
+        "lower than the picture",
+        "test, finalists with other seeds",
+        "standard deviation over seeds",
+        "Pareto front",
+        always[1],
+    ]
 
 
 def test_without_a_ranked_arm_there_is_no_picture() -> None:

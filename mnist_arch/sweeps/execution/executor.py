@@ -13,6 +13,7 @@ from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
 
 if TYPE_CHECKING:
+    from mnist_arch.runs.execute import NotDrawn
     from mnist_arch.training.events import EpochRecord
 
 
@@ -53,6 +54,8 @@ class Finished:
 
     task: Task
     result: Result
+    not_drawn: NotDrawn | None = None
+    """Why its curves are missing, if they are."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Final, assert_never
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
-from mnist_arch.runs.execute import claim, keep_epoch, run_experiment
+from mnist_arch.runs.execute import NotDrawn, claim, keep_epoch, run_experiment
 from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.runs.result import Result
@@ -211,7 +211,7 @@ class RayExecutor:
         """Weights, curves and result, from the checkpoint after the last epoch."""
         self._end(running)
         task = running.task
-        *_, result = run_experiment(
+        *before, result = run_experiment(
             task.loaded,
             self._ship(task.loaded.experiment)[0],
             run=task.run,
@@ -221,7 +221,7 @@ class RayExecutor:
             command_seconds=lambda: time.perf_counter() - running.start,
         )
         assert isinstance(result, Result)
-        return Finished(task, result)
+        return Finished(task, result, next((it for it in before if isinstance(it, NotDrawn)), None))
 
     def _broken(self, running: _Running, error: Exception) -> Iterator[Event]:
         """What a trial comes to whose task ended with an error of Ray's own."""

@@ -21,7 +21,7 @@ import torch
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, now, storage_errors
-from mnist_arch.runs.execute import Started, run_experiment
+from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import Material, read_material
 from mnist_arch.runs.result import Result
@@ -120,6 +120,7 @@ class _Worker:
             command_seconds=lambda: time.perf_counter() - start,
             judged=judged(task.trial),
         )
+        not_drawn: NotDrawn | None = None
         with contextlib.closing(records):
             for record in records:
                 match record:
@@ -127,9 +128,11 @@ class _Worker:
                         yield Began(task, record.epochs_done)
                     case EpochRecord():
                         yield Epoch(task, record)
+                    case NotDrawn():
+                        not_drawn = record
                     case Result():
-                        yield Finished(task, record)
-                if task.trial.key in self.to_stop and not isinstance(record, Result):
+                        yield Finished(task, record, not_drawn)
+                if task.trial.key in self.to_stop and not isinstance(record, Result | NotDrawn):
                     self.to_stop.discard(task.trial.key)
                     records.close()
                     yield Stopped(task)
