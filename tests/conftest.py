@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from examples import GATE, QUICK
 
 if TYPE_CHECKING:
     from mnist_arch.data.split import Split
@@ -38,11 +39,25 @@ UNSET = ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "MNIST_ARCH_DATA")
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # How long an example takes says more about the other work of the machine than about the code.
-hypothesis.settings.register_profile("any-machine", deadline=None)
-hypothesis.settings.load_profile("any-machine")
+for profile in (QUICK, GATE):
+    hypothesis.settings.register_profile(profile, deadline=None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--gate", action="store_true", help="What .ci/run runs: tests marked `gate`, all examples."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile(GATE if config.getoption("gate") else QUICK)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("gate"):
+        left = [item for item in items if item.get_closest_marker("gate")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     no_mnist = pytest.mark.skip(
         reason="needs the full MNIST in the folder that MNIST_ARCH_DATA names"
     )

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -57,7 +58,7 @@ def meaning(experiment: Experiment) -> Any:
 # -------------------------------------------------------------------- the same for what is the same
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(file=files(), other=rest_of_file, changed=st.sets(st.sampled_from(["recipe", "holdout"])))
 def test_digests_are_the_same_where_the_experiments_are(
     file: Mapping, other: Mapping, changed: set[str]

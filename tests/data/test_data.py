@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mirror import digits, idx, put, small_mnist
@@ -474,7 +475,7 @@ def test_the_hold_out_is_stratified_by_largest_remainder() -> None:
     assert train.source == validation.source == "here"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     counts=st.lists(st.integers(1, 60), min_size=1, max_size=10),
     share=st.floats(0, 1),

@@ -15,6 +15,7 @@ import pytest
 import strategies
 import torch
 import torch.nn.functional as F
+from examples import examples
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -364,13 +365,13 @@ def test_the_fused_twin_learns_the_same(name: str) -> None:
     assert_same_learning(model)
 
 
-@hypothesis.settings(max_examples=15, derandomize=True)
+@hypothesis.settings(max_examples=examples(15), derandomize=True)
 @hypothesis.given(spec=strategies.networks())
 def test_the_fused_twin_of_any_network_learns_the_same(spec: dict[str, Any]) -> None:
     assert_same_learning(network({"head": {}, **spec}))
 
 
-@hypothesis.settings(max_examples=15, derandomize=True)
+@hypothesis.settings(max_examples=examples(15), derandomize=True)
 @hypothesis.given(
     orders=st.lists(st.sampled_from(strategies.ORDERS), min_size=1, max_size=3),
     activation=st.sampled_from(strategies.ACTIVATIONS),

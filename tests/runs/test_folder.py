@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from small import loaded
 from strategies import files, text_of
@@ -182,7 +183,7 @@ def test_auto_has_no_digest() -> None:
         digest(loaded(dataset="auto").experiment)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(file=files())
 def test_a_manifest_gives_back_the_very_experiment(file: dict[str, Any]) -> None:
     experiment = loads(text_of(file), source="file.yaml").experiment

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from examples import examples, is_gate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Draw, Mapping, files, text_of
@@ -677,7 +678,7 @@ def test_schema_accepts(validator: jsonschema.Draft202012Validator, text: str) -
 
 
 @settings(
-    max_examples=200,
+    max_examples=examples(200),
     derandomize=True,
     deadline=None,
     print_blob=True,
@@ -753,7 +754,7 @@ def test_mutated_file_is_planned_or_refused(name: str, tmp_path: Path) -> None:
     outcomes: list[str] = []
 
     @settings(
-        max_examples=1000,
+        max_examples=examples(1000),
         derandomize=True,
         deadline=None,
         print_blob=True,
@@ -764,11 +765,12 @@ def test_mutated_file_is_planned_or_refused(name: str, tmp_path: Path) -> None:
         outcomes.append(load_or_refuse(text, tmp_path))
 
     mutate()
-    assert len(outcomes) >= 1000
-    assert {"planned", "no shape", "refused"} == set(outcomes)
+    assert len(outcomes) >= examples(1000)
+    assert set(outcomes) <= {"planned", "no shape", "refused"}
+    assert len(set(outcomes)) == 3 or not is_gate()
 
 
-@settings(max_examples=500, derandomize=True, deadline=None, print_blob=True)
+@settings(max_examples=examples(500), derandomize=True, deadline=None, print_blob=True)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused(content: bytes) -> None:
     try:
@@ -792,7 +794,7 @@ _VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=500, derandomize=True, deadline=None, print_blob=True)
+@settings(max_examples=examples(500), derandomize=True, deadline=None, print_blob=True)
 @given(st.lists(st.tuples(_PATHS, _VALUES), min_size=1, max_size=4))
 def test_any_overrides_are_applied_or_refused(changes: list[tuple[str, str]]) -> None:
     found: tuple[Problem, ...] = (Problem("applied"),)

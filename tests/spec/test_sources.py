@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,7 +136,7 @@ _TREES = st.recursive(
 ).filter(lambda value: isinstance(value, dict))
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=examples(200), derandomize=True, deadline=None)
 @given(_TREES, st.lists(_WORDS, min_size=1, max_size=3).map(tuple), _VALUES)
 def test_changed_value_is_found_at_its_path(
     plain: dict[str, Any], path: tuple[str, ...], value: Any

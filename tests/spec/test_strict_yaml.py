@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import text_of
@@ -410,7 +411,7 @@ def read_or_refused(text: str) -> None:
     assert problem.origin.startswith(SOURCE)
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, print_blob=True)
+@settings(max_examples=examples(1500), derandomize=True, deadline=None, print_blob=True)
 @given(_SOUP)
 @example("2020-13-45")
 @example("- " * 3000)
@@ -418,7 +419,7 @@ def test_soup_of_yaml_is_read_or_refused(text: str) -> None:
     read_or_refused(text)
 
 
-@settings(max_examples=700, derandomize=True, deadline=None, print_blob=True)
+@settings(max_examples=examples(700), derandomize=True, deadline=None, print_blob=True)
 @given(_ANY)
 def test_any_text_is_read_or_refused(text: str) -> None:
     read_or_refused(text)
@@ -438,7 +439,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, print_blob=True)
+@settings(max_examples=examples(300), derandomize=True, deadline=None, print_blob=True)
 @given(_VALUES, st.sampled_from([None, True, False]))
 def test_what_was_written_is_read(value: Any, flow: bool | None) -> None:
     assert parse(text_of(value, flow=flow), SOURCE).plain() == value

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -388,7 +389,7 @@ _CHANGES = st.lists(
 )
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, print_blob=True)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, print_blob=True)
 @given(_CHANGES)
 def test_validating_only_what_is_changed_comes_to_the_same(changes: list[str]) -> None:
     found = planned("base: s6\nexperiments: [{name: a}]")

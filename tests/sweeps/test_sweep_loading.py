@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples, is_gate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Draw, Mapping, text_of
@@ -921,14 +922,15 @@ def mutations(draw: Draw) -> str:
 def test_mutated_file_is_planned_or_refused(tmp_path: Path) -> None:
     outcomes: list[str] = []
 
-    @settings(_SETTINGS, max_examples=150)
+    @settings(_SETTINGS, max_examples=examples(150))
     @given(mutations())
     def mutate(text: str) -> None:
         outcomes.append(define_or_refuse(text, tmp_path / "sweep.yaml"))
 
     mutate()
-    assert outcomes.count("planned") >= 20
-    assert outcomes.count("refused") >= 20
+    if is_gate():
+        assert outcomes.count("planned") >= 20
+        assert outcomes.count("refused") >= 20
 
 
 _SCALARS = st.sampled_from(
@@ -951,13 +953,13 @@ _ANYTHING: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(_SETTINGS, max_examples=300)
+@settings(_SETTINGS, max_examples=examples(300))
 @given(st.dictionaries(st.sampled_from(sorted(Sweep.model_fields)), _ANYTHING, max_size=4))
 def test_values_of_any_form_are_planned_or_refused(tmp_path: Path, spec: Mapping) -> None:
     assert define_or_refuse(text_of(spec), tmp_path / "sweep.yaml") in ("planned", "refused")
 
 
-@settings(_SETTINGS, max_examples=200)
+@settings(_SETTINGS, max_examples=examples(200))
 @given(st.text(max_size=40) | st.text("[]{},:-?&*!|>'\"%@`#\n\t 0aé", max_size=40))
 def test_any_text_is_refused(tmp_path: Path, text: str) -> None:
     assert define_or_refuse(text, tmp_path / "sweep.yaml") == "refused"
