@@ -117,7 +117,7 @@ def test_an_error_is_plain_lines_with_the_line_that_it_is_about() -> None:
         "   |    epoch: 5\n"
         "   |    ^\n"
         "hint: did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-        "label_smoothing, optimizer, schedule\n"
+        "label_smoothing, last_batch, optimizer, schedule\n"
     )
 
 

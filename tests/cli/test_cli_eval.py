@@ -274,6 +274,8 @@ def test_damaged_folders(run_eval: Eval) -> None:
     assert "result.json is damaged" in run_eval.refused(code=3)
     run.result_path.write_text(good.replace('"format": 2', '"format": 3'))
     assert "has format 3; this program reads up to 2" in run_eval.refused()
+    run.result_path.write_text(good.replace('"format": 2', '"format": 1'))
+    assert "has format 1, of an earlier version" in run_eval.refused()
     run.result_path.unlink()
     assert run_eval.json()["name"] == "tiny"
     run.weights_path.write_bytes(run.weights_path.read_bytes()[:-10])

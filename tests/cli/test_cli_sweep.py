@@ -853,6 +853,23 @@ def test_the_sample_in_the_place_of_mnist_cannot_be_overlooked(
     assert below(plan)["dataset"] == "auto, which is taken as mnist-5k here"
 
 
+def test_the_folder_of_an_earlier_format_is_named_and_left_as_it_is(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch()
+    asked = mnist_arch.sweep / "sweep.json"
+    asked.write_text(asked.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
+    before = {path.name: path.stat().st_mtime_ns for path in mnist_arch.sweep.iterdir()}
+    monkeypatch.setattr(local, "LocalExecutor", no_training)
+    for options in ([], ["--show"], ["--dry-run"]):
+        result = mnist_arch("tiny.yaml", *options, exit_code=2)
+        assert "sweep.json has format 1, of an earlier version" in result.stderr
+        assert "hint: name another folder with --out, or use the version" in result.stderr
+        assert result.stdout == ""
+    later = {path.name: path.stat().st_mtime_ns for path in mnist_arch.sweep.iterdir()}
+    assert {name for name in later if later[name] != before.get(name)} <= {".lock"}
+
+
 def test_a_damaged_note_of_what_was_asked_for_is_said(mnist_arch: Terminal) -> None:
     mnist_arch.write(SMALL, dataset="auto")
     mnist_arch.sweep.mkdir(parents=True)

@@ -199,6 +199,13 @@ def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> No
     whole = run.manifest_path.read_text()
     run.manifest_path.write_text(whole.replace('"format": 2', '"format": 3'))
     assert "this program reads up to 2" in mnist_arch("small.yaml", exit_code=2).stderr
+    run.manifest_path.write_text(whole.replace('"format": 2', '"format": 1'))
+    for arguments in (["small.yaml"], ["--resume", str(run.folder)], ["--resume", "latest"]):
+        result = mnist_arch(*arguments, exit_code=2)
+        assert "manifest.json has format 1, of an earlier version" in result.stderr
+        assert "hint: start anew with --again, or use the version" in result.stderr
+    result = mnist_arch("--from-manifest", str(run.manifest_path), exit_code=2)
+    assert "has format 1, of an earlier version" in result.stderr
     run.manifest_path.write_text(whole[:50])
     result = mnist_arch("small.yaml", exit_code=3)
     assert "is damaged" in result.stderr
