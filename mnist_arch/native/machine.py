@@ -1,0 +1,224 @@
+"""A network in the native engine: its program, its memory and its threads, behind plain calls."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, byref, c_double, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from mnist_arch.native.program import Operation, Program
+from mnist_arch.recipes import AdamW, Recipe, Sgd
+
+MESSAGE_SIZE: Final = 256
+EPSILON: Final = 1e-8
+"""What AdamW adds to its denominator."""
+
+
+class _Value(Structure):
+    _fields_ = [(name, c_int32) for name in ("channels", "height", "width")]
+
+
+_ORDER: Final = (
+    "kind input other output weight bias running size stride padding groups replicates "
+    "channels_last function averages spatial rectifies masks masks_input pools input_bias"
+).split()
+
+
+class _Operation(Structure):
+    _fields_ = [(name, c_int32) for name in _ORDER] + [("slope", c_float), ("rate", c_float)]
+
+
+class _Parameter(Structure):
+    _fields_ = [("size", c_int64), ("decays", c_int32)]
+
+
+class _Program(Structure):
+    _fields_ = [
+        *((f"{name}_count", c_int32) for name in ("value", "operation", "parameter", "running")),
+        ("values", POINTER(_Value)),
+        ("operations", POINTER(_Operation)),
+        ("parameters", POINTER(_Parameter)),
+        ("running_sizes", POINTER(c_int32)),
+    ]
+
+
+class _Recipe(Structure):
+    _fields_ = [
+        ("is_adamw", c_int32),
+        ("is_nesterov", c_int32),
+        ("momentum", c_double),
+        ("beta2", c_double),
+        ("weight_decay", c_double),
+        ("epsilon", c_double),
+        ("clip_norm", c_double),
+        ("label_smoothing", c_double),
+    ]
+
+
+class _Tensors(Structure):
+    _fields_ = [
+        (name, POINTER(c_void_p))
+        for name in (
+            "values momenta squares steps averages running_means running_variances "
+            "running_batches average_means average_variances average_batches"
+        ).split()
+    ]
+
+
+class _Step(Structure):
+    _fields_ = [
+        ("images", c_int32),
+        ("pixels", c_void_p),
+        ("labels", c_void_p),
+        ("masks", POINTER(c_void_p)),
+        ("rate", c_double),
+        ("average_weight", c_double),
+    ]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Of tensors in torch's memory, by the places in a program; empty where there are none."""
+
+    values: Sequence[int]
+    running_means: Sequence[int]
+    running_variances: Sequence[int]
+    running_batches: Sequence[int]
+    momenta: Sequence[int] = ()
+    squares: Sequence[int] = ()
+    steps: Sequence[int] = ()
+    averages: Sequence[int] = ()
+    average_means: Sequence[int] = ()
+    average_variances: Sequence[int] = ()
+    average_batches: Sequence[int] = ()
+
+
+class Machine:
+    """A network that learns and predicts, for passes of up to `images`.
+
+    Raises ValueError where the program is not one, and MemoryError.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        program: Program,
+        recipe: Recipe,
+        *,
+        images: int,
+        threads: int,
+    ) -> None:
+        self.library, self.program, self.images = library, program, images
+        self._handle: int | None = None
+        self._message = ctypes.create_string_buffer(MESSAGE_SIZE)
+        described, kept = _program(program)
+        asked = _recipe(recipe)
+        self._handle = library.native_open(
+            byref(described), byref(asked), images, threads, self._message
+        )
+        del kept
+        if not self._handle:
+            self._fail()
+
+    def bind(self, addresses: Addresses) -> None:
+        """Learns and predicts with these tensors from here on, which stay where they are."""
+        kept = []
+        tensors = _Tensors()
+        for name, *_ in _Tensors._fields_:
+            given = getattr(addresses, name)
+            count = (
+                len(self.program.running)
+                if name.startswith(("running", "average_"))
+                else len(self.program.parameters)
+            )
+            if len(given) not in (0, count):
+                raise ValueError(f"{len(given)} {name} for {count}")
+            array = (c_void_p * max(count, 1))(*given)
+            kept.append(array)
+            setattr(tensors, name, ctypes.cast(array, POINTER(c_void_p)))
+        if not self.library.native_bind(self._handle, byref(tensors), self._message):
+            self._fail()
+
+    def learn(
+        self,
+        *,
+        images: int,
+        pixels: int,
+        labels: int,
+        masks: Sequence[int],
+        rate: float,
+        average_weight: float | None,
+    ) -> float:
+        """One step on `images` at the addresses. Returns their mean loss."""
+        array = (c_void_p * max(len(masks), 1))(*masks)
+        weight = -1.0 if average_weight is None else average_weight
+        step = _Step(images, pixels, labels, ctypes.cast(array, POINTER(c_void_p)), rate, weight)
+        loss = c_float()
+        if not self.library.native_learn(self._handle, byref(step), byref(loss), self._message):
+            self._fail()
+        return loss.value
+
+    def predict(self, *, images: int, pixels: int, logits: int, by_average: bool) -> None:
+        """Writes the logits of `images` to an address."""
+        if not self.library.native_predict(
+            self._handle, pixels, images, by_average, logits, self._message
+        ):
+            self._fail()
+
+    def copy_gradients(self, to: int) -> None:
+        """Writes those of the last step, before clipping, one parameter after the other, float32."""
+        self.library.native_gradients(self._handle, to)
+
+    def close(self) -> None:
+        """Ends its threads and gives back its memory."""
+        if self._handle:
+            self.library.native_close(self._handle)
+        self._handle = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _fail(self) -> None:
+        kind, _, text = self._message.value.decode().partition(": ")
+        raise MemoryError(text) if kind == "memory" else ValueError(text)
+
+
+def _program(program: Program) -> tuple[_Program, Any]:
+    """A program as C++ reads it, and what has to live as long."""
+    values = (_Value * len(program.values))(*program.values)
+    operations = (_Operation * len(program.operations))(*map(_operation, program.operations))
+    parameters = (_Parameter * len(program.parameters))(
+        *((_size(shape), len(shape) > 1) for shape in program.parameters)
+    )
+    running = (c_int32 * max(len(program.running), 1))(*program.running)
+    kept = values, operations, parameters, running
+    counts = (len(it) for it in (values, operations, parameters, program.running))
+    return _Program(*counts, *kept), kept
+
+
+def _operation(operation: Operation) -> _Operation:
+    return _Operation(**{it.name: getattr(operation, it.name) for it in fields(operation)})
+
+
+def _recipe(recipe: Recipe) -> _Recipe:
+    found = _Recipe(
+        epsilon=EPSILON,
+        clip_norm=recipe.clip_norm or 0.0,
+        label_smoothing=recipe.label_smoothing,
+        weight_decay=recipe.optimizer.weight_decay,
+    )
+    match recipe.optimizer:
+        case Sgd() as spec:
+            found.momentum, found.is_nesterov = spec.momentum, spec.nesterov
+        case AdamW() as spec:
+            found.is_adamw, found.momentum, found.beta2 = True, spec.beta1, spec.beta2
+    return found
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count

@@ -1,0 +1,302 @@
+#include "batch_norm.h"
+
+#include <cmath>
+#include <type_traits>
+
+#include "kernels.h"
+
+namespace {
+
+constexpr double EPSILON = 1e-5, MOMENTUM = 0.1;  // as torch has them
+
+/// The four pixels of a window, row by row.
+struct Corners {
+    std::ptrdiff_t place[4];
+    explicit Corners(std::ptrdiff_t row) : place{0, LANES, row, row + LANES} {}
+};
+
+/// Calls work(std::true_type) or work(std::false_type), so that inner loops are without the question.
+template <typename Work>
+void chosen(bool flag, Work work) {
+    flag ? work(std::true_type{}) : work(std::false_type{});
+}
+
+/// The larger as torch's max pool chooses: the first of equals, and what is not a number.
+Mask beats(Vector x, Vector best) { return (x > best) | (x != x); }
+
+}  // namespace
+
+BatchNorm::BatchNorm(const Batch& batch, const Parameters& parameters, const Running& running,
+                     Port input, Port output, Options options)
+    : batch_(batch), parameters_(parameters), running_(running), input_(input), output_(output),
+      options_(options), channels_(input.value.channels) {
+    const int groups = batch.groups();
+    moments_.resize(std::size_t(groups) * input.value.channels);
+    sums_.resize(moments_.size());
+}
+
+void BatchNorm::prepare() {
+    if (batch_.trains) return;
+    for (int c = 0; c < int(channels_.size()); ++c) set(c, running_.mean[c], running_.variance[c]);
+}
+
+void BatchNorm::set(int channel, double mean, double variance) {
+    Channel& it = channels_[channel];
+    it.mean = float(mean);
+    it.reciprocal = float(1 / std::sqrt(variance + EPSILON));
+    it.factor = parameters_.value(options_.scale)[channel] * it.reciprocal;
+    it.offset = float(parameters_.value(options_.shift)[channel] - mean * it.factor);
+}
+
+// ------------------------------------------------------------------------------------- statistics
+
+void BatchNorm::sum_up(int group, int channel, float* sums) const {
+    const Map& in = input_.value;
+    const Vector first = load(in.at(group, channel));
+    start_sums(sums, first);
+    for (int y = 0; y < in.height; ++y) {
+        const float* const row = in.at(group, channel, y);
+        Vector total{}, squares{};
+        for (int x = 0; x < in.width * LANES; x += LANES) {
+            const Vector distance = load(row + x) - first;
+            total = total + distance;
+            squares = fma(distance, distance, squares);
+        }
+        add_row(sums, total, squares);
+    }
+}
+
+// Each lane has the sums of its distances to its own first pixel, which lose no digits where the
+// mean is far from 0; lanes and groups are put together as Chan et al. 1983 have it.
+void BatchNorm::collect(int group) {
+    const int channels = input_.value.channels, lanes = batch_.lanes(group);
+    const double pixels = input_.value.pixels();
+    for (int c = 0; c < channels; ++c) {
+        float* const sums = options_.sums + (std::ptrdiff_t(group) * channels + c) * 3 * LANES;
+        if (!options_.input_sums) sum_up(group, c, sums);
+        double means[LANES], mean = 0, squares = 0;
+        for (int lane = 0; lane < lanes; ++lane) {
+            const double distance = sums[LANES + lane] / pixels;
+            means[lane] = sums[lane] + distance;
+            mean += means[lane] / lanes;
+            squares += sums[2 * LANES + lane] - pixels * distance * distance;
+        }
+        for (int lane = 0; lane < lanes; ++lane)
+            squares += pixels * (means[lane] - mean) * (means[lane] - mean);
+        moments_[std::size_t(group) * channels + c] = {mean, squares};
+    }
+}
+
+void BatchNorm::settle() {
+    const int channels = input_.value.channels;
+    const double pixels = input_.value.pixels(), count = pixels * batch_.images;
+    for (int c = 0; c < channels; ++c) {
+        double mean = 0, squares = 0;
+        for (int group = 0; group < batch_.groups(); ++group)
+            mean += moments_[std::size_t(group) * channels + c].mean * batch_.lanes(group);
+        mean /= batch_.images;
+        for (int group = 0; group < batch_.groups(); ++group) {
+            const Moments& it = moments_[std::size_t(group) * channels + c];
+            const double distance = it.mean - mean;
+            squares += it.squares + pixels * batch_.lanes(group) * distance * distance;
+        }
+        squares = std::isnan(squares) ? squares : std::max(squares, 0.0);
+        set(c, mean, squares / count);
+        running_.mean[c] += float(MOMENTUM * (mean - running_.mean[c]));
+        running_.variance[c] += float(MOMENTUM * (squares / (count - 1) - running_.variance[c]));
+    }
+    ++*running_.batches;
+}
+
+// ---------------------------------------------------------------------------------------- forward
+
+void BatchNorm::forward(int group, float*) {
+    chosen(options_.rectifies, [&](auto rectifies) {
+        if (options_.pools) return apply_and_pool<rectifies>(group);
+        chosen(options_.term.value.data, [&](auto adds) { apply<rectifies, adds>(group); });
+    });
+}
+
+template <bool RECTIFIES, bool ADDS>
+void BatchNorm::apply(int group) const {
+    const Map &in = input_.value, &out = output_.value, &term = options_.term.value;
+    const float slope = options_.slope;
+    for (int c = 0; c < in.channels; ++c) {
+        const Vector factor = all(channels_[c].factor), offset = all(channels_[c].offset);
+        for (int y = 0; y < in.height; ++y) {
+            const float* const from = in.at(group, c, y);
+            const float* const added = ADDS ? term.at(group, c, y) : nullptr;
+            float* const to = out.at(group, c, y);
+            for (int x = 0; x < in.width * LANES; x += LANES) {
+                Vector value = fma(load(from + x), factor, offset);
+                if (RECTIFIES) value = rectified(value, slope);
+                if (ADDS) value = value + load(added + x);
+                store(to + x, value);
+            }
+        }
+    }
+}
+
+template <bool RECTIFIES>
+void BatchNorm::apply_and_pool(int group) const {
+    const Map &in = input_.value, &out = output_.value;
+    const float slope = options_.slope;
+    const Corners corners(in.row());
+    for (int c = 0; c < in.channels; ++c) {
+        const Vector factor = all(channels_[c].factor), offset = all(channels_[c].offset);
+        for (int y = 0; y < out.height; ++y) {
+            const float* from = in.at(group, c, 2 * y);
+            float* to = out.at(group, c, y);
+            for (int x = 0; x < out.width; ++x, from += 2 * LANES, to += LANES) {
+                Vector best = fma(load(from), factor, offset);
+                for (int k = 1; k < 4; ++k) {
+                    const Vector normed = fma(load(from + corners.place[k]), factor, offset);
+                    best = beats(normed, best) ? normed : best;
+                }
+                store(to, RECTIFIES ? rectified(best, slope) : best);
+            }
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------------- backward
+
+/// Calls visit(pixel of the input, gradient after the norm, y, offset in the row) for all pixels
+/// under a window, or for all where nothing is pooled; and end_row() after each row of gradients.
+template <bool RECTIFIES, bool POOLS, typename Visit, typename End>
+void BatchNorm::visit(int group, int channel, Visit visit, End end_row) const {
+    const Map &in = input_.value, &out = output_.value, &change = output_.gradient;
+    const float slope = options_.slope;
+    const Vector factor = all(channels_[channel].factor), offset = all(channels_[channel].offset);
+    const Corners corners(in.row());
+    for (int y = 0; y < out.height; ++y) {
+        const float* const gradients = change.at(group, channel, y);
+        const float* const from = in.at(group, channel, POOLS ? 2 * y : y);
+        for (int x = 0; x < out.width * LANES; x += LANES) {
+            Vector gradient = load(gradients + x);
+            if (!POOLS) {
+                const Vector value = load(from + x);
+                if (RECTIFIES)
+                    gradient = through_rectifier(gradient, fma(value, factor, offset), slope);
+                visit(value, gradient, y, x);
+                continue;
+            }
+            Vector value[4], best{};
+            Mask place{};
+            for (int k = 0; k < 4; ++k) {
+                value[k] = load(from + 2 * x + corners.place[k]);
+                const Vector normed = fma(value[k], factor, offset);
+                const Mask wins = k == 0 ? ~Mask{} : beats(normed, best);
+                best = wins ? normed : best;
+                place = wins ? Mask{} + k : place;
+            }
+            if (RECTIFIES) gradient = through_rectifier(gradient, best, slope);
+            for (int k = 0; k < 4; ++k)
+                visit(value[k], place == k ? gradient : Vector{}, 2 * y + k / 2,
+                      2 * x + k % 2 * LANES);
+        }
+        end_row();
+    }
+}
+
+void BatchNorm::collect_backward(int group) {
+    chosen(options_.rectifies, [&](auto rectifies) {
+        chosen(options_.pools, [&](auto pools) { collect_gradients<rectifies, pools>(group); });
+    });
+}
+
+template <bool RECTIFIES, bool POOLS>
+void BatchNorm::collect_gradients(int group) {
+    const int channels = input_.value.channels;
+    for (int c = 0; c < channels; ++c) {
+        const Vector mean = all(channels_[c].mean);
+        Vector total{}, product{}, row_total{}, row_product{};
+        const auto add = [&](Vector value, Vector gradient, int, int) {
+            row_total = row_total + gradient;
+            row_product = fma(gradient, value - mean, row_product);
+        };
+        const auto end_row = [&] {
+            total = total + row_total;
+            product = product + row_product;
+            row_total = row_product = Vector{};
+        };
+        visit<RECTIFIES, POOLS>(group, c, add, end_row);
+        sums_[std::size_t(group) * channels + c] = {sum(total), sum(product)};
+    }
+}
+
+void BatchNorm::settle_backward() {
+    const int channels = input_.value.channels;
+    const double count = double(input_.value.pixels()) * batch_.images;
+    for (int c = 0; c < channels; ++c) {
+        Channel& it = channels_[c];
+        double total = 0, product = 0;
+        for (int group = 0; group < batch_.groups(); ++group) {
+            const Sums& sums = sums_[std::size_t(group) * channels + c];
+            total += sums.gradient;
+            product += sums.product;
+        }
+        const double through = product * it.reciprocal;
+        parameters_.gradient(0, options_.scale)[c] += float(through);
+        parameters_.gradient(0, options_.shift)[c] += float(total);
+        const double slope = it.factor * through * it.reciprocal / count;
+        it.slope = float(slope);
+        it.away = float(it.factor * total / count - it.mean * slope);
+    }
+}
+
+void BatchNorm::backward(int group, float*) {
+    chosen(options_.rectifies, [&](auto rectifies) {
+        chosen(options_.pools, [&](auto pools) {
+            chosen(options_.masks_input, [&](auto masks) {
+                input_gradient<rectifies, pools, masks>(group);
+            });
+        });
+    });
+    const Port& term = options_.term;
+    if (term.wanted() && term.gradient.data != output_.gradient.data) term_gradient(group);
+}
+
+template <bool RECTIFIES, bool POOLS, bool MASKS>
+void BatchNorm::input_gradient(int group) const {
+    const Map &in = input_.value, &change = input_.gradient;
+    const Mask images = first_lanes(batch_.lanes(group));
+    const float input_slope = options_.input_slope;
+    float* const bias =
+        options_.bias < 0 ? nullptr : parameters_.gradient(group, options_.bias);
+    for (int c = 0; c < in.channels; ++c) {
+        const Channel& it = channels_[c];
+        const Vector factor = all(it.factor), slope = all(it.slope), away = all(it.away);
+        const std::ptrdiff_t row = change.row();
+        float* const to = change.at(group, c);
+        Vector total{}, row_total{};
+        const auto pass = [&](Vector value, Vector gradient, int y, int x) {
+            Vector through = fma(gradient, factor, -fma(value, slope, away));
+            if (MASKS) through = through_rectifier(through, value, input_slope);
+            through = images ? through : Vector{};
+            row_total = row_total + through;
+            store(to + y * row + x, through);
+        };
+        const auto end_row = [&] {
+            total = total + row_total;
+            row_total = Vector{};
+        };
+        visit<RECTIFIES, POOLS>(group, c, pass, end_row);
+        if (POOLS) {  // an odd last row and column, which no window covers
+            const int high = in.height / 2 * 2, wide = in.width / 2 * 2;
+            for (int y = 0; y < in.height; ++y)
+                for (int x = y < high ? wide : 0; x < in.width; ++x)
+                    pass(load(in.at(group, c, y) + x * LANES), Vector{}, y, x * LANES);
+            end_row();
+        }
+        if (bias) bias[c] += sum(total);
+    }
+}
+
+void BatchNorm::term_gradient(int group) const {
+    const Map &from = output_.gradient, &to = options_.term.gradient;
+    for (int c = 0; c < to.channels; ++c)
+        for (int y = 0; y < to.height; ++y)
+            for (int x = 0; x < to.width * LANES; x += LANES)
+                put(to.at(group, c, y) + x, load(from.at(group, c, y) + x), options_.term.adds);
+}

@@ -1,0 +1,76 @@
+// Batch norm, with what stands beside it: the rectifiers before and after, a 2×2 max pool, and the
+// end of a residual.
+#pragma once
+
+#include "operation.h"
+
+class BatchNorm : public Operation {
+public:
+    struct Options {
+        int scale = 0, shift = 0;  // places among the parameters
+        int bias = -1;             // of the convolution before it, whose gradient is added up here
+        bool masks_input = false;  // the input came through a rectifier, whose gradient is taken, too
+        float input_slope = 0;
+        bool rectifies = false;  // after the norm
+        float slope = 0;
+        bool pools = false;        // the largest of each 2×2 after that
+        Port term;                 // what is added after the rectifier, if there is anything
+        float* sums = nullptr;     // [group][channel][3][LANES]: see Epilogue
+        bool input_sums = false;   // whether the operation before it fills them
+    };
+
+    /// The running statistics, in torch's memory; they move only in training.
+    struct Running {
+        float *mean = nullptr, *variance = nullptr;
+        std::int64_t* batches = nullptr;
+    };
+
+    BatchNorm(const Batch&, const Parameters&, const Running&, Port input, Port output, Options);
+
+    void prepare() override;
+    bool meets() const override { return batch_.trains; }
+    void collect(int group) override;
+    void settle() override;
+    void forward(int group, float*) override;
+
+    bool meets_backward() const override { return true; }
+    void collect_backward(int group) override;
+    void settle_backward() override;
+    void backward(int group, float*) override;
+
+private:
+    struct Moments {
+        double mean, squares;  // of the distances to the mean
+    };
+    struct Sums {
+        float gradient, product;  // of the gradient, and of that times the distance to the mean
+    };
+    struct Channel {
+        float mean = 0, reciprocal = 0;  // of the deviation
+        float factor = 0, offset = 0;    // the norm is x · factor + offset
+        float slope = 0, away = 0;       // its gradient is dy · factor - (x · slope + away)
+    };
+
+    void sum_up(int group, int channel, float* sums) const;
+    void set(int channel, double mean, double variance);
+    template <bool RECTIFIES, bool POOLS, typename Visit, typename End>
+    void visit(int group, int channel, Visit visit, End end_row) const;
+    template <bool RECTIFIES, bool ADDS>
+    void apply(int group) const;
+    template <bool RECTIFIES>
+    void apply_and_pool(int group) const;
+    template <bool RECTIFIES, bool POOLS>
+    void collect_gradients(int group);
+    template <bool RECTIFIES, bool POOLS, bool MASKS>
+    void input_gradient(int group) const;
+    void term_gradient(int group) const;
+
+    const Batch& batch_;
+    const Parameters& parameters_;
+    const Running& running_;
+    Port input_, output_;
+    Options options_;
+    std::vector<Moments> moments_;  // [group][channel]
+    std::vector<Sums> sums_;        // [group][channel]
+    std::vector<Channel> channels_;
+};

@@ -1,0 +1,68 @@
+// What is done to each value by itself, or to two of the same place.
+#pragma once
+
+#include "operation.h"
+
+enum class Function { RELU, LEAKY_RELU, PRELU, GELU, SILU, HARDSWISH, SIGMOID };
+
+class Activation : public Operation {
+public:
+    /// `slope` is a place among the parameters, for PRELU.
+    Activation(const Parameters&, Port input, Port output, Function, int slope);
+    void forward(int group, float*) override;
+    void backward(int group, float*) override;
+
+private:
+    const Parameters& parameters_;
+    Port input_, output_;
+    Function function_;
+    int slope_;
+};
+
+/// Sets values, or whole channels of an image, to 0 where a mask of torch has a 0.
+class Dropout : public Operation {
+public:
+    struct Options {
+        float rate = 0;
+        bool spatial = false;        // the mask is [image][channel]
+        bool channels_last = false;  // it is [image][row][column][channel]; else channels come first
+    };
+    /// `mask` is where the address of the mask stands, float32 of 0 and 1, during a step.
+    Dropout(const Batch&, const float* const& mask, Port input, Port output, Map kept, Options);
+    void forward(int group, float*) override;
+    void backward(int group, float*) override;
+
+private:
+    void read_mask(int group) const;
+    void scale(int group, const Map& from, const Map& to, bool adds) const;
+
+    const Batch& batch_;
+    const float* const& mask_;
+    Port input_, output_;
+    Map kept_;  // what each value is multiplied with
+    Options options_;
+};
+
+/// The end of a residual: one map and another.
+class Sum : public Operation {
+public:
+    Sum(Port one, Port two, Port output) : ports_{one, two}, output_(output) {}
+    void forward(int group, float*) override;
+    void backward(int group, float*) override;
+
+private:
+    Port ports_[2];
+    Port output_;
+};
+
+/// The end of a squeeze-and-excitation: each channel times a factor.
+class Scale : public Operation {
+public:
+    Scale(Port input, Port factors, Port output)
+        : input_(input), factors_(factors), output_(output) {}
+    void forward(int group, float*) override;
+    void backward(int group, float*) override;
+
+private:
+    Port input_, factors_, output_;
+};

@@ -1,0 +1,32 @@
+// A map of all images: [group of LANES images][channel][row][column][lane], with a border around the
+// rows and columns of each channel, in which a convolution finds its padding.
+#pragma once
+
+#include <cstddef>
+
+#include "vector.h"
+
+struct Map {
+    float* data = nullptr;
+    int channels = 0, height = 0, width = 0, border = 0;
+    std::ptrdiff_t group = 0;  // floats between two groups
+
+    std::ptrdiff_t row() const { return std::ptrdiff_t(width + 2 * border) * LANES; }
+    std::ptrdiff_t plane() const { return (height + 2 * border) * row(); }
+    int pixels() const { return height * width; }
+
+    /// The first pixel of a channel inside the border; rows are `row()` floats apart.
+    float* at(int group_index, int channel, int y = 0) const {
+        return data + group_index * group + channel * plane() + (border + y) * row() +
+               border * LANES;
+    }
+
+    /// Sets the border of all channels of a group to 0.
+    void clear_border(int group_index) const;
+
+    /// Fills the border with the nearest pixels of the map.
+    void replicate_border(int group_index) const;
+
+    /// Adds the border to the pixels that it was filled with, and sets it to 0.
+    void fold_border(int group_index) const;
+};

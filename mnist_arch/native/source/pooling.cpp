@@ -1,0 +1,75 @@
+#include "pooling.h"
+
+/// As torch chooses: what is not a number is larger than any.
+Vector Pooling::largest(const float* window) const {
+    const std::ptrdiff_t row = input_.value.row();
+    Vector best = load(window);
+    for (int y = 0; y < size_; ++y)
+        for (int x = 0; x < size_; ++x) {
+            const Vector value = load(window + y * row + x * LANES);
+            best = (value > best) | (value != value) ? value : best;
+        }
+    return best;
+}
+
+Vector Pooling::mean(const float* window) const {
+    const std::ptrdiff_t row = input_.value.row();
+    Vector total{};
+    for (int y = 0; y < size_; ++y) {
+        Vector part{};
+        for (int x = 0; x < size_; ++x) part = part + load(window + y * row + x * LANES);
+        total = total + part;
+    }
+    return total / float(size_ * size_);
+}
+
+void Pooling::forward(int group, float*) {
+    const Map &in = input_.value, &out = output_.value;
+    for (int c = 0; c < out.channels; ++c)
+        for (int y = 0; y < out.height; ++y) {
+            const float* const from = in.at(group, c, y * stride_);
+            float* const to = out.at(group, c, y);
+            for (int x = 0; x < out.width; ++x) {
+                const float* const window = from + std::ptrdiff_t(x) * stride_ * LANES;
+                store(to + x * LANES, averages_ ? mean(window) : largest(window));
+            }
+        }
+}
+
+// Windows may overlap, so gradients add up; pixels that none covers have none.
+void Pooling::backward(int group, float*) {
+    if (!input_.wanted()) return;
+    const Map &in = input_.value, &out = output_.value, &to = input_.gradient;
+    const bool covers = stride_ == size_ && in.height % size_ == 0 && !input_.adds;
+    for (int c = 0; c < out.channels; ++c) {
+        if (!input_.adds && !covers)
+            for (int y = 0; y < in.height; ++y)
+                std::fill_n(to.at(group, c, y), in.width * LANES, 0.0f);
+        for (int y = 0; y < out.height; ++y)
+            for (int x = 0; x < out.width; ++x) {
+                const std::ptrdiff_t column = std::ptrdiff_t(x) * stride_ * LANES;
+                const Vector gradient = load(output_.gradient.at(group, c, y) + x * LANES);
+                const Vector best = load(out.at(group, c, y) + x * LANES);
+                const float* const window = in.at(group, c, y * stride_) + column;
+                spread(gradient, best, window, to.at(group, c, y * stride_) + column, !covers);
+            }
+    }
+}
+
+/// The gradient of one window: to its first largest pixel, or to all alike.
+void Pooling::spread(Vector gradient, Vector best, const float* from, float* to, bool adds) const {
+    const std::ptrdiff_t from_row = input_.value.row(), to_row = input_.gradient.row();
+    const Vector share = gradient / float(size_ * size_);
+    Mask left = ~Mask{};  // lanes whose largest pixel was not met yet
+    for (int y = 0; y < size_; ++y)
+        for (int x = 0; x < size_; ++x) {
+            float* const pixel = to + y * to_row + x * LANES;
+            if (averages_) {
+                put(pixel, share, adds);
+                continue;
+            }
+            const Mask here = left & (load(from + y * from_row + x * LANES) == best);
+            put(pixel, here ? gradient : Vector{}, adds);
+            left &= ~here;
+        }
+}

@@ -1,0 +1,90 @@
+// A network as numbers: what Python hands over. Every field is checked before it is used.
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+/// A value between two operations, one of an image.
+struct NativeValue {
+    std::int32_t channels, height, width;
+};
+
+enum NativeKind : std::int32_t {
+    NATIVE_CONVOLUTION,
+    NATIVE_BATCH_NORM,
+    NATIVE_GROUP_NORM,
+    NATIVE_ACTIVATION,
+    NATIVE_POOLING,
+    NATIVE_DROPOUT,
+    NATIVE_SUM,
+    NATIVE_SCALE,
+};
+
+/// One operation. Values, parameters and running statistics are named by their places in lists; -1
+/// is none. Fields that a kind does not name are not looked at.
+struct NativeOperation {
+    std::int32_t kind;
+    std::int32_t input, other, output;  // a batch norm may add `other` at its end
+    std::int32_t weight, bias;  // of a norm: its scale and shift; `weight` is also PReLU's slope
+    std::int32_t running;       // statistics of a batch norm
+    std::int32_t size, stride, padding, groups;  // of a window; `groups` also of a group norm
+    std::int32_t replicates;    // padding with the nearest pixel
+    std::int32_t channels_last;  // order of a weight, or of a mask of a dropout
+    std::int32_t function;      // of an activation
+    std::int32_t averages;      // a pool, else it is the largest
+    std::int32_t spatial;       // a dropout of whole channels
+    std::int32_t rectifies;     // its output, by `slope`
+    std::int32_t masks;         // a convolution takes its rectifier's gradient itself
+    std::int32_t masks_input;   // a batch norm takes that of the rectifier before it
+    std::int32_t pools;         // a batch norm ends in the largest of each 2×2
+    std::int32_t input_bias;    // of the convolution before a batch norm, which sums its gradient
+    float slope, rate;
+};
+
+/// A tensor that is learned.
+struct NativeParameter {
+    std::int64_t size;
+    std::int32_t decays;
+};
+
+struct NativeProgram {
+    std::int32_t value_count, operation_count, parameter_count, running_count;
+    const NativeValue* values;
+    const NativeOperation* operations;
+    const NativeParameter* parameters;
+    const std::int32_t* running_sizes;
+};
+
+struct NativeRecipe {
+    std::int32_t is_adamw, is_nesterov;
+    double momentum, beta2, weight_decay, epsilon;  // `momentum` is beta1 of AdamW
+    double clip_norm;                               // 0 for none
+    double label_smoothing;
+};
+
+/// Addresses in torch's memory, by the places in the program. What is not there is null.
+struct NativeTensors {
+    float* const* values;
+    float* const* momenta;
+    float* const* squares;
+    float* const* steps;
+    float* const* averages;
+    float* const* running_means;
+    float* const* running_variances;
+    std::int64_t* const* running_batches;
+    float* const* average_means;
+    float* const* average_variances;
+    std::int64_t* const* average_batches;
+};
+
+struct NativeStep {
+    std::int32_t images;
+    const float* pixels;         // [image][channel][row][column]
+    const std::int64_t* labels;  // [image]
+    const float* const* masks;   // of each dropout, in the order of the program
+    double rate;
+    double average_weight;  // below 0 without an average
+};
+
+}  // extern "C"

@@ -1,0 +1,148 @@
+"""A step of training in the native engine, on the tensors of torch's state."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mnist_arch.augment import augment, normalize, to_unit
+from mnist_arch.data import Split
+from mnist_arch.native.machine import Addresses, Machine
+from mnist_arch.native.program import Kind, Program, program_of
+from mnist_arch.plan import plan
+from mnist_arch.state import State
+from mnist_arch.step import Pass, PlainStep
+
+_DROPOUTS = ("Dropout", "Dropout2d")
+
+
+class NativeStep(PlainStep):
+    """A step in C++. It draws from the same streams in the same order as a plain one.
+
+    Raises MemoryError where there is no memory for the maps of a batch.
+    """
+
+    def __init__(
+        self, state: State, training: Split, *, batch: int, threads: int, library: ctypes.CDLL
+    ) -> None:
+        super().__init__(state, training)
+        program = with_orders(program_of(plan(state.experiment).layers), state.model)
+        recipe = state.experiment.recipe
+        self.machine = Machine(library, program, recipe, images=batch, threads=threads)
+        self.drops = [(it, program.values[it.input]) for it in program.dropouts]
+
+    def begin(self, epoch: Pass) -> None:
+        super().begin(epoch)
+        self.clears = False  # its maps are not torch's
+        self.machine.bind(addresses(self.state))
+
+    def learn(
+        self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None
+    ) -> Tensor:
+        x_NCHW = self.prepared(self.training.images[index_B], augmented=True)
+        labels_N = self.training.labels[index_B]
+        masks = self.masks(len(index_B))
+        loss = self.machine.learn(
+            images=len(index_B),
+            pixels=x_NCHW.data_ptr(),
+            labels=labels_N.data_ptr(),
+            masks=[mask.data_ptr() for mask in masks],
+            rate=float(rate),
+            average_weight=None if weight is None else float(weight),
+        )
+        return torch.tensor(loss)
+
+    def prepared(self, images_NCHW: Tensor, *, augmented: bool = False) -> Tensor:
+        """What the network sees of images: (N, C, H, W) uint8 → float32, contiguous."""
+        x_NCHW = to_unit(images_NCHW)
+        if augmented:
+            spec = self.state.experiment.recipe.augment
+            x_NCHW = augment(x_NCHW, spec, rng=self.state.augment)
+        return normalize(x_NCHW, self.info).contiguous()
+
+    def masks(self, images: int) -> list[Tensor]:
+        """What each dropout keeps, float32 of 0 and 1, as torch's own dropouts would draw it."""
+        masks = []
+        for drop, (channels, height, width) in self.drops:
+            side = (1, 1) if drop.spatial else (height, width)
+            order = torch.channels_last if drop.channels_last else torch.contiguous_format
+            noise = torch.empty((images, channels, *side), memory_format=order)
+            masks.append(noise.bernoulli_(1 - drop.rate))
+        return masks
+
+
+def with_orders(program: Program, model: nn.Module) -> Program:
+    """`program` with the order in which each mask of a dropout is drawn in torch.
+
+    It is that of the dropout's input, which depends on the operations before it; so it is looked at.
+    """
+    if not program.dropouts:
+        return program
+    orders: list[bool] = []
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        orders.append(not inputs[0].is_contiguous())
+
+    model = copy.deepcopy(model).train()
+    for module in model.modules():
+        if type(module).__name__ in _DROPOUTS:
+            module.register_forward_pre_hook(look)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        images_NCHW = torch.zeros(2, *program.values[0])
+        model(images_NCHW.contiguous(memory_format=torch.channels_last))
+    found = iter(orders)
+    operations = [
+        replace(it, channels_last=next(found) and not it.spatial) if it.kind == Kind.DROPOUT else it
+        for it in program.operations
+    ]
+    return replace(program, operations=operations)
+
+
+def addresses(state: State) -> Addresses:
+    """Where the tensors of `state` are. Raises ValueError where one is not laid out as it has to be."""
+    model, average = state.model, state.average
+    tensors = [*model.parameters()]
+    states = {
+        id(tensor): kept
+        for group in state.optimizer.groups
+        for tensor, kept in zip(group.tensors, group.states, strict=True)
+    }
+
+    def kept(*names: str) -> list[int]:
+        found = (states[id(it)].get(name) for it in tensors for name in names)
+        return [_address(it) for it in found if it is not None]
+
+    means, variances, batches = _statistics(model)
+    of_average = ([], [], []) if average is None else _statistics(average)
+    return Addresses(
+        values=[_address(it) for it in tensors],
+        momenta=kept("momentum_buffer", "exp_avg"),
+        squares=kept("exp_avg_sq"),
+        steps=kept("step"),
+        averages=[] if average is None else [_address(it) for it in average.parameters()],
+        running_means=means,
+        running_variances=variances,
+        running_batches=batches,
+        average_means=of_average[0],
+        average_variances=of_average[1],
+        average_batches=of_average[2],
+    )
+
+
+def _statistics(model: nn.Module) -> tuple[list[int], list[int], list[int]]:
+    """Means, variances and counts of batches of the batch norms, in their order."""
+    found = [_address(it) for it in model.buffers()]
+    return found[0::3], found[1::3], found[2::3]
+
+
+def _address(tensor: Tensor) -> int:
+    order = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    if not (tensor.is_cpu and tensor.is_contiguous(memory_format=order)):
+        raise ValueError("a tensor is not on the CPU, or not in channels_last")
+    if tensor.dtype not in (torch.float32, torch.int64):
+        raise ValueError(f"a tensor is of {tensor.dtype}")
+    return tensor.data_ptr()

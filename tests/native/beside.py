@@ -1,0 +1,177 @@
+"""The native engine beside torch in float64: the same network, images and masks of dropout."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from small import loaded
+from torch import Tensor, nn
+
+from mnist_arch.data import Split
+from mnist_arch.loading import loads
+from mnist_arch.native.step import NativeStep
+from mnist_arch.specs import Experiment
+from mnist_arch.state import State
+from mnist_arch.step import Pass
+
+STILL = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+"""An optimizer without a state."""
+
+ROUNDING = 1e-6
+"""By which share the weights of a reference are moved to see how much its gradients depend on it:
+some units of the last place of float32."""
+
+
+def experiment_of(network: str | dict[str, Any], **recipe: Any) -> Experiment:
+    """A network, as YAML or as a tree, with parts of a recipe."""
+    if isinstance(network, dict):
+        base = loaded().experiment.model_dump()
+        tree = {key: base[key] for key in ("name", "recipe", "budget", "dataset", "holdout")}
+        experiment = Experiment.model_validate({**tree, **network, "dataset": "mnist-5k"})
+    else:
+        experiment = loads(network, source="test.yaml").experiment
+        experiment = experiment.model_copy(update={"dataset": "mnist-5k"})
+    values = {**experiment.recipe.model_dump(), **recipe}
+    return experiment.model_copy(update={"recipe": type(experiment.recipe).model_validate(values)})
+
+
+def noise(count: int, *, classes: int, seed: int = 1) -> Split:
+    """Random images, so that no two pixels of a window are equal for long."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 1, 28, 28), generator=rng, dtype=torch.uint8)
+    return Split(images, torch.arange(count) % classes, source="noise")
+
+
+@dataclass
+class Found:
+    """What one pass over a batch comes to."""
+
+    loss: float
+    gradients: dict[str, Tensor]
+    running: dict[str, Tensor]
+    """Buffers of norms after it."""
+
+
+class Native:
+    """A network in the native engine."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        library: ctypes.CDLL,
+        *,
+        images: int,
+        threads: int = 1,
+        seed: int = 0,
+        images_seed: int = 1,
+    ) -> None:
+        self.experiment, self.images = experiment, images
+        self.split = noise(images, classes=experiment.classes, seed=images_seed)
+        self.state = State.fresh(experiment, seed=seed)
+        self.state.model.train()
+        self.step = NativeStep(
+            self.state, self.split, batch=images, threads=threads, library=library
+        )
+        self.step.begin(Pass(torch.zeros(0, images, dtype=torch.int64), [], []))
+        self.pixels = self.step.prepared(self.split.images)
+        """What the network sees, (N, 1, 28, 28) float32."""
+
+    def learn(self, masks: list[Tensor], *, rate: float = 0.0) -> Found:
+        """Gradients of a step at a rate, by default one that moves nothing."""
+        loss = self.step.machine.learn(
+            images=self.images,
+            pixels=self.pixels.data_ptr(),
+            labels=self.split.labels.data_ptr(),
+            masks=[mask.data_ptr() for mask in masks],
+            rate=rate,
+            average_weight=None if self.state.average is None else 0.1,
+        )
+        return Found(loss, self.gradients(), buffers(self.state.model))
+
+    def gradients(self) -> dict[str, Tensor]:
+        named = dict(self.state.model.named_parameters())
+        flat = torch.zeros(sum(it.numel() for it in named.values()))
+        self.step.machine.copy_gradients(flat.data_ptr())
+        parts = flat.split([it.numel() for it in named.values()])
+        return {
+            name: torch.as_strided(part, tensor.shape, tensor.stride())
+            for (name, tensor), part in zip(named.items(), parts, strict=True)
+        }
+
+
+def buffers(model: nn.Module) -> dict[str, Tensor]:
+    return {name: it.clone() for name, it in model.named_buffers()}
+
+
+def torch_found(native: Native, masks: list[Tensor], *, dtype: torch.dtype, moved: int = 0) -> Found:
+    """The same pass by torch. `moved` is the seed of a small change of all weights; 0 for none."""
+    model = copy.deepcopy(native.state.model).to(dtype).train()
+    if moved:
+        rng = torch.Generator().manual_seed(moved)
+        with torch.no_grad():
+            for tensor in model.parameters():
+                tensor *= 1 + ROUNDING * torch.randn(tensor.shape, generator=rng, dtype=dtype)
+    use_masks(model, masks)
+    logits_NK = model(native.pixels.to(dtype).contiguous(memory_format=torch.channels_last))
+    smoothing = native.experiment.recipe.label_smoothing
+    loss = F.cross_entropy(logits_NK, native.split.labels, label_smoothing=smoothing)
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradients = {name: it.grad for name, it in model.named_parameters() if it.grad is not None}
+    return Found(float(loss.detach()), gradients, buffers(model))
+
+
+def use_masks(model: nn.Module, masks: list[Tensor]) -> None:
+    """Has the dropouts of `model` keep what `masks` say, in their order."""
+    left: Iterator[Tensor] = iter(masks)
+
+    def drop(module: nn.Module) -> None:
+        mask, rate = next(left), module.p
+        module.forward = lambda x: x * (mask.to(x.dtype) / (1 - rate))  # type: ignore[assignment]
+
+    for module in model.modules():
+        if type(module).__name__.startswith("Dropout"):
+            drop(module)
+
+
+def distance(found: Tensor, right: Tensor) -> float:
+    """Largest difference, as a share of the largest value."""
+    largest = float(right.abs().max())
+    return float((found.double() - right.double()).abs().max()) / max(largest, 1e-30)
+
+
+def compare(native: Native) -> tuple[float, float]:
+    """Largest distance of a gradient to float64, and what is allowed.
+
+    That is 1e-4, or fifty times what float64 itself changes by where the weights are moved by
+    float32's rounding: a flip of a max pool or a ReLU, which rounding can bring about, moves it, too.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        masks = native.step.masks(native.images)
+    right = torch_found(native, masks, dtype=torch.float64)
+    moved = [torch_found(native, masks, dtype=torch.float64, moved=seed) for seed in (1, 2, 3)]
+    found = native.learn(masks)
+    largest = max(float(it.abs().max()) for it in right.gradients.values())
+    worst, allowed = 0.0, 1e-4
+    for name, gradient in right.gradients.items():
+        # What is 0 but for rounding, as the bias before a norm, is compared with the others.
+        scale = max(float(gradient.abs().max()), 5e-2 * largest)
+        worst = max(worst, float((found.gradients[name] - gradient).abs().max()) / scale)
+        for other in moved:
+            change = float((other.gradients[name] - gradient).abs().max()) / scale
+            allowed = max(allowed, 50 * change)
+    losses = [abs(it.loss - right.loss) for it in moved]
+    assert abs(found.loss - right.loss) <= 1e-5 * max(1, abs(right.loss)) + 10 * max(losses)
+    for name, buffer in right.running.items():
+        if buffer.is_floating_point():
+            changes = [distance(it.running[name], buffer) for it in moved]
+            assert distance(found.running[name], buffer) <= 1e-5 + 10 * max(changes), name
+        else:
+            assert torch.equal(found.running[name], buffer)
+    return worst, allowed

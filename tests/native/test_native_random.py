@@ -1,0 +1,44 @@
+"""Random networks: every gradient beside float64."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+from beside import Native, compare, experiment_of
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from strategies import Mapping, networks
+
+RANDOM = settings(deadline=None, suppress_health_check=[*HealthCheck], phases=[Phase.generate])
+
+
+def check(library: ctypes.CDLL, network: Mapping, images: int, threads: int, smooth: float) -> None:
+    """Where rounding decides a pool or a ReLU, other images decide it otherwise; what is wrong stays
+    wrong."""
+    experiment = experiment_of(network, label_smoothing=smooth)
+    found = []
+    for seed in (1, 2, 3):
+        native = Native(experiment, library, images=images, threads=threads, images_seed=seed)
+        worst, allowed = compare(native)
+        found.append((worst, allowed))
+        if worst <= allowed:
+            return
+    raise AssertionError(found)
+
+
+@given(networks(), st.integers(2, 20), st.integers(1, 3), st.sampled_from([0.0, 0.1]))
+@settings(RANDOM, max_examples=15)
+def test_gradients_are_right(
+    library: ctypes.CDLL, network: Mapping, images: int, threads: int, smooth: float
+) -> None:
+    check(library, network, images, threads, smooth)
+
+
+@pytest.mark.gate
+@given(networks(), st.integers(2, 40), st.integers(1, 3), st.sampled_from([0.0, 0.1]))
+@settings(RANDOM, max_examples=300)
+def test_gradients_of_many_networks_are_right(
+    library: ctypes.CDLL, network: Mapping, images: int, threads: int, smooth: float
+) -> None:
+    check(library, network, images, threads, smooth)

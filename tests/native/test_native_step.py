@@ -1,0 +1,215 @@
+"""A step of the native engine beside the plain one, and over threads, batches and kills."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+from typing import Any
+
+import pytest
+import torch
+from beside import experiment_of, noise
+from small import equal, loaded, synthetic, tensors
+
+from mnist_arch.loading import load
+from mnist_arch.native.step import NativeStep
+from mnist_arch.specs import Experiment
+from mnist_arch.state import State
+from mnist_arch.step import Pass, PlainStep
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "without momentum": {"optimizer": {"kind": "sgd", "momentum": 0.0, "nesterov": False}},
+    "without nesterov": {"optimizer": {"kind": "sgd", "nesterov": False}},
+    "adamw": {"optimizer": {"kind": "adamw"}},
+    "clipped": {"clip_norm": 0.01},
+    "no average": {"ema": None},
+    "smoothed": {"label_smoothing": 0.1},
+}
+SEPARABLE = """
+name: separable
+defaults: {order: conv-norm-activation, bias: false, dropout: 0.1}
+blocks:
+  - {channels: [8]}
+  - {channels: [{out: 8, kind: depthwise}, {out: 8, kernel: 1}], residual: true, pool: max}
+  - {channels: [{out: 8, kind: depthwise}, {out: 16, kernel: 1}], residual: true, pool: max}
+head: {pool: global-average, linear: true}
+"""
+
+
+def small(name: str = "sgd") -> Experiment:
+    return experiment_of(loaded().experiment.model_dump(), **RECIPES[name])
+
+
+def steps(
+    experiment: Experiment,
+    *,
+    count: int,
+    images: int = 32,
+    threads: int = 1,
+    library: ctypes.CDLL | None = None,
+    state: State | None = None,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> tuple[State, list[float]]:
+    """So many steps, native where a library is given; and their losses."""
+    training = synthetic(128, seed=1)
+    state = state or State.fresh(experiment, seed=seed)
+    state.model.train().to(dtype)
+    step: PlainStep = PlainStep(state, training)
+    if library is not None:
+        step = NativeStep(state, training, batch=images, threads=threads, library=library)
+    state.use_dropout_stream()
+    step.begin(Pass(torch.arange(128).view(1, -1)[:, :images], [0.0], []))
+    rng = torch.Generator().manual_seed(seed)
+    losses = []
+    for _ in range(count):
+        index_B = torch.randperm(128, generator=rng)[:images]
+        weight = None if state.average is None else 0.1
+        losses.append(float(step.learn(index_B, rate=0.01, weight=weight)))
+    state.keep_dropout_stream()
+    return state, losses
+
+
+def largest_difference(one: State, two: State) -> float:
+    """Of all that a state keeps, as a share of the largest value of its tensor."""
+    first, second = one.state_dict(), two.state_dict()
+    worst = 0.0
+    for part in ("model", "average"):
+        for name, tensor in (first[part] or {}).items():
+            scale = max(float(tensor.abs().max()), 1e-2)
+            worst = max(worst, float((tensor - second[part][name]).abs().max()) / scale)
+    return worst
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("images", [32, 13])
+def test_a_step_comes_to_what_a_plain_one_does(
+    recipe: str, images: int, library: ctypes.CDLL
+) -> None:
+    native, losses = steps(small(recipe), count=1, images=images, library=library)
+    plain, right = steps(small(recipe), count=1, images=images)
+    assert losses == pytest.approx(right, rel=1e-5)
+    # AdamW divides by the size of a gradient, so where one is nearly 0 its first step is its sign.
+    assert largest_difference(native, plain) < (2.1e-2 if recipe == "adamw" else 2e-4)
+    assert torch.equal(native.dropout, plain.dropout)
+    assert torch.equal(native.augment.get_state(), plain.augment.get_state())
+
+
+def test_s6_and_a_separable_network_learn_like_plain_ones(library: ctypes.CDLL) -> None:
+    s6 = load("s6").with_dataset("mnist-5k").experiment
+    for experiment in (s6, experiment_of(SEPARABLE)):
+        native, losses = steps(experiment, count=1, library=library)
+        plain, right = steps(experiment, count=1)
+        assert losses == pytest.approx(right, rel=1e-4)
+        assert largest_difference(native, plain) < 1e-2  # max pools may flip
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_number_of_threads_changes_no_bit(threads: int, library: ctypes.CDLL) -> None:
+    s6 = load("s6").with_dataset("mnist-5k").experiment
+    for experiment in (s6, experiment_of(SEPARABLE)):
+        one, losses = steps(experiment, count=3, images=61, library=library)
+        other, found = steps(experiment, count=3, images=61, threads=threads, library=library)
+        assert found == losses
+        assert equal(tensors(one.model), tensors(other.model))
+        assert equal(tensors(one.result), tensors(other.result))
+
+
+def test_a_smaller_batch_takes_the_same_memory_to_the_same_bits(library: ctypes.CDLL) -> None:
+    """As the last one of an epoch does."""
+    alone, losses = steps(small(), count=1, images=13, library=library)
+    training = synthetic(128, seed=1)
+    state = State.fresh(small(), seed=0)
+    state.model.train()
+    step = NativeStep(state, training, batch=64, threads=1, library=library)
+    before = state.state_dict()
+    with state.rehearsal():
+        step.begin(Pass(torch.zeros(1, 64, dtype=torch.int64), [0.0], []))
+        step.learn(torch.arange(64), rate=0.01, weight=0.1)
+    assert before["epoch"] == 0
+    step.begin(Pass(torch.zeros(1, 64, dtype=torch.int64), [0.0], []))
+    index_B = torch.randperm(128, generator=torch.Generator().manual_seed(0))[:13]
+    assert [float(step.learn(index_B, rate=0.01, weight=0.1))] == losses
+    assert equal(tensors(alone.model), tensors(state.model))
+
+
+def test_it_goes_on_from_a_checkpoint_to_the_same_bits(library: ctypes.CDLL) -> None:
+    experiment = small("adamw")
+    whole, _ = steps(experiment, count=2, library=library)
+    whole, losses = steps(experiment, count=2, library=library, state=whole)
+    first, _ = steps(experiment, count=2, library=library)
+    kept = copy.deepcopy(first.state_dict())
+    other = State.fresh(experiment, seed=5)
+    other.load_state_dict(kept)
+    other, found = steps(experiment, count=2, library=library, state=other)
+    assert found == losses
+    assert equal(tensors(whole.model), tensors(other.model))
+
+
+def test_a_loss_that_is_not_finite_is_seen(library: ctypes.CDLL) -> None:
+    state = State.fresh(small(), seed=0)
+    with torch.no_grad():
+        next(state.model.parameters()).fill_(float("nan"))
+    _, losses = steps(small(), count=1, library=library, state=state)
+    assert losses[0] != losses[0]
+
+
+def test_a_program_that_is_wrong_is_refused_before_a_pointer_is_touched(
+    library: ctypes.CDLL,
+) -> None:
+    from dataclasses import replace
+
+    from mnist_arch.native.machine import Machine
+    from mnist_arch.native.program import program_of
+    from mnist_arch.plan import plan
+
+    experiment = small()
+    recipe, program = experiment.recipe, program_of(plan(experiment).layers)
+
+    def opened(**changes: int) -> None:
+        operations = [replace(program.operations[0], **changes), *program.operations[1:]]
+        Machine(
+            library, replace(program, operations=operations), recipe, images=8, threads=1
+        ).close()
+
+    opened()
+    for name, value in {
+        "input": 99,
+        "output": -3,
+        "weight": 1,
+        "bias": 77,
+        "size": 30,
+        "stride": 0,
+        "padding": 9,
+        "groups": 3,
+        "kind": 44,
+    }.items():
+        with pytest.raises(ValueError, match="operation 0"):
+            opened(**{name: value})
+    with pytest.raises(ValueError, match="count of images"):
+        Machine(library, program, recipe, images=0, threads=1)
+    with pytest.raises(ValueError, match="count of threads"):
+        Machine(library, program, recipe, images=8, threads=0)
+
+
+def test_memory_that_cannot_be_had_is_an_error(library: ctypes.CDLL) -> None:
+    from mnist_arch.native.machine import Machine
+    from mnist_arch.native.program import program_of
+    from mnist_arch.plan import plan
+
+    wide = experiment_of("name: wide\nblocks:\n  - {channels: [4096, 4096]}\nhead: {linear: true}\n")
+    program = program_of(plan(wide).layers)
+    with pytest.raises(MemoryError):
+        Machine(library, program, wide.recipe, images=1 << 20, threads=1)
+
+
+def test_labels_beyond_the_classes_are_refused(library: ctypes.CDLL) -> None:
+    experiment = small()
+    state = State.fresh(experiment, seed=0)
+    split = noise(8, classes=12)
+    split.labels[0] = 11
+    step = NativeStep(state, split, batch=8, threads=1, library=library)
+    step.begin(Pass(torch.arange(8)[None], [0.1], []))
+    with pytest.raises(ValueError, match="label"):
+        step.learn(torch.arange(8), rate=0.1, weight=0.1)
