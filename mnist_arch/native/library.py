@@ -1,4 +1,4 @@
-"""The shared library of the native engine: built once for a machine and kept in the user's cache."""
+"""The shared library of the native engine: built once a machine, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ def library_path(
     return cache / f"native-{vectors}-{digest.hexdigest()}.so"
 
 
-def build(
-    compiler: Compiler, vectors: Vectors, *, cache: Path, flags: Sequence[str] = ()
-) -> Path:
+def build(compiler: Compiler, vectors: Vectors, *, cache: Path, flags: Sequence[str] = ()) -> Path:
     """The library, built unless it is there already: one process builds, the others wait.
 
     Raises NoLibrary.
@@ -111,9 +109,7 @@ def build(
     return path
 
 
-def _compile(
-    compiler: Compiler, vectors: Vectors, *, folder: Path, flags: Sequence[str]
-) -> Path:
+def _compile(compiler: Compiler, vectors: Vectors, *, folder: Path, flags: Sequence[str]) -> Path:
     """One compiler a source, as many at once as there are cores, the longest first."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -6,10 +6,11 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_double, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Any, Final
 
 from mnist_arch.native.program import Operation, Program
-from mnist_arch.recipes import AdamW, Recipe, Sgd
+from mnist_arch.spec.recipe import AdamW, Recipe, Sgd
 
 MESSAGE_SIZE: Final = 256
 EPSILON: Final = 1e-8
@@ -168,7 +169,7 @@ class Machine:
             self._fail()
 
     def copy_gradients(self, to: int) -> None:
-        """Writes those of the last step, before clipping, one parameter after the other, float32."""
+        """Writes those of the last step, before clipping, parameter by parameter, float32."""
         self.library.native_gradients(self._handle, to)
 
     def close(self) -> None:
@@ -187,10 +188,10 @@ class Machine:
 
 def _program(program: Program) -> tuple[_Program, Any]:
     """A program as C++ reads it, and what has to live as long."""
-    values = (_Value * len(program.values))(*program.values)
+    values = (_Value * len(program.values))(*(_Value(*shape) for shape in program.values))
     operations = (_Operation * len(program.operations))(*map(_operation, program.operations))
     parameters = (_Parameter * len(program.parameters))(
-        *((_size(shape), len(shape) > 1) for shape in program.parameters)
+        *(_Parameter(prod(shape), len(shape) > 1) for shape in program.parameters)
     )
     running = (c_int32 * max(len(program.running), 1))(*program.running)
     kept = values, operations, parameters, running
@@ -215,10 +216,3 @@ def _recipe(recipe: Recipe) -> _Recipe:
         case AdamW() as spec:
             found.is_adamw, found.momentum, found.beta2 = True, spec.beta1, spec.beta2
     return found
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, assert_never
 
-from mnist_arch.layers import (
+from mnist_arch.counting.layers import (
     Activation,
     Convolution,
     Dropout,
@@ -142,9 +142,7 @@ class _Builder:
                     assert_never(never)
         return value
 
-    def _add(
-        self, kind: Kind, value: int, shape: Shape, **options: int | float | bool
-    ) -> int:
+    def _add(self, kind: Kind, value: int, shape: Shape, **options: int | float | bool) -> int:
         """Appends an operation on `value`. Returns the value that it makes."""
         values, operations = self.program.values, self.program.operations
         values.append(shape)
@@ -191,7 +189,9 @@ class _Builder:
         self._change_last(masks=False)
         return self._batch_norm(value, left, masks_input=slope is not None, input_bias=bias)
 
-    def _batch_norm(self, value: int, left: list[Layer], *, masks_input: bool, input_bias: int) -> int:
+    def _batch_norm(
+        self, value: int, left: list[Layer], *, masks_input: bool, input_bias: int
+    ) -> int:
         """A batch norm and, of what follows, a rectifier and a max pool: taken from `left`."""
         shape = self.program.values[value]
         scale, shift = self._parameter((shape[0],)), self._parameter((shape[0],))

@@ -29,6 +29,7 @@ ROOMS = (
     "counting",
     "evaluation",
     "network",
+    "native",
     "training",
     "runs",
     "sweeps",

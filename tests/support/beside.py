@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from small import loaded
 from torch import Tensor, nn
 
-from mnist_arch.data import Split
-from mnist_arch.loading import loads
-from mnist_arch.native.step import NativeStep
-from mnist_arch.specs import Experiment
-from mnist_arch.state import State
-from mnist_arch.step import Pass
+from mnist_arch.data.split import Split
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import loads
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.native import NativeStep
+from mnist_arch.training.state import State
 
 STILL = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 """An optimizer without a state."""
@@ -78,7 +78,7 @@ class Native:
         self.step = NativeStep(
             self.state, self.split, batch=images, threads=threads, library=library
         )
-        self.step.begin(Pass(torch.zeros(0, images, dtype=torch.int64), [], []))
+        self.step.begin(Pass((torch.arange(images),), [], []))
         self.pixels = self.step.prepared(self.split.images)
         """What the network sees, (N, 1, 28, 28) float32."""
 
@@ -109,7 +109,9 @@ def buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: it.clone() for name, it in model.named_buffers()}
 
 
-def torch_found(native: Native, masks: list[Tensor], *, dtype: torch.dtype, moved: int = 0) -> Found:
+def torch_found(
+    native: Native, masks: list[Tensor], *, dtype: torch.dtype, moved: int = 0
+) -> Found:
     """The same pass by torch. `moved` is the seed of a small change of all weights; 0 for none."""
     model = copy.deepcopy(native.state.model).to(dtype).train()
     if moved:
@@ -149,7 +151,7 @@ def compare(native: Native) -> tuple[float, float]:
     """Largest distance of a gradient to float64, and what is allowed.
 
     That is 1e-4, or fifty times what float64 itself changes by where the weights are moved by
-    float32's rounding: a flip of a max pool or a ReLU, which rounding can bring about, moves it, too.
+    float32's rounding: it moves it, too, where rounding can flip a max pool or a ReLU.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

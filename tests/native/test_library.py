@@ -19,7 +19,9 @@ def script(folder: Path, text: str) -> native.Compiler:
     return native.Compiler(str(path), "a script")
 
 
-MAKES = 'while [ "$1" != -o ]; do shift; done; echo made > "$2"; echo call >> "$(dirname "$0")/calls"'
+MAKES = (
+    'while [ "$1" != -o ]; do shift; done; echo made > "$2"; echo call >> "$(dirname "$0")/calls"'
+)
 
 
 def test_it_is_built_once(tmp_path: Path) -> None:
@@ -45,7 +47,7 @@ def test_its_name_depends_on_all_that_it_is_made_of(tmp_path: Path) -> None:
 
 def test_a_compiler_that_fails_leaves_nothing(tmp_path: Path) -> None:
     compiler = script(tmp_path, 'echo "x.cpp:1: error: no such thing" >&2; exit 1')
-    with pytest.raises(native.NoLibrary, match="compiler fails: x.cpp:1: error: no such thing"):
+    with pytest.raises(native.NoLibrary, match=r"compiler fails: x\.cpp:1: error: no such thing"):
         native.build(compiler, "plain", cache=tmp_path / "cache")
     assert [it.name for it in (tmp_path / "cache").iterdir()] == [".native.lock"]
 
@@ -67,7 +69,7 @@ def test_without_a_compiler_a_line_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(native.NoLibrary, match="install g\\+\\+"):
+    with pytest.raises(native.NoLibrary, match=r"install g\+\+"):
         native.find_compiler()
 
 

@@ -14,8 +14,7 @@ RANDOM = settings(deadline=None, suppress_health_check=[*HealthCheck], phases=[P
 
 
 def check(library: ctypes.CDLL, network: Mapping, images: int, threads: int, smooth: float) -> None:
-    """Where rounding decides a pool or a ReLU, other images decide it otherwise; what is wrong stays
-    wrong."""
+    """Of three draws of images: rounding may decide a pool for one, but what is wrong stays so."""
     experiment = experiment_of(network, label_smoothing=smooth)
     found = []
     for seed in (1, 2, 3):

@@ -9,13 +9,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.augment import augment, normalize, to_unit
-from mnist_arch.data import Split
+from mnist_arch.counting.plan import plan
+from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.data.split import Split
 from mnist_arch.native.machine import Addresses, Machine
 from mnist_arch.native.program import Kind, Program, program_of
-from mnist_arch.plan import plan
-from mnist_arch.state import State
-from mnist_arch.step import Pass, PlainStep
+from mnist_arch.training.augment import augment
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.state import State
+from mnist_arch.training.step import PlainStep
 
 _DROPOUTS = ("Dropout", "Dropout2d")
 
@@ -78,7 +80,7 @@ class NativeStep(PlainStep):
 def with_orders(program: Program, model: nn.Module) -> Program:
     """`program` with the order in which each mask of a dropout is drawn in torch.
 
-    It is that of the dropout's input, which depends on the operations before it; so it is looked at.
+    It is that of the dropout's input, which depends on what comes before it; so it is looked at.
     """
     if not program.dropouts:
         return program
@@ -103,7 +105,7 @@ def with_orders(program: Program, model: nn.Module) -> Program:
 
 
 def addresses(state: State) -> Addresses:
-    """Where the tensors of `state` are. Raises ValueError where one is not laid out as it has to be."""
+    """Where the tensors of `state` are. Raises ValueError where one is not laid out for it."""
     model, average = state.model, state.average
     tensors = [*model.parameters()]
     states = {

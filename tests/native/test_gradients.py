@@ -18,7 +18,9 @@ def blocks(*given: str, defaults: str = "") -> str:
 
 NETWORKS = {
     "ordinary": blocks("{channels: [6, 8]}"),
-    "odd sides": blocks("{channels: [5], pool: max}", "{channels: [6], pool: max}", "{channels: [7]}"),
+    "odd sides": blocks(
+        "{channels: [5], pool: max}", "{channels: [6], pool: max}", "{channels: [7]}"
+    ),
     "valid": blocks("{channels: [5, 6, 7], padding: valid}"),
     "replicate": blocks("{channels: [5, 6], padding_mode: replicate}"),
     "kernel 1": blocks("{channels: [5, 6], kernel: 1}"),
@@ -49,7 +51,9 @@ NETWORKS = {
     "average": blocks("{channels: [5], pool: average}", "{channels: [4], pool: average}"),
     "overlapping average": blocks("{channels: [5], pool: {kind: average, size: 3, stride: 1}}"),
     "strided convolution": blocks("{channels: [5], pool: convolution}"),
-    "reduce": blocks("{channels: [6], reduce: 4}", "{channels: [6], reduce: {out: 3, norm: batch}}"),
+    "reduce": blocks(
+        "{channels: [6], reduce: 4}", "{channels: [6], reduce: {out: 3, norm: batch}}"
+    ),
     "residual": blocks("{channels: [5]}", "{channels: [6, 5], residual: true, repeat: 2}"),
     "residual, norm first": blocks(
         "{channels: [5]}",
