@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnist_arch.counting.plan import plan_of
+from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.files import to_json
 from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.spec.overrides import parse_override
@@ -16,7 +16,7 @@ from . import errors
 from .consoles import stdout
 from .options import Json, Set, complete_spec
 from .summary_json import as_object
-from .summary_tables import Counted, show_comparison, show_markdown, show_one, show_verification
+from .summary_tables import show_comparison, show_markdown, show_one, show_verification
 
 if TYPE_CHECKING:
     from mnist_arch.network.verify import Verification
@@ -65,10 +65,7 @@ def summary(
         stdout().out(to_json(json_schema()), end="")
         return
     overrides = [parse_override(text) for text in set_ or ()]
-    counted = []
-    for spec in specs or ["s6"]:
-        loaded = load(spec, overrides=overrides)
-        counted.append(Counted(loaded.experiment, plan_of(loaded)))
+    counted = [count(load(spec, overrides=overrides)) for spec in specs or ["s6"]]
     verified: Sequence[Verification] | None = _verify(counted) if verify else None
     if as_json:
         checks: Sequence[Verification | None] = verified or [None] * len(counted)
@@ -89,7 +86,7 @@ def summary(
             raise typer.Exit(errors.OUR_BUG)
 
 
-def _verify(counted: Sequence[Counted]) -> list[Verification]:
+def _verify(counted: Sequence[CountedExperiment]) -> list[Verification]:
     from mnist_arch.network.verify import verify
 
     return [verify(one.experiment) for one in counted]

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_arch.counting.advice import advise
 from mnist_arch.counting.budget import within
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Row
-
-from .summary_tables import Counted
 
 if TYPE_CHECKING:
     from mnist_arch.network.verify import Verification
 
 
-def as_object(counted: Counted, verification: Verification | None) -> dict[str, Any]:
+def as_object(counted: CountedExperiment, verification: Verification | None) -> dict[str, Any]:
     """One network, always with the same keys, and `verification` where it was asked for."""
     experiment, planned = counted.experiment, counted.plan
     size = planned.size

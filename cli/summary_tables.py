@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -15,8 +14,8 @@ from rich.text import Text
 
 from mnist_arch.counting.advice import advise
 from mnist_arch.counting.budget import within
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan
-from mnist_arch.spec.experiment import Experiment
 
 from .consoles import stdout
 
@@ -33,15 +32,7 @@ _LEFT_OUT = ("activation bytes", "place", "share", "kernel", "receptive field")
 """Columns that a narrow terminal goes without, the first first; no number is ever cut."""
 
 
-@dataclass(frozen=True)
-class Counted:
-    """A network and its plan."""
-
-    experiment: Experiment
-    plan: Plan
-
-
-def show_one(counted: Counted, *, by_block: bool) -> None:
+def show_one(counted: CountedExperiment, *, by_block: bool) -> None:
     """Table, totals, budget bar and advice of one network."""
     console = stdout()
     heading, rows = _blocks(counted.plan) if by_block else _layers(counted.plan)
@@ -82,7 +73,7 @@ def _fitting(
     return table, missing
 
 
-def show_comparison(counted: Sequence[Counted]) -> None:
+def show_comparison(counted: Sequence[CountedExperiment]) -> None:
     """Several networks side by side, a column each; in several tables if they are too wide."""
     console = stdout()
     columns = [_column(one) for one in counted]
@@ -101,7 +92,7 @@ def show_comparison(counted: Sequence[Counted]) -> None:
 
 
 def _side_by_side(
-    counted: Sequence[Counted], columns: Sequence[Sequence[tuple[str, str]]]
+    counted: Sequence[CountedExperiment], columns: Sequence[Sequence[tuple[str, str]]]
 ) -> Table:
     table = _table()
     table.add_column("")
@@ -140,7 +131,7 @@ def _print(table: Table, console: Console) -> None:
     console.print(table, crop=False, no_wrap=True, overflow="ignore")
 
 
-def show_markdown(counted: Sequence[Counted], *, by_block: bool) -> None:
+def show_markdown(counted: Sequence[CountedExperiment], *, by_block: bool) -> None:
     """Tables in Markdown."""
     console = stdout()
     for one in counted:
@@ -240,7 +231,7 @@ def _share(parameters: int, planned: Plan) -> str:
     return f"{100 * parameters / planned.parameters:.1f} %" if parameters else ""
 
 
-def _totals(counted: Counted, *, bar_cells: int) -> Iterator[tuple[str, str]]:
+def _totals(counted: CountedExperiment, *, bar_cells: int) -> Iterator[tuple[str, str]]:
     planned, size = counted.plan, counted.plan.size
     yield "budget", _bar(counted, cells=max(0, bar_cells))
     yield (
@@ -260,7 +251,7 @@ def _totals(counted: Counted, *, bar_cells: int) -> Iterator[tuple[str, str]]:
         )
 
 
-def _bar(counted: Counted, *, cells: int) -> str:
+def _bar(counted: CountedExperiment, *, cells: int) -> str:
     """How much of the parameters allowed is used, and what is left of them."""
     count, allowed = counted.plan.parameters, counted.experiment.budget.parameters_below - 1
     filled = min(cells, cells * count // max(1, allowed))
@@ -271,7 +262,7 @@ def _bar(counted: Counted, *, cells: int) -> str:
     return f"{bar} {count:,} of {allowed:,} · {rest}"
 
 
-def _column(counted: Counted) -> list[tuple[str, str]]:
+def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
     planned, experiment = counted.plan, counted.experiment
     headroom = experiment.budget.parameters_below - 1 - planned.parameters
     return [

@@ -13,8 +13,7 @@ from typing import Annotated
 import typer
 
 from mnist_arch.counting import budget
-from mnist_arch.counting.digest import folder_name
-from mnist_arch.counting.plan import plan_of
+from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.errors import RunError
 from mnist_arch.runs.folder import Run, latest, read_manifest
 from mnist_arch.runs.result import Result
@@ -153,14 +152,18 @@ def train(
         loaded = load("s6" if spec is None else spec, overrides=overrides)
         numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
         request = Request(loaded, numbers, device, out, engine)
-    planned = plan_of(request.loaded)
+    counted = count(request.loaded)
     if dry_run:
-        show_dry_run(request.loaded, planned, seeds=request.seeds, as_json=as_json)
+        show_dry_run(request.loaded, counted.plan, seeds=request.seeds, as_json=as_json)
         return
-    budget.check(request.loaded.experiment, planned)
+    budget.check(counted.experiment, counted.plan)
     check_dataset(request.loaded)
     results, folders = _train_all(
-        request, data_dir=data_dir, again=again, display=make_display(quiet=quiet, as_json=as_json)
+        request,
+        counted,
+        data_dir=data_dir,
+        again=again,
+        display=make_display(quiet=quiet, as_json=as_json),
     )
     kept = show_results(
         results, request.loaded.experiment, folders, as_json=as_json, as_group=seeds is not None
@@ -217,7 +220,12 @@ def _repeated(path: Path, device: Device, parent: Path) -> Request:
 
 
 def _train_all(
-    request: Request, *, data_dir: Path | None, again: bool, display: Display
+    request: Request,
+    counted: CountedExperiment,
+    *,
+    data_dir: Path | None,
+    again: bool,
+    display: Display,
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
     with display.waiting("loading torch and the images"), heavy_imports():
@@ -230,9 +238,9 @@ def _train_all(
 
         kept = None if request.engine is None else request.engine.device
         device = resolve_device(request.device, rather=kept)
-        resolved = resolve_dataset(request.loaded.experiment.dataset, data_dir=data_dir)
-        loaded = request.loaded.with_dataset(resolved.name)
-        material = read_material(loaded.experiment, data_dir=data_dir, device=device)
+        resolved = resolve_dataset(counted.experiment.dataset, data_dir=data_dir)
+        counted = counted.with_dataset(resolved.name)
+        material = read_material(counted.experiment, data_dir=data_dir, device=device)
     if resolved.reason:
         warn_of_sample(resolved.reason)
     if request.data_sha256 not in (None, material.sha256):
@@ -242,7 +250,7 @@ def _train_all(
     chosen: Engine | None = None
     results, folders = [], []
     for seed in request.seeds:
-        run = request.run or Run(request.parent / folder_name(loaded.experiment, seed))
+        run = request.run or Run(request.parent / counted.folder_name(seed))
         is_new = again or run.is_new
         is_finished = not again and run.is_finished
         if not is_new:
@@ -250,10 +258,15 @@ def _train_all(
             engine = Engine(device=device, threads=threads)  # of which it has to have the device
         else:
             engine = chosen or _new_engine(
-                request, device, threads=threads, images=len(material.training), display=display
+                request,
+                counted,
+                device,
+                threads=threads,
+                images=len(material.training),
+                display=display,
             )
         events = run_experiment(
-            loaded,
+            counted,
             material,
             run=run,
             seed=seed,
@@ -262,7 +275,7 @@ def _train_all(
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
         )
-        results.append(display.follow(events, loaded.experiment, seed=seed, split=material.split))
+        results.append(display.follow(events, counted.experiment, seed=seed, split=material.split))
         folders.append(run.folder)
         if not is_finished:  # the first that trains has the time of reading alone
             material = dataclasses.replace(material, seconds=0.0)
@@ -272,7 +285,13 @@ def _train_all(
 
 
 def _new_engine(
-    request: Request, device: records.Device, *, threads: int, images: int, display: Display
+    request: Request,
+    counted: CountedExperiment,
+    device: records.Device,
+    *,
+    threads: int,
+    images: int,
+    display: Display,
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
     from mnist_arch.training.engine_choice import choose_engine, runs_here, training_flops
@@ -280,7 +299,7 @@ def _new_engine(
     kept = request.engine
     if kept is not None and kept.device == device and runs_here(kept):
         return kept
-    macs, recipe = plan_of(request.loaded).macs, request.loaded.experiment.recipe
+    macs, recipe = counted.plan.macs, counted.experiment.recipe
     trained = sum(recipe.batches(images))
     choice = choose_engine(
         device=device,

@@ -1,4 +1,4 @@
-"""What makes two runs the same run: the digest of an experiment, and a folder's name.
+"""What makes two runs the same run: the digest of an experiment.
 
 The text that is hashed has words of its own, so that classes and fields can be renamed. It leaves
 out what stands at its default of this format, so that an option that is added later changes no
@@ -220,8 +220,3 @@ def _declared(kind: type[Any]) -> list[tuple[str, Any]]:
 
 def _word(kind: type) -> str:
     return next(OPERATIONS[base] for base in kind.__mro__ if base in OPERATIONS)
-
-
-def folder_name(experiment: Experiment, seed: int) -> str:
-    """`<name>-<digest8>-s<seed>`."""
-    return f"{experiment.name}-{digest(experiment)[:8]}-s{seed}"

@@ -1,9 +1,9 @@
-"""From YAML to a spec: an experiment, validated, and where each of its values came from."""
+"""The plan of a network: every module with its shapes, parameters and MACs, in whole numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, assert_never
 
@@ -24,21 +24,7 @@ from mnist_arch.counting.layers import (
 )
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.data.catalog import IMAGE_SHAPE
-from mnist_arch.errors import ShapeError
-from mnist_arch.spec.loading import (
-    Loaded,
-)
 from mnist_arch.spec.network import Network
-
-
-def plan_of(loaded: Loaded) -> Plan:
-    """Counts the network. Raises ShapeError with the line that its place was written at."""
-    try:
-        return plan(loaded.experiment)
-    except ShapeError as error:
-        where = (replace(problem, origin=loaded.near(problem.path)) for problem in error.problems)
-        raise ShapeError(tuple(where)) from None
-
 
 BYTES_PER_VALUE: Final = 4
 """Activations and weights are float32."""

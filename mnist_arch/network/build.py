@@ -1,4 +1,4 @@
-"""From layers to modules. The only file that names torch.nn layers."""
+"""From layers to modules."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ class Gate(nn.Module):
         return scaled
 
 
-def build(network: Network, *, seed: int = 0) -> Classifier:
+def build(network: Network, *, seed: int = 0, planned: Plan | None = None) -> Classifier:
     """A module with torch's initial weights: those that a run of this seed starts with.
 
-    Leaves the global generator alone. Raises ShapeError, and CountMismatch where the module does
-    not have the planned parameters.
+    `planned` is the network's plan where it is known. Leaves the global generator alone. Raises
+    ShapeError, and CountMismatch where the module does not have the planned parameters.
     """
-    planned = plan(network)
+    planned = planned or plan(network)
     model = assemble(planned, seed=seed)
     if (built := count_parameters(model)) != planned.parameters:
         raise CountMismatch(f"the plan has {planned.parameters:,} parameters, the module {built:,}")

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import torch
 
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.errors import START_ANEW, RunCorrupt
 from mnist_arch.files import write_whole
 from mnist_arch.runs.manifest import Manifest
-from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.engine_choice import prepare
 from mnist_arch.training.state import State
 from mnist_arch.values import FORMAT, check_format
@@ -57,7 +57,7 @@ _OF_THE_RESULT: Final = ("model", "average", "epoch", "seconds", "mistakes")
 class Segment:
     """All that a training needs beside its images, to go on from where its run is."""
 
-    experiment: Experiment
+    counted: CountedExperiment
     manifest: Manifest
     checkpoint: dict[str, Any] | None
     """What `checkpoint_of` gave after the last epoch; None before the first."""
@@ -83,11 +83,14 @@ class Segment:
         It is on the run's device, but on the CPU where nothing is left to train. Raises RunCorrupt,
         or DeviceUnavailable where this machine has not what the run was started with.
         """
-        finished = self.epochs_done == self.experiment.recipe.epochs
+        experiment = self.counted.experiment
+        finished = self.epochs_done == experiment.recipe.epochs
         device = "cpu" if finished else self.manifest.engine.device
         if not finished:
             prepare(self.manifest.engine)
-        state = State.fresh(self.experiment, seed=self.manifest.seed, device=device)
+        state = State.fresh(
+            experiment, seed=self.manifest.seed, device=device, planned=self.counted.plan
+        )
         if self.checkpoint is not None:
             with self._damage_found():
                 saved = self.checkpoint["state"]

@@ -12,8 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.budget import accuracy_verdict
-from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.catalog import DatasetName, in_words
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError
 from mnist_arch.evaluation.score import wilson_interval_percent
@@ -27,7 +26,6 @@ from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.provenance import git_state, package_versions
 from mnist_arch.runs.result import Result, SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget, Experiment
-from mnist_arch.spec.loading import Loaded
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
@@ -60,7 +58,7 @@ RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | NotDrawn
 
 
 def run_experiment(
-    loaded: Loaded,
+    counted: CountedExperiment,
     material: Material,
     *,
     run: Run,
@@ -84,11 +82,11 @@ def run_experiment(
         with run.lock():
             run.put_aside()
     with run.lock():
-        found = claim(loaded, material, run=run, seed=seed, engine=engine, command=command)
+        found = claim(counted, material, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
             yield Started(run, found.epochs)
             if not is_there(run.curves_path):
-                yield from _draw(run, found, experiment=loaded.experiment)
+                yield from _draw(run, found, experiment=counted.experiment)
             yield found
             return
         state = found.state()
@@ -108,7 +106,7 @@ def run_experiment(
 
 
 def claim(
-    loaded: Loaded,
+    counted: CountedExperiment,
     material: Material,
     *,
     run: Run,
@@ -121,12 +119,13 @@ def claim(
     Writes the manifest of a new run, and drops what was written after the last checkpoint. Raises
     RunError where the folder holds another run, and StorageError.
     """
-    experiment = loaded.experiment
+    experiment = counted.experiment
     if run.is_new:
-        manifest = _manifest(loaded, material, seed=seed, engine=engine, command=command)
+        manifest = _manifest(counted, material, seed=seed, engine=engine, command=command)
         _keep_manifest(run, manifest)
-    manifest = run.manifest()
-    _check_same_run(run, manifest, experiment, seed=seed)
+    else:
+        manifest = run.manifest()
+        _check_same_run(run, manifest, counted, seed=seed)
     if (result := run.result()) is not None:
         if (result.digest, result.seed) != (manifest.digest, manifest.seed):
             raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
@@ -138,14 +137,14 @@ def claim(
         hint = "restore the data, or start anew with --again"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
     saved = read_checkpoint(run.checkpoint_path) if is_there(run.checkpoint_path) else None
-    segment = Segment(experiment, manifest, saved, run.checkpoint_path)
+    segment = Segment(counted, manifest, saved, run.checkpoint_path)
     run.keep_metrics(epochs=segment.epochs_done)
     return segment
 
 
-def _check_same_run(run: Run, manifest: Manifest, experiment: Experiment, *, seed: int) -> None:
+def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:
     """Raises RunError where the folder holds another experiment or another seed."""
-    if manifest.digest != digest(experiment):
+    if manifest.digest != counted.digest:
         hint = "start it anew with --again, or finish it with the version that started it"
         raise RunError(
             f"{run.folder} was started by a version with another meaning of its spec", hint=hint
@@ -178,7 +177,6 @@ def _finish(
     final, best = judged[-1], max(judged, key=lambda record: record.correct or 0)
     assert final.correct is not None  # the last epoch is always judged
     assert final.loss is not None
-    planned = plan(experiment)
     save_weights(run.weights_path, state.result, experiment)
     accuracy_percent = 100 * final.correct / final.images
     result = Result(
@@ -195,14 +193,14 @@ def _finish(
         best_epoch=best.epoch,
         best_accuracy_percent=100 * (best.correct or 0) / best.images,
         mistakes=state.mistakes,
-        parameters=planned.parameters,
-        macs=planned.macs,
+        parameters=state.plan.parameters,
+        macs=state.plan.macs,
         epochs=state.epoch,
         seconds=state.seconds,
         command_seconds=command_seconds(),
         verdicts=_verdicts(
             experiment.budget,
-            parameters=planned.parameters,
+            parameters=state.plan.parameters,
             epochs=state.epoch,
             correct=final.correct,
             images=final.images,
@@ -275,12 +273,17 @@ def _keep_manifest(run: Run, manifest: Manifest) -> None:
 
 
 def _manifest(
-    loaded: Loaded, material: Material, *, seed: int, engine: Engine, command: list[str]
+    counted: CountedExperiment,
+    material: Material,
+    *,
+    seed: int,
+    engine: Engine,
+    command: list[str],
 ) -> Manifest:
     return Manifest(
-        experiment=loaded.experiment.model_dump(mode="json"),
-        origins=loaded.origins,
-        digest=digest(loaded.experiment),
+        experiment=counted.experiment.model_dump(mode="json"),
+        origins=dict(counted.origins),
+        digest=counted.digest,
         seed=seed,
         engine=engine,
         versions={"python": platform.python_version(), **package_versions()},

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from mnist_arch.counting.plan import plan_of
+from mnist_arch.counting.counted import count
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import resolve
@@ -178,7 +178,7 @@ def _listed(
 def _check(tree: Node, own: Node, definition: Definition) -> None:
     """Raises SpecError for an experiment that cannot be built, at its own lines if at any."""
     try:
-        plan_of(resolve(tree, definition.source, definition.above))
+        count(resolve(tree, definition.source, definition.above))
     except SpecError as error:
         if "extends" in own.entries:  # it may have brought the mistake along
             raise

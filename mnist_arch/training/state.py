@@ -16,6 +16,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
+from mnist_arch.counting.plan import Plan, plan
 from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.optimizer import Optimizer
@@ -27,6 +28,7 @@ class State:
     """All that a training needs to go on: weights, average, optimizer, random streams, clock."""
 
     experiment: Experiment
+    plan: Plan
     model: Classifier
     average: Classifier | None
     optimizer: Optimizer
@@ -42,9 +44,20 @@ class State:
     """Places, from 0, of the held images that were wrong when they were last judged."""
 
     @classmethod
-    def fresh(cls, experiment: Experiment, *, seed: int, device: str = "cpu") -> Self:
-        """The state before the first step. Raises ShapeError."""
-        model = build(experiment, seed=seed)
+    def fresh(
+        cls,
+        experiment: Experiment,
+        *,
+        seed: int,
+        device: str = "cpu",
+        planned: Plan | None = None,
+    ) -> Self:
+        """The state before the first step; `planned` is the plan where it is known.
+
+        Raises ShapeError.
+        """
+        planned = planned or plan(experiment)
+        model = build(experiment, seed=seed, planned=planned)
         # torch's overloads know a device and a memory format each, but not both together.
         model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = (
@@ -52,6 +65,7 @@ class State:
         )
         return cls(
             experiment=experiment,
+            plan=planned,
             model=model,
             average=average,
             optimizer=Optimizer(model, experiment.recipe),

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
@@ -48,7 +47,7 @@ class PlainStep:
         """The next calls are the steps of `epoch`."""
         self.epoch = epoch
         self.losses_S = torch.zeros(len(epoch.rates), device=self.state.device)
-        largest = max(row.activation_bytes for row in plan(self.state.experiment).rows)
+        largest = max(row.activation_bytes for row in self.state.plan.rows)
         batch = len(epoch.batches[0])
         self.clears = self.state.device.type == "cpu" and batch * largest > LARGEST_KEPT_BYTES
 

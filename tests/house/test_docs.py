@@ -21,7 +21,7 @@ import pytest
 import typer
 from small import loaded
 
-from mnist_arch.counting.plan import plan_of
+from mnist_arch.counting.counted import count
 from mnist_arch.data.split import Split
 from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.sweeps import load_sweep, plan_sweep
@@ -239,7 +239,7 @@ def test_yaml_in_the_documentation_loads(text: str, tmp_path: Path) -> None:
     if OF_A_SWEEP.search(text):
         assert plan_sweep(load_sweep(path), dataset="mnist").definition.sweep.name == "example"
     else:
-        assert plan_of(load(str(path))).parameters
+        assert count(load(str(path))).plan.parameters
 
 
 def test_the_annotated_network_is_the_reference_network(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_short_forms_mean_what_is_said(tmp_path: Path) -> None:
     for example in examples:
         path = tmp_path / "example.yaml"
         path.write_text(example, "utf-8")
-        found.append(plan_of(load(str(path))))
+        found.append(count(load(str(path))).plan)
     assert found[0] == found[1]
 
 

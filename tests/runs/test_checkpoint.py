@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import equal, loaded, material, tensors
+from small import counted, equal, material, tensors
 
 from mnist_arch.data.split import Split
 from mnist_arch.errors import RunCorrupt
@@ -20,7 +20,7 @@ from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.training.state import State
 
-SMALL = loaded()
+SMALL = counted()
 CAPTURED = Engine(device="cuda", threads=1, step="captured")
 
 
@@ -101,7 +101,7 @@ def test_a_training_that_is_done_needs_its_device_no_more(
     elsewhere = {"augment": torch.zeros(16, dtype=torch.uint8), "optimizer": {}}
     state = {**done.checkpoint["state"], **elsewhere}
     segment = Segment(
-        done.experiment, manifest, {**done.checkpoint, "state": state}, Path("checkpoint")
+        done.counted, manifest, {**done.checkpoint, "state": state}, Path("checkpoint")
     )
     found = segment.state()
     assert found.device.type == "cpu"
@@ -109,7 +109,7 @@ def test_a_training_that_is_done_needs_its_device_no_more(
     assert (found.epoch, found.mistakes) == (3, state["mistakes"])
     assert list(train(found, training, held, engine=CAPTURED)) == []
     unfinished = Segment(
-        done.experiment,
+        done.counted,
         done.manifest,
         {**done.checkpoint, "state": {**state, "epoch": 2}},
         Path("the checkpoint"),

@@ -16,9 +16,10 @@ from typing import Any, Literal, NoReturn
 import pytest
 import safetensors.torch
 import torch
-from small import equal, loaded, material, synthetic, tensors
+from small import equal, folder_name, loaded, material, synthetic, tensors
 
-from mnist_arch.counting.digest import digest, folder_name
+from mnist_arch.counting.counted import count
+from mnist_arch.counting.digest import digest
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
@@ -93,7 +94,7 @@ class Session:
         self, *, again: bool = False, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu"
     ) -> Iterator[Any]:
         return run_experiment(
-            self.loaded,
+            count(self.loaded),
             self.images,
             run=self.run,
             seed=self.seed,

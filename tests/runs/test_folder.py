@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from examples import examples
 from hypothesis import given, settings
-from small import loaded
+from small import folder_name, loaded
 from strategies import files, text_of
 from tiny_runs import make_run, tiny
 
-from mnist_arch.counting.digest import digest, folder_name
+from mnist_arch.counting.digest import digest
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.errors import (
     LaterFormat,

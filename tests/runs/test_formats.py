@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-from small import loaded
+from small import counted
 from tiny_runs import make_run
 
 from mnist_arch.errors import EarlierFormat, LaterFormat, RunCorrupt, RunError
@@ -26,7 +26,8 @@ from mnist_arch.sweeps.standings import Leaderboard, csv_text
 from mnist_arch.training.state import State
 from mnist_arch.values import FORMAT, read_record
 
-EXPERIMENT = loaded().experiment
+COUNTED = counted()
+EXPERIMENT = COUNTED.experiment
 OLD_WAY_OUT = "or use the version of mnist-arch that wrote it"
 
 
@@ -116,12 +117,12 @@ def test_readings(run: Run) -> None:
 @OTHERS
 def test_a_checkpoint(run: Run, found: int) -> None:
     state = State.fresh(EXPERIMENT, seed=0)
-    whole = Segment(EXPERIMENT, run.manifest(), None, run.checkpoint_path).checkpoint_of(state)
+    whole = Segment(COUNTED, run.manifest(), None, run.checkpoint_path).checkpoint_of(state)
     save_checkpoint(run.checkpoint_path, whole)
     assert read_checkpoint(run.checkpoint_path)["format"] == FORMAT
 
     def segment(saved: Any) -> Segment:
-        return Segment(EXPERIMENT, run.manifest(), saved, run.checkpoint_path)
+        return Segment(COUNTED, run.manifest(), saved, run.checkpoint_path)
 
     assert segment(whole).epochs_done == 0
     # The first format had no number there, and its digests are others.

@@ -23,14 +23,13 @@ from typing import Any, NoReturn
 
 import small
 
-from mnist_arch.counting.digest import folder_name
 from mnist_arch.runs import execute as running
 from mnist_arch.runs.execute import Started, run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.training import step as step
 from mnist_arch.training.engine import Engine
 
-LOADED = small.loaded(
+COUNTED = small.counted(
     recipe__epochs=4,
     recipe__batch_size=20,
     recipe__augment={"elastic": {"pixels": 0.5}, "erase": {"probability": 0.3}},
@@ -79,9 +78,9 @@ def train(parent: Path, kill: list[Any] | None, writer: int) -> NoReturn:
         if kill is not None:
             arm(*kill)
         for event in run_experiment(
-            LOADED,
+            COUNTED,
             small.material(training_images, held),
-            run=Run(parent / folder_name(LOADED.experiment, SEED)),
+            run=Run(parent / COUNTED.folder_name(SEED)),
             seed=SEED,
             engine=Engine(device="cpu", threads=1),
             command=["test"],

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.data.split import Split, content_hash
 from mnist_arch.runs.images import Material
 from mnist_arch.runs.result import SplitName
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, loads
 
 TEXT = """
@@ -40,11 +42,21 @@ def loaded(**values: Any) -> Loaded:
     return Loaded(type(tree.experiment).model_validate(experiment), tree.origins)
 
 
-def synthetic(count: int, *, seed: int) -> Split:
+def counted(**values: Any) -> CountedExperiment:
+    """The small experiment with other values, counted."""
+    return count(loaded(**values))
+
+
+def folder_name(experiment: Experiment, seed: int) -> str:
+    """The folder of a run of an experiment."""
+    return count(Loaded(experiment, {})).folder_name(seed)
+
+
+def synthetic(number: int, *, seed: int) -> Split:
     """Each of ten classes is a brighter rectangle at a place of its own, in noise."""
     rng = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 10
-    images = torch.randint(0, 200, (count, 1, 28, 28), generator=rng, dtype=torch.uint8)
+    labels = torch.arange(number) % 10
+    images = torch.randint(0, 200, (number, 1, 28, 28), generator=rng, dtype=torch.uint8)
     for image, label in zip(images, labels.tolist(), strict=True):
         top, left = 2 + 13 * (label // 5), 1 + 5 * (label % 5)
         image[0, top : top + 10, left : left + 5] += 50

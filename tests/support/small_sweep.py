@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mnist_arch.counting.counted import count
 from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_material
@@ -44,7 +45,7 @@ def planned_sweep(folder: Path, *, epochs: int | None = None, text: str = TEXT) 
 def tasks(planned: Planned, ledger: Ledger) -> list[Task]:
     """Of all trials of the ranking."""
     return [
-        Task(trial, planned.loaded(trial.arm, trial.stage), ledger.run(trial))
+        Task(trial, count(planned.loaded(trial.arm, trial.stage)), ledger.run(trial))
         for trial in planned.trials()
     ]
 
@@ -65,7 +66,7 @@ def train_here(loaded: Loaded, run: Run, *, seed: int) -> None:
     """What every executor has to come to: the same run in this process, undisturbed."""
     material = read_material(loaded.experiment, data_dir=None, device="cpu")
     for _ in run_experiment(
-        loaded,
+        count(loaded),
         material,
         run=run,
         seed=seed,

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import small
 import torch
 
-from mnist_arch.counting.digest import digest, folder_name
+from mnist_arch.counting.digest import digest
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split
 from mnist_arch.network.build import build
@@ -53,7 +54,7 @@ def make_run(
     finished: bool = True,
 ) -> Run:
     """The folder of a run, written by the library itself; its result is made up."""
-    run = Run(parent / folder_name(experiment, seed))
+    run = Run(parent / small.folder_name(experiment, seed))
     run.folder.mkdir(parents=True)
     manifest = Manifest(
         experiment=experiment.model_dump(mode="json"),

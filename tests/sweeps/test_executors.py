@@ -23,6 +23,7 @@ from small_sweep import (
     without_clocks,
 )
 
+from mnist_arch.counting.counted import count
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import FailureKind
 from mnist_arch.runs.folder import Run
@@ -183,7 +184,7 @@ class TestExecutor:
         self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         (trial,) = planned.final_trials(planned.arms[0])
-        task = Task(trial, planned.loaded(trial.arm, "final"), ledger.run(trial))
+        task = Task(trial, count(planned.loaded(trial.arm, "final")), ledger.run(trial))
         events, end = until(executor, task, is_end)
         correct = [event.record.correct for event in events if isinstance(event, Epoch)]
         assert correct[:-1] == [None] * 3

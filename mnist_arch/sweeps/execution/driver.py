@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, assert_never
 
+from mnist_arch.counting.counted import count
 from mnist_arch.files import now
 from mnist_arch.sweeps.execution.executor import (
     Began,
@@ -65,8 +66,8 @@ def run_trials(
     while True:
         while executor.free and (trial := source.next()) is not None:
             ledger.started(trial)
-            loaded = planned.loaded(trial.arm, trial.stage)
-            executor.submit(Task(trial, loaded, ledger.run(trial)))
+            counted = count(planned.loaded(trial.arm, trial.stage))
+            executor.submit(Task(trial, counted, ledger.run(trial)))
             running.add(trial.key)
         if not running:
             return

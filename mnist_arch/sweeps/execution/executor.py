@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
-from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
 
@@ -26,7 +26,7 @@ class Task:
     """A trial that is to be trained, or to go on."""
 
     trial: Trial
-    loaded: Loaded
+    counted: CountedExperiment
     run: Run
     """Its folder."""
 

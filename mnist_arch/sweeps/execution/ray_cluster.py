@@ -151,9 +151,9 @@ class RayExecutor:
     def _send(self, running: _Running) -> None:
         """Begins a trial, or goes on after the last epoch that has come in."""
         task = running.task
-        material, images = self._ship(task.loaded.experiment)
+        material, images = self._ship(task.counted.experiment)
         found = claim(
-            task.loaded,
+            task.counted,
             material,
             run=task.run,
             seed=task.trial.seed,
@@ -212,8 +212,8 @@ class RayExecutor:
         self._end(running)
         task = running.task
         *before, result = run_experiment(
-            task.loaded,
-            self._ship(task.loaded.experiment)[0],
+            task.counted,
+            self._ship(task.counted.experiment)[0],
             run=task.run,
             seed=task.trial.seed,
             engine=self.engine,

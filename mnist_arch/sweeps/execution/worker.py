@@ -111,8 +111,8 @@ class _Worker:
         wait_for_lock(task.run)
         start = time.perf_counter()
         records = run_experiment(
-            task.loaded,
-            self.material(task.loaded.experiment),
+            task.counted,
+            self.material(task.counted.experiment),
             run=task.run,
             seed=task.trial.seed,
             engine=self.setting.engine,

@@ -1,0 +1,52 @@
+"""An experiment with what was counted of it: made once, then carried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.data.catalog import DatasetName
+from mnist_arch.errors import ShapeError
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import Loaded
+
+
+@dataclass(frozen=True)
+class CountedExperiment:
+    """An experiment, its plan, and the digest by which its runs are found."""
+
+    experiment: Experiment
+    plan: Plan
+    origins: Mapping[str, str]
+    """Path, such as `recipe.epochs`, to where its value was written; defaults are not in it."""
+
+    @cached_property
+    def digest(self) -> str:
+        """See `counting.digest`. Raises ValueError while the dataset is `auto`."""
+        return digest(self.experiment, layers=self.plan.layers)
+
+    def with_dataset(self, name: DatasetName) -> CountedExperiment:
+        """The same on the dataset that `auto` is taken as."""
+        if self.experiment.dataset == name:
+            return self
+        return replace(self, experiment=self.experiment.model_copy(update={"dataset": name}))
+
+    def folder_name(self, seed: int) -> str:
+        """`<name>-<digest8>-s<seed>`, of the run with this seed."""
+        return f"{self.experiment.name}-{self.digest[:8]}-s{seed}"
+
+
+def count(loaded: Loaded) -> CountedExperiment:
+    """Counts the network of an experiment.
+
+    Raises ShapeError, with the line at which the place was written, where its layers cannot be
+    connected.
+    """
+    try:
+        return CountedExperiment(loaded.experiment, plan(loaded.experiment), loaded.origins)
+    except ShapeError as error:
+        where = (replace(problem, origin=loaded.near(problem.path)) for problem in error.problems)
+        raise ShapeError(tuple(where)) from None
