@@ -27,6 +27,7 @@ class EngineChoice(StrEnum):
     AUTO = "auto"
     PLAIN = "plain"
     FAST = "fast"
+    NATIVE = "native"
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -64,6 +65,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         help="plain runs operation by operation, in float32; fast compiles a step, or captures it"
-        " on a GPU; auto does so where it pays back. Both are in bfloat16 where that is faster.",
+        " on a GPU; auto does so where it pays back. Both are in bfloat16 where that is faster."
+        " native steps are in C++, in float32, on a CPU with a C++ compiler.",
     ),
 ]

@@ -6,18 +6,20 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
+from mnist_arch.native.library import Vectors
 from mnist_arch.values import Record
 
 Device = Literal["cpu", "cuda", "mps"]
 """Where a run computes."""
 
-StepKind = Literal["plain", "compiled", "captured"]
-"""How a step of training runs: operation by operation, compiled, or as one captured graph."""
+StepKind = Literal["plain", "compiled", "captured", "native"]
+"""How a step runs: operation by operation, compiled, as one captured graph, or in C++."""
 
 _DEVICES: Final[dict[StepKind, tuple[Device, ...]]] = {
     "plain": ("cpu", "cuda", "mps"),
     "compiled": ("cpu",),
     "captured": ("cuda",),
+    "native": ("cpu",),
 }
 """Where there are steps of each kind."""
 
@@ -37,9 +39,15 @@ class Engine(Record):
     """How a step runs."""
     precision: Precision = "float32"
     """Of forward and backward in a step; evaluation is in float32."""
+    vectors: Vectors | None = None
+    """Of native steps."""
 
     @model_validator(mode="after")
     def _is_one_that_there_is(self) -> Engine:
         if self.device not in _DEVICES[self.step]:
             raise ValueError(f"there are no {self.step} steps on {self.device}")
+        if (self.step == "native") != (self.vectors is not None):
+            raise ValueError("native steps, and no others, have vectors")
+        if self.step == "native" and self.precision != "float32":
+            raise ValueError("native steps are in float32")
         return self

@@ -10,12 +10,14 @@ from typing import Any, Final, Literal, assert_never
 import torch
 
 from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.native.library import vectors_here
 from mnist_arch.training.allocator import keep_freed
 from mnist_arch.training.engine import Device, Engine, Precision, StepKind
+from mnist_arch.training.native import native_library
 
-Wanted = Literal["auto", "plain", "fast"]
-"""`plain` is in float32; `fast` is the fastest that the device has; `auto` is that, but is not
-compiled where that would not pay back."""
+Wanted = Literal["auto", "plain", "fast", "native"]
+"""`plain` is in float32; `fast` is the fastest that the device has but for native steps, which have
+to be asked for; `auto` is that, but is not compiled where that would not pay back."""
 
 COMPILE_FROM_FLOPS: Final = 5.0e12
 """Operations of a training after its first epoch, for each thread, from which on a CPU it pays to
@@ -52,11 +54,14 @@ def choose_engine(
     """The engine for a training of so many operations after its first epoch.
 
     `plain` is the reference: plain steps in float32. A compiled engine may still turn out to have
-    plain steps: see `CompiledStep`.
+    plain steps: see `CompiledStep`. Raises DeviceUnavailable where native steps are wanted and
+    cannot be had.
     """
     plain = Engine(device=device, threads=threads)
     if wanted == "plain":
         return Choice(plain)
+    if wanted == "native":
+        return Choice(_native(plain))
     match device:
         case "cuda":
             return _on_cuda(plain)
@@ -80,7 +85,8 @@ def prepare(engine: Engine) -> None:
         message = f"steps are in bfloat16, which torch does not find on the {engine.device} here"
         hint = "go on where a machine has it, or start anew with --again"
         raise DeviceUnavailable(message, hint=hint)
-    torch.set_num_threads(engine.threads)
+    # Native steps have threads of their own, which those of torch would keep from the cores.
+    torch.set_num_threads(1 if engine.step == "native" else engine.threads)
     if engine.device == "cpu":
         keep_freed()
     if engine.device == "cuda":
@@ -123,6 +129,15 @@ def _on_cuda(plain: Engine) -> Choice:
         name = torch.cuda.get_device_name()
         return Choice(plain, f"steps are not captured on {name}, which is too old for it")
     return Choice(_fast(plain, "captured"))
+
+
+def _native(plain: Engine) -> Engine:
+    if plain.device != "cpu":
+        message = f"there are no native steps on {plain.device}"
+        raise DeviceUnavailable(message, hint="--device cpu")
+    vectors = vectors_here()
+    native_library(vectors)
+    return plain.model_copy(update={"step": "native", "vectors": vectors})
 
 
 def _fast(plain: Engine, step: StepKind) -> Engine:

@@ -24,6 +24,7 @@ from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.epoch import Pass
 from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
+from mnist_arch.training.native import NativeStep, native_library
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
@@ -104,6 +105,10 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
             return CompiledStep(state, training, batch=batch, precision=engine.precision)
         case "captured":
             return CapturedStep(state, training, batch=batch, precision=engine.precision)
+        case "native":
+            assert engine.vectors is not None
+            library = native_library(engine.vectors)
+            return NativeStep(state, training, batch=batch, threads=engine.threads, library=library)
         case never:
             assert_never(never)
 

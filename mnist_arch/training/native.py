@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import ctypes
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,15 @@ from torch import Tensor, nn
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
+from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.native.library import (
+    NoLibrary,
+    Vectors,
+    build,
+    find_compiler,
+    load,
+    vectors_here,
+)
 from mnist_arch.native.machine import Addresses, Machine
 from mnist_arch.native.program import Kind, Program, program_of
 from mnist_arch.training.augment import augment
@@ -19,7 +30,30 @@ from mnist_arch.training.epoch import Pass
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
-_DROPOUTS = ("Dropout", "Dropout2d")
+_DROPOUTS: Final = ("Dropout", "Dropout2d")
+
+PLAIN_INSTEAD: Final = "install g++ or clang++, or use --engine plain"
+
+
+def native_library(vectors: Vectors) -> ctypes.CDLL:
+    """The library for these vectors, from the user's cache, where it is built the first time.
+
+    Raises DeviceUnavailable where that cannot be, or the machine has no such vectors.
+    """
+    if vectors not in (vectors_here(), "plain"):
+        message = f"this machine has no {vectors} vectors, with which the run was begun"
+        raise DeviceUnavailable(message, hint="start anew with --again")
+    try:
+        return load(build(find_compiler(), vectors, cache=cache_folder()))
+    except NoLibrary as error:
+        raise DeviceUnavailable(f"no native steps: {error}", hint=PLAIN_INSTEAD) from None
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("mnist-arch")) / "native"
 
 
 class NativeStep(PlainStep):
