@@ -15,19 +15,19 @@ from mnist_arch.counting.budget import Verdict
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
 from mnist_arch.sweeps.ledger import State
+from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 
 from .consoles import stdout
 from .sweep_tables import (
-    LEAST_OF_NAME,
     MOST_ROWS,
     Column,
     differs_column,
     empty_table,
     fitted,
     lines_below,
+    name_column,
     print_some,
-    short_paths,
     shortened,
 )
 
@@ -64,8 +64,8 @@ def _standings(board: Leaderboard, console: Console) -> Table:
     columns = [
         Column("rank", [str(it.rank or "–") for it in arms]),
         Column("", [_marks(it) for it in arms], words=True),
-        Column("arm", [_names(it) for it in arms], words=True, least=LEAST_OF_NAME),
-        differs_column([it.differs for it in arms], goes=6),
+        name_column([_names(it) for it in arms]),
+        differs_column({it.name: it.differs for it in arms}, goes=6),
         Column("parameters", [_count(it.parameters) for it in arms], goes=5),
         Column("MACs", [_millions(it.macs) for it in arms], goes=2),
         Column("hold-out %", [_holdout(it) for it in arms]),
@@ -77,7 +77,7 @@ def _standings(board: Leaderboard, console: Console) -> Table:
     some = [
         column
         for column in columns
-        if column.heading not in ("to the first", "test %") or set(column.cells) != {"–"}
+        if column.heading not in ("differs", "to the first", "test %") or {*column.cells} != {"–"}
     ]
     title = f"{board.name} · {board.dataset}, {board.holdout_images:,} images held out"
     return fitted(title, some, console)
@@ -209,8 +209,13 @@ def _differences(board: Leaderboard) -> list[Difference]:
 def _where(board: Leaderboard, folder: Path) -> Iterator[tuple[str, str]]:
     """How far it is, and what has been written."""
     yield "trials", states_text(Counter(board.states))
-    if board.proposals_rejected:
-        yield "proposals", f"{board.proposals_rejected:,} more broke the budget, unpaid for"
+    if search := board.search:
+        more = [f"{search.rejected:,} broke the budget"] if search.rejected else []
+        more += [f"{search.repeated:,} came again"] if search.repeated else []
+        if more:
+            yield "proposals", f"{', '.join(more)}: neither trained nor counted"
+        if search.shortfall:
+            yield "search", search.shortfall
     if failed := [trial for it in board.standings for trial in it.failures]:
         yield "log", f"{folder / failed[0].folder / 'log'} of the first that failed"
     if (path := folder / "leaderboard.json").exists():

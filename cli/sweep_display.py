@@ -20,10 +20,10 @@ from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Event, Failed, Finished, Stopped
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.sweeps.stages import StageBegan, StageName
+from mnist_arch.sweeps.stages import SearchEnded, StageBegan, StageName
 
 from .consoles import stderr
-from .sweep_tables import shortened
+from .sweep_tables import folded
 from .training_display import duration, percent, sparkline
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class SweepDisplay:
         default_factory=lambda: defaultdict(list)
     )
 
-    def follow(self, events: Iterator[StageBegan | Event], pace: Pace) -> None:
+    def follow(self, events: Iterator[StageBegan | Event | SearchEnded], pace: Pace) -> None:
         """Shows a sweep until its end."""
         self.pace = pace
         self.begin()
@@ -74,6 +74,8 @@ class SweepDisplay:
                         self.went_on(event)
                     case Finished() | Failed() | Stopped():
                         self.trial_ended(event)
+                    case SearchEnded():
+                        self.note(event.why)
                     case never:
                         assert_never(never)
         finally:
@@ -223,7 +225,7 @@ class LiveSweepDisplay(SweepDisplay):
             arm, records = running.trial.arm, self.curves[key]
             percents = [it.accuracy_percent for it in records if it.accuracy_percent is not None]
             table.add_row(
-                escape(shortened(arm.name, _MOST_OF_NAME)),
+                escape(folded(arm.name, _MOST_OF_NAME)),
                 str(running.trial.seed),
                 f"{running.epoch}/{arm.epochs}",
                 percent(percents[-1] if percents else None),

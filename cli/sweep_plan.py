@@ -17,12 +17,12 @@ from mnist_arch.sweeps.standings import states_text
 from .consoles import stdout
 from .results import VERDICTS
 from .sweep_tables import (
-    LEAST_OF_NAME,
     MOST_ROWS,
     Column,
     differs_column,
     fitted,
     lines_below,
+    name_column,
     print_some,
 )
 from .training_display import duration
@@ -37,8 +37,8 @@ def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool)
         return
     arms = planned.arms[:MOST_ROWS]
     columns = [
-        Column("arm", [arm.name for arm in arms], words=True, least=LEAST_OF_NAME),
-        differs_column([_differs(arm) for arm in arms], goes=5),
+        name_column([arm.name for arm in arms]),
+        differs_column({arm.name: _differs(arm) for arm in arms}, goes=5),
         Column("parameters", [_count(arm, arm.parameters) for arm in arms], goes=4),
         Column("MACs", [_count(arm, arm.macs) for arm in arms], goes=1),
         Column("epochs", [_count(arm, arm.epochs) for arm in arms], goes=2),
@@ -46,6 +46,7 @@ def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool)
         Column("verdict", [_verdict(arm) for arm in arms], words=True),
     ]
     if arms:
+        columns = [it for it in columns if it.heading != "differs" or {*it.cells} != {"–"}]
         title = f"{_title(planned)}, {planned.holdout:,} images held out"
         console.print(fitted(title, columns, console))
         print_some([f"REJECTED  {arm.name}: {arm.rejected}" for arm in arms if arm.rejected])

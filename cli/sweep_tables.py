@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from mnist_arch.sweeps.naming import parts, says_all, short_paths, short_value
 
 from .consoles import stdout
 
@@ -32,6 +34,8 @@ class Column:
     """Whether it stands to the left; numbers stand to the right, and are never cut."""
     least: int | None = None
     """Columns of the terminal that it can do with; None for one that has to be shown whole."""
+    is_whole: bool = False
+    """Whether a narrow one has all of it, on as many lines as that takes; else parts are cut."""
     goes: int = 0
     """The place among those that a narrow terminal does without, from 1; 0 for one that stays."""
 
@@ -56,8 +60,14 @@ def fitted(title: str, columns: Sequence[Column], console: Console) -> Table:
     return _table(title, shown, _widths(shown, _room(title, shown, console)))
 
 
-def differs_column(differs: Sequence[Mapping[str, str]], *, goes: int) -> Column:
-    """What each arm changes of the base."""
+def name_column(names: Sequence[str]) -> Column:
+    """What arms are called."""
+    return Column("arm", names, words=True, least=LEAST_OF_NAME, is_whole=True)
+
+
+def differs_column(arms: Mapping[str, Mapping[str, str]], *, goes: int) -> Column:
+    """What each arm changes of the base, by its name, unless the name has all of it."""
+    differs = [{} if says_all(name) else paths for name, paths in arms.items()]
     return Column("differs", compact(differs), words=True, least=LEAST_OF_DIFFERS, goes=goes)
 
 
@@ -92,7 +102,8 @@ def _table(title: str, columns: Sequence[Column], widths: Mapping[Column, int]) 
         )
         texts = column.cells
         if width is not None:
-            texts = [escape(_narrow(text, width)) for text in texts]
+            narrow = folded if column.is_whole else narrowed
+            texts = [escape(narrow(text, width)) for text in texts]
         cells.append(texts)
     for row in zip(*cells, strict=True):
         table.add_row(*row)
@@ -133,43 +144,31 @@ def compact(differs: Sequence[Mapping[str, str]]) -> list[str]:
     """Of each arm `dropout=0.0; order=conv-norm-activation`: short paths, blocks by channels."""
     names = short_paths({path for paths in differs for path in paths})
     return [
-        "; ".join(f"{names[path]}={_value(path, value)}" for path, value in paths.items()) or "–"
+        "; ".join(f"{names[path]}={short_value(path, value)}" for path, value in paths.items())
+        or "–"
         for paths in differs
     ]
 
 
-def short_paths(paths: Iterable[str]) -> dict[str, str]:
-    """Each path by its last parts, as few as tell it from the others."""
-    parts = {path: path.split(".") for path in paths}
-    found: dict[str, str] = {}
-    for count in range(1, 1 + max(map(len, parts.values()), default=0)):
-        ends = {path: ".".join(parts[path][-count:]) for path in parts}
-        several = Counter(ends.values())
-        for path, end in ends.items():
-            if path not in found and several[end] == 1 and end != "kind":
-                found[path] = end
-    return {path: found.get(path, path) for path in parts}
+def folded(text: str, width: int) -> str:
+    """A name in so many columns, whole: a line for each of its parts, broken after a sign."""
+    if len(text) <= width:
+        return text
+    lines: list[str] = []
+    for part in parts(text):
+        lines.append("")
+        for piece in re.findall(rf"[^-=_.]{{1,{width - 1}}}[-=_.]?|[-=_.]", part.strip()):
+            if len(lines[-1] + piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(lines)
 
 
-def _value(path: str, value: str) -> str:
-    """Blocks without what goes without saying: `[{channels: [8], pool: max}]` is `[[8]]`."""
-    if path != "blocks":
-        return value
-    kept, depth = "", 0
-    for char in value:
-        depth -= char in "]}"
-        kept += "" if char in "{}" and depth == 1 else char
-        depth += char in "[{"
-    for noise in ("channels: ", ", pool: max"):
-        kept = kept.replace(noise, "")
-    return kept
-
-
-def _narrow(text: str, width: int) -> str:
+def narrowed(text: str, width: int) -> str:
     """A text in so many columns, with a line for each of its parts if need be."""
     if len(text) <= width:
         return text
-    return "\n".join(shortened(part, width) for part in text.split("; "))
+    return "\n".join(shortened(part.strip(), width) for part in parts(text))
 
 
 def shortened(text: str, width: int) -> str:

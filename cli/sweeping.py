@@ -34,7 +34,7 @@ from .training_display import warn_of_sample
 
 if TYPE_CHECKING:
     from mnist_arch.sweeps.execution.executor import Event, Executor
-    from mnist_arch.sweeps.stages import StageBegan
+    from mnist_arch.sweeps.stages import SearchEnded, StageBegan
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _next(board: Leaderboard, request: Request) -> str:
         return request.command("--show")
     if board.states.get(State.WAITING, 0):
         return request.command()
-    if board.exit_code is not None:
+    if board.failed:
         return request.command("--retry-failed")
     if board.standings and (first := board.standings[0]).rank:
         folder = request.ledger.folder / (first.final or first.trials)[0].folder
@@ -222,8 +222,8 @@ def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Pla
 
 
 def _noting(
-    events: Iterator[StageBegan | Event], lost: list[Failed]
-) -> Iterator[StageBegan | Event]:
+    events: Iterator[StageBegan | Event | SearchEnded], lost: list[Failed]
+) -> Iterator[StageBegan | Event | SearchEnded]:
     """Takes note of failures that the ledger does not keep, being none of the trial's."""
     for event in events:
         if isinstance(event, Failed) and not event.failure.kind.is_of_the_trial:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -128,6 +129,17 @@ class Run:
 
         Raises RunCorrupt, EarlierFormat, LaterFormat or StorageError.
         """
+        kept = self.curve()[:epochs]
+        if len(kept) != epochs:
+            message = f"{self.metrics_path} lacks epochs that the checkpoint has"
+            raise RunCorrupt(message, hint=START_ANEW)
+        return kept
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The records of the epochs from the first on, as far as they are there.
+
+        Raises EarlierFormat, LaterFormat or StorageError.
+        """
         written = is_there(self.metrics_path)
         text = read(self.metrics_path).decode("utf-8", "replace") if written else ""
         records: dict[int, dict[str, Any]] = {}
@@ -137,11 +149,8 @@ class Run:
                 epoch, found = int(record["epoch"]), int(record.pop("format", 1))
                 check_format(found, self.metrics_path)
                 records[epoch] = record
-        kept = [records[epoch] for epoch in range(1, epochs + 1) if epoch in records]
-        if len(kept) != epochs:
-            message = f"{self.metrics_path} lacks epochs that the checkpoint has"
-            raise RunCorrupt(message, hint=START_ANEW)
-        return kept
+        epochs = itertools.takewhile(records.__contains__, itertools.count(1))
+        return [records[epoch] for epoch in epochs]
 
     def append_reading(self, reading: Reading) -> None:
         append_line(self.readings_path, json.dumps(reading.model_dump(mode="json"), sort_keys=True))

@@ -11,7 +11,7 @@ from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search.proposals import searched_arms
+from mnist_arch.sweeps.search.source import searched_arms
 
 SECONDS_PER_IMAGE: Final = 9e-5
 SECONDS_PER_MAC: Final = 1.1e-10
@@ -59,7 +59,7 @@ class Pace:
 def pace_so_far(planned: Planned, ledger: Ledger, *, workers: int) -> Pace:
     """What the trials of the ranking have taken. Raises what `searched_arms` does."""
     pace = Pace(planned, workers=workers)
-    for trial in _ranking(planned, searched_arms(planned, ledger).arms):
+    for trial in _ranking(planned, searched_arms(planned, ledger)):
         if (result := ledger.result(trial)) is not None:
             pace.learn(trial, result.seconds)
     return pace
@@ -71,7 +71,7 @@ def whole_sweep(planned: Planned, ledger: Ledger, *, workers: int) -> Estimate:
     What a search has yet to propose is not known, and left out. Raises what `searched_arms` does.
     """
     pace = pace_so_far(planned, ledger, workers=workers)
-    searched = searched_arms(planned, ledger).arms
+    searched = searched_arms(planned, ledger)
     ranking = _ranking(planned, searched)
     if any(ledger.state(trial) is State.WAITING for trial in ranking):
         final = _likely_finals(planned, ranking, pace)

@@ -220,7 +220,7 @@ def _draw_key(
         name = it.name if len(it.name) <= _NAME else f"{it.name[: _NAME - 1]}…"
         axes.text(0.08, y, name, fontsize=9, color=INK)
         axes.text(0.99, y, _text(_holdout(it)), ha="right", fontsize=9, color=INK)
-    rejected = sum(bool(it.rejected) for it in board.standings) + board.proposals_rejected
+    rejected = sum(bool(it.rejected) for it in board.standings) + _rejected_by(board)
     notes = [_mark(f"{rejected:,} over the budget are not drawn")] if rejected else []
     axes.legend(
         handles=[*marks, *notes],
@@ -231,6 +231,10 @@ def _draw_key(
         fontsize=8.5,
         labelcolor=SOFT,
     )
+
+
+def _rejected_by(board: Leaderboard) -> int:
+    return 0 if board.search is None else board.search.rejected
 
 
 def _text(scored: Scored) -> str:

@@ -19,8 +19,9 @@ from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search.proposals import searched_arms
-from mnist_arch.sweeps.standings import Leaderboard, Outcome, Scored, Standing, csv_text
+from mnist_arch.sweeps.search.proposals import Proposals
+from mnist_arch.sweeps.search.source import distinct, proposals_so_far
+from mnist_arch.sweeps.standings import Leaderboard, Outcome, Proposed, Scored, Standing, csv_text
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def ranking_trials(planned: Planned, arm: Arm) -> list[Trial]:
     """The trials that an arm is ranked by; none of an arm that is rejected."""
     if arm.rejected:
         return []
-    seeds = 1 if arm.searched else planned.definition.sweep.seeds
+    seeds = 1 if arm.proposal is not None else planned.definition.sweep.seeds
     return [Trial(arm, seed, "ranking", arm.digest) for seed in range(seeds)]
 
 
@@ -72,14 +73,8 @@ def finalists(planned: Planned, ranked: Sequence[Ranked]) -> list[Arm]:
 
 def board_of(planned: Planned, ledger: Ledger, *, running: bool = False) -> Leaderboard:
     """The whole answer, with what a search has proposed. Raises ExtraMissing; see `leaderboard`."""
-    searched = searched_arms(planned, ledger)
-    return leaderboard(
-        planned,
-        ledger,
-        searched=searched.arms,
-        proposals_rejected=searched.rejected,
-        running=running,
-    )
+    proposals = proposals_so_far(planned, ledger)
+    return leaderboard(planned, ledger, proposals=proposals, running=running)
 
 
 def write_board(board: Leaderboard, folder: Path) -> None:
@@ -107,8 +102,7 @@ def leaderboard(
     planned: Planned,
     ledger: Ledger,
     *,
-    searched: Sequence[Arm] = (),
-    proposals_rejected: int = 0,
+    proposals: Proposals | None = None,
     running: bool = False,
 ) -> Leaderboard:
     """The standings by what is in the ledger. `running` says that some process works on it.
@@ -116,6 +110,7 @@ def leaderboard(
     Raises what `Ledger.result` does for a result that cannot be read.
     """
     sweep, budget = planned.definition.sweep, _budget(planned)
+    searched = [] if proposals is None else distinct(planned, proposals.arms)
     ranked = ranked_arms(planned, ledger, searched)
     arms = (*planned.arms, *searched)
     rows = _Rows(planned, arms, ledger, budget, running)
@@ -145,7 +140,17 @@ def leaderboard(
         standings=standings,
         effects=_effects(planned, ranked),
         states=rows.states,
-        proposals_rejected=proposals_rejected,
+        search=None if proposals is None else _proposed(proposals),
+    )
+
+
+def _proposed(proposals: Proposals) -> Proposed:
+    return Proposed(
+        trials=len(proposals.arms),
+        rejected=len(proposals.rejections),
+        repeated=proposals.repeats,
+        shortfall=proposals.shortfall,
+        is_given_up=proposals.is_given_up and proposals.has_ended_early,
     )
 
 

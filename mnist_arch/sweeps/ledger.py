@@ -72,6 +72,8 @@ class Pruned(Record):
     epoch: int
     correct: int
     images: int
+    by: str
+    """The study of the search that ended it."""
     time: str
     """UTC, ISO 8601."""
 
@@ -159,10 +161,27 @@ class Ledger:
         """Writes where a trial was ended. Raises StorageError."""
         write_whole(_pruned_path(self.run(trial)), pruned.json_text().encode())
 
-    def forgive(self, trial: Trial) -> None:
-        """Forgets a failure, so that the trial goes on from its checkpoint."""
+    def take_up(self, trial: Trial) -> None:
+        """Forgets that a trial failed or was ended early: it goes on from its checkpoint."""
+        run = self.run(trial)
         with storage_errors(self.folder):
-            _failure_path(self.run(trial)).unlink(missing_ok=True)
+            for path in (_failure_path(run), _pruned_path(run)):
+                path.unlink(missing_ok=True)
+
+    def curve(self, trial: Trial) -> list[tuple[int, float]]:
+        """Each epoch that a trial has done, with its share of correct images, up to where it was
+        ended early. Of what is damaged nothing is said.
+        """
+        if not self._is_there(trial):
+            return []
+        pruned = self.pruned(trial)
+        records = self.run(trial).curve()
+        last = len(records) if pruned is None else pruned.epoch
+        return [
+            (epoch, record["correct"] / record["images"])
+            for epoch, record in enumerate(records[:last], start=1)
+            if record.get("correct") is not None
+        ]
 
     @property
     def _asked_path(self) -> Path:

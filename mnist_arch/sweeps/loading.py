@@ -26,9 +26,6 @@ from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
 from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Sweep
 
 _HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
-_NUMBERED: Final = r"(grid|search)-\d+"
-"""Names that arms get which the file does not name."""
-
 Found = dict[Problem, None]
 """Problems, each of them once, in their order."""
 
@@ -212,9 +209,6 @@ def _name(own: Node, names: dict[str, str]) -> str:
     if "name" not in own.entries:
         raise SpecError((Problem("`name` is missing", "name", own.origin),))
     name, origin = str(own.entries["name"].value), own.entries["name"].origin
-    if re.fullmatch(_NUMBERED, name):
-        message, hint = f"{name!r} may be another arm", "arms of a grid or a search are called so"
-        raise SpecError((Problem(message, "name", origin, hint),))
     if name in names:
         message = f"the name {name!r} stands here again"
         raise SpecError((Problem(message, "name", origin, f"it was first given at {names[name]}"),))

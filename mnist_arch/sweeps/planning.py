@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from mnist_arch.spec.overrides import Override, changed, override
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.loading import Definition
+from mnist_arch.sweeps.naming import Names, run_name
 
 Stage = Literal["ranking", "final"]
 """Ranking judges on the hold-out; final trains on all images and judges on test, once."""
@@ -44,6 +44,7 @@ class Arm:
     """One experiment of a sweep, which is trained with several seeds."""
 
     name: str
+    """The file's, or that of its values; no other arm has it."""
     tree: Node
     changes: tuple[Override, ...]
     """What stands above the tree."""
@@ -60,8 +61,9 @@ class Arm:
     """The name of an earlier arm that is the same experiment, and is trained in its place."""
     cell: tuple[str, ...] | None = None
     """The levels of the grid's axes; None for an arm that is not of the grid."""
-    searched: bool = False
-    """Whether it was proposed by the search, and has one trial."""
+    proposal: int | None = None
+    """Its number among the proposals of the search, from 1, of which it has one trial; None for an
+    arm of list or grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Planned:
     def loaded(self, arm: Arm, stage: Stage) -> Loaded:
         """The arm's experiment, with dataset and hold-out."""
         holdout = self.holdout if stage == "ranking" else 0
-        above = (*self.definition.above, *_fixed(self.dataset, holdout), _called(arm.name))
+        above = (*self.definition.above, *_fixed(self.dataset, holdout), _called(arm))
         return resolve(arm.tree, self.definition.source, (*arm.changes, *above))
 
     def trials(self) -> list[Trial]:
@@ -129,19 +131,18 @@ class Planned:
         name: str,
         changes: tuple[Override, ...],
         *,
-        cell: tuple[str, ...] | None = None,
-        searched: bool = False,
+        proposal: int | None = None,
     ) -> Arm:
         """The base with changes, counted."""
         differs = tuple(map(_difference, changes))
-        arm = Arm(name, self.definition.base, changes, differs, cell=cell, searched=searched)
-        return self.counted(arm)
+        base = self.definition.base
+        return self.counted(Arm(name, base, changes, differs, proposal=proposal))
 
     def counted(self, arm: Arm) -> Arm:
         """The arm with its digest and counts, or with the reason why it is not trained."""
         tree = arm.tree
         try:
-            for change in (*arm.changes, *self._above, _called(arm.name)):
+            for change in (*arm.changes, *self._above, _called(arm)):
                 tree = changed(tree, change)
             experiment = self._validated(tree)
             check_dataset(Loaded(experiment, {}))
@@ -200,8 +201,9 @@ def _fixed(dataset: DatasetName, holdout: int) -> tuple[Override, ...]:
     return tuple(override(key, value, origin="the sweep") for key, value in values.items())
 
 
-def _called(name: str) -> Override:
-    return Override(("name",), Node(name, "the sweep"))
+def _called(arm: Arm) -> Override:
+    """The name of the network, which is also that of the folders of its trials."""
+    return Override(("name",), Node(run_name(arm.name), "the sweep"))
 
 
 def _known(node: Node, known: Node, value: Any) -> object:
@@ -237,12 +239,13 @@ def _grid_arms(planned: Planned) -> Iterator[Arm]:
     axes, base = planned.axes, planned.definition.base
     if not axes:
         return
-    digits = len(str(math.prod(len(axis.levels) for axis in axes)))
+    names = Names(place(axis.levels[0].path) for axis in axes)
     values = (zip(axis.levels, map(_difference, axis.levels), strict=True) for axis in axes)
-    for number, combination in enumerate(itertools.product(*values), start=1):
+    for combination in itertools.product(*values):
         changes, differs = zip(*combination, strict=True)
+        name = names.name([(it.path, it.value) for it in differs])
         cell = tuple(difference.value for difference in differs)
-        yield planned.counted(Arm(f"grid-{number:0{digits}}", base, changes, differs, cell=cell))
+        yield planned.counted(Arm(name, base, changes, differs, cell=cell))
 
 
 def _leaves(entries: Mapping[str, Node], path: str) -> Iterator[tuple[str, str]]:

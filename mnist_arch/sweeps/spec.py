@@ -141,7 +141,8 @@ class Search(Spec):
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     """What is varied: a path of the spec, such as `recipe.schedule.peak`, and its values."""
     trials: Annotated[StrictInt, Field(gt=0, le=MAX_TRIALS)]
-    """Trials within the budget, each with the first seed; proposals over it do not count."""
+    """Experiments within the budget, each with the first seed; what is over it or comes again does
+    not count."""
     sampler: Literal["random", "tpe", "nsga2"] = "tpe"
     """random; tpe (Bergstra et al. 2011); nsga2 (Deb et al. 2002)."""
     objective: Literal["accuracy", "accuracy-parameters"] = "accuracy"

@@ -12,7 +12,7 @@ from mnist_arch.sweeps.execution.executor import Event, Executor
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search.proposals import Search, searched_arms
+from mnist_arch.sweeps.search.source import Search, searched_arms
 
 StageName = Literal["ranking", "search", "final"]
 
@@ -28,17 +28,27 @@ class StageBegan:
     """Its trials that ended in an earlier command, with the results of those that are done."""
 
 
+@dataclass(frozen=True)
+class SearchEnded:
+    """A search has ended with fewer trials than the file asks for."""
+
+    why: str
+
+
 def run_sweep(
     planned: Planned, ledger: Ledger, executor: Executor, *, retry_failed: bool = False
-) -> Iterator[StageBegan | Event]:
+) -> Iterator[StageBegan | Event | SearchEnded]:
     """Trains all that the ledger does not have yet; the ledger's lock is held.
 
     With `retry_failed`, trials that failed go on from their checkpoints. Raises StorageError, and
     BudgetExceeded where a search finds nothing within the budget.
     """
     trials = planned.trials()
+    for trial in trials:
+        if ledger.state(trial) is State.PRUNED:  # by a search, which alone has a use for that
+            ledger.take_up(trial)
     if retry_failed:
-        _forgive(ledger, [*trials, *_trials_of(planned, searched_arms(planned, ledger).arms)])
+        _forgive(ledger, [*trials, *_trials_of(planned, searched_arms(planned, ledger))])
     yield from _known("ranking", trials, planned, ledger, executor)
     searched: list[Arm] = []
     if planned.definition.sweep.search is not None:
@@ -46,6 +56,8 @@ def run_sweep(
         yield StageBegan("search", (), _ended(ledger, _trials_of(planned, search.arms)))
         yield from run_trials(planned, ledger, search, executor)
         searched = search.arms
+        if shortfall := search.proposals.shortfall:
+            yield SearchEnded(shortfall)
     arms = finalists(planned, ranked_arms(planned, ledger, searched))
     final = [trial for arm in arms for trial in planned.final_trials(arm)]
     if retry_failed:
@@ -77,4 +89,4 @@ def _ended(ledger: Ledger, trials: Sequence[Trial]) -> tuple[tuple[Trial, Result
 def _forgive(ledger: Ledger, trials: list[Trial]) -> None:
     for trial in trials:
         if ledger.state(trial) is State.FAILED:
-            ledger.forgive(trial)
+            ledger.take_up(trial)

@@ -92,6 +92,21 @@ class Standing(Record):
         return [trial for trial in (*self.trials, *self.final) if trial.state is State.FAILED]
 
 
+class Proposed(Record):
+    """What a search has proposed so far."""
+
+    trials: int
+    """Experiments within the budget, each of which is a trial."""
+    rejected: int
+    """Proposals that were over the budget or could not be built."""
+    repeated: int
+    """Proposals of what had been proposed before."""
+    shortfall: str
+    """Why it has ended with fewer trials than the file asks for; empty where it has not."""
+    is_given_up: bool
+    """Whether that is because too many proposals in a row were in vain."""
+
+
 class Leaderboard(Record):
     """The answer of a sweep."""
 
@@ -106,14 +121,21 @@ class Leaderboard(Record):
     """Main effects of a grid's axes on the hold-out accuracy."""
     states: dict[State, int]
     """Number of trials in each state, finalists' included."""
-    proposals_rejected: int
-    """Proposals of the search that were over the budget or could not be built."""
+    search: Proposed | None
+    """What the search has proposed; null where there is none."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a trial has."""
+        return self.states.get(State.FAILED, 0) > 0
 
     @property
     def exit_code(self) -> ExitCode | None:
-        """What a command ends with because trials failed; None where none did."""
+        """What a command ends with where a trial failed or the search gave up; else None."""
         failed = (trial for it in self.standings for trial in it.failures)
         codes = {trial.kind.exit_code for trial in failed if trial.kind is not None}
+        if self.search is not None and self.search.is_given_up:
+            codes.add(ExitCode.ANSWER_IS_NO)
         return max(codes, default=None)
 
 

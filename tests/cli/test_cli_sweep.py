@@ -50,7 +50,7 @@ from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.values import FORMAT
 from mnist_arch_cli.app import app
-from mnist_arch_cli.sweep_tables import compact
+from mnist_arch_cli.sweep_tables import compact, folded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -567,6 +567,9 @@ def test_a_cluster_is_asked_for_by_name(
 # ---------------------------------------------------------------------------------------- the plan
 
 
+WIDE = "dropout=0.3,channels[0]=2000"
+
+
 @pytest.fixture
 def grid(mnist_arch: Terminal) -> Terminal:
     """A file with something of everything that a plan can show."""
@@ -603,7 +606,7 @@ def test_the_plan_is_as_before(grid: Terminal, width: int, monkeypatch: pytest.M
 
 def test_a_plan_says_what_is_rejected_and_why_and_how_much_is_left(grid: Terminal) -> None:
     text = grid("tiny.yaml", "--dry-run", "--workers", "2").stdout
-    for name, parameters in (("fat", "22,010"), ("grid-2", "44,010"), ("grid-4", "44,010")):
+    for name, parameters in (("fat", "22,010"), (WIDE, "44,010")):
         assert f"REJECTED  {name}: {parameters} parameters, " in text
     found = below(text)
     assert found["arms"] == "7"
@@ -627,8 +630,11 @@ def test_a_plan_in_json_is_exact(grid: Terminal) -> None:
         98,
         44_010,
     ]
-    assert arms["grid-1"]["same_as"] == "same"
-    assert arms["grid-3"]["differs"] == {"defaults.dropout": "0.3", "blocks[0].channels[0]": "4"}
+    assert arms["dropout=0.1,channels[0]=4"]["same_as"] == "same"
+    assert arms["dropout=0.3,channels[0]=4"]["differs"] == {
+        "defaults.dropout": "0.3",
+        "blocks[0].channels[0]": "4",
+    }
     assert arms["fat"]["rejected"].startswith("22,010 parameters")
     assert arms["fat"]["trials"] == []
     waiting = [{"seed": seed, "state": "WAITING"} for seed in (0, 1)]
@@ -655,8 +661,8 @@ def test_a_plan_of_many_arms_shows_the_first(mnist_arch: Terminal) -> None:
     )
     text = mnist_arch("tiny.yaml", "--dry-run").stdout
     assert below(text)["arms"] == "500, the first 200 of them shown"
-    assert "grid-200" in text
-    assert "grid-201" not in text
+    assert "peak=0.1,channels[0]=2000" in text
+    assert "peak=0.101,channels[0]=4" not in text
     content = json.loads(mnist_arch("tiny.yaml", "--dry-run", "--json").stdout)
     assert len(content["arms"]) == 500
 
@@ -691,6 +697,10 @@ def test_paths_are_as_short_as_they_can_be_told_apart() -> None:
 # --------------------------------------------------------------------------------- the leaderboard
 
 
+ORDERS = ("conv-activation-norm", "conv-norm-activation")
+GRID = [f"peak={peak},order={order}" for peak in (0.1, 0.05) for order in ORDERS]
+
+
 def filled(folder: Path) -> Bench:
     """Made-up results of a sweep: finalists, a failure, one that waits, one over the budget."""
     arms = [SMALL, {**OTHER, "defaults": {"dropout": 0.0}}, {"name": "failing", **blocks(5)}]
@@ -705,11 +715,11 @@ def filled(folder: Path) -> Bench:
     bench.rank("other", 97, 98, 99, seconds=1_234.5)
     bench.rank("failing", 50, 51)
     bench.fail(bench.trial("failing", 2), "the loss is [not] finite")
-    bench.rank("grid-2", 90, 91, 92)
-    bench.rank("grid-3", 95, 95, 98)
-    bench.rank("grid-4", 80, 84, 88)
+    bench.rank(GRID[1], 90, 91, 92)
+    bench.rank(GRID[2], 95, 95, 98)
+    bench.rank(GRID[3], 80, 84, 88)
     bench.judge("other", 973, 975)
-    bench.judge("grid-3", 960)
+    bench.judge(GRID[2], 960)
     return bench
 
 
@@ -733,11 +743,22 @@ def test_the_leaderboard_is_as_before(
     assert len(headings) == {160: 10, 120: 8, 100: 6, 80: 5, 60: 4}[width]
 
 
+@pytest.mark.parametrize("width", [10, 16, 40])
+def test_a_name_is_broken_and_never_cut(width: int) -> None:
+    name = "small, dropout=0.25,order=conv-norm-activation,blocks=[[8, 16], [red: 10]]~0123456789"
+    lines = folded(name, width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    if width == 16:
+        assert lines[:4] == ["small,", "dropout=0.25,", "order=conv-norm-", "activation,"]
+
+
 def test_every_printed_number_is_that_of_the_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     filled(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")  # where names stand on one line
     runner = CliRunner()
     text = runner.invoke(app, ["sweep", "tiny.yaml", "--show"]).stdout
     board = Leaderboard.model_validate_json(
@@ -827,7 +848,7 @@ def test_many_arms_are_shown_in_part(mnist_arch: Terminal) -> None:
     text = mnist_arch("tiny.yaml", "--show").stdout
     assert below(text)["rows"] == "the first 200 of 420; --csv and --json have them all"
     assert len(re.findall(r"^ +–.*2 WAITING", text, re.MULTILINE)) == 200
-    assert text.count("REJECTED  grid-") == 200
+    assert text.count("REJECTED  peak=") == 200
     assert "… and 10 more, which --json has\n" in text
 
 

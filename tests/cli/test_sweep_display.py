@@ -140,10 +140,10 @@ def test_a_sweep_that_goes_on_counts_what_has_ended_before(plan: Planned) -> Non
 def test_of_a_search_the_end_is_a_number_of_trials(tmp_path: Path) -> None:
     space = {"recipe.schedule.peak": {"kind": "float", "low": 0.01, "high": 0.1}}
     plan = planned(tmp_path, search={"space": space, "trials": 7})
-    arm = plan.arm_of("search-001", (), searched=True)
+    arm = plan.arm_of("peak=0.05", (), proposal=1)
     trial = Trial(arm, 0, "ranking", arm.digest)
     lines = plain([StageBegan("search", ()), Script(plan).finished(trial, 90)], plan)
-    assert lines == ["searching", "1/7 · search-001 · seed 0 · validation 90.00 % · 0:10"]
+    assert lines == ["searching", "1/7 · peak=0.05 · seed 0 · validation 90.00 % · 0:10"]
 
 
 def test_workers_share_the_time_that_is_left(plan: Planned) -> None:

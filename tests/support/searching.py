@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from mnist_arch.sweeps.execution.executor import (
 )
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import Planned, Trial
-from mnist_arch.sweeps.search.proposals import Search
+from mnist_arch.sweeps.search.source import Search
 from mnist_arch.training.events import EpochRecord
 
 Curve = Callable[[Trial, int], int | str]
@@ -104,6 +105,7 @@ class Learners:
             yield Failed(task, Failure(kind=kind, reason=correct, time=tiny_sweeps.TIME))
             return
         self.epochs_done[key] = epoch
+        task.run.append_metrics(dataclasses.asdict(record(epoch, correct)))
         yield Epoch(task, record(epoch, correct))
         if epoch == task.trial.arm.epochs:
             self.bench.finish(task.trial, correct, seconds=1.0)
@@ -135,6 +137,10 @@ class Process:
         self.search = Search(plan, self.ledger)
         self.events = run_trials(plan, self.ledger, self.search, self.learners)
 
+    def curve_is(self, curve: Curve) -> Process:
+        self.learners.curve = curve
+        return self
+
     def finish(self) -> list[Event]:
         return list(self.events)
 
@@ -149,9 +155,9 @@ class Process:
         return self
 
     @property
-    def trained(self) -> list[str]:
-        """Names of the trials that it began or took up, in this order."""
-        return [trial.arm.name for trial in self.learners.submitted]
+    def trained(self) -> list[int | None]:
+        """Numbers of the proposals that it began or took up, in this order."""
+        return [trial.arm.proposal for trial in self.learners.submitted]
 
     @property
     def proposed(self) -> list[tuple[str, str]]:

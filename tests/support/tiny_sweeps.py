@@ -111,7 +111,7 @@ class Bench:
     def prune(self, name: str, seed: int) -> None:
         trial = self.trial(name, seed)
         self._begun(trial)
-        self.ledger.prune(trial, Pruned(epoch=1, correct=1, images=HOLDOUT, time=TIME))
+        self.ledger.prune(trial, Pruned(epoch=1, correct=1, images=HOLDOUT, by="it", time=TIME))
 
     def _begun(self, trial: Trial) -> Path:
         folder = self.ledger.run(trial).folder

@@ -205,10 +205,10 @@ def test_what_has_an_outcome_is_left_out(plan: Planned, ledger: Ledger) -> None:
     result = made_up(a0, plan, 50, seconds=1.0)
     write_whole(ledger.run(a0).result_path, result.json_text().encode())
     ledger.fail(b0, FAILURE)
-    ledger.prune(c0, Pruned(epoch=1, correct=1, images=2, time=TIME))
+    ledger.prune(c0, Pruned(epoch=1, correct=1, images=2, by="a search", time=TIME))
     _, executor, _ = run(plan, ledger, done(plan))
     assert [label(task.trial) for task in executor.submitted] == ["a1", "b1", "c1"]
-    ledger.forgive(b0)
+    ledger.take_up(b0)
     _, executor, _ = run(plan, ledger, done(plan))
     assert [label(task.trial) for task in executor.submitted] == ["b0", "a1", "b1", "c1"]
 

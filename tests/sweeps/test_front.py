@@ -22,7 +22,7 @@ from mnist_arch.spec.experiment import Budget
 from mnist_arch.sweeps import front as picture
 from mnist_arch.sweeps.front import NAMED, draw_front
 from mnist_arch.sweeps.ledger import State
-from mnist_arch.sweeps.standings import Leaderboard, Outcome, Scored, Standing
+from mnist_arch.sweeps.standings import Leaderboard, Outcome, Proposed, Scored, Standing
 
 IMAGES = 5000
 
@@ -56,7 +56,7 @@ class Arm:
     state: State = State.DONE
 
 
-def board(*arms: Arm, parameters_below: int = 20_000, proposals_rejected: int = 0) -> Leaderboard:
+def board(*arms: Arm, parameters_below: int = 20_000, rejected: int = 0) -> Leaderboard:
     """A leaderboard of arms in any order; those without results come last."""
     done = sorted(
         (arm for arm in arms if arm.percents),
@@ -76,7 +76,7 @@ def board(*arms: Arm, parameters_below: int = 20_000, proposals_rejected: int = 
         standings=standings,
         effects=[],
         states={},
-        proposals_rejected=proposals_rejected,
+        search=Proposed(trials=0, rejected=rejected, repeated=0, shortfall="", is_given_up=False),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 from tiny_sweeps import HOLDOUT, Bench, blocks, planned
 
-from mnist_arch.sweeps.leaderboard import board_of, leaderboard, write_board
+from mnist_arch.sweeps.leaderboard import board_of, draw_board, leaderboard, write_board
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text
 from mnist_arch.values import FORMAT
@@ -94,8 +94,8 @@ def test_what_is_rejected_comes_last_with_its_reason(tmp_path: Path) -> None:
     bench = Bench(tmp_path, plan)
     bench.rank("b", 1, 1, 1)
     found = board_at(bench)
-    assert list(ranks(found)) == ["b", "grid-2", "fat", "grid-1"]
-    fat, unbuilt = standing(found, "fat"), standing(found, "grid-1")
+    assert list(ranks(found)) == ["b", "reduce=10", "fat", "reduce=7"]
+    fat, unbuilt = standing(found, "fat"), standing(found, "reduce=7")
     assert fat.rejected.startswith("22,010 parameters, 2,011 too many for fewer than 20,000")
     assert (fat.verdicts.parameters, fat.verdicts.epochs) == ("missed", "kept")
     assert unbuilt.rejected.startswith("cannot be built: ")
@@ -144,8 +144,8 @@ def test_one_experiment_under_two_names_is_one_row(tmp_path: Path) -> None:
     bench = Bench(tmp_path, plan)
     bench.rank("a", 90, 91, 92)
     found = board_at(bench)
-    assert standing(found, "a").also == ["again", "grid-1"]
-    assert ranks(found) == {"a": 1, "grid-2": None}
+    assert standing(found, "a").also == ["again", "dropout=0.2"]
+    assert ranks(found) == {"a": 1, "dropout=0.1": None}
     assert found.states == {State.DONE: 3, State.WAITING: 3}
 
 
@@ -322,15 +322,16 @@ def test_the_difference_of_two_seeds_is_that_of_both(tmp_path: Path) -> None:
 def test_a_grid_has_the_main_effects_of_what_can_be_matched(tmp_path: Path) -> None:
     grid = {"blocks.0.channels.0": [4, 6, 1_000], "defaults.dropout": [0.0, 0.2]}
     bench = Bench(tmp_path, planned(tmp_path, grid=grid))
-    cells = {"grid-1": (90, 92, 94), "grid-2": (80, 81, 82), "grid-3": (95, 95, 95)}
-    cells["grid-4"] = (70, 74, 78)
+    counts = (90, 92, 94), (80, 81, 82), (95, 95, 95), (70, 74, 78)
+    cells = dict(zip((arm.name for arm in bench.plan.arms), counts, strict=False))
+    assert list(cells)[1] == "channels[0]=4,dropout=0.2"
     for name, correct in cells.items():
         bench.rank(name, *correct)
     found = board_at(bench)
     assert found.states == {State.DONE: 12, State.REJECTED: 6}
-    mean = {name: sum(correct) / 3 for name, correct in cells.items()}
-    wider = ((mean["grid-3"] - mean["grid-1"]) + (mean["grid-4"] - mean["grid-2"])) / 2
-    dropped = ((mean["grid-2"] - mean["grid-1"]) + (mean["grid-4"] - mean["grid-3"])) / 2
+    mean = [sum(correct) / 3 for correct in counts]
+    wider = ((mean[2] - mean[0]) + (mean[3] - mean[1])) / 2
+    dropped = ((mean[1] - mean[0]) + (mean[3] - mean[2])) / 2
     variance = sum(statistics.variance(correct) for correct in cells.values()) / 4
     # Each effect is the mean of two differences between means of three.
     half = float(stats.t.ppf(0.975, 8)) * math.sqrt(variance * 4 / 3) / 2
@@ -347,8 +348,8 @@ def test_a_cell_that_is_not_done_or_has_another_name_in_the_list(tmp_path: Path)
     plan = planned(tmp_path, ARMS[0], grid={"defaults.dropout": [0.2, 0.1, 0.0]})
     bench = Bench(tmp_path, plan)
     bench.rank("a", 90, 90, 93)
-    bench.rank("grid-2", 91, 91, 94)
-    bench.rank("grid-3", 99, 99)
+    bench.rank("dropout=0.1", 91, 91, 94)
+    bench.rank("dropout=0.0", 99, 99)
     (it,) = board_at(bench).effects
     assert (it.level, it.reference, it.percent) == ("0.1", "0.2", pytest.approx(1))
 
@@ -482,6 +483,7 @@ def test_csv_is_a_line_an_arm(bench: Bench) -> None:
 def test_the_files_are_what_the_board_says(bench: Bench) -> None:
     found = filled(bench)
     write_board(found, bench.folder)
+    draw_board(found, bench.folder)
     assert (bench.folder / "leaderboard.json").read_text() == found.json_text()
     assert (bench.folder / "leaderboard.csv").read_text() == csv_text(found)
     assert (bench.folder / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
@@ -496,7 +498,7 @@ def test_without_a_rank_there_is_no_picture(bench: Bench) -> None:
 def test_a_sweep_without_a_search_has_no_proposals(bench: Bench) -> None:
     bench.rank("a", 90, 91, 93)
     assert board_of(bench.plan, bench.ledger) == board_at(bench)
-    assert board_at(bench).proposals_rejected == 0
+    assert board_at(bench).search is None
 
 
 def test_a_hundred_arms_are_in_order(tmp_path: Path) -> None:
@@ -504,8 +506,11 @@ def test_a_hundred_arms_are_in_order(tmp_path: Path) -> None:
         f"recipe.augment.{name}": list(range(10)) for name in ("rotate_degrees", "shear_degrees")
     }
     bench = Bench(tmp_path, planned(tmp_path, grid=grid, seeds=1))
-    for number in range(1, 101):
-        bench.rank(f"grid-{number:03}", number)
+    for number, arm in enumerate(bench.plan.arms, start=1):
+        bench.rank(arm.name, number)
     found = board_at(bench)
     assert [it.rank for it in found.standings] == list(range(1, 101))
-    assert [it.name for it in found.standings[:2]] == ["grid-100", "grid-099"]
+    assert [it.name for it in found.standings[:2]] == [
+        "rotate_degrees=9,shear_degrees=9",
+        "rotate_degrees=9,shear_degrees=8",
+    ]

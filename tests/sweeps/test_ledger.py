@@ -31,7 +31,7 @@ TIME = "2026-01-01T00:00:00+00:00"
 FAILURE = Failure(
     kind=FailureKind.LOSS, reason="the loss", hint="lower it", log_tail=["a"], time=TIME
 )
-PRUNED = Pruned(epoch=2, correct=3, images=4, time=TIME)
+PRUNED = Pruned(epoch=2, correct=3, images=4, by="a search", time=TIME)
 
 
 def trial(name: str = "a", *, digest: str = "1", seed: int = 0) -> Trial:
@@ -150,9 +150,9 @@ def test_seeds_and_experiments_are_told_apart(folder: Path) -> None:
 def test_trial_keeps_its_folder_when_its_name_changes(folder: Path) -> None:
     run = finished(folder, trial("early"))
     ledger = Ledger(folder)
-    assert ledger.run(trial("grid-1")) == run
-    assert ledger.state(trial("grid-1")) is State.DONE
-    assert ledger.result(trial("grid-1")) == result_of(trial("early"))
+    assert ledger.run(trial("dropout=0.1")) == run
+    assert ledger.state(trial("dropout=0.1")) is State.DONE
+    assert ledger.result(trial("dropout=0.1")) == result_of(trial("early"))
 
 
 def test_trials_that_are_no_longer_in_the_file_are_left_alone(folder: Path) -> None:
@@ -161,7 +161,7 @@ def test_trials_that_are_no_longer_in_the_file_are_left_alone(folder: Path) -> N
     it = trial("new", digest="8")
     ledger.started(it)
     ledger.fail(it, FAILURE)
-    ledger.forgive(it)
+    ledger.take_up(it)
     assert kept.result() == result_of(trial("old", digest="7"))
     assert Ledger(folder).state(trial("back-again", digest="7")) is State.DONE
 
@@ -195,11 +195,11 @@ def test_failure_is_forgiven_and_what_was_trained_is_kept(folder: Path) -> None:
     run = ledger.run(it)
     run.checkpoint_path.touch()
     assert ledger.state(it) is State.FAILED
-    ledger.forgive(it)
+    ledger.take_up(it)
     assert ledger.state(it) is State.WAITING
     assert ledger.failure(it) is None
     assert run.checkpoint_path.exists()
-    ledger.forgive(it)  # twice is once
+    ledger.take_up(it)  # twice is once
 
 
 def test_last_lines_of_a_log(folder: Path) -> None:

@@ -21,6 +21,7 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.loading import Loaded, check_dataset, load, validated
 from mnist_arch.spec.overrides import changed, parse_override
 from mnist_arch.sweeps.loading import load_sweep
+from mnist_arch.sweeps.naming import run_name
 from mnist_arch.sweeps.planning import Arm, Difference, Planned, Trial, plan_sweep
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments.yaml"
@@ -63,27 +64,62 @@ def test_arms_are_those_of_the_list_and_then_every_cell_of_the_grid() -> None:
     assert [(arm.name, arm.cell) for arm in found.arms] == [
         ("b", None),
         ("a", None),
-        ("grid-1", (norm, "0")),
-        ("grid-2", (norm, "0.1")),
-        ("grid-3", (norm, "0.2")),
-        ("grid-4", (activation, "0")),
-        ("grid-5", (activation, "0.1")),
-        ("grid-6", (activation, "0.2")),
+        (f"order={norm},dropout=0", (norm, "0")),
+        (f"order={norm},dropout=0.1", (norm, "0.1")),
+        (f"order={norm},dropout=0.2", (norm, "0.2")),
+        (f"order={activation},dropout=0", (activation, "0")),
+        (f"order={activation},dropout=0.1", (activation, "0.1")),
+        (f"order={activation},dropout=0.2", (activation, "0.2")),
     ]
     assert [axis.path for axis in found.axes] == ["defaults.order", "defaults.dropout"]
     assert found.arms[5].differs == (
         Difference("defaults.order", activation),
         Difference("defaults.dropout", "0"),
     )
-    assert not any(arm.rejected or arm.searched for arm in found.arms)
+    assert not any(arm.rejected or arm.proposal for arm in found.arms)
 
 
-@pytest.mark.parametrize(("values", "first"), [(9, "grid-1"), (10, "grid-01"), (100, "grid-001")])
-def test_arms_of_a_grid_are_numbered_so_that_they_sort(values: int, first: str) -> None:
-    found = arms(f"{SMALL}grid: {{recipe.batch_size: {list(range(2, 2 + values))}}}")
-    assert next(iter(found)) == first
-    assert list(found) == sorted(found)
-    assert len(found) == values
+def test_an_arm_is_called_by_its_values_whatever_values_come_later() -> None:
+    """Also where they sort before it, and where there are a hundred more."""
+    text = f"{SMALL}grid: {{defaults.norm: [batch, none], recipe.batch_size: SIZES}}"
+    few = arms(text.replace("SIZES", "[16, 32]"))
+    many = arms(text.replace("SIZES", str([8, 16, *range(32, 132)])))
+    assert list(few) == [
+        "norm=batch,batch_size=16",
+        "norm=batch,batch_size=32",
+        "norm=none,batch_size=16",
+        "norm=none,batch_size=32",
+    ]
+    assert {name: arm.digest for name, arm in few.items()}.items() <= {
+        name: arm.digest for name, arm in many.items()
+    }.items()
+
+
+def test_long_names_are_cut_and_stay_different() -> None:
+    """Blocks that differ at their end, and values that mean more than their short form says."""
+    blocks = [
+        [{"channels": [8, 8, 8], "reduce": {"out": 10, "norm": "none"}, "pool": pool}]
+        for pool in ("max", "average", "none")
+    ]
+    found = arms(f"grid: {{defaults.norm: [batch], blocks: {blocks}}}")
+    assert len(found) == 3
+    for name in found:
+        assert len(name) == 64
+        assert name.startswith("norm=batch,blocks=[[8, 8, 8], reduce: {out: 10, norm")
+    found = arms("grid: {blocks: [[{channels: [4]}], [{channels: [4], pool: max}]]}")
+    first, second = found
+    assert first != second
+    assert {name.partition("~")[0] for name in found} == {"blocks=[[4]]"}
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", run_name(name)) for name in found)
+
+
+def test_the_folder_of_a_trial_has_a_name_that_any_system_takes() -> None:
+    text = f"{SMALL}grid: {{defaults.dropout: [0.1], blocks.0.channels.0: [6]}}"
+    found = planned(text)
+    (arm,) = found.arms
+    assert arm.name == "dropout=0.1,channels[0]=6"
+    experiment = found.loaded(arm, "ranking").experiment
+    assert experiment.name == "dropout-0.1-channels.0-6"
 
 
 def test_what_an_experiment_of_the_list_differs_in_is_what_it_says() -> None:
@@ -159,20 +195,22 @@ def test_experiment_that_occurs_again_is_trained_once() -> None:
         "grid: {recipe.epochs: [3, 4], defaults.dropout: [0, 0.0, 0.1]}\n"
         "seeds: 2\n"
     )
-    assert {arm.name: arm.same_as for arm in found.arms} == {
+    every = {arm.name: arm for arm in found.arms}
+    assert {name: arm.same_as for name, arm in every.items()} == {
         "a": "",
         "b": "",
         "c": "a",
         "d": "a",
-        "grid-1": "b",
-        "grid-2": "b",
-        "grid-3": "",
-        "grid-4": "",
-        "grid-5": "grid-4",
-        "grid-6": "",
+        "epochs=3,dropout=0": "b",
+        "epochs=3,dropout=0.0": "b",
+        "epochs=3,dropout=0.1": "",
+        "epochs=4,dropout=0": "",
+        "epochs=4,dropout=0.0": "epochs=4,dropout=0",
+        "epochs=4,dropout=0.1": "",
     }
     names = [trial.arm.name for trial in found.trials()]
-    assert names == ["a", "b", "grid-3", "grid-4", "grid-6"] * 2
+    assert names == [name for name, arm in every.items() if not arm.same_as] * 2
+    assert len(names) == 5 * 2
     keys = [trial.key for trial in found.trials()]
     assert len(set(keys)) == len(keys)
 
@@ -220,7 +258,7 @@ def test_network_that_cannot_be_built_is_rejected_with_the_reason() -> None:
     assert reasons[1].startswith("cannot be built: recipe.optimizer.momentum: unknown key `mom")
     assert reasons[2].startswith("cannot be built: head: the network ends in 9×1×1, not in 10×1×1")
     assert reasons[3].startswith("cannot be built: recipe.optimizer.momentum: unknown key `mom")
-    rejected = found["grid-2"]
+    rejected = found["reduce=10,optimizer.kind=adamw,momentum=0.5"]
     assert (rejected.digest, rejected.parameters, rejected.epochs) == ("", 0, 0)
 
 
@@ -245,7 +283,7 @@ def test_network_whose_classes_are_not_those_of_the_dataset_is_rejected() -> Non
 
 def test_what_is_rejected_has_no_trials() -> None:
     found = planned("grid: {recipe.epochs: [3, 40], blocks.2.reduce: [10, 9]}\nseeds: 2\n")
-    assert [trial.arm.name for trial in found.trials()] == ["grid-1", "grid-1"]
+    assert [trial.arm.name for trial in found.trials()] == ["epochs=3,reduce=10"] * 2
 
 
 # ----------------------------------------------------------------------- trials
@@ -337,7 +375,7 @@ def test_digest_is_that_of_the_same_experiment_as_a_plain_spec() -> None:
     assert {name: arm.digest for name, arm in found.items()} == {
         "a": plain(f"{quick}recipe: {{epochs: 8, ema: null}}\ndefaults: {{dropout: 0.1}}"),
         "b": plain(f"{quick}blocks: [{{channels: [8], reduce: 10}}]\nhead: {{pool: global-max}}"),
-        "grid-1": plain(
+        "channels[1]=8,schedule.kind=cosine": plain(
             f"{quick}blocks:\n"
             "  - {channels: [8, 8, 32], pool: max, reduce: 8}\n"
             "  - {channels: [16, 32], pool: max, reduce: 8}\n"
@@ -354,7 +392,7 @@ def test_arm_that_is_loaded_is_the_arm_that_was_counted() -> None:
     for arm in found.arms:
         loaded = found.loaded(arm, "ranking")
         assert digest(loaded.experiment) == arm.digest
-        assert loaded.experiment.name == arm.name
+        assert loaded.experiment.name == run_name(arm.name)
         assert loaded.experiment.recipe.epochs == arm.epochs == 3
         assert loaded.origins["recipe.epochs"] == "--epochs"
         assert loaded.origins["holdout"] == "the sweep"
@@ -412,15 +450,17 @@ def test_validating_only_what_is_changed_comes_to_the_same(changes: list[str]) -
 
 # ----------------------------------------------------------------------- the shipped file
 
+ORDERS = ("conv-activation-norm", "conv-norm-activation")
+GRID = [f"dropout={rate},order={order}" for rate in ("0.0", "0.2") for order in ORDERS]
 QUICK = ["quick", "no-ema", "no-augment", "two-blocks", "early", "late", "full-size"]
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "mnist-5k"])
 def test_shipped_file_is_within_its_budget(dataset: Any) -> None:
     found = plan_sweep(load_sweep(EXPERIMENTS), dataset=dataset)
-    assert [arm.name for arm in found.arms] == [*QUICK, "grid-1", "grid-2", "grid-3", "grid-4"]
+    assert [arm.name for arm in found.arms] == [*QUICK, *GRID]
     assert not [arm.rejected for arm in found.arms if arm.rejected]
-    assert {arm.name: arm.same_as for arm in found.arms if arm.same_as} == {"grid-3": "quick"}
+    assert {arm.name: arm.same_as for arm in found.arms if arm.same_as} == {GRID[2]: "quick"}
     assert all(15_000 < arm.parameters < 20_000 for arm in found.arms)
     assert all(arm.epochs < 20 for arm in found.arms)
     sweep = found.definition.sweep

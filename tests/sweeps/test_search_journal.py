@@ -15,7 +15,7 @@ from mnist_arch.errors import RunCorrupt, StorageError
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.search import journal as journal_module
-from mnist_arch.sweeps.search.proposals import Search, searched_arms
+from mnist_arch.sweeps.search.source import Search, searched_arms
 
 
 def journal(folder: Path) -> Path:
@@ -38,21 +38,21 @@ def test_a_proposal_is_written_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     made, proposed, rejected, told = [0], [4, 5, 5], [4, 5, 5, 8, 9, 6], [6]
     assert written[0] == made
     assert [it for it in written if it not in (proposed, rejected, told)] == [made]
-    assert written.count(rejected) == process.search.rejected > 0
+    assert written.count(rejected) == len(process.search.proposals.rejections) > 0
     assert written.count(proposed) == written.count(told) == 3
 
 
 def test_reading_makes_no_files_and_changes_none(tmp_path: Path) -> None:
     plan = planned(tmp_path, trials=4)
     ledger = Ledger(tmp_path / "runs/tiny")
-    assert searched_arms(plan, ledger).arms == []
+    assert searched_arms(plan, ledger) == []
     assert not ledger.folder.exists()
     process = Process(tmp_path, plan).die_after(Epoch, 3)
     journal(tmp_path).chmod(0o444)
     files = written(tmp_path)
     found = searched_arms(plan, ledger)
-    assert found.arms == process.search.arms
-    assert len(found.arms) == 2
+    assert found == process.search.arms
+    assert len(found) == 2
     assert written(tmp_path) == files
 
 
@@ -67,10 +67,10 @@ def test_a_torn_line_is_put_right(tmp_path: Path) -> None:
     first = Process(tmp_path, plan).die_after(Finished, 3)
     whole = journal(tmp_path).read_bytes()
     journal(tmp_path).write_bytes(whole + b'{"op_code":6,"worker_id":"0","tri')
-    assert searched_arms(plan, first.ledger).arms == first.search.arms
+    assert searched_arms(plan, first.ledger) == first.search.arms
     process = Process(tmp_path, plan, before=first)
     process.finish()
-    assert process.trained == ["search-004", "search-005", "search-006"]
+    assert process.trained == [4, 5, 6]
     assert states(tmp_path) == [TrialState.COMPLETE] * 6
     assert journal(tmp_path).read_bytes().startswith(whole)
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_said(tmp_path: Path, small_disk: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*study\.jsonl"):
         all_of(search)
     filling.unlink()
-    assert searched_arms(plan, ledger).arms == search.arms[:-1]
+    assert searched_arms(plan, ledger) == search.arms[:-1]
 
 
 def fill(path: Path) -> None:

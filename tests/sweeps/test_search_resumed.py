@@ -12,7 +12,7 @@ from searching import RATE, SPACE, Process, planned, states, studies, wide_and_s
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.sweeps.search.proposals import searched_arms
+from mnist_arch.sweeps.search.source import searched_arms
 
 PRUNED_FROM_1 = {"kind": "median", "from_epoch": 1}
 
@@ -73,7 +73,7 @@ def test_reports_go_on_where_they_were(tmp_path: Path) -> None:
     Process(tmp_path, plan).finish()  # without its checkpoints
     (trials,) = studies(tmp_path)
     assert [list(trial.intermediate_values) for trial in trials] == [[1, 2]] * 8
-    assert first.search.arms == searched_arms(plan, first.ledger).arms[:1]
+    assert first.search.arms == searched_arms(plan, first.ledger)[:1]
 
 
 @pytest.mark.parametrize("state", [State.DONE, State.FAILED, State.PRUNED])
@@ -89,7 +89,9 @@ def test_a_death_between_the_ledger_and_the_study(tmp_path: Path, state: State) 
         (bench.ledger.run(trial).folder / "result.json").unlink()
         bench.fail(trial, "the loss is not finite")
     if state is State.PRUNED:
-        pruned = tiny_sweeps.Pruned(epoch=1, correct=33, images=100, time=tiny_sweeps.TIME)
+        pruned = tiny_sweeps.Pruned(
+            epoch=1, correct=33, images=100, by=process.search.name, time=tiny_sweeps.TIME
+        )
         bench.ledger.prune(trial, pruned)
     assert states(tmp_path) == [TrialState.RUNNING]
     assert Process(tmp_path, plan).finish() == []
@@ -105,7 +107,7 @@ def test_a_death_between_the_ledger_and_the_study(tmp_path: Path, state: State) 
 
 
 def third_fails(trial: Trial, epoch: int) -> int | str:
-    failing = trial.arm.name == "search-003" and epoch == 2
+    failing = trial.arm.proposal == 3 and epoch == 2
     return "the loss is not finite" if failing else wide_and_slow(trial, epoch)
 
 
@@ -122,19 +124,19 @@ def test_a_failure_that_is_forgiven_is_tried_again_and_learnt_from(tmp_path: Pat
     first = Process(tmp_path, plan, curve=third_fails)
     first.finish()
     for trial in first.learners.submitted[2:3]:
-        first.ledger.forgive(trial)
+        first.ledger.take_up(trial)
     second = Process(tmp_path, plan, before=first)
     assert second.proposed == first.proposed
     second.finish()
-    assert second.trained == ["search-003"]
+    assert second.trained == [3]
     (trials,) = studies(tmp_path)
     assert [trial.state for trial in trials[2::6]] == [TrialState.FAIL, TrialState.COMPLETE]
     assert trials[2].params == trials[8].params
-    assert searched_arms(plan, second.ledger).arms == first.search.arms
+    assert searched_arms(plan, second.ledger) == first.search.arms
     assert Process(tmp_path, plan).finish() == []
     more = Process(tmp_path, planned(tmp_path, trials=9))
     more.finish()
-    assert more.trained == ["search-009"]
+    assert more.trained == [9]
 
 
 def test_a_failure_of_the_machine_is_not_kept(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_failure_of_the_machine_is_not_kept(tmp_path: Path) -> None:
     assert states(tmp_path) == [TrialState.RUNNING] * 3
     again = Process(tmp_path, plan)
     again.finish()
-    assert again.trained == ["search-001", "search-002", "search-003"]
+    assert again.trained == [1, 2, 3]
     assert states(tmp_path) == [TrialState.COMPLETE] * 3
 
 
@@ -155,7 +157,7 @@ def test_a_trial_whose_folder_was_removed_is_trained_again(tmp_path: Path) -> No
     folder.rename(tmp_path / "elsewhere")
     second = Process(tmp_path, plan)
     second.finish()
-    assert second.trained == ["search-002"]
+    assert second.trained == [2]
     assert second.proposed == first.proposed
 
 
@@ -167,7 +169,7 @@ def test_more_trials_go_on_with_the_same_study(tmp_path: Path) -> None:
     first.finish()
     second = Process(tmp_path, planned(tmp_path, trials=7))
     second.finish()
-    assert second.trained == ["search-006", "search-007"]
+    assert second.trained == [6, 7]
     assert second.proposed[:5] == first.proposed
     assert len(studies(tmp_path)) == 1
     fewer = Process(tmp_path, planned(tmp_path, trials=3))
@@ -194,7 +196,7 @@ def test_an_edited_search_begins_anew(tmp_path: Path, edit: dict[str, object]) -
     before = planned(tmp_path, trials=3)
     Process(tmp_path, before).finish()
     after = planned(tmp_path, **{"trials": 3, **edit})  # type: ignore[arg-type]
-    assert searched_arms(after, Ledger(tmp_path / "runs/tiny")).arms == []
+    assert searched_arms(after, Ledger(tmp_path / "runs/tiny")) == []
     process = Process(tmp_path, after)
     process.finish()
     assert len(process.proposed) == 3
@@ -211,7 +213,7 @@ def test_a_new_study_knows_what_was_trained_in_the_old(tmp_path: Path) -> None:
     first.finish()
     second = Process(tmp_path, planned(tmp_path, trials=12, sampler="tpe"))
     second.finish()
-    assert second.trained == [f"search-{number:03d}" for number in range(7, 13)]
+    assert second.trained == list(range(7, 13))
     assert [trial.value for trial in studies(tmp_path)[1]][:6] == [
         trial.value for trial in studies(tmp_path)[0]
     ]

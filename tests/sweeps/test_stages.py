@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -142,16 +143,16 @@ def test_a_search_follows_the_list_and_can_win(tmp_path: Path) -> None:
     assert found[:3] == ["ranking 2", "a0", "a1"]
     assert found[3] == "search 0"
     searched = [text for text in found[4:10]]
-    assert all(text.startswith("search-") and text.endswith("0") for text in searched)
+    assert all(re.fullmatch(r"channels\[0\]=\d+0", text) for text in searched)
     assert found[10].startswith("final 4")
     assert run(bench, by_size) == ["search 0 after 6"]
     more = Bench(tmp_path, plan_of(tmp_path, ARMS[0], search=search(trials=7)))
-    assert [text[:6] for text in run(more, by_size)[:2]] == ["search", "search"]
+    assert [text[:6] for text in run(more, by_size)[:2]] == ["search", "channe"]
 
 
 def test_a_trial_of_a_search_that_failed_is_tried_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, plan_of(tmp_path, ARMS[0], search=search(), finalists=None))
-    found = run(bench, lambda trial: "NaN" if trial.arm.searched else 90)
+    found = run(bench, lambda trial: "NaN" if trial.arm.proposal else 90)
     assert Counter(text.endswith("failed") for text in found) == {True: 6, False: 4}
     assert run(bench, by_size) == ["search 0 after 6"]
     again = run(bench, by_size, retry_failed=True)
@@ -162,8 +163,8 @@ def test_a_trial_of_a_search_that_failed_is_tried_again(tmp_path: Path) -> None:
 def test_a_search_that_finds_nothing_within_the_budget_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnist_arch.sweeps.search.proposals.REJECTED_IN_A_ROW", 7)
+    monkeypatch.setattr("mnist_arch.sweeps.search.proposals.IN_VAIN", 7)
     budget = {"parameters_below": 10}
     bench = Bench(tmp_path, plan_of(tmp_path, search=search(), budget=budget))
-    with pytest.raises(BudgetExceeded, match="the search gives up: 7 proposals in a row"):
+    with pytest.raises(BudgetExceeded, match="0 of 6 trials: given up after 7 proposals in a row"):
         run(bench)

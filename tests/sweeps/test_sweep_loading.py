@@ -438,17 +438,6 @@ def test_experiment_without_a_name_that_extends_is_told_once() -> None:
     assert found == Problem(message, "experiments[0].name", "sweep.yaml:1")
 
 
-@pytest.mark.parametrize("name", ["grid-1", "grid-0001", "search-001"])
-def test_names_of_arms_that_the_file_does_not_name_are_taken(name: str) -> None:
-    assert problem(f"experiments: [{{name: {name}}}]") == Problem(
-        f"{name!r} may be another arm",
-        "experiments[0].name",
-        "sweep.yaml:1",
-        "arms of a grid or a search are called so",
-    )
-    assert listed("experiments: [{name: grid}, {name: grid-a}, {name: my-grid-1}]")
-
-
 def test_experiment_that_cannot_be_connected_is_told_at_its_own_line() -> None:
     text = (
         "experiments:\n"

@@ -25,6 +25,11 @@ from mnist_arch.sweeps.planning import Planned, Trial
 class Source(Protocol):
     """Where trials come from: a list that is known, or a search that proposes."""
 
+    @property
+    def name(self) -> str:
+        """By which what it ends early is marked."""
+        ...
+
     def next(self) -> Trial | None:
         """The next trial to train; None while there is none."""
         ...
@@ -40,6 +45,8 @@ class Source(Protocol):
 
 class Queue:
     """Trials that are known beforehand; what the ledger has as finished is left out."""
+
+    name = "list"
 
     def __init__(self, trials: Iterable[Trial], ledger: Ledger) -> None:
         self.waiting = deque(trial for trial in trials if ledger.state(trial) is State.WAITING)
@@ -79,7 +86,7 @@ def run_trials(
                 event = Stopped(event.task)
             match event:
                 case Epoch() if not source.judge(event):
-                    ledger.prune(trial, _pruned(event))
+                    ledger.prune(trial, _pruned(event, source.name))
                     source.tell(trial, State.PRUNED)
                     executor.stop(trial)
                     ended.add(trial.key)
@@ -98,7 +105,7 @@ def run_trials(
             yield event
 
 
-def _pruned(event: Epoch) -> Pruned:
-    record = event.record
-    assert record.correct is not None
-    return Pruned(epoch=record.epoch, correct=record.correct, images=record.images, time=now())
+def _pruned(event: Epoch, by: str) -> Pruned:
+    it = event.record
+    assert it.correct is not None
+    return Pruned(epoch=it.epoch, correct=it.correct, images=it.images, by=by, time=now())

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import random
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 from mnist_arch.errors import ExtraMissing
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.spec.overrides import Override, parse_path
-from mnist_arch.spec.strict_yaml import Node, place
+from mnist_arch.spec.strict_yaml import place
 from mnist_arch.sweeps.planning import Arm, Planned
 from mnist_arch.sweeps.search.journal import Journal, damaged
+from mnist_arch.sweeps.search.proposals import Point, search_of, texts_of, values_of
 from mnist_arch.sweeps.spec import Categorical, Dimension, Floats, Integers, Pruning, Search
 from mnist_arch.values import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from optuna.storages.journal import BaseJournalBackend
     from optuna.study import StudyDirection
 
+DRAWS: Final = 100
+"""Times that a new point is drawn at random before all that are left are listed."""
 POPULATION: Final = 20
 """Of NSGA-II, whose first generation is random: Optuna's 50 are more than many a search has."""
 
@@ -77,13 +80,6 @@ def need_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
 
-def search_of(planned: Planned) -> Search:
-    """The search of a sweep, which must have one."""
-    search = planned.definition.sweep.search
-    assert search is not None
-    return search
-
-
 def study_name(planned: Planned) -> str:
     """`search-` and a digest of the search, its base, its images and what is set for all arms."""
     search, definition = search_of(planned), planned.definition
@@ -105,9 +101,7 @@ def study_name(planned: Planned) -> str:
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """A dimension as Optuna has it. Choices are JSON, since Optuna's are scalars, of which it holds
-    1, 1.0 and true for the same.
-    """
+    """A dimension as Optuna has it."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -116,7 +110,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
     match dimension:
         case Categorical(choices=choices):
-            return CategoricalDistribution([json.dumps(choice) for choice in choices])
+            return CategoricalDistribution(texts_of(choices))
         case Integers(low=low, high=high, step=step, log=log):
             high -= (high - low) % step
             return IntDistribution(low, high, step=step, log=log)
@@ -124,19 +118,6 @@ def distribution(dimension: Dimension) -> BaseDistribution:
             return FloatDistribution(low, high, log=log)
         case never:
             assert_never(never)
-
-
-def changes(search: Search, params: Mapping[str, Any]) -> tuple[Override, ...]:
-    """What a proposal changes on the base, in the order of the space."""
-    origin = "the search"
-    return tuple(
-        Override(parse_path(path, origin), Node.of(_value(dimension, params[path]), origin))
-        for path, dimension in search.space.items()
-    )
-
-
-def _value(dimension: Dimension, param: Any) -> object:
-    return json.loads(param) if isinstance(dimension, Categorical) else param
 
 
 def excess(arm: Arm, budget: Budget) -> float:
@@ -154,8 +135,7 @@ def sampler(search: Search, number: int) -> BaseSampler:
     """The sampler for proposal `number`, with a seed of its own."""
     from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 
-    content = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
-    seed = int.from_bytes(content[:4], "big")
+    seed = _seed(search, number)
     match search.sampler:
         case "random":
             return RandomSampler(seed=seed)
@@ -165,6 +145,29 @@ def sampler(search: Search, number: int) -> BaseSampler:
             return NSGAIISampler(seed=seed, population_size=POPULATION)
         case never:
             assert_never(never)
+
+
+def new_point(search: Search, known: Set[Point], number: int) -> dict[str, Any]:
+    """Values drawn at random for proposal `number`, which are none of the known points."""
+    import optuna
+    from optuna.samplers import RandomSampler
+
+    seed = _seed(search, number)
+    draws = optuna.create_study(sampler=RandomSampler(seed=seed))
+    space = {path: distribution(it) for path, it in search.space.items()}
+    for _ in range(DRAWS):
+        params = draws.ask(space).params
+        if tuple(params[path] for path in space) not in known:
+            return params
+    values = [values_of(it) for it in search.space.values()]  # most of the space is known
+    left = [it for it in itertools.product(*filter(None, values)) if it not in known]
+    return dict(zip(space, random.Random(seed).choice(left), strict=True))
+
+
+def _seed(search: Search, number: int) -> int:
+    """Of what is drawn for one proposal."""
+    content = hashlib.sha256(f"{search.seed} {number}".encode()).digest()
+    return int.from_bytes(content[:4], "big")
 
 
 def pruner(pruning: Pruning, *, epochs: int) -> BasePruner:

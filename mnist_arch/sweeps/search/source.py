@@ -1,0 +1,299 @@
+"""The search of a sweep: Optuna proposes, the budget refuses at no cost, the ledger decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+
+from mnist_arch.errors import BudgetExceeded
+from mnist_arch.files import is_there
+from mnist_arch.spec.loading import validated
+from mnist_arch.sweeps.execution.executor import Epoch
+from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.search.journal import Journal
+from mnist_arch.sweeps.search.optuna_study import (
+    distribution,
+    excess,
+    new_point,
+    open_study,
+    pruner,
+    sampler,
+)
+from mnist_arch.sweeps.search.proposals import Proposals, search_of
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial, TrialState
+
+REPEATS: Final = 10
+"""Proposals in a row that a sampler may repeat, before one that is new is drawn at random."""
+
+_REJECTED: Final = "rejected"
+"""Attribute of Optuna's trials: why it is not trained."""
+_AGAIN: Final = "again"
+"""Attribute of Optuna's trials: the number of the one that it takes up again."""
+
+
+def proposals_so_far(planned: Planned, ledger: Ledger) -> Proposals | None:
+    """What a sweep's search has proposed by its journal; None where there is no search.
+
+    Nothing is written. Raises ExtraMissing, RunCorrupt and StorageError.
+    """
+    if planned.definition.sweep.search is None:
+        return None
+    proposals, path = Proposals(planned), _journal_path(ledger)
+    if is_there(path) and (study := open_study(planned, Journal(path), make=False)) is not None:
+        for proposal in _latest(planned, study):
+            proposals.take(proposal.params)
+    return proposals
+
+
+def searched_arms(planned: Planned, ledger: Ledger) -> list[Arm]:
+    """The experiments within the budget that a search has proposed. See `proposals_so_far`."""
+    proposals = proposals_so_far(planned, ledger)
+    return [] if proposals is None else distinct(planned, proposals.arms)
+
+
+class Search:
+    """A Source of trials that are proposed by what came out so far; the ledger's lock is held.
+
+    Trials that an earlier process left without an outcome come first. A proposal that breaks the
+    budget, or repeats another, does not count as a trial; one that fails or is ended early does.
+    """
+
+    def __init__(self, planned: Planned, ledger: Ledger) -> None:
+        """Raises ExtraMissing, RunCorrupt and StorageError."""
+        self._planned, self._ledger = planned, ledger
+        self._search = search_of(planned)
+        self._budget = validated(planned.definition.base, planned.definition.source).budget
+        self._journal = Journal(_journal_path(ledger))
+        study = open_study(planned, self._journal, make=True)
+        assert study is not None
+        self._study = study
+        self._space = {path: distribution(it) for path, it in self._search.space.items()}
+        self._waiting: deque[Trial] = deque()
+        self._asked: dict[str, optuna.Trial] = {}  # by digest, what has no outcome yet
+        self.proposals = Proposals(planned)
+        self._go_on()
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Proposals within the budget so far, each experiment once."""
+        return distinct(self._planned, self.proposals.arms)
+
+    def next(self) -> Trial | None:
+        """The next trial to train; None while there is none, and at the end.
+
+        Raises StorageError, and BudgetExceeded where the search ends without any.
+        """
+        while not self._waiting and len(self.proposals.arms) < self._search.trials:
+            if not self.proposals.has_ended_early:
+                self._propose()
+            elif self.proposals.arms:
+                return None
+            else:
+                last = self.proposals.rejections[-1]
+                message = f"the search found nothing to train, {self.proposals.shortfall}"
+                hint = "change `search.space`, the base or the budget"
+                raise BudgetExceeded(f"{message}; the last proposal is {last}", hint=hint)
+        return self._waiting.popleft() if self._waiting else None
+
+    def judge(self, event: Epoch) -> bool:
+        """Whether a trial is worth going on with; always so before the epoch of the file.
+
+        Raises StorageError.
+        """
+        trial, record = event.task.trial, event.record
+        if self._search.pruning is None:
+            return True
+        assert record.correct is not None
+        with self._journal.at_once():
+            share = record.correct / record.images
+            return self._is_worth_it(self._asked[trial.digest], trial.arm, record.epoch, share)
+
+    def tell(self, trial: Trial, state: State) -> None:
+        """Passes on what became of a trial. Raises StorageError.
+
+        A failure that the ledger does not keep, being one of the machine, leaves the trial without
+        an outcome, for the next process.
+        """
+        if state is State.FAILED and self._ledger.state(trial) is not State.FAILED:
+            return
+        self._settle(self._asked.pop(trial.digest), trial, state)
+
+    @property
+    def name(self) -> str:
+        """Of the study, by which what it has ended early is marked."""
+        return self._study.study_name
+
+    # ------------------------------------------------------------------------------- proposals
+
+    def _propose(self) -> None:
+        """Asks for one more proposal, and writes down together what is known of it.
+
+        The sampler is made anew for each, with a seed of its own: the same history has the same
+        continuation, in however many processes, and none begins with the same random numbers.
+        """
+        number = self.proposals.count + 1
+        self._study.sampler = sampler(self._search, number)
+        with self._journal.at_once():
+            if self.proposals.repeats_in_a_row >= REPEATS:
+                new = new_point(self._search, self.proposals.points, number)
+                self._study.enqueue_trial(new)
+            asked = self._study.ask(self._space)
+            self._place(asked, self.proposals.take(asked.params))
+
+    def _place(self, asked: optuna.Trial, arm: Arm | None) -> None:
+        """A proposal comes again, or is rejected, or known, or waits."""
+        if arm is None:
+            self._study.tell(asked, state=_trial_state("FAIL"))  # of which samplers take no note
+        elif arm.rejected:
+            self._reject(asked, arm)
+        elif (state := self._state(trial := _trial(arm))) is State.WAITING:
+            self._replay(asked, trial)
+            self._asked[arm.digest] = asked
+            self._waiting.append(trial)
+        else:
+            self._settle(asked, trial, state)
+
+    def _state(self, trial: Trial) -> State:
+        """By the ledger; what another search has ended early goes on."""
+        pruned = self._ledger.pruned(trial)
+        if pruned is not None and pruned.by != self.name:
+            self._ledger.take_up(trial)
+        return self._ledger.state(trial)
+
+    def _reject(self, asked: optuna.Trial, arm: Arm) -> None:
+        """Says by how much the budget is broken, by which TPE finds its way back into it.
+
+        NSGA-II needs none of it: only trials with a result are parents.
+        """
+        asked.set_user_attr(_REJECTED, f"{arm.name}: {arm.rejected}")
+        asked.set_constraint("budget", excess(arm, self._budget))
+        self._study.tell(asked, state=_trial_state("PRUNED"))
+
+    def _settle(self, asked: optuna.Trial, trial: Trial, state: State) -> None:
+        """Tells Optuna what the ledger has of a trial."""
+        self._replay(asked, trial)
+        match state:
+            case State.DONE:
+                result = self._ledger.result(trial)
+                assert result is not None
+                values = (result.correct / result.images, float(trial.arm.parameters))
+                self._study.tell(asked, values[: len(self._study.directions)])
+            case State.PRUNED:
+                pruned = self._ledger.pruned(trial)
+                assert pruned is not None
+                self._report(asked, pruned.epoch, pruned.correct / pruned.images)
+                self._study.tell(asked, state=_trial_state("PRUNED"))
+            case State.FAILED:
+                self._study.tell(asked, state=_trial_state("FAIL"))
+            case State.WAITING | State.RUNNING | State.REJECTED:
+                raise ValueError(f"{trial.arm.name} has no outcome")
+            case never:
+                assert_never(never)
+
+    # ----------------------------------------------------------------------- ending trials early
+
+    def _is_worth_it(self, asked: optuna.Trial, arm: Arm, epoch: int, share: float) -> bool:
+        """Reports an epoch, and says whether the trial is worth going on with after it."""
+        assert self._search.pruning is not None
+        self._report(asked, epoch, share)
+        if epoch >= arm.epochs:
+            return True
+        judging = pruner(self._search.pruning, epochs=arm.epochs)
+        return not judging.prune(self._study, self._frozen(asked))
+
+    def _replay(self, asked: optuna.Trial, trial: Trial) -> None:
+        """Reports the epochs that the trial has done and this study has not heard of.
+
+        So a study that is made anew from the ledger ends the same trials early as the last one.
+        The pruner is asked, too, which keeps what it needs for those that come later.
+        """
+        if self._search.pruning is None:
+            return
+        known = self._frozen(asked).intermediate_values
+        for epoch, share in self._ledger.curve(trial):
+            if epoch not in known:
+                self._is_worth_it(asked, trial.arm, epoch, share)
+
+    def _report(self, asked: optuna.Trial, epoch: int, share: float) -> None:
+        """Once for each epoch, and only where there is one objective, as Optuna wants it."""
+        if len(self._study.directions) > 1 or epoch in self._frozen(asked).intermediate_values:
+            return
+        asked.report(share, epoch)
+
+    def _frozen(self, asked: optuna.Trial) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[asked.number]
+
+    # ----------------------------------------------------------------------------------- going on
+
+    def _go_on(self) -> None:
+        """Takes up the proposals of earlier processes."""
+        import optuna
+        from optuna.trial import TrialState
+
+        for proposal in _latest(self._planned, self._study):
+            arm = self.proposals.take(proposal.params)
+            with self._journal.at_once():
+                if proposal.state is TrialState.RUNNING:
+                    self._place(optuna.Trial(self._study, proposal._trial_id), arm)
+                elif arm is None or arm.rejected:
+                    continue
+                elif self._state(_trial(arm)) is State.WAITING:
+                    self._place(self._again(proposal), arm)
+
+    def _again(self, proposal: FrozenTrial) -> optuna.Trial:
+        """A copy of a proposal whose failure was forgiven, or whose folder is no longer there.
+
+        Optuna's own trial has ended, and cannot be told anything more.
+        """
+        import optuna
+        from optuna.trial import TrialState, create_trial
+
+        first = proposal.user_attrs.get(_AGAIN, proposal.number)
+        copy = create_trial(
+            state=TrialState.RUNNING,
+            params=proposal.params,
+            distributions=proposal.distributions,
+            user_attrs={_AGAIN: first},
+        )
+        self._study.add_trial(copy)
+        return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
+
+
+def distinct(planned: Planned, arms: Iterable[Arm]) -> list[Arm]:
+    """Each with the arm of the list or grid that is the same experiment, if there is one."""
+    known = {arm.digest: arm.name for arm in planned.arms if not (arm.rejected or arm.same_as)}
+    return [replace(arm, same_as=known.get(arm.digest, "")) for arm in arms]
+
+
+def _journal_path(ledger: Ledger) -> Path:
+    return ledger.folder / "study.jsonl"
+
+
+def _latest(planned: Planned, study: optuna.Study) -> list[FrozenTrial]:
+    """The proposals in their order, each as it was last taken up.
+
+    Without those of which only a part was written when the machine went down.
+    """
+    latest: dict[int, FrozenTrial] = {}
+    for trial in study.get_trials(deepcopy=False):
+        latest[trial.user_attrs.get(_AGAIN, trial.number)] = trial
+    whole = search_of(planned).space.keys()
+    return [trial for trial in latest.values() if trial.params.keys() == whole]
+
+
+def _trial(arm: Arm) -> Trial:
+    return Trial(arm, 0, "ranking", arm.digest)
+
+
+def _trial_state(name: str) -> TrialState:
+    """Of Optuna, which is imported by now."""
+    from optuna.trial import TrialState
+
+    return TrialState[name]
