@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -16,6 +14,7 @@ from mnist_arch.errors import MnistArchError
 
 from . import errors
 from .evaluate import evaluate
+from .streams import mend_streams, silence
 from .summary import summary
 from .sweep import sweep
 from .train import train
@@ -28,39 +27,46 @@ class Group(TyperGroup):
 
     # Typer's own `main` names each option; here they are passed on as they come.
     def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
-        _open_streams()
+        mend_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         self.as_json = "--json" in arguments
         options["standalone_mode"] = False  # else Typer prints usage errors in its own way
+        code = self._run(arguments, options)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = errors.PIPE_CLOSED
+            silence(sys.stdout)
+        except OSError as error:
+            if code in (errors.DONE, errors.ANSWER_IS_NO):  # else there is another to report
+                code = errors.report_unexpected(error, as_json=self.as_json)
+            silence(sys.stdout)
+        sys.exit(code)
+
+    def _run(self, arguments: list[str], options: dict[str, Any]) -> int:
         try:
             code = super().main(arguments, **options)
         except errors.UsageError as error:
-            code = self._usage(error)
+            return self._usage(error)
         except SystemExit as error:  # how Rich and Typer leave when the reader has closed the pipe
             if not isinstance(error.__context__, BrokenPipeError):
                 raise
-            _silence()
-            code = errors.PIPE_CLOSED
+            silence(sys.stdout)
+            return errors.PIPE_CLOSED
         except OSError as error:  # of --help and --version, which are printed before `invoke`
-            code = errors.report_unexpected(error, as_json=self.as_json)
-        try:
-            sys.stdout.flush()
-        except OSError:  # it has been reported
-            _silence()
-        sys.exit(code if isinstance(code, int) else errors.DONE)
+            return errors.report_unexpected(error, as_json=self.as_json)
+        return code if isinstance(code, int) else errors.DONE
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            return super().invoke(ctx)
         except MnistArchError as error:
             raise typer.Exit(errors.report(error, as_json=self.as_json)) from None
         except (errors.Interrupted, KeyboardInterrupt) as error:
             stop = error if isinstance(error, errors.Interrupted) else errors.Interrupted()
             raise typer.Exit(errors.report_interrupt(stop, as_json=self.as_json)) from None
         except BrokenPipeError:
-            _silence()
+            silence(sys.stdout)
             raise typer.Exit(errors.PIPE_CLOSED) from None
         except (typer.Exit, typer.Abort, errors.UsageError):
             raise
@@ -72,28 +78,6 @@ class Group(TyperGroup):
             error.show()
             return errors.BAD_INPUT
         return errors.report_usage(error, as_json=self.as_json)
-
-
-def _open_streams() -> None:
-    """Mends what the caller may have left: a closed stream (`>&-`), or one without a buffer.
-
-    Under PYTHONUNBUFFERED a text stream has no buffer below it, and drops without an error what a
-    pipe that is being closed did not take.
-    """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))
-        elif isinstance(getattr(stream, "buffer", None), io.RawIOBase):
-            how = {"encoding": stream.encoding, "errors": stream.errors, "closefd": False}
-            setattr(sys, name, open(stream.fileno(), "w", **how))
-
-
-def _silence() -> None:
-    """Points both streams at nothing, so that Python does not complain about them at exit."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nothing, stream.fileno())
 
 
 def _version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from mnist_arch.counting.plan import Plan
 from mnist_arch.files import to_json
 from mnist_arch.spec.loading import Loaded
 
-from .consoles import stdout
+from .consoles import stdout, write_json
 
 _SHORT: Final = {
     "channels": "out",
@@ -41,7 +41,7 @@ def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_js
             "macs": planned.macs,
             "within_budget": fits,
         }
-        stdout().out(to_json(content), end="")
+        write_json(to_json(content))
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("path", no_wrap=True)

@@ -20,7 +20,7 @@ from mnist_arch.runs.find import Trained, find
 from mnist_arch.runs.result import Reading, SplitName
 
 from . import heavy_imports
-from .consoles import stdout
+from .consoles import write_json
 from .evaluation_json import as_object
 from .evaluation_tables import Report, accuracy_text, show, title
 from .options import (
@@ -29,6 +29,8 @@ from .options import (
     DeviceOption,
     Json,
     Out,
+    ProgressChoice,
+    ProgressOption,
     Quiet,
     complete_dataset,
     complete_spec,
@@ -82,6 +84,7 @@ def evaluate(
     ] = False,
     device: DeviceOption = Device.AUTO,
     out: Out = Path("runs"),
+    progress: ProgressOption = ProgressChoice.AUTO,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -108,7 +111,7 @@ def evaluate(
     judged_on = named or trained.dataset
     split = split or trained.default_split(judged_on)
     trained.check(judged_on, split)
-    display = make_display(quiet=quiet, as_json=as_json)
+    display = make_display(quiet=quiet, progress=progress, as_json=as_json)
     with display.waiting("loading torch and the images"), heavy_imports():
         import torch
 
@@ -128,7 +131,7 @@ def evaluate(
     for note in _notes(report):
         display.note(note)
     if as_json:
-        stdout().out(to_json(as_object(report)), end="")
+        write_json(to_json(as_object(report)))
     else:
         show(report)
     if trouble is not None:

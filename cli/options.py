@@ -30,6 +30,14 @@ class EngineChoice(StrEnum):
     NATIVE = "native"
 
 
+class ProgressChoice(StrEnum):
+    """How progress is shown."""
+
+    AUTO = "auto"
+    LIVE = "live"
+    PLAIN = "plain"
+
+
 def complete_spec(incomplete: str) -> list[str]:
     """Names of the zoo for the shell; files are completed by the shell itself."""
     return [name for name in zoo_names() if name.startswith(incomplete)]
@@ -50,6 +58,14 @@ Set = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, exact and unrounded.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+ProgressOption = Annotated[
+    ProgressChoice,
+    typer.Option(
+        "--progress",
+        help="live draws in one place of the screen; plain prints lines; auto is live on a "
+        "terminal, but not in a notebook or in CI.",
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(

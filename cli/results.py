@@ -17,7 +17,7 @@ from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import GroupResult, group, write_group
 from mnist_arch.spec.experiment import Budget, Experiment
 
-from .consoles import stdout
+from .consoles import stdout, write_json
 
 VERDICTS = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
 
@@ -37,14 +37,14 @@ def show_results(
     if not as_group:
         (result,), (folder,) = results, folders
         if as_json:
-            stdout().out(result.json_text(), end="")
+            write_json(result.json_text())
         else:
             _show_one(result, experiment.budget, folder)
         return _all_kept(result.verdicts)
     whole = group(results, experiment.budget)
     path, trouble = _write_group(whole, folders[0].parent)
     if as_json:
-        stdout().out(whole.json_text(), end="")
+        write_json(whole.json_text())
     else:
         _show_group(whole, experiment.budget, folders, path)
     if trouble is not None:

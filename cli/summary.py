@@ -13,7 +13,7 @@ from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.spec.overrides import parse_override
 
 from . import errors
-from .consoles import stdout
+from .consoles import write_json
 from .options import Json, Set, complete_spec
 from .summary_json import as_object
 from .summary_tables import show_comparison, show_markdown, show_one, show_verification
@@ -62,7 +62,7 @@ def summary(
       mnist-arch summary mine.yaml --verify
     """
     if schema:
-        stdout().out(to_json(json_schema()), end="")
+        write_json(to_json(json_schema()))
         return
     overrides = [parse_override(text) for text in set_ or ()]
     counted = [count(load(spec, overrides=overrides)) for spec in specs or ["s6"]]
@@ -71,7 +71,7 @@ def summary(
         checks: Sequence[Verification | None] = verified or [None] * len(counted)
         objects = [as_object(one, check) for one, check in zip(counted, checks, strict=True)]
         content = objects[0] if len(objects) == 1 else {"format": 1, "networks": objects}
-        stdout().out(to_json(content), end="")
+        write_json(to_json(content))
     elif markdown:
         show_markdown(counted, by_block=blocks)
     elif len(counted) > 1:

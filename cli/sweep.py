@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from .options import DataDir, Device, DeviceOption, Json, Out, Quiet, complete_dataset
+from .options import (
+    DataDir,
+    Device,
+    DeviceOption,
+    Json,
+    Out,
+    ProgressChoice,
+    ProgressOption,
+    Quiet,
+    complete_dataset,
+)
 
 
 class ExecutorName(StrEnum):
@@ -58,6 +68,7 @@ def sweep(
         bool, typer.Option("--show", help="Print the leaderboard again, without running.")
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV.")] = False,
+    progress: ProgressOption = ProgressChoice.AUTO,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -107,7 +118,7 @@ def sweep(
     elif show:
         show_again(request)
     else:
-        run(request, quiet=quiet)
+        run(request, quiet=quiet, progress=progress)
 
 
 def _exclude(options: dict[str, bool]) -> None:

@@ -18,7 +18,7 @@ from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 
-from .consoles import stdout
+from .consoles import stdout, write_data, write_json
 from .sweep_tables import (
     MOST_ROWS,
     Column,
@@ -42,10 +42,10 @@ def show_board(
     """Prints the standings, the effects of a grid, and where the files are."""
     console = stdout()
     if as_json:
-        console.out(board.json_text(), end="")
+        write_json(board.json_text())
         return
     if as_csv:
-        console.out(csv_text(board), end="")
+        write_data(csv_text(board))
         return
     table = _standings(board, console)
     console.print(table)

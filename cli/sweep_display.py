@@ -22,7 +22,8 @@ from mnist_arch.sweeps.execution.executor import Began, Epoch, Event, Failed, Fi
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import SearchEnded, StageBegan, StageName
 
-from .consoles import stderr
+from .consoles import progress_console
+from .options import ProgressChoice
 from .sweep_tables import folded
 from .training_display import duration, percent, sparkline
 
@@ -38,11 +39,12 @@ _STAGES: Final[dict[StageName, str]] = {
 }
 
 
-def make_sweep_display(*, quiet: bool, as_json: bool) -> SweepDisplay:
-    """A live table where stderr is a terminal; elsewhere plain lines, or with --json nothing."""
-    on_terminal = stderr().is_terminal
-    console = stderr(quiet=quiet or (as_json and not on_terminal))
-    return LiveSweepDisplay(console) if on_terminal and not quiet else SweepDisplay(console)
+def make_sweep_display(
+    *, quiet: bool, progress: ProgressChoice = ProgressChoice.AUTO, as_json: bool = False
+) -> SweepDisplay:
+    """Live or plain, as asked for."""
+    console, is_live = progress_console(progress, quiet=quiet, as_json=as_json)
+    return LiveSweepDisplay(console) if is_live else SweepDisplay(console)
 
 
 @dataclass
@@ -162,12 +164,8 @@ class SweepDisplay:
 
     @contextlib.contextmanager
     def waiting_for(self, what: str) -> Iterator[None]:
-        """Shows that something takes a moment."""
-        if not self.console.is_terminal:
-            yield
-            return
-        with self.console.status(f"{what} …"):
-            yield
+        """Shows that something takes a moment, which is no line."""
+        yield
 
 
 @dataclass(frozen=True)
@@ -183,6 +181,11 @@ class LiveSweepDisplay(SweepDisplay):
     """Every running trial with its epoch, curve and accuracy; best so far; time left."""
 
     live: Live | None = None
+
+    @contextlib.contextmanager
+    def waiting_for(self, what: str) -> Iterator[None]:
+        with self.console.status(f"{what} …", spinner="line"):
+            yield
 
     def begin(self) -> None:
         self.running: dict[tuple[str, int], _Running] = {}

@@ -14,7 +14,7 @@ from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import Arm, Planned
 from mnist_arch.sweeps.standings import states_text
 
-from .consoles import stdout
+from .consoles import stdout, write_json
 from .results import VERDICTS
 from .sweep_tables import (
     MOST_ROWS,
@@ -33,7 +33,7 @@ def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool)
     estimate = whole_sweep(planned, ledger, workers=workers)
     console = stdout()
     if as_json:
-        console.out(to_json(_plan_values(planned, ledger, estimate, workers)), end="")
+        write_json(to_json(_plan_values(planned, ledger, estimate, workers)))
         return
     arms = planned.arms[:MOST_ROWS]
     columns = [

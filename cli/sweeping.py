@@ -26,7 +26,8 @@ from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 
 from . import errors
-from .options import Device
+from .consoles import answering
+from .options import Device, ProgressChoice
 from .sweep_board import show_board
 from .sweep_display import SweepDisplay, make_sweep_display
 from .sweep_plan import print_plan
@@ -115,14 +116,14 @@ def show_again(request: Request) -> None:
     _show(board, request)
 
 
-def run(request: Request, *, quiet: bool) -> None:
+def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
     """Runs what is left of the sweep and prints its leaderboard.
 
     Exits with 1 if a trial failed, with 70 if that is a bug. Raises TrialsLost where something else
     has kept trials from being trained, which says nothing about them.
     """
     silent = request.as_json or request.as_csv
-    display = make_sweep_display(quiet=quiet, as_json=silent)
+    display = make_sweep_display(quiet=quiet, progress=progress, as_json=silent)
     ledger = request.ledger
     planned = _planned(request, "mnist")
     _refuse_if_nothing_fits(planned)
@@ -134,7 +135,8 @@ def run(request: Request, *, quiet: bool) -> None:
         _draw(board, ledger.folder, display)
     if lost:
         raise _trials_lost(lost)
-    _show(board, request)
+    with answering(f"the leaderboard is kept in {ledger.folder}"):
+        _show(board, request)
     if board.exit_code is not None:
         raise typer.Exit(board.exit_code)
 

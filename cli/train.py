@@ -23,6 +23,7 @@ from mnist_arch.training import engine as records
 from mnist_arch.training.engine import Engine
 
 from . import STARTED, errors, heavy_imports
+from .consoles import answering
 from .dry_run import show_dry_run
 from .options import (
     DataDir,
@@ -32,6 +33,8 @@ from .options import (
     EngineOption,
     Json,
     Out,
+    ProgressChoice,
+    ProgressOption,
     Quiet,
     Set,
     complete_dataset,
@@ -113,6 +116,7 @@ def train(
         typer.Option("--require", help="Exit with 1 where a rule is missed or has no verdict."),
     ] = False,
     set_: Set = None,
+    progress: ProgressOption = ProgressChoice.AUTO,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -158,16 +162,13 @@ def train(
         return
     budget.check(counted.experiment, counted.plan)
     check_dataset(request.loaded)
-    results, folders = _train_all(
-        request,
-        counted,
-        data_dir=data_dir,
-        again=again,
-        display=make_display(quiet=quiet, as_json=as_json),
-    )
-    kept = show_results(
-        results, request.loaded.experiment, folders, as_json=as_json, as_group=seeds is not None
-    )
+    display = make_display(quiet=quiet, progress=progress, as_json=as_json)
+    results, folders = _train_all(request, counted, data_dir=data_dir, again=again, display=display)
+    where = f"the result is kept in {folders[0] if seeds is None else folders[0].parent}"
+    with answering(where):
+        kept = show_results(
+            results, request.loaded.experiment, folders, as_json=as_json, as_group=seeds is not None
+        )
     if require and not kept:
         raise typer.Exit(errors.ANSWER_IS_NO)
 
@@ -249,7 +250,7 @@ def _train_all(
     threads = torch.get_num_threads()  # of the machine, before a run that goes on sets its own
     chosen: Engine | None = None
     results, folders = [], []
-    for seed in request.seeds:
+    for number, seed in enumerate(request.seeds, start=1):
         run = request.run or Run(request.parent / counted.folder_name(seed))
         is_new = again or run.is_new
         is_finished = not again and run.is_finished
@@ -275,7 +276,11 @@ def _train_all(
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
         )
-        results.append(display.follow(events, counted.experiment, seed=seed, split=material.split))
+        turn = number, len(request.seeds)
+        result = display.follow(
+            events, counted.experiment, seed=seed, split=material.split, turn=turn
+        )
+        results.append(result)
         folders.append(run.folder)
         if not is_finished:  # the first that trains has the time of reading alone
             material = dataclasses.replace(material, seconds=0.0)

@@ -1,14 +1,17 @@
-"""What one sees while a network trains: a live panel on a terminal, a line an epoch elsewhere."""
+"""What one sees while a network trains: a live panel on a terminal, a line an epoch elsewhere.
+
+What is live is taken down at the end, and the table of its epochs stays.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
@@ -21,8 +24,9 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 
-from .consoles import stderr
+from .consoles import progress_console, stderr
 from .errors import Interrupted
+from .options import ProgressChoice
 
 if TYPE_CHECKING:
     from mnist_arch.runs.execute import RunEvent, Started
@@ -30,13 +34,15 @@ if TYPE_CHECKING:
 
 _SHOWN_EPOCHS = 8
 _BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 96
 
 
-def make_display(*, quiet: bool, as_json: bool = False) -> Display:
-    """A live display where stderr is a terminal; elsewhere plain lines, or with --json nothing."""
-    on_terminal = stderr().is_terminal
-    console = stderr(quiet=quiet or (as_json and not on_terminal))
-    return LiveDisplay(console) if on_terminal and not quiet else Display(console)
+def make_display(
+    *, quiet: bool, progress: ProgressChoice = ProgressChoice.AUTO, as_json: bool = False
+) -> Display:
+    """Live or plain, as asked for."""
+    console, is_live = progress_console(progress, quiet=quiet, as_json=as_json)
+    return LiveDisplay(console) if is_live else Display(console)
 
 
 @dataclass
@@ -46,14 +52,24 @@ class Display:
     console: Console
 
     def follow(
-        self, events: Iterator[RunEvent], experiment: Experiment, *, seed: int, split: str
+        self,
+        events: Iterator[RunEvent],
+        experiment: Experiment,
+        *,
+        seed: int,
+        split: str,
+        turn: tuple[int, int] = (1, 1),
     ) -> Result:
-        """Shows a run until its result, which is returned. On Ctrl-C says how to go on."""
+        """Shows a run until its result, which is returned. On Ctrl-C says how to go on.
+
+        `turn` says which of how many seeds it is, from 1.
+        """
         from mnist_arch.runs.execute import NotDrawn, Started
         from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
 
         run: Run | None = None
-        self.begin(experiment, seed=seed, split=split)
+        result: Result | None = None
+        self.begin(experiment, seed=seed, split=split, turn=turn)
         try:
             for event in events:
                 match event:
@@ -74,7 +90,7 @@ class Display:
                             "the same command tries again"
                         )
                     case Result():
-                        return event
+                        result = event
                     case never:
                         assert_never(never)
         except KeyboardInterrupt:
@@ -83,23 +99,47 @@ class Display:
             raise Interrupted(hint=hint) from None
         finally:
             self.end()
-        raise AssertionError("a run ends with its result")
+        assert result is not None, "a run ends with its result"
+        if self.is_one_of_several:
+            correct = f"{result.correct:,} of {result.images:,} correct"
+            accuracy = percent(result.accuracy_percent)
+            self.note(f"{self.which}: {accuracy} ({result.split}, {correct})")
+        return result
 
-    def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
-        self.experiment, self.seed, self.split = experiment, seed, split
+    def begin(
+        self, experiment: Experiment, *, seed: int, split: str, turn: tuple[int, int] = (1, 1)
+    ) -> None:
+        self.experiment, self.seed, self.split, self.turn = experiment, seed, split, turn
         self.since: EpochRecord | None = None
         self.epoch_seconds: float | None = None
 
+    @property
+    def is_one_of_several(self) -> bool:
+        return self.turn[1] > 1
+
+    @property
+    def which(self) -> str:
+        """`seed 0`, or of several `seed 2 of 3 (number 1)`."""
+        number, count = self.turn
+        several = f"seed {number} of {count} (number {self.seed})"
+        return several if self.is_one_of_several else f"seed {self.seed}"
+
     def started(self, event: Started) -> None:
         epochs = self.experiment.recipe.epochs
+        which = f"{self.which}: " if self.is_one_of_several else ""
         if event.epochs_done == epochs and event.run.is_finished:
-            self.note(f"{event.run.folder} is finished; --again would start it anew")
+            self.note(f"{which}{event.run.folder} is finished; --again would start it anew")
         elif event.epochs_done:
-            self.note(
-                f"going on with {event.run.folder} after epoch {event.epochs_done} of {epochs}"
-            )
+            after = f"after epoch {event.epochs_done} of {epochs}"
+            self.note(f"{which}going on with {event.run.folder} {after}")
         else:
-            self.note(f"training in {event.run.folder}")
+            self.note(f"{which}training in {event.run.folder}")
+        self.earlier(event.earlier)
+
+    def earlier(self, records: Sequence[EpochRecord]) -> None:
+        """Epochs of before, of a run that goes on."""
+        for record in records:
+            self.note(self._line(record))
 
     def compiling(self) -> None:
         self.note("the steps from here on are compiled first, which takes up to a minute")
@@ -112,11 +152,13 @@ class Display:
         self.epoch_seconds = self._seconds_of_an_epoch(record)
         self.since = self.since or record
         left = self.epoch_seconds * (self.experiment.recipe.epochs - record.epoch)
-        self.note(
+        self.note(f"{self._line(record)} · {duration(left)} left")
+
+    def _line(self, record: EpochRecord) -> str:
+        return (
             f"seed {self.seed} · epoch {record.epoch:>2}/{self.experiment.recipe.epochs} · "
             f"loss {record.train_loss:.4f} · {self.split} {percent(record.accuracy_percent)} · "
-            f"rate {record.rate:.2g} · {record.images_per_second:,.0f} images/s · "
-            f"{duration(left)} left"
+            f"rate {record.rate:.2g} · {record.images_per_second:,.0f} images/s"
         )
 
     def end(self) -> None:
@@ -127,12 +169,8 @@ class Display:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Shows that something takes a moment."""
-        if not self.console.is_terminal:
-            yield
-            return
-        with self.console.status(f"{what} …"):
-            yield
+        """Shows that something takes a moment, which is no line."""
+        yield
 
     def _seconds_of_an_epoch(self, record: EpochRecord) -> float:
         """By the epochs after `since`, whose own time has a start or a compiler's."""
@@ -148,12 +186,15 @@ class LiveDisplay(Display):
 
     live: Live | None = None
 
-    def begin(self, experiment: Experiment, *, seed: int, split: str) -> None:
-        super().begin(experiment, seed=seed, split=split)
+    def begin(
+        self, experiment: Experiment, *, seed: int, split: str, turn: tuple[int, int] = (1, 1)
+    ) -> None:
+        super().begin(experiment, seed=seed, split=split, turn=turn)
         self.records: list[EpochRecord] = []
+        self.width = min(_WIDTH, self.console.width)
         self.bars = Bars(
             TextColumn("{task.description:<6}"),
-            BarColumn(bar_width=44),
+            BarColumn(bar_width=max(6, self.width - 56)),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}"),
         )
@@ -164,6 +205,8 @@ class LiveDisplay(Display):
     def started(self, event: Started) -> None:
         super().started(event)
         self.bars.update(self.epochs_bar, completed=event.epochs_done)
+        if event.epochs_done and event.run.is_finished:
+            return
         self.live = Live(self.panel(), console=self.console, refresh_per_second=8, transient=True)
         self.live.start()
 
@@ -184,10 +227,22 @@ class LiveDisplay(Display):
         self.bars.update(self.epochs_bar, completed=record.epoch)
         self._redraw()
 
+    def earlier(self, records: Sequence[EpochRecord]) -> None:
+        self.records.extend(records)
+
     def end(self) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        """Takes down what is live, in whose place the table of all epochs stays."""
+        if self.live is None:
+            return
+        self.live.stop()
+        self.live = None
+        if self.records:
+            self.console.print(self._framed(self._table(self.records), self._curve()))
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        with self.console.status(f"{what} …", spinner="line"):
+            yield
 
     def _redraw(self) -> None:
         if self.live is not None:
@@ -195,17 +250,23 @@ class LiveDisplay(Display):
 
     def panel(self) -> Panel:
         """The display as it stands."""
-        table = Table(box=None, padding=(0, 2))
-        for heading in (
-            "epoch",
-            "train loss",
-            f"{self.split} loss",
-            f"{self.split} accuracy",
-            "rate",
-            "images/s",
-        ):
-            table.add_column(heading, justify="right")
-        for record in self.records[-_SHOWN_EPOCHS:]:
+        return self._framed(self.bars, self._table(self.records[-_SHOWN_EPOCHS:]), self._curve())
+
+    def _framed(self, *parts: RenderableType) -> Panel:
+        title = f"{escape(self.experiment.name)} · {self.which}"
+        return Panel(Group(*parts), title=title, title_align="left", width=self.width)
+
+    def _curve(self) -> Text:
+        percents = [record.accuracy_percent for record in self.records]
+        return Text(sparkline([it for it in percents if it is not None]), style="green")
+
+    def _table(self, records: Sequence[EpochRecord]) -> Table:
+        """A row an epoch, as wide as a terminal of 60 columns has room for."""
+        table = Table(box=None, padding=(0, 2 if self.width >= 80 else 1), pad_edge=False)
+        names = "epoch", "train\nloss", f"{self.split}\nloss", f"{self.split}\naccuracy"
+        for heading in (*names, "rate", "images/s"):
+            table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
+        for record in records:
             table.add_row(
                 str(record.epoch),
                 f"{record.train_loss:.4f}",
@@ -214,15 +275,7 @@ class LiveDisplay(Display):
                 f"{record.rate:.4f}",
                 f"{record.images_per_second:,.0f}",
             )
-        percents = [record.accuracy_percent for record in self.records]
-        curve = Text(sparkline([it for it in percents if it is not None]), style="green")
-        name = escape(self.experiment.name)
-        return Panel(
-            Group(self.bars, table, curve),
-            title=f"{name} · seed {self.seed}",
-            title_align="left",
-            width=96,
-        )
+        return table
 
 
 def percent(accuracy_percent: float | None) -> str:

@@ -12,6 +12,7 @@ import getpass
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import time
@@ -21,6 +22,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from mnist_arch.errors import NotAllowed, PathError, RunLocked, StorageError
 
+_BYTES: Final = re.compile("[\udc80-\udcff]+")
+"""How Python carries bytes that are no text in the encoding of the system."""
 _LOCK: Final = ".lock"
 _UNFINISHED: Final = ".unfinished"
 _ANOTHER: Final = "choose another folder"
@@ -35,8 +38,18 @@ def now() -> str:
 
 
 def to_json(value: Any) -> str:
-    """JSON as this program writes it: sorted keys, indented, finite numbers, a final newline."""
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """JSON as this program writes it: sorted keys, indented, finite numbers, a final newline.
+
+    Bytes of an argument or of a path that Python could not read as text are text where they are
+    UTF-8, and else written out, such as `\\xff`.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return _BYTES.sub(lambda found: _written_out(found[0]), text) + "\n"
+
+
+def _written_out(escaped: str) -> str:
+    text = escaped.encode("ascii", "surrogateescape").decode("utf-8", "backslashreplace")
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 # ----------------------------------------------------------------------------------------- looking

@@ -33,7 +33,12 @@ HAS_MNIST = bool(MNIST_FOLDER) and all(
 
 # What the user's shell says about colours and widths is not to decide a test.
 SET = {"NO_COLOR": "1", "TYPER_USE_RICH": "0", "COLUMNS": "160"}
-UNSET = ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "MNIST_ARCH_DATA")
+UNSET = (
+    *("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES"),
+    *("CI", "TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION"),
+    *("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "COLAB_GPU", "KAGGLE_KERNEL_RUN_TYPE", "MPLBACKEND"),
+    "MNIST_ARCH_DATA",
+)
 
 # Read when torch is imported: sums are taken in an order that depends on the number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"

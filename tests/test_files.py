@@ -140,6 +140,12 @@ def test_json_is_sorted_strict_and_readable() -> None:
         to_json({"a": float("nan")})
 
 
+def test_json_has_what_was_no_text_in_the_encoding_of_the_system() -> None:
+    in_ascii = "größe".encode().decode("ascii", "surrogateescape")
+    text = to_json({"a": in_ascii, "b": os.fsdecode(b'r\xff"')})
+    assert json.loads(text.encode()) == {"a": "größe", "b": 'r\\xff"'}
+
+
 def test_on_a_disk_that_is_really_full_the_old_file_stays(small_disk: Path) -> None:
     path = small_disk / "checkpoint"
     write_whole(path, b"1" * 90_000)

@@ -292,18 +292,6 @@ def test_an_error_takes_the_panel_down(plan: Planned) -> None:
     assert "\x1b[?25h" in shown(display.console)
 
 
-def test_a_terminal_gets_the_live_display_unless_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stderr", Terminal())
-    assert isinstance(make_sweep_display(quiet=False, as_json=False), LiveSweepDisplay)
-    assert isinstance(make_sweep_display(quiet=False, as_json=True), LiveSweepDisplay)
-    assert type(make_sweep_display(quiet=True, as_json=False)) is SweepDisplay
-
-
 def test_elsewhere_json_has_no_lines(plan: Planned, capsys: pytest.CaptureFixture[str]) -> None:
     script = Script(plan)
     events = [StageBegan("ranking", tuple(script.ranking)), script.finished(script.ranking[0], 90)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from tiny_runs import made_up_result
 
 from mnist_arch.runs.execute import Started
 from mnist_arch.runs.folder import Run
@@ -21,7 +23,6 @@ from mnist_arch_cli.training_display import (
     Display,
     LiveDisplay,
     duration,
-    make_display,
     sparkline,
     warn_of_sample,
 )
@@ -40,8 +41,8 @@ RECORD = EpochRecord(
 )
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+def terminal(width: int = 100) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
 
 
 def shown(console: Console) -> str:
@@ -132,6 +133,75 @@ def test_an_interrupt_ends_the_display_and_says_how_to_go_on() -> None:
     assert "\x1b[?25h" in shown(display.console)  # the cursor is there again
 
 
+def run_of(*records: EpochRecord, earlier: Sequence[EpochRecord] = ()) -> Iterator[Any]:
+    """What a run yields that ends well."""
+    epochs = len(earlier)
+    yield Started(Run(Path("runs/s6-00000000-s3")), epochs, tuple(earlier))
+    yield from records
+    yield made_up_result(EXPERIMENT, seed=3)
+
+
+def epoch(number: int) -> EpochRecord:
+    return dataclasses.replace(RECORD, epoch=number, correct=9_000 + number)
+
+
+def test_the_table_of_all_epochs_stays_when_the_live_display_ends() -> None:
+    display = LiveDisplay(terminal())
+    records = [epoch(number) for number in range(1, 13)]
+    display.follow(run_of(*records[4:], earlier=records[:4]), EXPERIMENT, seed=3, split="test")
+    *_, rest = shown(display.console).split("\x1b[?25h")  # the cursor, where the display has ended
+    for record in records:
+        assert f"{record.accuracy_percent:.2f} %" in rest
+    assert "s6 · seed 3" in rest
+    assert "batch" not in rest
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_it_stays_whatever_ends_the_run(error: BaseException) -> None:
+    def events() -> Iterator[Any]:
+        yield Started(Run(Path("runs/s6-00000000-s3")), 0)
+        yield epoch(1)
+        raise error
+
+    display = LiveDisplay(terminal())
+    with pytest.raises((Interrupted, ValueError)):
+        display.follow(events(), EXPERIMENT, seed=3, split="test")
+    assert "90.01 %" in shown(display.console).split("\x1b[?25h")[-1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_digit_is_lost_in_a_narrow_terminal(width: int) -> None:
+    display = LiveDisplay(terminal(width))
+    display.follow(run_of(epoch(1)), EXPERIMENT, seed=3, split="validation")
+    lines = re.sub(r"\x1b\[\w*", "", shown(display.console).split("\x1b[?25h")[-1]).splitlines()
+    assert max(map(len, lines)) <= width
+    (row,) = (line.split() for line in lines if "90.01 %" in line)
+    assert row[1:-1] == ["1", "0.4332", "0.0521", "90.01", "%", "0.0193", "1,016"]
+
+
+def test_a_run_that_goes_on_shows_what_was_before() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    events = run_of(epoch(3), earlier=[epoch(1), epoch(2)])
+    Display(console).follow(events, EXPERIMENT, seed=3, split="test")
+    lines = shown(console).splitlines()
+    assert lines[0] == "going on with runs/s6-00000000-s3 after epoch 2 of 19"
+    assert [line.split(" · ")[1] for line in lines[1:]] == [
+        "epoch  1/19",
+        "epoch  2/19",
+        "epoch  3/19",
+    ]
+    assert ["left" in line for line in lines[1:]] == [False, False, True]
+
+
+@pytest.mark.parametrize("kind", [Display, LiveDisplay])
+def test_of_several_seeds_each_has_its_result(kind: type[Display]) -> None:
+    display = kind(terminal())
+    display.follow(run_of(epoch(1)), EXPERIMENT, seed=3, split="test", turn=(2, 5))
+    text = shown(display.console)
+    assert "seed 2 of 5 (number 3): training in runs/s6-00000000-s3\n" in text
+    assert text.endswith("seed 2 of 5 (number 3): 50.00 % (test, 1 of 2 correct)\n")
+
+
 def test_where_there_is_no_terminal_an_epoch_is_a_line() -> None:
     console = Console(file=io.StringIO(), width=80)
     display = Display(console)
@@ -175,18 +245,6 @@ def test_the_time_left_is_not_by_the_time_of_the_compiler() -> None:
         "6:40 left",
         "6:15 left",
     ]
-
-
-def test_a_terminal_gets_the_live_display_unless_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stderr", Terminal())
-    assert isinstance(make_display(quiet=False), LiveDisplay)
-    assert isinstance(make_display(quiet=False, as_json=True), LiveDisplay)
-    assert type(make_display(quiet=True)) is Display
 
 
 def test_the_sample_is_warned_of_even_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,10 +28,12 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.encoding = "utf-8"
+        """Of stdout and stderr."""
         self.opened: list[tuple[str, str]] = []
 
     def __call__(self, *arguments: str, exit_code: int = 0) -> Any:
-        result = CliRunner().invoke(app, ["train", *arguments])
+        result = CliRunner(charset=self.encoding).invoke(app, ["train", *arguments])
         assert result.exit_code == exit_code, result.stderr + result.stdout
         return result
 
