@@ -23,7 +23,7 @@ from mnist_arch.runs.images import read_material
 from mnist_arch.sweeps.execution import ray_node as node
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Failed, Task
-from mnist_arch.sweeps.execution.ray_cluster import LOSSES, RayExecutor, _room
+from mnist_arch.sweeps.execution.ray_cluster import LOSSES, RayExecutor, _connect, _room, _token_for
 from mnist_arch.sweeps.execution.ray_node import Beginning, Images, Said, Trained, train_on_node
 from mnist_arch.sweeps.ledger import Failure, Ledger, State
 from mnist_arch.sweeps.spec import Resources
@@ -251,6 +251,68 @@ def test_a_cluster_that_is_not_there() -> None:
         executor_for("nowhere").__enter__()
 
 
+class Initialised:
+    """`ray` as far as it is needed to connect; it takes note, and raises what is given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        import ray
+
+        self.exceptions = ray.exceptions
+        self.error = error
+        self.asked: dict[str, Any] = {}
+        self._private = SimpleNamespace(worker=SimpleNamespace())
+
+    def init(self, **options: Any) -> None:
+        self.asked = options
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(("address", "joined"), [(None, "local"), ("auto", "auto"), ("a:1", "a:1")])
+def test_without_an_address_no_cluster_is_joined(address: str | None, joined: str) -> None:
+    """Whatever runs here, and whatever RAY_ADDRESS says: `ray.init()` alone would join it."""
+    ray = Initialised()
+    _connect(ray, address)
+    assert ray.asked["address"] == joined
+
+
+def test_a_cluster_that_wants_a_token_says_so() -> None:
+    import ray
+
+    error = ray.exceptions.AuthenticationError("no authentication token was found")
+    with pytest.raises(
+        DeviceUnavailable, match=r"^the Ray cluster at auto wants a token: "
+    ) as caught:
+        _connect(Initialised(error), "auto")
+    assert "RAY_AUTH_MODE=token" in caught.value.hint
+    assert caught.value.kind.exit_code == 3
+    with pytest.raises(DeviceUnavailable, match=r"^no Ray cluster at a:1: Failed") as caught:
+        _connect(Initialised(ConnectionError("Failed to connect")), "a:1")
+    assert "~/.ray/auth_token" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "given"),
+    [
+        (None, {}, True),
+        (None, {"RAY_AUTH_MODE": "token"}, True),
+        (None, {"RAY_AUTH_MODE": "disabled"}, False),
+        (None, {"RAY_AUTH_TOKEN_PATH": "a/file"}, False),
+        ("auto", {}, False),
+        ("auto", {"RAY_AUTH_MODE": "token"}, False),
+    ],
+)
+def test_a_cluster_of_this_machine_leaves_no_token_in_the_home(
+    address: str | None, environment: dict[str, str], given: bool
+) -> None:
+    """Ray makes none where one is given, and that one ends with the cluster."""
+    before = dict(environment)
+    with _token_for(address, environment):
+        assert (len(environment.get("RAY_AUTH_TOKEN", "")) == 64) is given
+        assert before.items() <= environment.items()
+    assert environment == before
+
+
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExtraMissing, match=r"^a sweep on a cluster needs ray$") as caught:
@@ -270,7 +332,7 @@ def said_on(task: Task, monkeypatch: pytest.MonkeyPatch, **versions: str) -> lis
     _, pretence = on_a_pretence(task, [ray.exceptions.RayTaskError("", "", ValueError())])
     (order,) = pretence.orders
     order = replace(order, versions={**order.versions, **versions})
-    images = read_material(task.loaded.experiment, data_dir=None, device="cpu")
+    images = read_material(task.counted.experiment, data_dir=None, device="cpu")
     splits = (Images.of(images.training), Images.of(images.held))
     return list(train_on_node(order, *splits))
 

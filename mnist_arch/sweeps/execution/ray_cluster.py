@@ -6,8 +6,9 @@ import contextlib
 import logging
 import math
 import os
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -45,6 +46,11 @@ from mnist_arch.training.engine import Engine
 
 _WAIT_SECONDS: Final = 1.0
 
+_THE_TOKEN: Final = (
+    "set RAY_AUTH_MODE=token and give every machine the same token: copy ~/.ray/auth_token of the "
+    "first one, or name it in RAY_AUTH_TOKEN_PATH"
+)
+
 LOSSES: Final = 5
 """Nodes that a trial may lose one after the other without an epoch between them."""
 
@@ -77,7 +83,7 @@ class RayExecutor:
         data_dir: Path | None,
         command: list[str],
     ) -> None:
-        """`address` as for `ray.init`: None is the cluster that runs here, or else one for now.
+        """`address` as for `ray.init`; None is a cluster of this machine alone, for now.
 
         Raises ExtraMissing.
         """
@@ -93,10 +99,12 @@ class RayExecutor:
         self.ended: list[Event] = []
         self.shipped: dict[tuple[str, int], tuple[Material, list[Any]]] = {}
         self.connected = False
+        self.token = contextlib.ExitStack()
 
     def __enter__(self) -> RayExecutor:
         """Raises DeviceUnavailable where there is no cluster."""
         if not self.ray.is_initialized():
+            self.token.enter_context(_token_for(self.address, os.environ))
             _connect(self.ray, self.address)
             self.connected = True
         options = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
@@ -111,6 +119,7 @@ class RayExecutor:
         self.shipped.clear()
         if self.connected:
             self.ray.shutdown()
+        self.token.close()
 
     @property
     def free(self) -> int:
@@ -305,21 +314,45 @@ def _ray() -> Any:
     return ray
 
 
+@contextlib.contextmanager
+def _token_for(address: str | None, environment: MutableMapping[str, str]) -> Iterator[None]:
+    """Gives a cluster of this machine alone a token that ends with it.
+
+    Ray from 2.59 on makes one that is not given, and leaves it in the user's home, where it changes
+    every cluster that is started later: `ray start --head` then demands it of all other machines.
+    """
+    mode = environment.get("RAY_AUTH_MODE", "token").lower()
+    is_given = any(environment.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if address is not None or mode != "token" or is_given:
+        yield
+        return
+    environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        environment.pop("RAY_AUTH_TOKEN", None)
+
+
 def _connect(ray: Any, address: str | None) -> None:
     """Raises DeviceUnavailable."""
     where = address or "this machine"
     try:
-        if where.startswith("ray://"):
+        if "://" in where:
             raise ValueError("a client cannot be told of epochs while they are trained")
         ray.init(
-            address=address,
+            address=address or "local",  # None would join whatever cluster Ray finds here
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = _first_line(error)
+    except ray.exceptions.AuthenticationError as error:
+        message = f"the Ray cluster at {where} wants a token: {_first_line(error)}"
+        raise DeviceUnavailable(message, hint=_THE_TOKEN) from None
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         hint = "start the sweep on a node of the cluster, whose address `ray status` knows"
-        raise DeviceUnavailable(f"no Ray cluster at {where}: {reason}", hint=hint) from None
+        if isinstance(error, ConnectionError):  # Ray does not say so where it is for want of one
+            hint = f"{hint}; if the cluster was started with a token, {_THE_TOKEN}"
+        message = f"no Ray cluster at {where}: {_first_line(error)}"
+        raise DeviceUnavailable(message, hint=hint) from None
     # What it has to say about workers that died would go to stdout; it stands in the failure.
     ray._private.worker._worker_logs_enabled = False
