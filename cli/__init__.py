@@ -2,11 +2,19 @@
 
 import contextlib
 import gc
+import sys
 import time
 from collections.abc import Iterator
 
 STARTED = time.perf_counter()
 """When this process started, as near as the module that is imported first can tell, in seconds."""
+
+
+def command_line() -> list[str]:
+    """What was typed, as text that any file can hold."""
+    from mnist_arch.files import shown
+
+    return ["mnist-arch", *map(shown, sys.argv[1:])]
 
 
 @contextlib.contextmanager

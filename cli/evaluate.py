@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,12 @@ import typer
 from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.drawing import FORMATS, format_of
-from mnist_arch.errors import Problem, SpecError
-from mnist_arch.files import now, to_json, write_whole
+from mnist_arch.errors import NotAllowed, Problem, SpecError
+from mnist_arch.files import is_folder, is_there, now, read, shown, to_json, write_whole
 from mnist_arch.runs.find import Trained, find
 from mnist_arch.runs.result import Reading, SplitName
 
-from . import heavy_imports
+from . import command_line, heavy_imports
 from .consoles import write_json
 from .evaluation_json import as_object
 from .evaluation_tables import Report, accuracy_text, show, title
@@ -32,6 +32,7 @@ from .options import (
     ProgressChoice,
     ProgressOption,
     Quiet,
+    at_home,
     complete_dataset,
     complete_spec,
 )
@@ -75,7 +76,9 @@ def evaluate(
     gallery: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Draw the mistakes and the confusion matrix: .png, .svg or .pdf."
+            metavar="FILE",
+            callback=at_home,
+            help="Draw the mistakes and the confusion matrix: .png, .svg or .pdf.",
         ),
     ] = None,
     tta: Annotated[
@@ -156,7 +159,7 @@ def _check_gallery(path: Path | None) -> None:
     if format_of(path) is None:
         names = ", ".join(f".{it}" for it in FORMATS)
         raise typer.BadParameter(f"--gallery: {path.name!r} is to end in one of {names}")
-    if not path.parent.is_dir():
+    if not is_there(path) and not is_folder(path.parent):
         raise typer.BadParameter(f"--gallery: there is no folder {str(path.parent)!r}")
 
 
@@ -220,8 +223,9 @@ def _write(
     """
     run, written = report.trained.run, []
     if run is not None and report.reads_test_anew:
-        run.append_reading(_reading(report))
-        written.append(run.readings_path)
+        with contextlib.suppress(NotAllowed):  # a note says so
+            run.append_reading(_reading(report))
+            written.append(run.readings_path)
     if gallery is not None:
         try:
             _draw_gallery(report, images, gallery)
@@ -253,8 +257,17 @@ def _reading(report: Report) -> Reading:
         correct=report.evaluation.correct,
         images=report.evaluation.images,
         accuracy_percent=report.evaluation.accuracy_percent,
-        command=["mnist-arch", *sys.argv[1:]],
+        command=command_line(),
     )
+
+
+def _what_is_noted(report: Report) -> str:
+    run = report.trained.run
+    if run is None:
+        return "there is no run to note this reading in"
+    if run.readings_path not in report.written:
+        return f"this reading is not noted, since {shown(run.folder)} may only be read"
+    return f"this is reading {len(read(run.readings_path).splitlines())} of it since"
 
 
 def _notes(report: Report) -> Iterator[str]:
@@ -265,11 +278,8 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"{name} was trained on {trained.dataset}, and is judged on {report.dataset}"
     if report.split == "train":
         yield f"{name} was trained on these images: this is no estimate of its accuracy"
-    if report.reads_test_anew and trained.run is not None:
-        readings = len(trained.run.readings_path.read_bytes().splitlines())
-        yield f"{name} was trained without reading test; this is reading {readings} of it since"
-    if report.reads_test_anew and trained.run is None:
-        yield f"{name} was trained without reading test; there is no run to note this reading in"
+    if report.reads_test_anew:
+        yield f"{name} was trained without reading test; {_what_is_noted(report)}"
     stored, correct = trained.result, report.evaluation.correct
     same = stored is not None and (stored.dataset, stored.split) == (report.dataset, report.split)
     if stored is not None and same and stored.correct != correct:

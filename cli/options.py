@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mnist_arch.data.catalog import INFO
+from mnist_arch.files import expanded
 from mnist_arch.spec.sources import zoo_names
 
 
@@ -48,6 +49,11 @@ def complete_dataset(incomplete: str) -> list[str]:
     return [name for name in INFO if name.startswith(incomplete)]
 
 
+def at_home(path: Path | None) -> Path | None:
+    """The path of an option, with `~` replaced: a shell does so only at the start of a word."""
+    return None if path is None else expanded(path)
+
+
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -69,13 +75,17 @@ ProgressOption = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the datasets; also MNIST_ARCH_DATA. Missing ones are downloaded into it."
+        callback=at_home,
+        help="Folder of the datasets; also MNIST_ARCH_DATA. Missing ones are downloaded into it.",
     ),
 ]
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="auto takes cuda, then mps, then cpu.")
 ]
-Out = Annotated[Path, typer.Option("--out", help="Folder that holds the folders of runs.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", callback=at_home, help="Folder that holds the folders of runs."),
+]
 EngineOption = Annotated[
     EngineChoice,
     typer.Option(

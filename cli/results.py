@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.counting.budget import Verdict
-from mnist_arch.errors import StorageError
+from mnist_arch.errors import NotAllowed, StorageError
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import GroupResult, group, write_group
@@ -53,9 +53,14 @@ def show_results(
 
 
 def _write_group(whole: GroupResult, parent: Path) -> tuple[Path | None, StorageError | None]:
-    """The file, or why there is none: an error for later, when the numbers are shown."""
+    """The file, or why there is none: an error for later, when the numbers are shown.
+
+    Where the runs may only be read there is no file, and nothing wrong.
+    """
     try:
         return write_group(whole, parent), None
+    except NotAllowed:
+        return None, None
     except StorageError as error:
         return None, error
 

@@ -17,6 +17,7 @@ from .options import (
     ProgressChoice,
     ProgressOption,
     Quiet,
+    at_home,
     complete_dataset,
 )
 
@@ -29,7 +30,9 @@ class ExecutorName(StrEnum):
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", callback=at_home, help="YAML file of the sweep.")
+    ],
     workers: Annotated[
         int | None,
         typer.Option(

@@ -14,6 +14,7 @@ from rich.table import Table
 from mnist_arch.counting.budget import Verdict
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
+from mnist_arch.files import is_there
 from mnist_arch.sweeps.ledger import State
 from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
@@ -218,6 +219,6 @@ def _where(board: Leaderboard, folder: Path) -> Iterator[tuple[str, str]]:
             yield "search", search.shortfall
     if failed := [trial for it in board.standings for trial in it.failures]:
         yield "log", f"{folder / failed[0].folder / 'log'} of the first that failed"
-    if (path := folder / "leaderboard.json").exists():
-        picture = ", .png" if path.with_suffix(".png").exists() else ""
+    if is_there(path := folder / "leaderboard.json"):
+        picture = ", .png" if is_there(path.with_suffix(".png")) else ""
         yield "leaderboard", f"{path}, .csv{picture}"

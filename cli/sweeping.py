@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,7 @@ from mnist_arch.sweeps.loading import Definition, load_sweep
 from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 
-from . import errors
+from . import command_line, errors
 from .consoles import answering
 from .options import Device, ProgressChoice
 from .sweep_board import show_board
@@ -179,12 +178,8 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        command = shlex.join(_command())
+        command = shlex.join(command_line())
         raise errors.Interrupted(hint=f"go on with the same command: {command}") from None
-
-
-def _command() -> list[str]:
-    return ["mnist-arch", *sys.argv[1:]]
 
 
 def _planned(request: Request, auto: DatasetName) -> Planned:
@@ -213,7 +208,9 @@ def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Pla
     if resolved.reason:
         warn_of_sample(resolved.reason)
     ledger.ask(
-        Asked(source=definition.source, dataset=resolved.name, command=_command(), started=now())
+        Asked(
+            source=definition.source, dataset=resolved.name, command=command_line(), started=now()
+        )
     )
     with executor:
         pace = pace_so_far(planned, ledger, workers=max(1, executor.free))
@@ -273,12 +270,12 @@ def _executor(request: Request, planned: Planned) -> Executor:
             address=request.ray_address,
             resources=request.definition.sweep.resources,
             data_dir=request.data_dir,
-            command=_command(),
+            command=command_line(),
         )
     device = resolve_device(request.device_wanted)
     # On a CPU every network would have to be compiled by itself, and trials are to be alike where
     # the sweep goes on, on another machine.
     wanted: Wanted = "plain" if device == "cpu" else "auto"
     engine = choose_engine(device=device, threads=request.threads, wanted=wanted).engine
-    setting = Setting(engine, request.data_dir, _command())
+    setting = Setting(engine, request.data_dir, command_line())
     return LocalExecutor(workers=request.workers_on(device), setting=setting)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import typer
 from mnist_arch.counting import budget
 from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.errors import RunError
+from mnist_arch.files import expanded, make_folder
 from mnist_arch.runs.folder import Run, latest, read_manifest
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded, check_dataset, load
@@ -22,7 +22,7 @@ from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.training import engine as records
 from mnist_arch.training.engine import Engine
 
-from . import STARTED, errors, heavy_imports
+from . import STARTED, command_line, errors, heavy_imports
 from .consoles import answering
 from .dry_run import show_dry_run
 from .options import (
@@ -37,6 +37,7 @@ from .options import (
     ProgressOption,
     Quiet,
     Set,
+    at_home,
     complete_dataset,
     complete_spec,
 )
@@ -100,7 +101,10 @@ def train(
         str | None, typer.Option(metavar="RUN", help="Go on with a run: its folder, or latest.")
     ] = None,
     from_manifest: Annotated[
-        Path | None, typer.Option(help="Repeat the run of a manifest.json, in a folder of its own.")
+        Path | None,
+        typer.Option(
+            callback=at_home, help="Repeat the run of a manifest.json, in a folder of its own."
+        ),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Start anew; the old folder is kept aside.")
@@ -191,7 +195,7 @@ def _from_flags(flags: Mapping[str, object]) -> list[Override]:
 
 def _resumed(what: str, parent: Path) -> Request:
     """Everything as the manifest of the run has it."""
-    run = latest(parent) if what == "latest" else Run(Path(what))
+    run = latest(parent) if what == "latest" else Run(expanded(what))
     if run is None:
         raise RunError(f"there is no run in {parent}", hint="mnist-arch train starts one")
     manifest = run.manifest()
@@ -247,6 +251,7 @@ def _train_all(
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
+    make_folder(request.parent)
     threads = torch.get_num_threads()  # of the machine, before a run that goes on sets its own
     chosen: Engine | None = None
     results, folders = [], []
@@ -272,7 +277,7 @@ def _train_all(
             run=run,
             seed=seed,
             engine=engine,
-            command=["mnist-arch", *sys.argv[1:]],
+            command=command_line(),
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
         )

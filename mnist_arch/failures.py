@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from mnist_arch.errors import FailureKind, MnistArchError
+from mnist_arch.files import shown, way_out
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -84,13 +87,15 @@ def _refusal(error: OSError) -> Explanation:
     """What the operating system refuses, in its words, with the file."""
     if error.errno == errno.ENOMEM:
         return _memory(error)
-    where = f" {error.filename}" if error.filename else ""
+    where, hint = "", "give the same command again when that is mended"
+    if error.filename:
+        path = Path(os.fsdecode(error.filename))
+        where, hint = f" {shown(path)}", way_out(error, path, doing="write")
     if error.errno in DISK_FULL:
+        hint = "free some space" if error.errno == errno.ENOSPC else "your quota is used up"
         message = f"cannot write{where}: {error.strerror}"
-        return Explanation(FailureKind.STORAGE, message, "free some space")
-    message = f"the system refuses{where}: {error.strerror}"
-    hint = "give the same command again when that is mended"
-    return Explanation(FailureKind.SYSTEM, message, hint)
+        return Explanation(FailureKind.STORAGE, message, hint)
+    return Explanation(FailureKind.SYSTEM, f"the system refuses{where}: {error.strerror}", hint)
 
 
 def _bug(error: BaseException) -> Explanation:

@@ -27,7 +27,13 @@ _BYTES: Final = re.compile("[\udc80-\udcff]+")
 _LOCK: Final = ".lock"
 _UNFINISHED: Final = ".unfinished"
 _ANOTHER: Final = "choose another folder"
-_NO_PATH: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EISDIR)
+_NO_PATH: Final = (
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+)
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.05
 
@@ -56,12 +62,12 @@ def _written_out(escaped: str) -> str:
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path, with `~` or `~user` at its start replaced. Raises StorageError without a home."""
+    """The path, with `~` or `~user` at its start replaced. Raises PathError without a home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
         message = f"{shown(path)}: it is not known which folder {Path(path).parts[0]} is"
-        raise StorageError(message, hint="write the folder out, or set HOME") from None
+        raise PathError(message, hint="write the folder out, or set HOME") from None
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -86,6 +92,14 @@ def is_folder(path: Path) -> bool:
         return False
     with storage_errors(path, doing="read"):
         return stat.S_ISDIR(os.stat(path).st_mode)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file. Raises StorageError where nobody can tell."""
+    if not is_there(path):
+        return False
+    with storage_errors(path, doing="read"):
+        return stat.S_ISREG(os.stat(path).st_mode)
 
 
 def read(path: Path) -> bytes:
@@ -123,21 +137,24 @@ def refusal(error: OSError | ValueError, path: Path, *, doing: str) -> StorageEr
         kind = NotAllowed
     elif doing == "read" and number in (None, *_NO_PATH):
         kind = PathError
-    return kind(f"cannot {doing} {shown(path)}: {reason}", hint=way_out(error, path))
+    return kind(f"cannot {doing} {shown(path)}: {reason}", hint=way_out(error, path, doing=doing))
 
 
-def way_out(error: OSError | ValueError, path: Path) -> str:
+def way_out(error: OSError | ValueError, path: Path, *, doing: str) -> str:
     """What to do where the system refuses a path."""
     end = _end_of(path)
+    another = "name another" if doing == "read" else _ANOTHER
     match getattr(error, "errno", None):
         case errno.ENOSPC:
-            return f"free some space, or {_ANOTHER}"
+            return f"free some space, or {another}"
         case errno.EDQUOT:
-            return f"your quota there is used up: remove what is not needed, or {_ANOTHER}"
+            return f"your quota there is used up: remove what is not needed, or {another}"
         case errno.EROFS:
-            return f"its file system is mounted read-only: {_ANOTHER}"
+            return f"its file system is mounted read-only: {another}"
         case errno.EACCES | errno.EPERM:
-            return f"{_whose(end)}, and this is {user_name()}: {_ANOTHER}"
+            return (
+                f"{_whose(end)}, and this is {user_name()}: ask for the right to it, or {another}"
+            )
         case errno.ENAMETOOLONG:
             return "a name has at most 255 bytes, and a path 4,095: choose a shorter one"
         case errno.ENOENT | errno.EEXIST if end.is_symlink():
@@ -145,7 +162,7 @@ def way_out(error: OSError | ValueError, path: Path) -> str:
         case errno.ENOENT:
             return f"there is no {shown(end)}"
         case errno.ENOTDIR | errno.EEXIST:
-            return f"{shown(end)} is a file, not a folder: {_ANOTHER}"
+            return f"{shown(end)} is a file, not a folder: {another}"
         case errno.EISDIR:
             return f"{shown(end)} is a folder: name a file"
         case errno.ELOOP:
@@ -153,11 +170,13 @@ def way_out(error: OSError | ValueError, path: Path) -> str:
         case errno.EMFILE | errno.ENFILE:
             return "close other files, or raise the limit with ulimit -n"
         case errno.EIO | errno.ESTALE | errno.ENODEV | errno.ENXIO:
-            return f"the disk, or the way to it, fails: ask the system's log, or {_ANOTHER}"
+            return f"the disk, or the way to it, fails: ask the system's log, or {another}"
         case errno.ENOLCK | errno.ENOSYS | errno.EOPNOTSUPP:
-            return f"its file system cannot do that: {_ANOTHER}, on another file system"
+            return f"its file system cannot do that: {another}, on another file system"
+        case None:
+            return "no file can be called so"
         case _:
-            return _ANOTHER
+            return another
 
 
 def _end_of(path: Path) -> Path:
@@ -177,8 +196,9 @@ def _end_of(path: Path) -> Path:
 
 
 def _whose(path: Path) -> str:
-    """To whom a path belongs, or the folder of a file that could be written itself."""
+    """To whom a path belongs, or the folder of what is not there or could be written itself."""
     with contextlib.suppress(OSError):
+        path = path if os.path.lexists(path) else path.parent
         ours = {"effective_ids": os.access in os.supports_effective_ids}
         if path.is_file() and os.access(path, os.R_OK | os.W_OK, **ours):
             path = path.parent

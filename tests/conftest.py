@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +157,23 @@ def open_folder() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o777)
         yield folder
+
+
+@pytest.fixture
+def freeze() -> Iterator[Callable[[Path], None]]:
+    """Mounts a folder read-only in its own place, which holds root back, too."""
+    frozen: list[Path] = []
+
+    def frozen_in_its_place(folder: Path) -> None:
+        for options in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
+            command = ["mount", *options, str(folder)]
+            if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+                pytest.skip("only root can mount a folder, and not everywhere")
+            frozen.append(folder)
+
+    yield frozen_in_its_place
+    for folder in {*frozen}:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

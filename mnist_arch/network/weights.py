@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Final
 
 import safetensors
 import safetensors.torch
@@ -12,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from mnist_arch.errors import WeightsError
-from mnist_arch.files import write_whole
+from mnist_arch.files import storage_errors, write_whole
 from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.network import Network
 from mnist_arch.values import FORMAT, check_header_format
 
 _SHOWN = 6
+_WRAPPERS: Final = ("_orig_mod.", "module.")
+"""Prefixes of names: of torch.compile, and of DataParallel and DistributedDataParallel."""
 
 
 def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -53,9 +56,12 @@ def _serialized(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file.
 
-    Raises WeightsError, and EarlierFormat or LaterFormat for one of another version. Files that
-    `save_weights` wrote carry a checksum, by which any damage to them is found.
+    What torch's wrappers put before every name, as `module.`, is left out. Files that
+    `save_weights` wrote carry a checksum, by which any damage to them is found. Raises
+    WeightsError, StorageError, and EarlierFormat or LaterFormat for one of another version.
     """
+    with storage_errors(path, doing="read"):
+        path.open("rb").close()
     hint = "the file is damaged or is no safetensors file; copy it again"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -68,7 +74,16 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         found = _fingerprint(tensors, metadata.get("spec", ""))
         if found != metadata["sha256"]:
             raise WeightsError(f"{path} is damaged: its checksum differs", hint=hint)
-    return tensors, metadata
+    return _unwrapped(tensors), metadata
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same under the names that the network itself has, without those of its wrappers."""
+    for prefix in _WRAPPERS:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+            return _unwrapped(inner)
+    return tensors
 
 
 def _fingerprint(tensors: dict[str, Tensor], spec: str) -> str:

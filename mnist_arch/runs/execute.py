@@ -16,7 +16,7 @@ from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.catalog import DatasetName, in_words
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError
 from mnist_arch.evaluation.score import wilson_interval_percent
-from mnist_arch.files import is_there, now, write_whole
+from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import Segment, read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import Asked, draw_curves
@@ -78,16 +78,17 @@ def run_experiment(
     and DeviceUnavailable. Whatever is raised, and whenever the process is killed, the same call
     goes on from the last whole epoch.
     """
+    make_folder(run.folder.parent)
     if again and is_there(run.folder):
         with run.lock():
             run.put_aside()
+    elif not run.is_new and (stored := _stored(run, counted, seed=seed)) is not None:
+        yield from _finished(run, stored, counted)  # looking needs no lock, nor the right to write
+        return
     with run.lock():
         found = claim(counted, material, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
-            yield Started(run, found.epochs)
-            if not is_there(run.curves_path):
-                yield from _draw(run, found, experiment=counted.experiment)
-            yield found
+            yield from _finished(run, found, counted)
             return
         state = found.state()
         state.seconds += material.seconds
@@ -105,6 +106,13 @@ def run_experiment(
         yield result
 
 
+def _finished(run: Run, result: Result, counted: CountedExperiment) -> Iterator[RunEvent]:
+    yield Started(run, result.epochs)
+    if not is_there(run.curves_path):
+        yield from _draw(run, result, experiment=counted.experiment)
+    yield result
+
+
 def claim(
     counted: CountedExperiment,
     material: Material,
@@ -119,17 +127,12 @@ def claim(
     Writes the manifest of a new run, and drops what was written after the last checkpoint. Raises
     RunError where the folder holds another run, and StorageError.
     """
-    experiment = counted.experiment
     if run.is_new:
         manifest = _manifest(counted, material, seed=seed, engine=engine, command=command)
         _keep_manifest(run, manifest)
-    else:
-        manifest = run.manifest()
-        _check_same_run(run, manifest, counted, seed=seed)
-    if (result := run.result()) is not None:
-        if (result.digest, result.seed) != (manifest.digest, manifest.seed):
-            raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
-        return _judged_anew(result, experiment.budget)
+    if (stored := _stored(run, counted, seed=seed)) is not None:  # written a moment ago
+        return stored
+    manifest = run.manifest()
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
         raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
@@ -140,6 +143,20 @@ def claim(
     segment = Segment(counted, manifest, saved, run.checkpoint_path)
     run.keep_metrics(epochs=segment.epochs_done)
     return segment
+
+
+def _stored(run: Run, counted: CountedExperiment, *, seed: int) -> Result | None:
+    """The result of the run in a folder, under the budget of now; None where it is not finished.
+
+    Raises RunError where the folder holds another run.
+    """
+    manifest = run.manifest()
+    _check_same_run(run, manifest, counted, seed=seed)
+    if (result := run.result()) is None:
+        return None
+    if (result.digest, result.seed) != (manifest.digest, manifest.seed):
+        raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
+    return _judged_anew(result, counted.experiment.budget)
 
 
 def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Final
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
+from mnist_arch.files import expanded, is_file, is_folder, is_there, storage_errors
 from mnist_arch.runs.folder import Run, all_runs, latest
 from mnist_arch.runs.result import Result, SplitName
 from mnist_arch.spec.experiment import Experiment
@@ -83,14 +83,14 @@ def find(what: str | None, *, parent: Path, spec: str | None = None) -> Trained:
     `what` is a run's folder, a weights file, or a name: of a run's folder in `parent`, of a
     network, which means its latest finished run, or of weights in the zoo. None is the latest
     finished run of all. `spec` names the network of a weights file.
-    Raises RunError, WeightsError or SpecError.
+    Raises RunError, WeightsError, SpecError or StorageError.
     """
     if what is None:
         found: Run | Path = _latest(parent)
     elif _is_name(what, parent):
         found = _by_name(what, parent)
     else:
-        found = _by_path(Path(what))
+        found = _by_path(expanded(what))
     if isinstance(found, Path):
         return _of_file(found, spec)
     if spec is not None:
@@ -127,7 +127,7 @@ def _is_name(what: str, parent: Path) -> bool:
 def _latest(parent: Path) -> Run:
     runs = all_runs(parent)
     for run in runs:
-        if run.weights_path.is_file():
+        if is_there(run.weights_path):
             return run
     if runs:
         raise _unfinished(f"no run in {parent} is finished", runs[0])
@@ -137,11 +137,11 @@ def _latest(parent: Path) -> Run:
 
 
 def _by_name(name: str, parent: Path) -> Run | Path:
-    if (run := Run(parent / name)).manifest_path.is_file():
+    if is_there((run := Run(parent / name)).manifest_path):
         return run
     runs = [run for run in all_runs(parent) if run.name == name]
     for run in runs:
-        if run.weights_path.is_file():
+        if is_there(run.weights_path):
             return run
     if runs:
         raise _unfinished(f"no run of {name} in {parent} is finished", runs[0])
@@ -184,27 +184,22 @@ def _by_path(path: Path) -> Run | Path:
         raise RunError(message, hint=f"train it: mnist-arch train {path}")
     if suffix in PICKLE_SUFFIXES:
         raise _pickle(path)
-    # isdir and isfile of os.path are false, and do not raise, for a path that no file can have.
-    if os.path.isdir(path):
+    if is_folder(path):
         return Run(path)
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise RunError(
             f"there is no file or folder {str(path)!r}", hint="runs are folders under --out"
         )
     if _start(path).startswith(_PICKLE_STARTS):
         raise _pickle(path)
     run = Run(path.parent)
-    belongs = path.name == run.weights_path.name and run.manifest_path.is_file()
+    belongs = path.name == run.weights_path.name and is_there(run.manifest_path)
     return run if belongs else path
 
 
 def _start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(4)
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}"
-        raise WeightsError(message, hint="see who may read it") from None
+    with storage_errors(path, doing="read"), path.open("rb") as file:
+        return file.read(4)
 
 
 def _pickle(path: Path) -> WeightsError:
@@ -218,7 +213,7 @@ def _pickle(path: Path) -> WeightsError:
 
 def _of_run(run: Run) -> Trained:
     manifest = run.manifest()
-    if not run.weights_path.is_file():
+    if not is_there(run.weights_path):
         raise _unfinished(f"the run in {run.folder} is not finished: it has no weights", run)
     experiment = manifest.loaded(str(run.manifest_path)).experiment
     _check_size(run.weights_path, experiment)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import os
 from pathlib import Path
 from typing import Final
 
 from mnist_arch.errors import Problem, SpecError
+from mnist_arch.files import is_there, way_out
 from mnist_arch.spec.strict_yaml import MAX_BYTES, Lines, too_long
 
 SMALLEST: Final = "blocks: [{channels: [8, 16], pool: max, reduce: 10}]"
@@ -33,18 +35,19 @@ _OTHERS: Final = {
 
 def read_file(path: Path, *, hint: str) -> str:
     """The text of a file. Raises SpecError, with the hint where there is no such file."""
-    what, way_out = _OTHERS.get(path.suffix.lower(), ("", ""))
+    what, instead = _OTHERS.get(path.suffix.lower(), ("", ""))
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise _unreadable(path, error, _near(path) or hint) from None
+        found = way_out(error, path, doing="read") if is_there(path) else _near(path)
+        raise _unreadable(path, error, found or hint) from None
     except IsADirectoryError as error:
         raise _unreadable(path, error, _inside(path) or hint) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error, hint) from None
+        raise _unreadable(path, error, way_out(error, path, doing="read")) from None
     if what:
-        raise SpecError((Problem(f"{str(path)!r} is {what}, not a spec", hint=way_out),))
+        raise SpecError((Problem(f"{str(path)!r} is {what}, not a spec", hint=instead),))
     if len(content) > MAX_BYTES:
         raise too_long(str(path))
     return _decoded(content, path)
@@ -87,7 +90,7 @@ def _near(path: Path) -> str:
 
 def _inside(folder: Path) -> str:
     """How to name what is in a folder: its run, or its specs."""
-    if (folder / "manifest.json").exists():
+    if os.path.exists(folder / "manifest.json"):
         return f"it is the folder of a run: mnist-arch train --resume {folder}"
     try:
         files = sorted(it for it in folder.glob("*.y*ml") if it.is_file())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import unicodedata
 from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path as FilePath
 from typing import Final
 
-from mnist_arch.errors import Problem, SpecError
+from mnist_arch.errors import PathError, Problem, SpecError
+from mnist_arch.files import expanded, shown
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.reading import SMALLEST, read_file
 from mnist_arch.spec.strict_yaml import (
@@ -38,14 +41,25 @@ def is_path(what: str) -> bool:
     return "/" in what or "\\" in what or FilePath(what).suffix != ""
 
 
+def name_from(stem: str) -> str:
+    """A network's name, made from that of its file: `my net` → `my-net`; empty where none can be.
+
+    Accents are left out, and so is whatever else a name may not have; 64 characters are kept.
+    """
+    if re.fullmatch(NAME_PATTERN, stem):
+        return stem
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:64].rstrip("-")
+
+
 def read_tree(what: str, *, beside: FilePath) -> tuple[Node, str]:
     """The tree of a file or name on all that it extends, and how to call it in messages.
 
     Paths are relative to the folder `beside`. Raises SpecError.
     """
     tree, source, folder, stem = read_alone(what, beside)
-    if re.fullmatch(NAME_PATTERN, stem):
-        _entries(tree).setdefault("name", Node(stem, source))
+    if name := name_from(stem):
+        _entries(tree).setdefault("name", Node(name, source))
     return extended(tree, beside=folder, seen=(source,)), source
 
 
@@ -99,14 +113,17 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
             raise SpecError((_unknown_name(what, beside),))
         text = (ZOO / f"{what}.yaml").read_text("utf-8")
         return text, f"zoo/{what}.yaml", FilePath(), what
-    path = beside / what  # which is `what` where that is absolute
-    return read_file(path, hint=_names_hint()), str(path), path.parent, path.stem
+    try:
+        path = beside / expanded(what)  # which stands alone where it is absolute
+    except PathError as error:
+        raise SpecError((Problem(str(error), hint=error.hint),)) from None
+    return read_file(path, hint=_names_hint()), shown(path), path.parent, path.stem
 
 
 def _unknown_name(what: str, beside: FilePath) -> Problem:
     near = difflib.get_close_matches(what, zoo_names(), n=1)
     hint = f"did you mean `{near[0]}`?" if near else _names_hint()
-    if re.fullmatch(NAME_PATTERN, what) and (beside / f"{what}.yaml").is_file():
+    if re.fullmatch(NAME_PATTERN, what) and os.path.isfile(beside / f"{what}.yaml"):
         hint = f"did you mean the file `{what}.yaml`?"
     return Problem(f"no network is named {what!r}", hint=hint)
 

@@ -65,6 +65,8 @@ def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel]) -> Proble
         case "missing":
             path = (*path, details["loc"][-1])
             message = f"`{path[-1]}` is missing"
+            if path == ("name",):  # one is made of the file's, where that has a letter or a digit
+                hint = "write one in the file, such as `name: mine`: letters and digits of ASCII"
         case "literal_error" | "union_tag_invalid":
             if details["type"] == "union_tag_invalid":
                 path, node, given = (*path, "kind"), _child(node, "kind"), given["kind"]

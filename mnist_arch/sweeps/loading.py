@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from mnist_arch.counting.counted import count
 from mnist_arch.errors import Problem, SpecError
+from mnist_arch.files import expanded, shown
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import resolve
-from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override, override
 from mnist_arch.spec.reading import read_file
-from mnist_arch.spec.sources import extended, merge
+from mnist_arch.spec.sources import extended, merge, name_from
 from mnist_arch.spec.strict_yaml import Node, parse
 from mnist_arch.spec.validation import problems_of
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
@@ -61,6 +61,7 @@ def load_sweep(
 
     Raises SpecError with every problem of the file, of its base, experiments, axes and space.
     """
+    path = expanded(path)
     tree, source = _read(path)
     entries = tree.entries
     if dataset is not None:
@@ -92,15 +93,15 @@ def load_sweep(
 
 def _read(path: FilePath) -> tuple[Node, str]:
     """The tree of a sweep's file, called as the file unless it says otherwise."""
-    source, hint = str(path), _HOW_TO
-    if not path.suffix and FilePath(f"{path}.yaml").is_file():
+    source, hint = shown(path), _HOW_TO
+    if not path.suffix and os.path.isfile(f"{path}.yaml"):
         hint = f"did you mean the file `{path}.yaml`?"
     tree = parse(read_file(path, hint=hint), source)
     if not isinstance(tree.value, dict):
         message = "a sweep is a mapping of keys to values"
         raise SpecError((Problem(message, origin=tree.origin, hint=_HOW_TO),), source=source)
-    if re.fullmatch(NAME_PATTERN, path.stem):
-        tree.entries.setdefault("name", Node(path.stem, source))
+    if name := name_from(path.stem):
+        tree.entries.setdefault("name", Node(name, source))
     return tree, source
 
 

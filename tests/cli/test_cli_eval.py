@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -101,6 +102,17 @@ def test_a_name_means_the_latest_finished_run_of_the_network(run_eval: Eval) -> 
     make_run(run_eval.runs, tiny("a-b"), seed=9, started="2026-01-04")
     assert run_eval.json("a")["seed"] == 1
     assert run_eval.json("a-b")["seed"] == 9
+
+
+def test_a_run_that_may_only_be_read_is_judged_and_says_what_is_not_noted(
+    run_eval: Eval, freeze: Callable[[Path], None]
+) -> None:
+    run = make_run(run_eval.runs, tiny(holdout=HOLDOUT))
+    freeze(run_eval.runs)
+    done = run_eval("--split", "test")
+    assert f"this reading is not noted, since {run.folder} may only be read" in done.stderr
+    assert not run.readings_path.exists()
+    assert run_eval.json("--split", "test")["written"] == []
 
 
 def test_folders_and_files(run_eval: Eval) -> None:

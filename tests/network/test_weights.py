@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from small import equal, loaded, tensors
 
-from mnist_arch.errors import RunCorrupt, ShapeError, StorageError, WeightsError
+from mnist_arch.errors import PathError, RunCorrupt, ShapeError, StorageError, WeightsError
 from mnist_arch.network.build import build, count_parameters
 from mnist_arch.network.weights import build_with, read_weights, save_weights, unique_tensors
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
@@ -125,6 +125,19 @@ def test_weights_without_a_checksum_may_come_from_elsewhere(tmp_path: Path) -> N
 # ------------------------------------------------------------------------- of another network
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "module.module."])
+def test_names_of_wrappers_before_every_name_are_left_out(tmp_path: Path, prefix: str) -> None:
+    model = build(SMALL)
+    inner = {name: it.contiguous() for name, it in model.state_dict().items()}
+    wrapped = {f"{prefix}{name}": it for name, it in inner.items()}
+    safetensors.torch.save_file(wrapped, tmp_path / "x")
+    found, _ = read_weights(tmp_path / "x")
+    assert equal(tensors(build_with(SMALL, found, tmp_path / "x")), tensors(model))
+    first = next(iter(inner))
+    safetensors.torch.save_file({**wrapped, "other": inner[first].clone()}, tmp_path / "x")
+    assert f"{prefix}{first}" in read_weights(tmp_path / "x")[0]
+
+
 def test_missing_surplus_and_different_tensors_are_named(tmp_path: Path) -> None:
     found = {name: tensor.detach() for name, tensor in unique_tensors(build(SMALL)).items()}
     names = list(found)
@@ -201,7 +214,7 @@ def test_no_flipped_bit_is_overlooked(file: Path) -> None:
 
 def test_a_folder_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(WeightsError, match="cannot be read"):
+        with pytest.raises(PathError, match="cannot read"):
             read_weights(path)
 
 

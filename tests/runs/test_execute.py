@@ -26,6 +26,7 @@ from mnist_arch.errors import (
     EarlierFormat,
     LaterFormat,
     NonFiniteLoss,
+    NotAllowed,
     RunCorrupt,
     RunError,
     RunLocked,
@@ -385,6 +386,23 @@ def test_again_without_an_old_folder_makes_none(session: Session) -> None:
     assert os.listdir(session.parent) == [session.run.folder.name]
 
 
+def test_a_finished_run_is_shown_where_one_may_only_read(
+    session: Session, freeze: Callable[[Path], None]
+) -> None:
+    result = session.finish()
+    freeze(session.parent)
+    assert session.finish() == result
+    with pytest.raises(NotAllowed, match="Read-only file system") as caught:
+        session.finish(again=True)
+    assert "mounted read-only: choose another folder" in caught.value.hint
+
+
+def test_a_finished_run_is_shown_while_another_process_holds_it(session: Session) -> None:
+    result = session.finish()
+    with session.run.lock():
+        assert session.finish() == result
+
+
 def test_a_run_in_progress_cannot_be_put_aside(session: Session) -> None:
     events = session.events()
     next(events)
@@ -731,8 +749,9 @@ def test_on_a_small_disk_it_goes_on_once_there_is_room(
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, images: Material) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match=r"cannot write .*: Not a directory"):
+    with pytest.raises(StorageError, match=r"cannot write .*: File exists") as caught:
         Session(tmp_path / "file", images).finish()
+    assert "file is a file, not a folder" in caught.value.hint
 
 
 # ----------------------------------------------------------------------------------- the images

@@ -88,8 +88,10 @@ def test_file_is_called_by_its_stem_unless_it_has_a_name(folder: Path) -> None:
 
 
 def test_file_whose_stem_is_no_name_needs_one(folder: Path) -> None:
-    (folder / "my net.yaml").write_text(f"extends: s6\n{NETWORK}")
-    assert problem("my net.yaml") == Problem("`name` is missing", "name", "my net.yaml:1")
+    (folder / "網.yaml").write_text(f"extends: s6\n{NETWORK}")
+    found = problem("網.yaml")
+    assert (found.message, found.path, found.origin) == ("`name` is missing", "name", "網.yaml:1")
+    assert "such as `name: mine`" in found.hint
 
 
 def test_unknown_name_is_told_the_nearest() -> None:
@@ -102,15 +104,15 @@ def test_unknown_name_is_told_the_nearest() -> None:
 def test_file_that_cannot_be_read(folder: Path) -> None:
     (folder / "folder.yaml").mkdir()
     said = {
-        "nowhere.yaml": "No such file or directory",
-        "folder.yaml": "Is a directory",
-        "nowhere/net.yaml": "No such file or directory",
-        "null\0.yaml": "embedded null byte",
-        f"{'a' * 300}.yaml": "File name too long",
+        "nowhere.yaml": ("No such file or directory", "networks by name: "),
+        "folder.yaml": ("Is a directory", "networks by name: "),
+        "nowhere/net.yaml": ("No such file or directory", "networks by name: "),
+        "null\0.yaml": ("embedded null byte", "no file can be called so"),
+        f"{'a' * 300}.yaml": ("File name too long", "a name has at most 255 bytes"),
     }
-    for name, reason in said.items():
+    for name, (reason, hint) in said.items():
         assert problem(name).message == f"{name!r} cannot be read: {reason}"
-        assert problem(name).hint.startswith("networks by name: ")
+        assert problem(name).hint.startswith(hint)
 
 
 def test_file_over_a_mebibyte(folder: Path) -> None:
@@ -150,7 +152,7 @@ def test_byte_order_mark_and_carriage_returns_are_read(folder: Path) -> None:
 def test_text_needs_its_name_and_refers_to_no_file() -> None:
     with pytest.raises(SpecError) as caught:
         loads(NETWORK, source="weights.safetensors")
-    assert caught.value.problems == (Problem("`name` is missing", "name", "weights.safetensors:1"),)
+    assert [str(it) for it in caught.value.problems] == ["name: `name` is missing"]
     with pytest.raises(SpecError) as caught:
         loads(MINE, source="weights.safetensors")
     assert caught.value.problems == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_arch.errors import Problem, SpecError
+from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override, changed, override, parse_override, parse_path
-from mnist_arch.spec.sources import extended, merge, read_alone, read_tree
+from mnist_arch.spec.sources import extended, merge, name_from, read_alone, read_tree
 from mnist_arch.spec.strict_yaml import Node, parse
 
 SPEC = """
@@ -258,3 +260,25 @@ def test_extended_is_the_tree_on_what_it_names(tmp_path: Path) -> None:
     assert own == kept
     alone = parse("{recipe: {epochs: 4}}", "own")
     assert extended(alone, beside=tmp_path) is alone
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("net", "net"),
+        ("v1.2_b-", "v1.2_b-"),
+        ("1.", "1."),
+        ("my net", "my-net"),
+        ("été", "ete"),
+        (".hidden", "hidden"),
+        ("--x", "x"),
+        ("v2 網", "v2"),
+        ("a\udcff", "a"),
+        ("n" * 200, "n" * 64),
+        ("網", ""),
+        ("...", ""),
+    ],
+)
+def test_a_name_is_made_of_that_of_the_file(stem: str, name: str) -> None:
+    assert name_from(stem) == name
+    assert not name or re.fullmatch(NAME_PATTERN, name)

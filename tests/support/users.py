@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import psutil  # imports more when it is first asked, which not every user may r
 import pytest
 
 psutil.pid_exists(os.getpid())
+codecs.lookup("utf-8-sig")
 
 ANN, BOB, NOBODY = 12_345, 12_346, 65_534
 """Users by number; the first two have no name and no home."""
