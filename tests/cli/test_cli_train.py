@@ -194,7 +194,7 @@ def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> No
     mnist_arch("small.yaml")
     run = mnist_arch.run
     with run.lock():
-        result = mnist_arch("small.yaml", exit_code=3)
+        result = mnist_arch("small.yaml", "--again", exit_code=3)
         assert "another process is working in" in result.stderr
     whole = run.manifest_path.read_text()
     run.manifest_path.write_text(whole.replace('"format": 2', '"format": 3'))
