@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnist_arch.counting.budget import accuracy_verdict
+from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.drawing import FORMATS, format_of
 from mnist_arch.errors import NotAllowed, Problem, SpecError
 from mnist_arch.files import is_folder, is_there, now, read, shown, to_json, write_whole
+from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.find import Trained, find
 from mnist_arch.runs.result import Reading, SplitName
 
@@ -32,6 +34,7 @@ from .options import (
     ProgressChoice,
     ProgressOption,
     Quiet,
+    Threads,
     at_home,
     complete_dataset,
     complete_spec,
@@ -86,6 +89,7 @@ def evaluate(
         typer.Option("--tta", help="Add the mean over shifts by one pixel, as a marked extra."),
     ] = False,
     device: DeviceOption = Device.AUTO,
+    threads: Threads = None,
     out: Out = Path("runs"),
     progress: ProgressOption = ProgressChoice.AUTO,
     quiet: Quiet = False,
@@ -115,15 +119,18 @@ def evaluate(
     split = split or trained.default_split(judged_on)
     trained.check(judged_on, split)
     display = make_display(quiet=quiet, progress=progress, as_json=as_json)
+    watch = Watch()  # of what others do while much is imported
     with display.waiting("loading torch and the images"), heavy_imports():
-        import torch
-
+        from mnist_arch.evaluation.metrics import BATCH
         from mnist_arch.network.weights import build_with, read_weights
         from mnist_arch.training.engine import Engine
-        from mnist_arch.training.engine_choice import prepare, resolve_device
+        from mnist_arch.training.engine_choice import prepare, resolve_device, threads_here
 
         where = resolve_device(device)
-        prepare(Engine(device=where, threads=torch.get_num_threads()))
+        if threads is None:
+            forward = plan(trained.experiment).macs // 3  # without the way back, which is twice it
+            threads = threads_here(macs=forward, batch=BATCH, watch=watch).threads
+        prepare(Engine(device=where, threads=threads))
         tensors, _ = read_weights(trained.weights)
         model = build_with(trained.experiment, tensors, trained.weights).to(where)
         images = _load(trained, judged_on, split, data_dir=data_dir, device=where)

@@ -21,6 +21,7 @@ from mnist_arch.runs.result import SplitName
 
 from .consoles import stdout
 from .results import VERDICTS
+from .training_display import threads_text
 
 if TYPE_CHECKING:
     from mnist_arch.evaluation.metrics import Evaluation, Mistake, ShiftedScore
@@ -106,7 +107,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "loss", f"{evaluation.loss:.4f} nats (cross-entropy)"
     error = 100 * evaluation.calibration_error
     yield "calibration", f"ECE {error:.2f} % ({len(evaluation.bins)} bins)"
-    threads = f", {report.threads} threads" if report.device == "cpu" else ""
+    threads = f", {threads_text(report.threads)}" if report.device == "cpu" else ""
     yield "speed", f"{evaluation.images_per_second:,.0f} images/s ({report.device}{threads})"
     yield "weights", escape(str(report.trained.weights))
 

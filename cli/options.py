@@ -12,6 +12,8 @@ from mnist_arch.data.catalog import INFO
 from mnist_arch.files import expanded
 from mnist_arch.spec.sources import zoo_names
 
+MOST_THREADS = 1_024
+
 
 class Device(StrEnum):
     """Where to compute."""
@@ -93,5 +95,15 @@ EngineOption = Annotated[
         help="plain runs operation by operation, in float32; fast compiles a step, or captures it"
         " on a GPU; auto does so where it pays back. Both are in bfloat16 where that is faster."
         " native steps are in C++, in float32, on a CPU with a C++ compiler.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        help="Threads on a CPU; as many as the work is worth and others leave free unless given.",
+        min=1,
+        max=MOST_THREADS,
     ),
 ]

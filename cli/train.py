@@ -15,6 +15,7 @@ from mnist_arch.counting import budget
 from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.errors import RunError
 from mnist_arch.files import expanded, make_folder
+from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.folder import Run, latest, read_manifest
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded, check_dataset, load
@@ -37,12 +38,13 @@ from .options import (
     ProgressOption,
     Quiet,
     Set,
+    Threads,
     at_home,
     complete_dataset,
     complete_spec,
 )
 from .results import show_results
-from .training_display import Display, make_display, warn_of_sample
+from .training_display import Display, make_display, threads_text, warn_of_sample
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Request:
     parent: Path
     """Folder of the run's folder."""
     wanted: EngineChoice = EngineChoice.AUTO
+    threads: int | None = None
     engine: Engine | None = None
     """Of a run that goes on or is repeated; else it is chosen."""
     run: Run | None = None
@@ -96,6 +99,7 @@ def train(
     ] = None,
     device: DeviceOption = Device.AUTO,
     engine: EngineOption = EngineChoice.AUTO,
+    threads: Threads = None,
     out: Out = Path("runs"),
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run: its folder, or latest.")
@@ -147,7 +151,7 @@ def train(
         "--again": again or None,
         "--device": None if device is Device.AUTO else device,
     }
-    chosen = {"--engine": None if engine is EngineChoice.AUTO else engine}
+    chosen = {"--engine": None if engine is EngineChoice.AUTO else engine, "--threads": threads}
     _exclude("--resume", resume, {**settled, **chosen})
     _exclude("--from-manifest", from_manifest, {**given, **chosen})
     _exclude("--seeds", seeds, {"--seed": seed})
@@ -159,7 +163,7 @@ def train(
         overrides = [*map(parse_override, set_ or ()), *_from_flags(flags)]
         loaded = load("s6" if spec is None else spec, overrides=overrides)
         numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
-        request = Request(loaded, numbers, device, out, engine)
+        request = Request(loaded, numbers, device, out, engine, threads)
     counted = count(request.loaded)
     if dry_run:
         show_dry_run(request.loaded, counted.plan, seeds=request.seeds, as_json=as_json)
@@ -233,9 +237,8 @@ def _train_all(
     display: Display,
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
+    watch = Watch()  # of what others do while much is imported
     with display.waiting("loading torch and the images"), heavy_imports():
-        import torch
-
         from mnist_arch.data.load import resolve_dataset
         from mnist_arch.runs.execute import run_experiment
         from mnist_arch.runs.images import read_material
@@ -252,31 +255,25 @@ def _train_all(
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
     make_folder(request.parent)
-    threads = torch.get_num_threads()  # of the machine, before a run that goes on sets its own
-    chosen: Engine | None = None
-    results, folders = [], []
-    for number, seed in enumerate(request.seeds, start=1):
-        run = request.run or Run(request.parent / counted.folder_name(seed))
+    folder = request.parent
+    runs = [request.run or Run(folder / counted.folder_name(seed)) for seed in request.seeds]
+    new = Engine(device=device, threads=1)
+    if again or any(run.is_new for run in runs):  # now, since a run that goes on sets its own
+        new = _new_engine(
+            request, counted, device, images=len(material.training), watch=watch, display=display
+        )
+    results = []
+    for number, (seed, run) in enumerate(zip(request.seeds, runs, strict=True), start=1):
         is_new = again or run.is_new
         is_finished = not again and run.is_finished
         if not is_new:
             _say_what_is_kept(request, run, device, display)
-            engine = Engine(device=device, threads=threads)  # of which it has to have the device
-        else:
-            engine = chosen or _new_engine(
-                request,
-                counted,
-                device,
-                threads=threads,
-                images=len(material.training),
-                display=display,
-            )
         events = run_experiment(
             counted,
             material,
             run=run,
             seed=seed,
-            engine=engine,
+            engine=new,
             command=command_line(),
             command_seconds=lambda: time.perf_counter() - STARTED,
             again=again,
@@ -286,12 +283,11 @@ def _train_all(
             events, counted.experiment, seed=seed, split=material.split, turn=turn
         )
         results.append(result)
-        folders.append(run.folder)
         if not is_finished:  # the first that trains has the time of reading alone
             material = dataclasses.replace(material, seconds=0.0)
         if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
-            chosen = run.manifest().engine
-    return results, folders
+            new = run.manifest().engine
+    return results, [run.folder for run in runs]
 
 
 def _new_engine(
@@ -299,8 +295,8 @@ def _new_engine(
     counted: CountedExperiment,
     device: records.Device,
     *,
-    threads: int,
     images: int,
+    watch: Watch,
     display: Display,
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
@@ -310,10 +306,15 @@ def _new_engine(
     if kept is not None and kept.device == device and runs_here(kept):
         return kept
     macs, recipe = counted.plan.macs, counted.experiment.recipe
+    threads = request.threads
+    if threads is None and kept is not None:
+        threads = kept.threads
+    if threads is None:
+        threads = _free_threads(counted, watch, display)
     trained = sum(recipe.batches(images))
     choice = choose_engine(
         device=device,
-        threads=threads if request.engine is None else request.engine.threads,
+        threads=threads,
         wanted=request.wanted.value,
         # The first epoch is plain.
         flops=training_flops(macs=macs, images=trained, epochs=recipe.epochs - 1),
@@ -321,6 +322,20 @@ def _new_engine(
     if choice.note is not None:
         display.note(choice.note)
     return choice.engine
+
+
+def _free_threads(counted: CountedExperiment, watch: Watch, display: Display) -> int:
+    """What the work is worth and others leave free; says where that is less than all."""
+    from mnist_arch.training.engine_choice import threads_here
+
+    batch = counted.experiment.recipe.batch_size
+    choice = threads_here(macs=counted.plan.macs, batch=batch, watch=watch)
+    if choice.threads < choice.alone:
+        display.note(
+            f"{threads_text(choice.threads)} instead of {choice.alone}, since other programs are "
+            f"at work; --threads {choice.alone} says otherwise"
+        )
+    return choice.threads
 
 
 def _say_what_is_kept(request: Request, run: Run, device: records.Device, display: Display) -> None:
@@ -333,3 +348,6 @@ def _say_what_is_kept(request: Request, run: Run, device: records.Device, displa
     if is_another and request.wanted is not EngineChoice.AUTO:
         steps = f"{engine.step} steps in {engine.precision}"
         display.note(f"{run.folder} keeps its {steps}; --again would start it anew")
+    if request.threads not in (None, engine.threads):
+        kept = threads_text(engine.threads)
+        display.note(f"{run.folder} keeps its {kept}; --again would start it anew")

@@ -23,6 +23,7 @@ from rich.text import Text
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
+from mnist_arch.training.thread_choice import SPARE_CPUS
 
 from .consoles import progress_console, stderr
 from .errors import Interrupted
@@ -30,7 +31,7 @@ from .options import ProgressChoice
 
 if TYPE_CHECKING:
     from mnist_arch.runs.execute import RunEvent, Started
-    from mnist_arch.training.events import EpochRecord, Progress
+    from mnist_arch.training.events import EpochRecord, Progress, Slow
 
 _SHOWN_EPOCHS = 8
 _BARS = "▁▂▃▄▅▆▇█"
@@ -65,7 +66,7 @@ class Display:
         `turn` says which of how many seeds it is, from 1.
         """
         from mnist_arch.runs.execute import NotDrawn, Started
-        from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
+        from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress, Slow
 
         run: Run | None = None
         result: Result | None = None
@@ -84,6 +85,8 @@ class Display:
                         self.compiling()
                     case NotCompiled():
                         self.note(f"steps are not compiled here: {event.trouble}")
+                    case Slow():
+                        self.note(slow_text(event))
                     case NotDrawn():
                         self.note(
                             f"there is no {event.path}: {event.trouble}; "
@@ -289,6 +292,23 @@ def sparkline(values: list[float]) -> str:
         return ""
     low, span = min(values), max(values) - min(values)
     return "".join(_BARS[round(7 * (value - low) / span) if span else 7] for value in values)
+
+
+def threads_text(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def slow_text(slow: Slow) -> str:
+    """How slow, why that may be, and the way out."""
+    others = slow.usable_cpus - slow.free_cpus
+    where = f"this network with {threads_text(slow.threads)} leads one to expect"
+    text = f"slow: {slow.images_per_second:,.0f} images/s, where {where} {slow.expected:,.0f}. "
+    fewer = "" if slow.threads == 1 else "--again --threads 1"
+    if others > SPARE_CPUS:
+        text += f"Other programs keep {others:.1f} of {slow.usable_cpus:g} CPUs busy: end them"
+        return text + (f", or start anew with {fewer}" if fewer else "")
+    text += "No other program is at work, so it may be the machine"
+    return text + (f"; {fewer} may be faster" if fewer else "")
 
 
 def duration(seconds: float) -> str:

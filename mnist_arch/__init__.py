@@ -39,6 +39,7 @@ from mnist_arch.errors import (
     WeightsError,
 )
 from mnist_arch.evaluation.score import Score, wilson_interval_percent
+from mnist_arch.machine.waiting import threads_spin as _threads_spin
 from mnist_arch.runs.folder import Run, latest
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result
@@ -51,6 +52,8 @@ from mnist_arch.spec.recipe import Recipe
 from mnist_arch.spec.sources import zoo_names
 from mnist_arch.training.engine import Engine
 
+_threads_spin()  # before torch is imported, by whomever
+
 if TYPE_CHECKING:
     from mnist_arch.data.load import load_split, resolve_dataset
     from mnist_arch.data.split import Split, hold_out
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
     from mnist_arch.network.weights import build_with, read_weights, save_weights
     from mnist_arch.runs.execute import run_experiment
     from mnist_arch.runs.images import read_material
-    from mnist_arch.training.engine_choice import choose_engine, prepare
+    from mnist_arch.training.engine_choice import choose_engine, prepare, threads_here
     from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
     from mnist_arch.training.loop import train
     from mnist_arch.training.state import State
@@ -86,6 +89,7 @@ _WITH_TORCH = {
     "resolve_dataset": "data.load",
     "run_experiment": "runs.execute",
     "save_weights": "network.weights",
+    "threads_here": "training.engine_choice",
     "train": "training.loop",
     "verify": "network.verify",
 }
@@ -153,6 +157,7 @@ __all__ = [
     "resolve_dataset",
     "run_experiment",
     "save_weights",
+    "threads_here",
     "train",
     "verify",
     "wilson_interval_percent",

@@ -28,8 +28,9 @@ from mnist_arch.runs.result import Result, SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
+from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress, Slow
 from mnist_arch.training.loop import train
+from mnist_arch.training.pace import SpeedCheck
 from mnist_arch.training.state import State
 
 
@@ -53,8 +54,9 @@ class NotDrawn:
     trouble: str
 
 
-RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | NotDrawn | Result
-"""What a run yields: first how it starts, last its result, and between them what `train` does."""
+RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Slow | NotDrawn | Result
+"""What a run yields: first how it starts, last its result, and between them what `train` does, and
+that it is slow."""
 
 
 def run_experiment(
@@ -93,13 +95,20 @@ def run_experiment(
         state = found.state()
         state.seconds += material.seconds
         yield Started(run, state.epoch, tuple(_records(run, epochs=state.epoch)))
-        splits = material.training, material.held
-        for record in train(state, *splits, judged=judged, engine=found.manifest.engine):
+        splits, engine = (material.training, material.held), found.manifest.engine
+        speed = SpeedCheck(
+            macs=counted.plan.macs,
+            batch=counted.experiment.recipe.batch_size,
+            engine=engine,
+        )
+        for record in train(state, *splits, judged=judged, engine=engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))
             elif isinstance(record, NotCompiled):
                 _keep_manifest(run, found.manifest.with_plain_steps())
             yield record
+            if isinstance(record, Progress) and (slow := speed.notice(record)):
+                yield slow
         result = _finish(run, state, material, found.manifest, command_seconds)
         give_back_freed()  # matplotlib needs a hundred megabytes of its own
         yield from _draw(run, result, experiment=state.experiment)

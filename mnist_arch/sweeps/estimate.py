@@ -5,18 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
 from mnist_arch.sweeps.search.source import searched_arms
-
-SECONDS_PER_IMAGE: Final = 9e-5
-SECONDS_PER_MAC: Final = 1.1e-10
-"""Of training, on one thread: fitted to 3,700 and 1,300 images a second at 1.6 and 6.0 million
-MACs, on two busy cores of a virtual machine."""
+from mnist_arch.training.pace import SECONDS_PER_IMAGE, SECONDS_PER_MAC
 
 
 @dataclass(frozen=True)

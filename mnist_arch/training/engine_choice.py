@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from typing import Any, Final, Literal, assert_never
 import torch
 
 from mnist_arch.errors import DeviceUnavailable
+from mnist_arch.machine.cpus import Watch, usable_cpus
+from mnist_arch.machine.waiting import threads_spin
 from mnist_arch.native.library import vectors_here
 from mnist_arch.training.allocator import keep_freed
 from mnist_arch.training.engine import Device, Engine, Precision, StepKind
 from mnist_arch.training.native import native_library
+from mnist_arch.training.thread_choice import ThreadChoice, choose_threads
 
 Wanted = Literal["auto", "plain", "fast", "native"]
 """`plain` is in float32; `fast` is the fastest that the device has but for native steps, which have
@@ -29,6 +33,9 @@ GRAPH_CAPABILITY: Final = (7, 0)
 
 BFLOAT16_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPU that has bfloat16."""
+
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Whoever sets one of these has said how many threads torch is to take."""
 
 BFLOAT16_INSTRUCTIONS: Final = "amx_bf16"
 """What a CPU has to have, by `torch.cpu.get_capabilities`, for bfloat16 to be faster than float32:
@@ -46,6 +53,25 @@ class Choice:
 def training_flops(*, macs: int, images: int, epochs: int) -> float:
     """Floating-point operations of a training: forward, and twice as much backward."""
     return 3 * 2.0 * macs * images * epochs
+
+
+def threads_here(*, macs: int, batch: int, watch: Watch | None = None) -> ThreadChoice:
+    """Threads for steps of `batch` images, each of `macs` multiply-accumulates forward.
+
+    As many as the work is worth, and as others leave free, which `watch` has seen since it was
+    made; without one, this waits a moment to see. At most what torch takes by itself, and just that
+    where the environment says how many it is to take: so before `prepare`, which changes that.
+    """
+    threads = torch.get_num_threads()
+    if any(os.environ.get(name) for name in THREAD_VARIABLES):
+        return ThreadChoice(threads, threads)
+    return choose_threads(
+        macs=macs,
+        batch=batch,
+        most=min(threads, usable_cpus()),
+        free_cpus=(watch or Watch()).free_cpus(),
+        spin=threads_spin(),
+    )
 
 
 def choose_engine(

@@ -70,3 +70,18 @@ class NotCompiled:
 
     trouble: str
     """Why not, in a line."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A training is far slower than its work leads one to expect. Said once."""
+
+    images_per_second: float
+    """Training images, so far in this epoch."""
+    expected: float
+    """The same, of a machine with nothing else to do."""
+    threads: int
+    usable_cpus: float
+    """Of this process, by its affinity and by the quota of its control groups."""
+    free_cpus: float
+    """Of these, which others have left to it since the training began."""

@@ -297,8 +297,10 @@ def test_what_is_public_says_what_it_is() -> None:
 OPTIONS = {
     "summary": "specs --blocks --verify --markdown --schema --set --json",
     "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --engine "
-    "--out --resume --from-manifest --again --dry-run --require --set --progress --quiet --json",
-    "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --out --progress "
+    "--threads --out --resume --from-manifest --again --dry-run --require --set --progress --quiet "
+    "--json",
+    "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --threads --out "
+    "--progress "
     "--quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",

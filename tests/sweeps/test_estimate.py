@@ -10,14 +10,13 @@ from tiny_sweeps import HOLDOUT, Bench, blocks, planned
 
 from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.estimate import (
-    SECONDS_PER_IMAGE,
-    SECONDS_PER_MAC,
     Estimate,
     Pace,
     pace_so_far,
     whole_sweep,
 )
 from mnist_arch.sweeps.planning import Arm
+from mnist_arch.training.pace import SECONDS_PER_IMAGE, SECONDS_PER_MAC
 
 IMAGES = INFO["mnist-5k"].train_images
 ARMS = [{"name": name, **blocks(size)} for name, size in (("a", 4), ("b", 20), ("c", 60))]
