@@ -37,7 +37,7 @@ def sweep(
         int | None,
         typer.Option(
             metavar="N",
-            help="Trials at a time; min(cores, memory / 1.5 GB) unless given, 1 on a GPU.",
+            help="Trials at a time; as many as CPUs and memory allow unless given, 1 on a GPU.",
             min=1,
         ),
     ] = None,

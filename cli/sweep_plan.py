@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from mnist_arch.files import to_json
 from mnist_arch.sweeps.estimate import Estimate, whole_sweep
+from mnist_arch.sweeps.execution.worker_count import WorkerCount
 from mnist_arch.sweeps.leaderboard import ranking_trials
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import Arm, Planned
@@ -28,12 +29,12 @@ from .sweep_tables import (
 from .training_display import duration
 
 
-def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool) -> None:
+def print_plan(planned: Planned, ledger: Ledger, *, workers: WorkerCount, as_json: bool) -> None:
     """Prints every arm with its cost, its verdict and the states of its trials."""
-    estimate = whole_sweep(planned, ledger, workers=workers)
+    estimate = whole_sweep(planned, ledger, workers=workers.workers)
     console = stdout()
     if as_json:
-        write_json(to_json(_plan_values(planned, ledger, estimate, workers)))
+        write_json(to_json(_plan_values(planned, ledger, estimate, workers.workers)))
         return
     arms = planned.arms[:MOST_ROWS]
     columns = [
@@ -51,7 +52,10 @@ def print_plan(planned: Planned, ledger: Ledger, *, workers: int, as_json: bool)
         console.print(fitted(title, columns, console))
         print_some([f"REJECTED  {arm.name}: {arm.rejected}" for arm in arms if arm.rejected])
         console.print()
-    lines_below(*_lines(planned), ("time left", _time_left(planned, estimate, workers)))
+    lines = [*_lines(planned), ("time left", _time_left(planned, estimate, workers.workers))]
+    if workers.reason:
+        lines.append(("workers", workers_text(workers)))
+    lines_below(*lines)
 
 
 def _title(planned: Planned) -> str:
@@ -106,6 +110,12 @@ def _time_left(planned: Planned, estimate: Estimate, workers: int) -> str:
     how = "by what was run here" if estimate.measured else "a guess: nothing was run here yet"
     without = ", without the search" if searches else ""
     return f"{duration(estimate.seconds)}, {workers} at a time ({how}{without})"
+
+
+def workers_text(count: WorkerCount) -> str:
+    """How many there are at a time, and why not more."""
+    workers = "1 worker" if count.workers == 1 else f"{count.workers} workers"
+    return f"{workers} at a time: {count.reason}"
 
 
 def _plan_values(

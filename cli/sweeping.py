@@ -17,7 +17,8 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.files import now
 from mnist_arch.sweeps.estimate import pace_so_far
-from mnist_arch.sweeps.execution.executor import Failed, default_workers
+from mnist_arch.sweeps.execution.executor import Failed
+from mnist_arch.sweeps.execution.worker_count import WorkerCount, choose_workers
 from mnist_arch.sweeps.leaderboard import board_of, draw_board, write_board
 from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path
 from mnist_arch.sweeps.loading import Definition, load_sweep
@@ -29,7 +30,7 @@ from .consoles import answering
 from .options import Device, ProgressChoice
 from .sweep_board import show_board
 from .sweep_display import SweepDisplay, make_sweep_display
-from .sweep_plan import print_plan
+from .sweep_plan import print_plan, workers_text
 from .training_display import warn_of_sample
 
 if TYPE_CHECKING:
@@ -73,9 +74,11 @@ class Request:
         gpus = self.definition.sweep.resources.gpus
         return "cuda" if gpus and self.device is Device.AUTO else self.device.value
 
-    def workers_on(self, device: str) -> int:
+    def workers_on(self, device: str, planned: Planned) -> WorkerCount:
         """Trials at a time on a device of this machine."""
-        return self.workers or max(1, default_workers(device) // self.threads)
+        if self.workers is not None:
+            return WorkerCount(self.workers)
+        return choose_workers(planned, device=device, threads=self.threads)
 
     def command(self, *more: str) -> str:
         """What is asked for next of the same sweep."""
@@ -104,7 +107,7 @@ class Request:
 def show_plan(request: Request) -> None:
     """Prints every arm, and how long all of it will take."""
     planned = _planned_as_last_time(request)
-    workers = request.workers_on(request.device_wanted)
+    workers = request.workers_on(request.device_wanted, planned)
     print_plan(planned, request.ledger, workers=workers, as_json=request.as_json)
 
 
@@ -204,7 +207,7 @@ def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Pla
         resolved = resolve_dataset(definition.sweep.dataset, data_dir=request.data_dir)
         if resolved.name != planned.dataset:
             planned = _planned(request, resolved.name)
-        executor = _executor(request, planned)
+        executor = _executor(request, planned, display)
     if resolved.reason:
         warn_of_sample(resolved.reason)
     ledger.ask(
@@ -251,7 +254,7 @@ def _refuse_if_nothing_fits(planned: Planned) -> None:
         raise BudgetExceeded(message, hint="--dry-run lists them all")
 
 
-def _executor(request: Request, planned: Planned) -> Executor:
+def _executor(request: Request, planned: Planned, display: SweepDisplay) -> Executor:
     """What trains the trials. Raises DataUnavailable before any of them is begun."""
     from mnist_arch.runs.images import read_material
     from mnist_arch.sweeps.execution.local import LocalExecutor
@@ -278,4 +281,7 @@ def _executor(request: Request, planned: Planned) -> Executor:
     wanted: Wanted = "plain" if device == "cpu" else "auto"
     engine = choose_engine(device=device, threads=request.threads, wanted=wanted).engine
     setting = Setting(engine, request.data_dir, command_line())
-    return LocalExecutor(workers=request.workers_on(device), setting=setting)
+    count = request.workers_on(device, planned)
+    if count.reason:
+        display.note(f"{workers_text(count)}; --workers says otherwise")
+    return LocalExecutor(workers=count.workers, setting=setting)

@@ -55,6 +55,8 @@ class Arm:
     parameters: int = 0
     macs: int = 0
     epochs: int = 0
+    batch_bytes: int = 0
+    """Of what the layers come to for a batch."""
     rejected: str = ""
     """Why it is not trained; empty where it is."""
     same_as: str = ""
@@ -156,8 +158,19 @@ class Planned:
             parameters=planned.parameters,
             macs=planned.macs,
             epochs=experiment.recipe.epochs,
+            batch_bytes=planned.activation_bytes * self._batch(experiment),
             rejected="; ".join(broken_rules(experiment, planned)),
         )
+
+    def _batch(self, experiment: Experiment) -> int:
+        """Images of its largest batch."""
+        return min(experiment.recipe.batch_size, INFO[self.dataset].train_images)
+
+    @property
+    def largest_batch_bytes(self) -> int:
+        """Of the arms that are trained, and of the base, from which a search begins."""
+        arms = (self.arm_of("base", ()), *self.arms)
+        return max(arm.batch_bytes for arm in arms if not arm.rejected or arm is arms[0])
 
     def _validated(self, tree: Node) -> Experiment:
         """The experiment of a tree, of which only what is not the base's is validated again."""

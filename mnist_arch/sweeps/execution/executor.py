@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.runs.folder import Run
@@ -15,10 +15,6 @@ from mnist_arch.sweeps.planning import Trial
 if TYPE_CHECKING:
     from mnist_arch.runs.execute import NotDrawn
     from mnist_arch.training.events import EpochRecord
-
-
-WORKER_BYTES: Final = 1_500_000_000
-"""Memory that one worker may come to need, by which their number is limited."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +99,3 @@ class Executor(Protocol):
     def events(self) -> Iterator[Event]:
         """What has happened, oldest first; waits for the first of it, for a second at most."""
         ...
-
-
-def default_workers(device: str) -> int:
-    """min(cores, memory / 1.5 GB) on a CPU; 1 on a GPU, which one trial fills."""
-    import joblib
-    import psutil
-
-    if device not in ("auto", "cpu"):
-        return 1
-    cores: int = joblib.cpu_count()  # of those that this process may use
-    return max(1, min(cores, psutil.virtual_memory().total // WORKER_BYTES))

@@ -21,6 +21,7 @@ import torch
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, now, storage_errors
+from mnist_arch.machine.memory import be_ended_first
 from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import Material, read_material
@@ -60,6 +61,7 @@ def work(pipe: Connection, setting: Setting) -> None:
     The process ends, in the middle of whatever it does, as soon as the driver's end is closed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which closes the pipe
+    be_ended_first()
     torch.set_num_threads(setting.engine.threads)
     worker = _Worker(pipe, setting)
     threading.Thread(target=worker.listen, daemon=True).start()
