@@ -186,8 +186,12 @@ def test_what_the_machine_cannot_do_ends_with_3(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "no cuda device" in mnist_arch("small.yaml", "--device", "cuda", exit_code=3).stderr
+
+
+def test_a_folder_that_is_a_file_is_bad_input(mnist_arch: Terminal) -> None:
     Path("file").write_bytes(b"")
-    assert "cannot write" in mnist_arch("small.yaml", "--out", "file", exit_code=3).stderr
+    result = mnist_arch("small.yaml", "--out", "file", exit_code=2)
+    assert "file is a file, not a folder" in result.stderr
 
 
 def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> None:
