@@ -38,9 +38,18 @@ _COVERS = {"welch": "over seeds (Welch)", "mcnemar": "over images (McNemar)"}
 
 
 def show_board(
-    board: Leaderboard, folder: Path, *, next_command: str, as_json: bool, as_csv: bool
+    board: Leaderboard,
+    folder: Path,
+    *,
+    of_another: str,
+    next_command: str,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """Prints the standings, the effects of a grid, and where the files are."""
+    """Prints the standings, the effects of a grid, and where the files are.
+
+    `of_another` is the sweep's file that the files of the folder answer, where it is another.
+    """
     console = stdout()
     if as_json:
         write_json(board.json_text())
@@ -56,7 +65,7 @@ def show_board(
         console.print(_effects(board.effects))
     console.print()
     shown = [str(column.header) for column in table.columns]
-    lines_below(*_legend(board, shown), *_where(board, folder), ("next", next_command))
+    lines_below(*_legend(board, shown), *_where(board, folder, of_another), ("next", next_command))
 
 
 def _standings(board: Leaderboard, console: Console) -> Table:
@@ -207,7 +216,7 @@ def _differences(board: Leaderboard) -> list[Difference]:
     return [it.against_first for it in board.standings if it.against_first is not None]
 
 
-def _where(board: Leaderboard, folder: Path) -> Iterator[tuple[str, str]]:
+def _where(board: Leaderboard, folder: Path, of_another: str) -> Iterator[tuple[str, str]]:
     """How far it is, and what has been written."""
     yield "trials", states_text(Counter(board.states))
     if search := board.search:
@@ -219,6 +228,10 @@ def _where(board: Leaderboard, folder: Path) -> Iterator[tuple[str, str]]:
             yield "search", search.shortfall
     if failed := [trial for it in board.standings for trial in it.failures]:
         yield "log", f"{folder / failed[0].folder / 'log'} of the first that failed"
-    if is_there(path := folder / "leaderboard.json"):
+    if not is_there(path := folder / "leaderboard.json"):
+        return
+    if of_another:
+        yield "leaderboard", f"not written: {path} answers what {of_another} asked for last"
+    else:
         picture = ", .png" if is_there(path.with_suffix(".png")) else ""
         yield "leaderboard", f"{path}, .csv{picture}"

@@ -115,7 +115,7 @@ def show_again(request: Request) -> None:
     """Prints the leaderboard by what is in the ledger."""
     planned = _planned_as_last_time(request)
     board = board_of(planned, request.ledger, running=request.ledger.is_running())
-    _show(board, request)
+    _show(board, planned, request)
 
 
 def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
@@ -138,7 +138,7 @@ def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
     if lost:
         raise _trials_lost(lost)
     with answering(f"the leaderboard is kept in {ledger.folder}"):
-        _show(board, request)
+        _show(board, planned, request)
     if board.exit_code is not None:
         raise typer.Exit(board.exit_code)
 
@@ -151,14 +151,21 @@ def _draw(board: Leaderboard, folder: Path, display: SweepDisplay) -> None:
         display.note(f"there is no leaderboard.png: {error}; the same command tries again")
 
 
-def _show(board: Leaderboard, request: Request) -> None:
+def _show(board: Leaderboard, planned: Planned, request: Request) -> None:
     show_board(
         board,
         request.ledger.folder,
+        of_another=_of_another(planned, request),
         next_command=_next(board, request),
         as_json=request.as_json,
         as_csv=request.as_csv,
     )
+
+
+def _of_another(planned: Planned, request: Request) -> str:
+    """The file whose leaderboard is in the folder, where it is not the answer to this one."""
+    asked = request.ledger.last_asked()
+    return asked.source if asked is not None and asked.question != planned.question else ""
 
 
 def _next(board: Leaderboard, request: Request) -> str:
@@ -194,7 +201,7 @@ def _planned(request: Request, auto: DatasetName) -> Planned:
 def _planned_as_last_time(request: Request) -> Planned:
     """The plan, where `auto` is what it came to last time, or MNIST."""
     asked = request.ledger.asked()
-    return _planned(request, "mnist" if asked is None else asked.dataset)
+    return _planned(request, (asked and asked.auto) or "mnist")
 
 
 def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Planned, list[Failed]]:
@@ -210,17 +217,41 @@ def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Pla
         executor = _executor(request, planned, display)
     if resolved.reason:
         warn_of_sample(resolved.reason)
-    ledger.ask(
-        Asked(
-            source=definition.source, dataset=resolved.name, command=command_line(), started=now()
-        )
-    )
+    _ask(request, planned, display)
     with executor:
         pace = pace_so_far(planned, ledger, workers=max(1, executor.free))
         events = run_sweep(planned, ledger, executor, retry_failed=request.retry_failed)
         lost: list[Failed] = []
         display.follow(_noting(events, lost), pace)
     return planned, lost
+
+
+def _ask(request: Request, planned: Planned, display: SweepDisplay) -> None:
+    """Takes note of what is asked for, and says where the leaderboard of something else is now."""
+    ledger, definition = request.ledger, request.definition
+    before = ledger.last_asked()
+    auto = planned.dataset if definition.sweep.dataset == "auto" else before and before.auto
+    aside = ledger.ask(
+        Asked(
+            source=definition.source,
+            dataset=planned.dataset,
+            auto=auto,
+            question=planned.question,
+            command=command_line(),
+            started=now(),
+        )
+    )
+    if aside is None:
+        return
+    kept = f"the leaderboard of then is kept as {aside}"
+    if before is not None and before.source == definition.source:
+        display.note(f"{definition.source} asks for something else than last time; {kept}")
+        return
+    whose = "another file" if before is None else before.source
+    display.note(
+        f"the folder {ledger.folder} was last used by {whose}, which asks for something else; "
+        f"{kept}; another `name:` in the file, or --out, gives each a folder of its own"
+    )
 
 
 def _noting(

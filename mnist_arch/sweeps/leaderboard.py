@@ -16,7 +16,6 @@ from mnist_arch.files import make_folder, storage_errors, write_whole
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import group
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.ledger import Ledger, State
 from mnist_arch.sweeps.planning import Arm, Planned, Trial
 from mnist_arch.sweeps.search.proposals import Proposals
@@ -109,7 +108,7 @@ def leaderboard(
 
     Raises what `Ledger.result` does for a result that cannot be read.
     """
-    sweep, budget = planned.definition.sweep, _budget(planned)
+    sweep, budget = planned.definition.sweep, planned.budget
     searched = [] if proposals is None else distinct(planned, proposals.arms)
     ranked = ranked_arms(planned, ledger, searched)
     arms = (*planned.arms, *searched)
@@ -157,10 +156,6 @@ def _proposed(proposals: Proposals) -> Proposed:
 def _alone(arms: Sequence[Arm]) -> list[Arm]:
     """Each experiment once."""
     return [arm for arm in arms if not arm.same_as]
-
-
-def _budget(planned: Planned) -> Budget:
-    return validated(planned.definition.base, planned.definition.source).budget
 
 
 @dataclass

@@ -8,6 +8,9 @@ runs/<name>/
     sweep.json                  what was last asked for
     study.jsonl                 the proposals of a search
     leaderboard.json, .csv, .png
+                                the answer to what was last asked for
+    leaderboard-<digest8>.json, .csv, .png
+                                the answer to what was asked for before
 """
 
 from __future__ import annotations
@@ -36,6 +39,10 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.values import FORMAT, Record, read_record
+
+BOARD: Final = "leaderboard"
+"""The name of a leaderboard's files, without what follows the dot."""
+BOARD_SUFFIXES: Final = (".json", ".csv", ".png")
 
 LOG_LINES: Final = 20
 """Last lines of a trial's log that are kept with its failure."""
@@ -79,12 +86,16 @@ class Pruned(Record):
 
 
 class Asked(Record):
-    """What a sweep was last asked for, which is how `--show` knows what `auto` came to."""
+    """What was last asked for in a folder."""
 
     format: int = FORMAT
     source: str
     """The sweep's file."""
     dataset: DatasetName
+    auto: DatasetName | None = None
+    """What `auto` came to when it was last asked for, so that `--show` knows; null before that."""
+    question: str = ""
+    """Digest of what the leaderboard in the folder answers; see `Planned.question`."""
     command: list[str]
     """The command line."""
     started: str
@@ -195,12 +206,39 @@ class Ledger:
 
     def check_format(self) -> None:
         """Raises EarlierFormat or LaterFormat for the folder of another version's sweep."""
-        with contextlib.suppress(RunCorrupt):  # it is written anew
-            self.asked()
+        self.last_asked()
 
-    def ask(self, asked: Asked) -> None:
-        """Raises StorageError."""
+    def ask(self, asked: Asked) -> Path | None:
+        """Takes note of what is asked for now. Raises StorageError, Earlier- or LaterFormat.
+
+        The leaderboard of another question is put aside, and one of this question that was put
+        aside is in its place again. Returns the path of what was put aside, or None.
+        """
+        before = self.last_asked()
+        question = "" if before is None else before.question
+        aside = None
+        if question != asked.question:
+            aside = self._rename(BOARD, _aside(question))
         write_whole(self._asked_path, asked.json_text().encode())
+        self._rename(_aside(asked.question), BOARD)
+        return aside
+
+    def last_asked(self) -> Asked | None:
+        """As `asked`, but None where it is damaged, too: it is about to be written anew."""
+        with contextlib.suppress(RunCorrupt):
+            return self.asked()
+        return None
+
+    def _rename(self, stem: str, new: str) -> Path | None:
+        """Renames the files of a leaderboard; returns the first new path, None without any."""
+        renamed = []
+        for suffix in BOARD_SUFFIXES:
+            path, target = self.folder / f"{stem}{suffix}", self.folder / f"{new}{suffix}"
+            if is_there(path):
+                with storage_errors(target):
+                    path.replace(target)
+                renamed.append(target)
+        return renamed[0] if renamed else None
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Holds the whole folder. Raises RunLocked where another process does, or StorageError."""
@@ -209,6 +247,11 @@ class Ledger:
     def is_running(self) -> bool:
         """Whether some process works on the sweep now, as far as one may know."""
         return is_held(self.folder)
+
+
+def _aside(question: str) -> str:
+    """The name of a leaderboard that was put aside, by its question, as far as that is known."""
+    return f"{BOARD}-{question[:8] or 'before'}"
 
 
 def log_path(run: Run) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +17,7 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded, check_dataset, resolve, validated
 from mnist_arch.spec.overrides import Override, changed, override
 from mnist_arch.spec.strict_yaml import Node, flow, place
@@ -111,6 +113,30 @@ class Planned:
         holdout = self.holdout if stage == "ranking" else 0
         above = (*self.definition.above, *_fixed(self.dataset, holdout), _called(arm))
         return resolve(arm.tree, self.definition.source, (*arm.changes, *above))
+
+    @cached_property
+    def question(self) -> str:
+        """SHA-256 of what a leaderboard answers; two files that ask for the same have the same.
+
+        Names and the order of the arms do not count, nor does what trains them.
+        """
+        sweep = self.definition.sweep
+        content = {
+            "dataset": self.dataset,
+            "holdout": self.holdout,
+            "seeds": sweep.seeds,
+            "arms": sorted((arm.digest, arm.cell or ()) for arm in self.arms),
+            "base": None if sweep.search is None else self.arm_of("base", ()).digest,
+            "search": sweep.search and sweep.search.model_dump(mode="json"),
+            "finalists": sweep.finalists and sweep.finalists.model_dump(mode="json"),
+            "budget": self.budget.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def budget(self) -> Budget:
+        """The rules of the sweep, which are the same for all arms."""
+        return self._base.budget
 
     def trials(self) -> list[Trial]:
         """Of the ranking, seed by seed, so that all arms come as far as each other."""

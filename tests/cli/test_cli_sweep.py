@@ -255,7 +255,13 @@ def test_an_edited_file_trains_what_is_new(mnist_arch: Terminal) -> None:
     before = mnist_arch.trials
     mnist_arch.write(SMALL, {"name": "new", **blocks(3)})
     result = mnist_arch()
-    assert result.stderr.startswith("ranking on the hold-out, 2 trials, 2 have ended before\n")
+    note, _, progress = result.stderr.partition("\n")
+    assert re.fullmatch(
+        "tiny.yaml asks for something else than last time; the leaderboard of then is kept as "
+        "runs/tiny/leaderboard-[0-9a-f]{8}.json",
+        note,
+    )
+    assert progress.startswith("ranking on the hold-out, 2 trials, 2 have ended before\n")
     after = mnist_arch.trials
     assert {name: after[name] for name in before} == before
     assert sorted(name.split("-")[0] for name in after.keys() - before.keys()) == ["new", "new"]
@@ -263,6 +269,93 @@ def test_an_edited_file_trains_what_is_new(mnist_arch: Terminal) -> None:
     mnist_arch.write(SMALL, OTHER)
     assert " other " in mnist_arch().stdout  # its results were kept
     assert mnist_arch.trials == after
+
+
+def boards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("leaderboard*")}
+
+
+def test_two_files_of_one_name_keep_a_leaderboard_each(mnist_arch: Terminal) -> None:
+    Path("a").mkdir()
+    Path("b").mkdir()
+    write_sweep(Path("a/tiny.yaml"), SMALL, **TOP)
+    write_sweep(Path("b/tiny.yaml"), OTHER, **TOP)
+    mnist_arch("a/tiny.yaml")
+    first = boards(mnist_arch.sweep)
+    assert [*sorted(first)] == ["leaderboard.csv", "leaderboard.json", "leaderboard.png"]
+
+    shown = mnist_arch("b/tiny.yaml", "--show").stdout
+    assert " small " not in shown
+    assert below(shown)["leaderboard"] == (
+        "not written: runs/tiny/leaderboard.json answers what a/tiny.yaml asked for last"
+    )
+    mnist_arch("b/tiny.yaml", "--dry-run")
+    assert boards(mnist_arch.sweep) == first
+
+    said = mnist_arch("b/tiny.yaml").stderr
+    assert "runs/tiny was last used by a/tiny.yaml, which asks for something else" in said
+    assert "`name:` in the file, or --out, gives each a folder of its own" in said
+    both = boards(mnist_arch.sweep)
+    (aside,) = (name for name in both if re.fullmatch(r"leaderboard-[0-9a-f]{8}\.json", name))
+    assert f"kept as runs/tiny/{aside}" in said
+    for suffix in (".json", ".csv", ".png"):
+        assert both[Path(aside).stem + suffix] == first["leaderboard" + suffix]
+    assert [it["name"] for it in json.loads(both["leaderboard.json"])["standings"]] == ["other"]
+
+    mnist_arch("a/tiny.yaml")  # each is in its place again when it is asked for
+    again = boards(mnist_arch.sweep)
+    assert again["leaderboard.json"] == first["leaderboard.json"]
+    assert len(again) == len(both) == 6
+    assert both["leaderboard.json"] in again.values()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": 1},
+        {"holdout": 20},
+        {"dataset": "fashion-mnist"},
+        {"finalists": {"top": 1, "seeds": 1}},
+        {"budget": {"accuracy_percent": 50}},
+        {"grid": {"defaults.dropout": [0.1]}},
+    ],
+)
+def test_another_question_has_another_digest(tmp_path: Path, change: dict[str, Any]) -> None:
+    def question(**top: Any) -> str:
+        return planned(tmp_path, *arms, **{**TOP, **top}).question
+
+    arms = [SMALL, OTHER]
+    assert question(**change) != question()
+    arms = [{**OTHER, "name": "renamed"}, SMALL]
+    assert question(resources={"cpus": 2}) == planned(tmp_path, SMALL, OTHER, **TOP).question
+
+
+def test_another_question_is_another_search_too(tmp_path: Path) -> None:
+    def question(high: float) -> str:
+        space = {"defaults.dropout": {"kind": "float", "low": 0, "high": high}}
+        return planned(tmp_path, search={"trials": 2, "space": space}).question
+
+    assert question(0.2) != question(0.3)
+
+
+def test_a_dataset_that_is_named_is_not_what_auto_comes_to(mnist_arch: Terminal) -> None:
+    mnist_arch.write(SMALL, dataset="auto")
+    mnist_arch("tiny.yaml", "--dataset", "fashion-mnist")
+    assert mnist_arch("tiny.yaml", "--dry-run").stdout.startswith("tiny · mnist,")
+    assert "2 WAITING" in mnist_arch("tiny.yaml", "--show").stdout
+
+
+def test_what_auto_came_to_outlasts_a_dataset_that_is_named(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolved(name: str, **_: Any) -> Resolved:
+        return Resolved("mnist-5k") if name == "auto" else Resolved("kmnist")
+
+    monkeypatch.setattr("mnist_arch.data.load.resolve_dataset", resolved)
+    mnist_arch.write(SMALL, dataset="auto")
+    mnist_arch()
+    mnist_arch("tiny.yaml", "--dataset", "kmnist")
+    assert mnist_arch("tiny.yaml", "--dry-run").stdout.startswith("tiny · mnist-5k,")
 
 
 def test_ctrl_c_names_the_command_that_goes_on(
