@@ -171,9 +171,8 @@ def compare(native: Native) -> tuple[float, float]:
     losses = [abs(it.loss - right.loss) for it in moved]
     assert abs(found.loss - right.loss) <= 1e-5 * max(1, abs(right.loss)) + 10 * max(losses)
     for name, buffer in right.running.items():
-        if buffer.is_floating_point():
-            changes = [distance(it.running[name], buffer) for it in moved]
-            assert distance(found.running[name], buffer) <= 1e-5 + 10 * max(changes), name
-        else:
-            assert torch.equal(found.running[name], buffer)
+        changes = [float((it.running[name] - buffer).abs().max()) for it in moved]
+        scale = max(float(buffer.abs().max()), 0.1)  # a mean may be 0 but for rounding
+        difference = float((found.running[name] - buffer).abs().max())
+        assert difference <= 1e-5 * scale + 50 * max(changes), name
     return worst, allowed

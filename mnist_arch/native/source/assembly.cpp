@@ -241,7 +241,11 @@ std::unique_ptr<Operation> Assembly::make_convolution(int index) {
 
 std::unique_ptr<Operation> Assembly::make_batch_norm(int index) {
     const NativeOperation& it = program_.operations[index];
-    BatchNorm::Options options{it.weight, it.bias, it.input_bias, it.masks_input != 0};
+    BatchNorm::Options options;
+    options.scale = it.weight;
+    options.shift = it.bias;
+    options.bias = it.input_bias;
+    options.masks_input = it.masks_input;
     options.rectifies = it.rectifies;
     options.slope = it.slope;
     options.pools = it.pools;

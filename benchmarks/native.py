@@ -1,0 +1,112 @@
+"""A native step beside a plain and a compiled one: s6 and a residual separable network, in turn.
+
+python benchmarks/native.py --batch-sizes 64 128 --out benchmarks/results/native.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+from typing import Final
+
+import torch
+from report import origin, publish, table
+from turns import HEADINGS, Call, Lever, measure
+
+from mnist_arch import Experiment, State, load, loads
+from mnist_arch.data.load import load_split
+from mnist_arch.data.split import Split
+from mnist_arch.native.library import vectors_here
+from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.epoch import Pass
+from mnist_arch.training.native import NativeStep, native_library
+from mnist_arch.training.step import PlainStep
+
+SEPARABLE: Final = """
+name: separable
+defaults: {order: conv-norm-activation, bias: false}
+blocks:
+  - {channels: [8]}
+  - channels: [{out: 8, kind: depthwise}, {out: 8, kernel: 1}]
+    repeat: 2
+    residual: true
+    pool: max
+  - {channels: [{out: 8, kind: depthwise}, {out: 16, kernel: 1}], residual: true}
+  - channels: [{out: 16, kind: depthwise}, {out: 16, kernel: 1}]
+    residual: true
+    pool: max
+  - {channels: [{out: 16, kind: depthwise}, {out: 24, kernel: 1}], residual: true}
+  - {channels: [{out: 24, kind: depthwise}, {out: 24, kernel: 1}], residual: true}
+head: {pool: global-average, linear: true}
+dataset: mnist-5k
+"""
+"""3,394 parameters, 496,120 multiply-accumulates."""
+
+KINDS: Final = ("native", "plain", "compiled")
+
+
+def networks() -> dict[str, Experiment]:
+    return {
+        "s6": load("s6").with_dataset("mnist-5k").experiment,
+        "separable": loads(SEPARABLE, source="separable").experiment,
+    }
+
+
+def stepping(kind: str, experiment: Experiment, training: Split, threads: int) -> Call:
+    """One more step of an epoch at each call, over and over."""
+    state = State.fresh(experiment, seed=0)
+    state.model.train()
+    state.use_dropout_stream()
+    batch = experiment.recipe.batch_size
+    step: PlainStep
+    if kind == "native":
+        library = native_library(vectors_here())
+        step = NativeStep(state, training, batch=batch, threads=threads, library=library)
+    elif kind == "compiled":
+        torch.set_num_threads(threads)
+        compiled = CompiledStep(state, training, batch=batch)
+        compiled.compile()
+        step = compiled
+    else:
+        step = PlainStep(state, training)
+    epoch = Pass.next(state, len(training))
+    step.begin(epoch)
+    numbers = itertools.cycle(range(len(training) // batch))
+    return lambda: step(next(numbers))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--networks", nargs="+", default=["s6", "separable"])
+    options.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
+    options.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    options.add_argument("--kinds", choices=KINDS, nargs="+", default=KINDS)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--steps", type=int, default=6, help="of a block")
+    options.add_argument("--out", type=Path)
+    given = options.parse_args()
+    training, found = load_split("mnist-5k", "train"), []
+    for name, batch, threads in itertools.product(given.networks, given.batch_sizes, given.threads):
+        experiment = networks()[name]
+        recipe = experiment.recipe.model_copy(update={"batch_size": batch})
+        experiment = experiment.model_copy(update={"recipe": recipe})
+        title = f"{name}, batch {batch}, threads {threads}"
+        print(title, file=sys.stderr)
+        torch._dynamo.reset()
+        variants = {kind: stepping(kind, experiment, training, threads) for kind in given.kinds}
+        # Native steps have threads of their own; those of torch would take the cores from them.
+        lever = Lever(title, variants, given.steps, threads={"native": 1})
+        found.append(measure(lever, rounds=given.rounds, threads=threads))
+    report = {
+        **origin(),
+        "vectors": vectors_here(),
+        "steps": given.steps,
+        "levers": [readings.report() for readings in found],
+    }
+    publish(table(HEADINGS, [row for it in found for row in it.rows()]), report, given.out)
+
+
+if __name__ == "__main__":
+    main()

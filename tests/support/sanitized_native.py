@@ -1,0 +1,96 @@
+"""Steps and predictions of many networks in a native library, without torch: for the sanitizers.
+
+python sanitized_native.py LIBRARY
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import sys
+from math import prod
+from pathlib import Path
+
+from mnist_arch.counting.unroll import unroll
+from mnist_arch.native.library import load
+from mnist_arch.native.machine import Addresses, Machine
+from mnist_arch.native.program import Program, program_of
+from mnist_arch.spec.loading import loads
+
+NETWORKS = {
+    "ordinary": "[{channels: [6, 8, 5], pool: max}, {channels: [6], pool: max}, {channels: [7]}]",
+    "replicate": "[{channels: [5, 6], padding_mode: replicate, kernel: 5}]",
+    "strided": "[{channels: [5, 6], stride: 3, padding_mode: replicate}, {channels: [4]}]",
+    "valid": "[{channels: [5, 6, 4], padding: valid, kernel: 4}]",
+    "separable": "[{channels: [4, 8], kind: separable, stride: 2, residual: true}]",
+    "norms": "[{channels: [8], norm: group}, {channels: [6], norm: instance, activation: gelu}]",
+    "residual": "[{channels: [5]}, {channels: [6, 5], residual: true, repeat: 2, share: true}]",
+    "squeezed": "[{channels: [6], squeeze_excitation: 2, activation: prelu, dropout: 0.2}]",
+    "pooled": "[{channels: [5], pool: {kind: max, size: 3, stride: 2}}, {channels: [3]}]",
+}
+
+
+def floats(count: int) -> ctypes.Array[ctypes.c_float]:
+    return (ctypes.c_float * max(count, 1))(*(random.uniform(-1, 1) for _ in range(count)))
+
+
+def zeros(count: int) -> ctypes.Array[ctypes.c_float]:
+    return (ctypes.c_float * max(count, 1))()
+
+
+def check(
+    library: ctypes.CDLL, program: Program, recipe: object, images: int, threads: int
+) -> None:
+    """A step and a prediction with memory that ends where its tensors end."""
+    sizes = [prod(shape) for shape in program.parameters]
+    kept = {
+        "values": [floats(it) for it in sizes],
+        "momenta": [zeros(it) for it in sizes],
+        "averages": [floats(it) for it in sizes],
+        "running_means": [zeros(it) for it in program.running],
+        "running_variances": [floats(it) for it in program.running],
+        "running_batches": [(ctypes.c_int64 * 1)() for _ in program.running],
+        "average_means": [zeros(it) for it in program.running],
+        "average_variances": [floats(it) for it in program.running],
+        "average_batches": [(ctypes.c_int64 * 1)() for _ in program.running],
+    }
+    machine = Machine(library, program, recipe, images=images, threads=threads)  # type: ignore[arg-type]
+    machine.bind(
+        Addresses(**{name: [*map(ctypes.addressof, it)] for name, it in kept.items()})  # type: ignore[arg-type]
+    )
+    pixels, labels = floats(images * 784), (ctypes.c_int64 * images)()
+    masks = [floats(images * prod(program.values[it.input])) for it in program.dropouts]
+    for count in (images, 1 + images // 2):
+        machine.learn(
+            images=count,
+            pixels=ctypes.addressof(pixels),
+            labels=ctypes.addressof(labels),
+            masks=[*map(ctypes.addressof, masks)],
+            rate=0.01,
+            average_weight=0.1,
+        )
+    logits = zeros(images * program.values[-1][0])
+    machine.predict(
+        images=images,
+        pixels=ctypes.addressof(pixels),
+        logits=ctypes.addressof(logits),
+        by_average=True,
+    )
+    gradients = zeros(sum(sizes))
+    machine.copy_gradients(ctypes.addressof(gradients))
+    machine.close()
+
+
+def main() -> None:
+    random.seed(0)
+    library = load(Path(sys.argv[1]))
+    for name, blocks in NETWORKS.items():
+        text = f"name: {name}\nblocks: {blocks}\nhead: {{linear: true}}\n"
+        experiment = loads(text, source=name).experiment
+        program = program_of(unroll(experiment))
+        for images, threads in ((3, 1), (19, 2)):
+            check(library, program, experiment.recipe, images=images, threads=threads)
+
+
+if __name__ == "__main__":
+    main()
