@@ -5,12 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.spec.sources import (
-    _PART,
-)
+from mnist_arch.spec.grammar import keys_by_kind, short_field
 from mnist_arch.spec.strict_yaml import (
     MAX_DEPTH,
     MAX_KEY,
@@ -20,7 +18,11 @@ from mnist_arch.spec.strict_yaml import (
     parse_argument,
     place,
 )
-from mnist_arch.spec.validation import keys_by_kind, short_field
+from mnist_arch.spec.suggestions import Suggestions
+from mnist_arch.spec.synonyms import meanings
+
+_PART: Final = r"[A-Za-z0-9_-]+"
+"""A part of a path."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,11 @@ def _no_way(value: object, depth: int, change: Override) -> Problem:
         return Problem(f"{here} has {has}", path, origin)
     if isinstance(part, int):
         return Problem(f"{here} is no list with an item {part}", path, origin)
-    hint = f"set {here} as a whole, such as {{{part}: …}}"
+    given = change.value.plain() if depth == len(change.path) - 1 else None
+    there = Suggestions(as_set=origin.startswith("--set")).elsewhere(
+        change.path[: depth + 1], given
+    )
+    hint = there or f"set {here} as a whole, such as {{{part}: …}}"
     return Problem(f"{here} is no mapping with a key {part}", path, origin, hint)
 
 
@@ -124,5 +130,6 @@ def _no_list(entries: dict[str, Node], depth: int, change: Override) -> Problem:
     """A key that is not there cannot lead to an item of a list."""
     part, here = str(change.path[depth]), place(change.path[:depth]) or "the spec"
     near = difflib.get_close_matches(part[:MAX_KEY], list(entries), n=1)
+    near += [key for key in entries if any(it.place.endswith(f".{key}") for it in meanings(part))]
     hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(entries) or 'no keys'}"
     return Problem(f"{here} has no `{part}`", place(change.path), change.part_origin(depth), hint)

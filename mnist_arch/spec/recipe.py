@@ -7,11 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from mnist_arch.values import Fraction, NotNegative, Positive, Rate, Small, Spec
+from mnist_arch.values import Fraction, NotNegative, Positive, Rate, ShortSpec, Small, Spec
 
 
-class Sgd(Spec):
+class Sgd(ShortSpec):
     """Stochastic gradient descent."""
+
+    short = "kind"
 
     kind: Literal["sgd"] = "sgd"
     """sgd."""
@@ -29,8 +31,10 @@ class Sgd(Spec):
         return self
 
 
-class AdamW(Spec):
+class AdamW(ShortSpec):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    short = "kind"
 
     kind: Literal["adamw"]
     """adamw."""
@@ -42,8 +46,10 @@ class AdamW(Spec):
     """Decoupled decay of convolution and linear weights; never of norms and biases."""
 
 
-class Schedule(Spec):
+class Schedule(ShortSpec):
     """Common to all schedules, which change the learning rate at every step."""
+
+    short = "kind"
 
     peak: Positive = 0.1
     """The highest learning rate."""
@@ -123,11 +129,18 @@ class Augment(Spec):
     """Random erasing; none unless set."""
 
 
-def _kind_unless_given(kind: str) -> BeforeValidator:
-    """Lets `{peak: 0.2}` mean the default kind, so that one value can be set alone."""
-    return BeforeValidator(
-        lambda value: {"kind": kind, **value} if isinstance(value, dict) else value
-    )
+def _short_or_of_kind(kind: str) -> BeforeValidator:
+    """Lets `adamw` mean that kind with its defaults, and `{peak: 0.2}` the default kind."""
+
+    def whole(value: object) -> object:
+        match value:
+            case str():
+                return {"kind": value}
+            case dict():
+                return {"kind": kind, **value}
+        return value
+
+    return BeforeValidator(whole)
 
 
 class Recipe(Spec):
@@ -139,14 +152,12 @@ class Recipe(Spec):
     """Images a step; at least 2, since batch statistics of one image do not exist."""
     last_batch: Literal["use", "drop"] = "use"
     """Whether the incomplete last batch of an epoch is trained on; one of one image never is."""
-    optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind"), _kind_unless_given("sgd")] = (
-        Sgd()
-    )
+    optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind"), _short_or_of_kind("sgd")] = Sgd()
     """The optimizer."""
     schedule: Annotated[
         AnySchedule,
         Field(discriminator="kind"),
-        _kind_unless_given("one-cycle"),
+        _short_or_of_kind("one-cycle"),
     ] = OneCycle()
     """The learning rate, step by step."""
     label_smoothing: Rate = 0.0

@@ -1,10 +1,11 @@
-"""YAML trees of specs: files, names of the zoo, `extends`, and overrides that stand above them."""
+"""YAML trees of specs: files, names of the zoo, and `extends`."""
 
 from __future__ import annotations
 
 import difflib
 import os
 import re
+import shlex
 import unicodedata
 from dataclasses import replace
 from functools import cache
@@ -14,19 +15,21 @@ from typing import Final
 
 from mnist_arch.errors import PathError, Problem, SpecError
 from mnist_arch.files import expanded, shown
+from mnist_arch.spec.grammar import short_field
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.reading import SMALLEST, read_file
 from mnist_arch.spec.strict_yaml import (
     Node,
     Path,
     parse,
+    scalar,
 )
+from mnist_arch.spec.suggestions import Suggestions
+from mnist_arch.spec.synonyms import plain
 
 ZOO: Final = resources.files("mnist_arch") / "zoo"
 _REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))
 _DEEPEST_EXTENDS: Final = 16
-_PART: Final = r"[A-Za-z0-9_-]+"
-"""A part of a path."""
 
 
 @cache
@@ -110,22 +113,34 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
     """Text, name for messages, folder and stem of a spec file or zoo network."""
     if not is_path(what):
         if what not in zoo_names():
-            raise SpecError((_unknown_name(what, beside),))
+            problem = _unknown_name(what, beside)
+            raise SpecError((replace(problem, hint=_as_override(what) or problem.hint),))
         text = (ZOO / f"{what}.yaml").read_text("utf-8")
         return text, f"zoo/{what}.yaml", FilePath(), what
     try:
         path = beside / expanded(what)  # which stands alone where it is absolute
     except PathError as error:
         raise SpecError((Problem(str(error), hint=error.hint),)) from None
-    return read_file(path, hint=_names_hint()), shown(path), path.parent, path.stem
+    hint = _as_override(what) or _names_hint()
+    return read_file(path, hint=hint), shown(path), path.parent, path.stem
 
 
 def _unknown_name(what: str, beside: FilePath) -> Problem:
-    near = difflib.get_close_matches(what, zoo_names(), n=1)
+    near = [name for name in zoo_names() if plain(name) == plain(what)]
+    near += difflib.get_close_matches(what, zoo_names(), n=1)
     hint = f"did you mean `{near[0]}`?" if near else _names_hint()
     if re.fullmatch(NAME_PATTERN, what) and os.path.isfile(beside / f"{what}.yaml"):
         hint = f"did you mean the file `{what}.yaml`?"
     return Problem(f"no network is named {what!r}", hint=hint)
+
+
+def _as_override(what: str) -> str:
+    """How to set a value, where that was meant and not a file: `lr=0.1`."""
+    key, equals, value = what.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.\[\]-]*", key):
+        return ""
+    there = Suggestions(as_set=True).elsewhere((key,), scalar(value))
+    return there or f"to set a value: --set {shlex.quote(what)}"
 
 
 def _names_hint() -> str:
@@ -144,7 +159,11 @@ def merge(base: Node, over: Node, path: Path) -> Node:
 
     The `kind` of `defaults` is one option among others, and does not replace them.
     """
-    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+    if not isinstance(over.value, dict):
+        return over
+    if not isinstance(base.value, dict | list) and (short := short_field(path)):
+        base = replace(base, value={short: base})  # `adamw` is `{kind: adamw}`
+    if not isinstance(base.value, dict):
         return over
     if path[:1] in _REPLACED_WHOLE or ("kind" in over.value and path != ("defaults",)):
         return over

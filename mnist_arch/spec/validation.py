@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mnist_arch.errors import Problem
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.spec.strict_yaml import MAX_KEY, Node, Path, place
-from mnist_arch.values import ShortSpec
+from mnist_arch.spec.grammar import models_in
+from mnist_arch.spec.strict_yaml import Node, Path, place
+from mnist_arch.spec.suggestions import Suggestions
+
+NEEDS_A_NAME: Final = "write one in the file, such as `name: mine`: letters and digits of ASCII"
+"""The way out where there is no name, and none can be made."""
 
 _SENTENCES = {
     "int_type": "must be a whole number",
@@ -46,38 +49,45 @@ _WORDS = {
 
 
 def problems_of(
-    error: ValidationError, tree: Node, root: type[BaseModel] = Experiment
+    error: ValidationError, tree: Node, root: type[BaseModel] = Experiment, *, inside: str = ""
 ) -> tuple[Problem, ...]:
-    """Every problem of a validation as `root`, in the order of the file's fields."""
-    return tuple(_problem(details, tree, root) for details in error.errors(include_url=False))
+    """Every problem of a validation as `root`, in the order of the file's fields.
+
+    `inside` is the key under which a spec stands in a file that is none.
+    """
+    return tuple(_problem(it, tree, root, inside) for it in error.errors(include_url=False))
 
 
-def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel]) -> Problem:
+def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel], inside: str) -> Problem:
     path, node, models = _locate(details["loc"], tree, root)
     given, origin = details["input"], node.origin
     context: dict[str, Any] = details.get("ctx", {})
+    suggest = Suggestions(root, inside, as_set=origin.startswith("--set"))
     hint = ""
     match details["type"]:
         case "extra_forbidden":
             names = sorted({name for model in models for name in model.model_fields})
-            key, origin = str(details["loc"][-1]), node.named_at
-            message, hint = f"unknown key `{key}`", _nearest(key, names)
+            origin = node.named_at
+            message, hint = f"unknown key `{path[-1]}`", suggest.for_key(path, given, names)
         case "missing":
             path = (*path, details["loc"][-1])
-            message = f"`{path[-1]}` is missing"
+            message, hint = f"`{path[-1]}` is missing", suggest.for_missing(path)
             if path == ("name",):  # one is made of the file's, where that has a letter or a digit
-                hint = "write one in the file, such as `name: mine`: letters and digits of ASCII"
+                hint = NEEDS_A_NAME
         case "literal_error" | "union_tag_invalid":
             if details["type"] == "union_tag_invalid":
-                path, node, given = (*path, "kind"), _child(node, "kind"), given["kind"]
+                given = given["kind"]
+                if isinstance(node.value, dict):  # else it is the short form
+                    path, node = (*path, "kind"), node.value.get("kind", node)
                 origin = node.origin
             expected = context.get("expected") or context["expected_tags"]
             words = [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",")]
             message = f"{_shown(given)} is not one of the values"
-            hint = _nearest(str(given), words)
+            hint = suggest.for_word(given, words)
         case kind if kind in _SENTENCES:
             limits = {name: _plain_number(value) for name, value in context.items()}
             message = f"{_SENTENCES[kind].format(**limits)}, not {_shown(given)}"
+            hint = suggest.for_value(path, node.plain())
         case _:
             message = details["msg"]
     return Problem(message, place(path), origin, hint)
@@ -97,7 +107,7 @@ def _locate(
     for part in location:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:
-            models = {inner for field in fields for inner in _models_in(field.annotation)}
+            models = {inner for field in fields for inner in models_in(field.annotation)}
         elif len(models) > 1 and not _has(node, part):  # a tag
             kinds = {model: get_args(model.model_fields["kind"].annotation) for model in models}
             models = {model for model in models if part in kinds[model]}
@@ -113,52 +123,8 @@ def _locate(
     return path, node, models
 
 
-def short_field(path: Path) -> str | None:
-    """The field that a bare value at `path` stands for, such as `out`; None where there is none."""
-    shorts = {model.short for model in _models_at(path) if issubclass(model, ShortSpec)}
-    return shorts.pop() if shorts else None
-
-
-def keys_by_kind(path: Path) -> dict[str, set[str]]:
-    """Keys of the object at `path` for each of its kinds; empty where no `kind` decides on them."""
-    models = _models_at(path)
-    if len(models) < 2:
-        return {}
-    return {
-        str(kind): set(model.model_fields)
-        for model in models
-        for kind in get_args(model.model_fields["kind"].annotation)
-    }
-
-
-def _models_at(path: Path) -> set[type[BaseModel]]:
-    """The models that an object at `path` in a spec may be of."""
-    models: set[type[BaseModel]] = {Experiment}
-    for part in path:
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        if isinstance(part, str):
-            models = {inner for field in fields for inner in _models_in(field.annotation)}
-    return models
-
-
 def _has(node: Node, part: int | str) -> bool:
     return isinstance(node.value, dict) and part in node.value
-
-
-def _child(node: Node, key: str) -> Node:
-    return node.value.get(key, node) if isinstance(node.value, dict) else node
-
-
-def _models_in(annotation: Any) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {annotation}
-    return {model for argument in get_args(annotation) for model in _models_in(argument)}
-
-
-def _nearest(given: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(given[:MAX_KEY], valid, n=1)
-    listing = f"valid: {', '.join(valid)}"
-    return f"did you mean `{near[0]}`? {listing}" if near else listing
 
 
 def _plain_number(value: object) -> object:

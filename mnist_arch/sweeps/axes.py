@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Final, assert_never
 
 from mnist_arch.errors import Problem, SpecError
+from mnist_arch.spec.grammar import keys_by_kind
 from mnist_arch.spec.loading import validated
 from mnist_arch.spec.overrides import Override, changed, parse_path
 from mnist_arch.spec.strict_yaml import Node, Path, flow, place
-from mnist_arch.spec.validation import keys_by_kind
 from mnist_arch.sweeps.spec import SHARED, Categorical, Dimension, Floats, Integers
 
 AT_THE_TOP: Final = "set it at the top of the sweep's file"

@@ -15,13 +15,12 @@ from pydantic import ValidationError
 from mnist_arch.counting.counted import count
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import expanded, shown
-from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import resolve
 from mnist_arch.spec.overrides import Override, override
 from mnist_arch.spec.reading import read_file
 from mnist_arch.spec.sources import extended, merge, name_from
 from mnist_arch.spec.strict_yaml import Node, parse
-from mnist_arch.spec.validation import problems_of
+from mnist_arch.spec.validation import NEEDS_A_NAME, problems_of
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
 from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Sweep
 
@@ -110,8 +109,7 @@ def _sweep(tree: Node, source: str) -> Sweep:
     try:
         sweep = Sweep.model_validate(tree.plain())
     except ValidationError as error:
-        problems = map(_with_the_way_out, problems_of(error, tree, Sweep))
-        raise SpecError(tuple(problems), source=source) from None
+        raise SpecError(problems_of(error, tree, Sweep, inside="base"), source=source) from None
     cells = math.prod(len(values) for values in sweep.grid.values()) if sweep.grid else 0
     trials = (len(sweep.experiments) + cells) * sweep.seeds
     if trials > MAX_TRIALS:
@@ -120,12 +118,6 @@ def _sweep(tree: Node, source: str) -> Sweep:
         problem = Problem(message, where, tree.entries[where].origin, "use fewer values or seeds")
         raise SpecError((problem,), source=source)
     return sweep
-
-
-def _with_the_way_out(problem: Problem) -> Problem:
-    if problem.path in {*Experiment.model_fields, "extends"} - set(Sweep.model_fields):
-        return replace(problem, hint=f"a key of an experiment: set `{problem.path}` under `base`")
-    return problem
 
 
 @contextlib.contextmanager
@@ -208,7 +200,7 @@ def _refuse(spec: Node, keys: Iterable[str]) -> None:
 def _name(own: Node, names: dict[str, str]) -> str:
     """The name, added to `names`. Raises SpecError where it would not tell two arms apart."""
     if "name" not in own.entries:
-        raise SpecError((Problem("`name` is missing", "name", own.origin),))
+        raise SpecError((Problem("`name` is missing", "name", own.origin, NEEDS_A_NAME),))
     name, origin = str(own.entries["name"].value), own.entries["name"].origin
     if name in names:
         message = f"the name {name!r} stands here again"

