@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from rich import box
@@ -15,6 +16,7 @@ from mnist_arch.files import to_json
 from mnist_arch.spec.loading import Loaded
 
 from .consoles import stdout, write_json
+from .dataset_notes import auto_text, dataset_now
 
 _SHORT: Final = {
     "channels": "out",
@@ -26,9 +28,20 @@ _SHORT: Final = {
 """What may be written as the bare value of one field, and the field."""
 
 
-def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_json: bool) -> None:
-    """Prints every value with its origin, the network's cost, and the budget's answer."""
+def show_dry_run(
+    loaded: Loaded,
+    planned: Plan,
+    *,
+    seeds: tuple[int, ...],
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Prints every value with its origin, the network's cost, and the budget's answer.
+
+    Says what the dataset `auto` comes to, by what is on this machine.
+    """
     experiment = loaded.experiment
+    dataset = dataset_now(experiment.dataset, data_dir)
     values = experiment.model_dump(mode="json")
     fits = within(experiment, planned)
     if as_json:
@@ -36,6 +49,7 @@ def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_js
             "format": 1,
             "experiment": values,
             "origins": loaded.origins,
+            "dataset": dataset,
             "seeds": list(seeds),
             "parameters": planned.parameters,
             "macs": planned.macs,
@@ -53,6 +67,8 @@ def show_dry_run(loaded: Loaded, planned: Plan, *, seeds: tuple[int, ...], as_js
     limit = experiment.budget.parameters_below
     console.print(table)
     console.print()
+    if experiment.dataset == "auto":
+        console.print(f"dataset     {auto_text(dataset)}", soft_wrap=True)
     console.print(f"seeds       {', '.join(map(str, seeds))}")
     console.print(f"parameters  {planned.parameters:,} (asked: fewer than {limit:,})")
     console.print(f"budget      {'kept' if fits else 'broken: train would refuse this'}")
@@ -83,7 +99,7 @@ def _text(value: Any) -> str:
             return str(value)
 
 
-def _origin(origins: dict[str, str], path: str) -> str:
+def _origin(origins: Mapping[str, str], path: str) -> str:
     """The value's own origin, or that of its short form: `…channels[0]` for `…channels[0].out`."""
     if path in origins:
         return origins[path]

@@ -23,6 +23,7 @@ from mnist_arch.runs.result import Reading, SplitName
 
 from . import command_line, heavy_imports
 from .consoles import write_json
+from .dataset_notes import noting_new_folder
 from .evaluation_json import as_object
 from .evaluation_tables import Report, accuracy_text, show, title
 from .options import (
@@ -120,7 +121,11 @@ def evaluate(
     trained.check(judged_on, split)
     display = make_display(quiet=quiet, progress=progress, as_json=as_json)
     watch = Watch()  # of what others do while much is imported
-    with display.waiting("loading torch and the images"), heavy_imports():
+    with (
+        noting_new_folder(data_dir, display.note),
+        display.waiting("loading torch and the images"),
+        heavy_imports(),
+    ):
         from mnist_arch.evaluation.metrics import BATCH
         from mnist_arch.network.weights import build_with, read_weights
         from mnist_arch.training.engine import Engine

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_arch.counting.budget import Verdict
-from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName, in_words
 from mnist_arch.runs.find import Trained
 from mnist_arch.runs.result import SplitName
 
@@ -65,7 +65,8 @@ def title(report: Report) -> str:
     trained = report.trained
     seed = "" if trained.seed is None else f" · seed {trained.seed}"
     origin = "" if report.dataset == trained.dataset else f" (trained on {trained.dataset})"
-    return f"{trained.experiment.name}{seed} · {report.dataset} {report.split}{origin}"
+    judged_on = f"{in_words(report.dataset)} {report.split}"
+    return f"{trained.experiment.name}{seed} · {judged_on}{origin}"
 
 
 def accuracy_text(score: Evaluation | ShiftedScore, split: SplitName) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.counting.budget import Verdict
+from mnist_arch.data.catalog import in_words
 from mnist_arch.errors import NotAllowed, StorageError
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result, Verdicts
@@ -80,7 +81,7 @@ def _all_kept(verdicts: Verdicts) -> bool:
 def _show_one(result: Result, budget: Budget, folder: Path) -> None:
     accuracy = f"{result.accuracy_percent:.2f} %"
     table = _rules(
-        f"{result.name} · seed {result.seed} · {result.dataset}",
+        f"{result.name} · seed {result.seed} · {in_words(result.dataset)}",
         result,
         budget,
         accuracy,
@@ -110,7 +111,9 @@ def _show_group(
 ) -> None:
     console = stdout()
     seeds = Table(
-        box=box.SIMPLE_HEAD, title=f"{escape(whole.name)} · {whole.dataset}", title_justify="left"
+        box=box.SIMPLE_HEAD,
+        title=f"{escape(whole.name)} · {in_words(whole.dataset)}",
+        title_justify="left",
     )
     for heading in ("seed", "accuracy", "correct", "Wilson 95 %", "best epoch (extra)", "seconds"):
         seeds.add_column(heading, justify="right")

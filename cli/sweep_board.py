@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_arch.counting.budget import Verdict
+from mnist_arch.data.catalog import in_words
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
 from mnist_arch.files import is_there
@@ -89,7 +90,7 @@ def _standings(board: Leaderboard, console: Console) -> Table:
         for column in columns
         if column.heading not in ("differs", "to the first", "test %") or {*column.cells} != {"–"}
     ]
-    title = f"{board.name} · {board.dataset}, {board.holdout_images:,} images held out"
+    title = f"{board.name} · {in_words(board.dataset)}, {board.holdout_images:,} images held out"
     return fitted(title, some, console)
 
 

@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mnist_arch.data.catalog import in_words
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.estimate import Pace
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Event, Failed, Finished, Stopped
@@ -242,7 +243,7 @@ class LiveSweepDisplay(SweepDisplay):
         planned = self.pace.planned
         return Panel(
             Group(Text(" · ".join(facts)), Text(_STAGES[self.stage], style="dim"), table),
-            title=escape(f"{planned.definition.sweep.name} · {planned.dataset}"),
+            title=escape(f"{planned.definition.sweep.name} · {in_words(planned.dataset)}"),
             title_align="left",
             width=96,
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
+from mnist_arch.data.catalog import in_words
 from mnist_arch.files import to_json
 from mnist_arch.sweeps.estimate import Estimate, whole_sweep
 from mnist_arch.sweeps.execution.worker_count import WorkerCount
@@ -16,6 +17,7 @@ from mnist_arch.sweeps.planning import Arm, Planned
 from mnist_arch.sweeps.standings import states_text
 
 from .consoles import stdout, write_json
+from .dataset_notes import auto_text
 from .results import VERDICTS
 from .sweep_tables import (
     MOST_ROWS,
@@ -59,7 +61,7 @@ def print_plan(planned: Planned, ledger: Ledger, *, workers: WorkerCount, as_jso
 
 
 def _title(planned: Planned) -> str:
-    return f"{planned.definition.sweep.name} · {planned.dataset}"
+    return f"{planned.definition.sweep.name} · {in_words(planned.dataset)}"
 
 
 def _differs(arm: Arm) -> dict[str, str]:
@@ -88,7 +90,7 @@ def _lines(planned: Planned) -> Iterator[tuple[str, str]]:
     if not planned.arms:
         yield "sweep", f"{_title(planned)}, {planned.holdout:,} images held out"
     if sweep.dataset == "auto":
-        yield "dataset", f"auto, which is taken as {planned.dataset} here"
+        yield "dataset", auto_text(planned.dataset)
     if len(planned.arms) > MOST_ROWS:
         yield "arms", f"{len(planned.arms):,}, the first {MOST_ROWS} of them shown"
     elif planned.arms:

@@ -27,6 +27,7 @@ from mnist_arch.sweeps.standings import Leaderboard
 
 from . import command_line, errors
 from .consoles import answering
+from .dataset_notes import dataset_now, noting_new_folder
 from .options import Device, ProgressChoice
 from .sweep_board import show_board
 from .sweep_display import SweepDisplay, make_sweep_display
@@ -36,6 +37,9 @@ from .training_display import warn_of_sample
 if TYPE_CHECKING:
     from mnist_arch.sweeps.execution.executor import Event, Executor
     from mnist_arch.sweeps.stages import SearchEnded, StageBegan
+
+
+_RUN_AGAIN = "run the sweep again, where MNIST is"
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ class Request:
 
 def show_plan(request: Request) -> None:
     """Prints every arm, and how long all of it will take."""
-    planned = _planned_as_last_time(request)
+    request.ledger.check_format()
+    planned = _planned_now(request)
     workers = request.workers_on(request.device_wanted, planned)
     print_plan(planned, request.ledger, workers=workers, as_json=request.as_json)
 
@@ -114,6 +119,8 @@ def show_plan(request: Request) -> None:
 def show_again(request: Request) -> None:
     """Prints the leaderboard by what is in the ledger."""
     planned = _planned_as_last_time(request)
+    if planned.fell_back:
+        warn_of_sample("MNIST could not be had when the sweep was run", way_out=_RUN_AGAIN)
     board = board_of(planned, request.ledger, running=request.ledger.is_running())
     _show(board, planned, request)
 
@@ -127,7 +134,7 @@ def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
     silent = request.as_json or request.as_csv
     display = make_sweep_display(quiet=quiet, progress=progress, as_json=silent)
     ledger = request.ledger
-    planned = _planned(request, "mnist")
+    planned = _planned_now(request)
     _refuse_if_nothing_fits(planned)
     with _interruptible(), ledger.lock():
         ledger.check_format()
@@ -198,6 +205,15 @@ def _planned(request: Request, auto: DatasetName) -> Planned:
     return plan_sweep(request.definition, dataset=auto if name == "auto" else name)
 
 
+def _planned_now(request: Request) -> Planned:
+    """The plan, where `auto` is what it comes to by what is on this machine.
+
+    Raises SpecError where the data folder cannot be meant.
+    """
+    name = request.definition.sweep.dataset
+    return _planned(request, dataset_now(name, request.data_dir))
+
+
 def _planned_as_last_time(request: Request) -> Planned:
     """The plan, where `auto` is what it came to last time, or MNIST."""
     asked = request.ledger.asked()
@@ -207,7 +223,10 @@ def _planned_as_last_time(request: Request) -> Planned:
 def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Planned, list[Failed]]:
     """Runs what is left of the sweep, whose lock is held; returns what the ledger has not kept."""
     definition, ledger = request.definition, request.ledger
-    with display.waiting_for("loading torch and the images"):
+    with (
+        noting_new_folder(request.data_dir, display.note),
+        display.waiting_for("loading torch and the images"),
+    ):
         from mnist_arch.data.load import resolve_dataset
         from mnist_arch.sweeps.stages import run_sweep
 

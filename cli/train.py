@@ -25,6 +25,7 @@ from mnist_arch.training.engine import Engine
 
 from . import STARTED, command_line, errors, heavy_imports
 from .consoles import answering
+from .dataset_notes import noting_new_folder
 from .dry_run import show_dry_run
 from .options import (
     DataDir,
@@ -166,7 +167,9 @@ def train(
         request = Request(loaded, numbers, device, out, engine, threads)
     counted = count(request.loaded)
     if dry_run:
-        show_dry_run(request.loaded, counted.plan, seeds=request.seeds, as_json=as_json)
+        show_dry_run(
+            request.loaded, counted.plan, seeds=request.seeds, data_dir=data_dir, as_json=as_json
+        )
         return
     budget.check(counted.experiment, counted.plan)
     check_dataset(request.loaded)
@@ -238,7 +241,11 @@ def _train_all(
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
     watch = Watch()  # of what others do while much is imported
-    with display.waiting("loading torch and the images"), heavy_imports():
+    with (
+        noting_new_folder(data_dir, display.note),
+        display.waiting("loading torch and the images"),
+        heavy_imports(),
+    ):
         from mnist_arch.data.load import resolve_dataset
         from mnist_arch.runs.execute import run_experiment
         from mnist_arch.runs.images import read_material
@@ -251,6 +258,9 @@ def _train_all(
         material = read_material(counted.experiment, data_dir=data_dir, device=device)
     if resolved.reason:
         warn_of_sample(resolved.reason)
+    elif counted.fell_back:
+        way_out = "start another run, where MNIST is"
+        warn_of_sample("MNIST could not be had where the run was started", way_out=way_out)
     if request.data_sha256 not in (None, material.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)

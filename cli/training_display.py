@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mnist_arch.training.events import EpochRecord, Progress, Slow
 
 _SHOWN_EPOCHS = 8
+_NAME_A_FOLDER = "name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA"
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 96
 
@@ -318,12 +319,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def warn_of_sample(reason: str) -> None:
+def warn_of_sample(reason: str, *, way_out: str = _NAME_A_FOLDER) -> None:
     """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
     text = (
-        "MNIST is not here, so this trains on mnist-5k, the embedded sample of 4,000\n"
-        "training and 1,000 test digits. The result is not about MNIST: it has no verdict.\n\n"
+        "This is mnist-5k, the embedded sample of 4,000 training and 1,000 test digits, in the "
+        "place of MNIST. The result is not about MNIST: it has no verdict.\n\n"
         f"Why: {reason}\n"
-        "The way out: name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA."
+        f"The way out: {way_out}."
     )
     stderr().print(Panel(Text(text), title="NOT MNIST", border_style="bold yellow", width=100))

@@ -29,10 +29,16 @@ class CountedExperiment:
         return digest(self.experiment, layers=self.plan.layers)
 
     def with_dataset(self, name: DatasetName) -> CountedExperiment:
-        """The same on the dataset that `auto` is taken as."""
+        """The same on the dataset that `auto` is taken as; see `Loaded.with_dataset`."""
         if self.experiment.dataset == name:
             return self
-        return replace(self, experiment=self.experiment.model_copy(update={"dataset": name}))
+        loaded = Loaded(self.experiment, self.origins).with_dataset(name)
+        return replace(self, experiment=loaded.experiment, origins=loaded.origins)
+
+    @property
+    def fell_back(self) -> bool:
+        """See `Loaded.fell_back`."""
+        return Loaded(self.experiment, self.origins).fell_back
 
     def folder_name(self, seed: int) -> str:
         """`<name>-<digest8>-s<seed>`, of the run with this seed."""

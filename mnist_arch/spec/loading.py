@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -17,18 +17,28 @@ from mnist_arch.spec.sources import read_tree
 from mnist_arch.spec.strict_yaml import Node, Path, parse, place
 from mnist_arch.spec.validation import problems_of
 
+FELL_BACK: Final = "auto, which came to the embedded sample"
+"""Origin of a dataset that is the embedded sample since MNIST could not be had."""
+
 
 @dataclass(frozen=True)
 class Loaded:
     """A resolved experiment and the origin of every value that is not a default."""
 
     experiment: Experiment
-    origins: dict[str, str]
+    origins: Mapping[str, str]
     """Path, such as `recipe.epochs`, to `file:line`, `--set` or a flag."""
 
     def with_dataset(self, name: DatasetName) -> Loaded:
-        """The same with `auto` replaced by what it came to."""
-        return replace(self, experiment=self.experiment.model_copy(update={"dataset": name}))
+        """The same with what `auto` came to; where that is not MNIST, its origin says so."""
+        came_to_sample = (self.experiment.dataset, name) == ("auto", "mnist-5k")
+        origins = {**self.origins, "dataset": FELL_BACK} if came_to_sample else self.origins
+        return Loaded(self.experiment.model_copy(update={"dataset": name}), origins)
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether it is on the embedded sample since MNIST could not be had."""
+        return self.origin("dataset") == FELL_BACK
 
     def origin(self, path: str) -> str:
         return self.origins.get(path, "")

@@ -18,7 +18,7 @@ from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Budget, Experiment
-from mnist_arch.spec.loading import Loaded, check_dataset, resolve, validated
+from mnist_arch.spec.loading import FELL_BACK, Loaded, check_dataset, resolve, validated
 from mnist_arch.spec.overrides import Override, changed, override
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
@@ -106,12 +106,25 @@ class Planned:
     @cached_property
     def _above(self) -> tuple[Override, ...]:
         """What stands above every arm of the ranking."""
-        return (*self.definition.above, *_fixed(self.dataset, self.holdout))
+        return (*self.definition.above, *self._fixed(self.holdout))
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether it is on the embedded sample since MNIST could not be had."""
+        return (self.definition.sweep.dataset, self.dataset) == ("auto", "mnist-5k")
+
+    def _fixed(self, holdout: int) -> tuple[Override, ...]:
+        """What the sweep sets for all of its arms."""
+        origin = FELL_BACK if self.fell_back else "the sweep"
+        return (
+            override("dataset", self.dataset, origin=origin),
+            override("holdout", holdout, origin="the sweep"),
+        )
 
     def loaded(self, arm: Arm, stage: Stage) -> Loaded:
         """The arm's experiment, with dataset and hold-out."""
         holdout = self.holdout if stage == "ranking" else 0
-        above = (*self.definition.above, *_fixed(self.dataset, holdout), _called(arm))
+        above = (*self.definition.above, *self._fixed(holdout), _called(arm))
         return resolve(arm.tree, self.definition.source, (*arm.changes, *above))
 
     @cached_property
@@ -232,12 +245,6 @@ def _holdout(definition: Definition, dataset: DatasetName) -> int:
         problem = Problem(f"{message} cannot be held out", "holdout", origin, f"at most {most:,}")
         raise SpecError((problem,), source=definition.source)
     return holdout
-
-
-def _fixed(dataset: DatasetName, holdout: int) -> tuple[Override, ...]:
-    """What the sweep sets for all of its arms."""
-    values = {"dataset": dataset, "holdout": holdout}
-    return tuple(override(key, value, origin="the sweep") for key, value in values.items())
 
 
 def _called(arm: Arm) -> Override:

@@ -132,7 +132,7 @@ def test_a_sweep_trains_and_ranks_and_judges_its_finalists(mnist_arch: Terminal)
     assert second.test is None
     assert board.states == {"DONE": 6, "REJECTED": 2}
     lines = result.stdout.splitlines()
-    assert lines[0].rstrip() == "tiny · mnist-5k, 16 images held out"
+    assert lines[0].rstrip() == "tiny · mnist-5k (embedded sample), 16 images held out"
     for it in (first, second):
         assert it.holdout is not None
         (line,) = (line for line in lines if f" {it.name} " in line and "%" not in line[:20])
@@ -764,8 +764,8 @@ def test_a_plan_of_a_search_alone_has_no_table(mnist_arch: Terminal) -> None:
     space = {"recipe.schedule.peak": [0.05, 0.1]}
     mnist_arch.write(search={"space": space, "trials": 9}, dataset="auto")
     found = below(mnist_arch("tiny.yaml", "--dry-run").stdout)
-    assert found["sweep"] == "tiny · mnist, 16 images held out"
-    assert found["dataset"] == "auto, which is taken as mnist here"
+    assert found["sweep"] == "tiny · mnist-5k (embedded sample), 16 images held out"
+    assert found["dataset"].startswith("auto, which is mnist-5k here, the embedded sample")
     assert found["search"] == "9 more, by tpe"
     assert found["time left"] == "not known: a search proposes as it goes"
 
@@ -963,8 +963,8 @@ def test_the_sample_in_the_place_of_mnist_cannot_be_overlooked(
     # What `auto` came to is known without looking for MNIST again.
     assert mnist_arch("tiny.yaml", "--show", "--json").stdout == result.stdout
     plan = mnist_arch("tiny.yaml", "--dry-run").stdout
-    assert plan.startswith("tiny · mnist-5k, 16 images held out")
-    assert below(plan)["dataset"] == "auto, which is taken as mnist-5k here"
+    assert plan.startswith("tiny · mnist-5k (embedded sample), 16 images held out")
+    assert below(plan)["dataset"].startswith("auto, which is mnist-5k here, the embedded sample")
 
 
 def test_the_folder_of_an_earlier_format_is_named_and_left_as_it_is(
@@ -1057,7 +1057,7 @@ def test_at_a_terminal_it_is_live_and_ctrl_c_stops_all_of_it(real: Path) -> None
     child = pexpect.spawn(
         program, arguments, cwd=real, env=environment, encoding="utf-8", dimensions=(40, 100)
     )
-    child.expect(r"tiny · mnist-5k ─", timeout=300)
+    child.expect(r"tiny · mnist-5k \(embedded sample\) ─", timeout=300)
     child.expect(r"0/2 done · \d+:\d\d left", timeout=300)
     child.expect(r"small +0 +[1-9]\d?/19 +\d+\.\d\d % +[▁▂▃▄▅▆▇█]", timeout=300)
     workers = psutil.Process(child.pid).children(recursive=True)

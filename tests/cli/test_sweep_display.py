@@ -209,7 +209,7 @@ def test_the_panel_has_every_running_trial_with_epoch_accuracy_and_curve(plan: P
         plan,
     )
     assert [" ".join(line.split()) for line in lines] == [
-        "tiny · mnist-5k",
+        "tiny · mnist-5k (embedded sample)",
         "1/4 done · best so far: a, 91.000 % (1 run) · 0:15 left",
         "ranking on the hold-out",
         "arm seed epoch accuracy curve",

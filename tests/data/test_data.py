@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mirror import digits, idx, put, small_mnist
 
-from mnist_arch.data import catalog, download
+from mnist_arch.data import catalog, download, transfer
 from mnist_arch.data.catalog import INFO, SHA256, DatasetInfo, DatasetName
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.data.split import Split, content_hash, hold_out
@@ -43,7 +43,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
-    monkeypatch.setattr(download, "_dial", refuse)
+    monkeypatch.setattr(transfer, "_dial", refuse)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from mirror import Behaviour, Mirror, closed_port, digits, idx, md5, put, small_mnist, zipped
 
-from mnist_arch.data import catalog, download
+from mnist_arch.data import catalog, download, transfer
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.errors import DataUnavailable, StorageError
@@ -45,19 +45,19 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    dial = download._dial
+    dial = transfer._dial
 
     def refuse_others(address: tuple[str, int], *_: object) -> socket.socket:
         assert address[0] == "127.0.0.1", f"a test asks {address}"
         return dial(address)
 
-    monkeypatch.setattr(download, "_dial", refuse_others)
+    monkeypatch.setattr(transfer, "_dial", refuse_others)
 
 
 @pytest.fixture(autouse=True)
 def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 20)
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(transfer, "CONNECT_SECONDS", 20)
+    monkeypatch.setattr(transfer, "STALL_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_an_interrupt_leaves_nothing_behind(
     with Mirror(small) as mirror:
         mirrored(mirror.url)
         with monkeypatch.context() as patch:
-            patch.setattr(download, "_chunks", interrupted)
+            patch.setattr(transfer, "_chunks", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 load_split("mnist", "test", data_dir=tmp_path)
         assert names_in(tmp_path) == NOTHING
@@ -356,7 +356,7 @@ def test_plain_http_only_where_there_is_nothing_else(
 
 
 def test_https_never_redirects_to_plain_http() -> None:
-    redirects = download._SafeRedirects()
+    redirects = transfer._SafeRedirects()
     asked = urllib.request.Request("https://a/x")
     answer = (io.BytesIO(), 302, "Found", Message())
     followed = redirects.redirect_request(asked, *answer, "https://b/x")
@@ -368,7 +368,7 @@ def test_https_never_redirects_to_plain_http() -> None:
 
 def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.4)
+    monkeypatch.setattr(transfer, "CONNECT_SECONDS", 0.4)
     tried: dict[str, float] = {}
 
     def swallow(address: tuple[str, int], timeout: float) -> None:
@@ -380,12 +380,12 @@ def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hosts)
     monkeypatch.setattr(socket, "create_connection", swallow)
     start = time.monotonic()
-    with pytest.raises(download._NoConnection) as caught:
-        download._dial(("host", 80))
+    with pytest.raises(transfer._NoConnection) as caught:
+        transfer._dial(("host", 80))
     assert 0.3 < time.monotonic() - start < 1
     assert len(tried) == 4
     assert tried["10.0.0.0"] == pytest.approx(0.1, abs=0.01)
-    assert download._why(caught.value) == "no connection within 0.4 s"
+    assert transfer._why(caught.value) == "no connection within 0.4 s"
 
 
 # ---------------------------------------------------------------------------------- other datasets
@@ -463,7 +463,7 @@ def test_a_bad_archive_is_no_traceback(
 FETCH = """
 import sys
 from pathlib import Path
-from mnist_arch.data import catalog, download
+from mnist_arch.data import catalog, download, transfer
 
 folder, url, *sums = sys.argv[1:]
 known = dict(pair.split("=") for pair in sums)

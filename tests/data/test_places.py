@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from mirror import Mirror, digits, md5, put, small_mnist, zipped
 
-from mnist_arch.data import download
+from mnist_arch.data import transfer
 from mnist_arch.data.catalog import INFO, SHA256, DatasetName
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.errors import DataUnavailable, SpecError
@@ -271,7 +271,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(101, "Network is unreachable")
 
-    monkeypatch.setattr(download, "_dial", refuse)
+    monkeypatch.setattr(transfer, "_dial", refuse)
 
 
 def test_it_says_what_was_looked_for_and_what_was_there(

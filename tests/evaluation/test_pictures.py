@@ -192,4 +192,4 @@ def test_the_diagonal_does_not_drown_the_mistakes() -> None:
 
 def test_the_sample_is_not_taken_for_mnist() -> None:
     assert in_words("mnist") == "mnist"
-    assert in_words("mnist-5k") == "mnist-5k (the embedded sample, not MNIST)"
+    assert in_words("mnist-5k") == "mnist-5k (embedded sample)"

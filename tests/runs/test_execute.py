@@ -284,17 +284,17 @@ def test_a_picture_that_cannot_be_drawn_costs_no_more_than_itself(
 @pytest.mark.parametrize(
     ("holdout", "budget", "facts", "asked"),
     [
-        (0, {}, "mnist-5k (the embedded sample, not MNIST), judged on 50 test images", "mnist"),
+        (0, {}, "mnist-5k (embedded sample), judged on 50 test images", "mnist"),
         (
             16,
             {"dataset": "mnist-5k"},
-            "mnist-5k (the embedded sample, not MNIST), judged on 50 training images held out",
+            "mnist-5k (embedded sample), judged on 50 training images held out",
             "mnist-5k",
         ),
         (
             0,
             {"dataset": "kmnist"},
-            "mnist-5k (the embedded sample, not MNIST), judged on 50 test images",
+            "mnist-5k (embedded sample), judged on 50 test images",
             None,
         ),
     ],
