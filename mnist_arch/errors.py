@@ -74,6 +74,7 @@ class FailureKind(StrEnum):
     EARLIER = "EarlierFormat", ExitCode.BAD_INPUT
     LATER = "LaterFormat", ExitCode.BAD_INPUT
     STORAGE = "StorageError", ExitCode.MACHINE_CANNOT
+    NOT_ALLOWED = "NotAllowed", ExitCode.MACHINE_CANNOT
     PATH = "PathError", ExitCode.BAD_INPUT
     PICTURE = "PictureError", ExitCode.MACHINE_CANNOT
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
@@ -236,6 +237,8 @@ class StorageError(MnistArchError):
 
 class NotAllowed(StorageError):
     """The path is somebody else's, or its file system is read-only."""
+
+    kind = FailureKind.NOT_ALLOWED
 
 
 class PathError(StorageError):

@@ -50,12 +50,15 @@ def to_json(value: Any) -> str:
     UTF-8, and else written out, such as `\\xff`.
     """
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    return _BYTES.sub(lambda found: _written_out(found[0]), text) + "\n"
+    quoted = _BYTES.sub(
+        lambda found: json.dumps(_as_text(found[0]), ensure_ascii=False)[1:-1], text
+    )
+    return quoted + "\n"
 
 
-def _written_out(escaped: str) -> str:
-    text = escaped.encode("ascii", "surrogateescape").decode("utf-8", "backslashreplace")
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+def _as_text(escaped: str) -> str:
+    r"""Bytes that Python carries in a text, as the UTF-8 that they are, or else as `\xff`."""
+    return escaped.encode("ascii", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 # ----------------------------------------------------------------------------------------- looking
@@ -71,8 +74,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    r"""The path as text for any screen and any file: a byte that is not UTF-8 becomes `\udcff`."""
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+    r"""The path as text for any screen and any file: a byte that is not UTF-8 becomes `\xff`."""
+    text = _BYTES.sub(lambda found: _as_text(found[0]), os.fspath(path))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_there(path: Path) -> bool:
@@ -135,7 +139,9 @@ def refusal(error: OSError | ValueError, path: Path, *, doing: str) -> StorageEr
     kind: type[StorageError] = StorageError
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         kind = NotAllowed
-    elif doing == "read" and number in (None, *_NO_PATH):
+    elif number in (errno.EEXIST, errno.ENOTDIR) or (
+        doing == "read" and number in (None, *_NO_PATH)
+    ):
         kind = PathError
     return kind(f"cannot {doing} {shown(path)}: {reason}", hint=way_out(error, path, doing=doing))
 

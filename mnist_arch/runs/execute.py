@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.catalog import DatasetName, in_words
-from mnist_arch.errors import START_ANEW, RunCorrupt, RunError
+from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked, StorageError
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
@@ -85,12 +85,16 @@ def run_experiment(
         with run.lock():
             run.put_aside()
     elif not run.is_new and (stored := _stored(run, counted, seed=seed)) is not None:
-        yield from _finished(run, stored, counted)  # looking needs no lock, nor the right to write
+        yield Started(run, stored.epochs)  # looking needs no lock, nor the right to write
+        if not is_there(run.curves_path):
+            yield from _draw_later(run, stored, experiment=counted.experiment)
+        yield stored
         return
     with run.lock():
         found = claim(counted, material, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
-            yield from _finished(run, found, counted)
+            yield Started(run, found.epochs)
+            yield found
             return
         state = found.state()
         state.seconds += material.seconds
@@ -115,11 +119,13 @@ def run_experiment(
         yield result
 
 
-def _finished(run: Run, result: Result, counted: CountedExperiment) -> Iterator[RunEvent]:
-    yield Started(run, result.epochs)
-    if not is_there(run.curves_path):
-        yield from _draw(run, result, experiment=counted.experiment)
-    yield result
+def _draw_later(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDrawn]:
+    """Draws the curves of a run that was finished without them."""
+    try:
+        with run.lock():
+            yield from _draw(run, result, experiment=experiment)
+    except (RunLocked, StorageError) as error:
+        yield NotDrawn(run.curves_path, str(error))
 
 
 def claim(

@@ -115,11 +115,11 @@ def test_a_home_is_filled_in_wherever_a_path_may_stand(
     here: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By what is said of a file in the way there, whose place in the home is named."""
-    (here / "home").mkdir()
-    (here / "home/file").write_text("")
-    monkeypatch.setenv("HOME", str(here / "home"))
+    (here / "own").mkdir()
+    (here / "own/file").write_text("")
+    monkeypatch.setenv("HOME", str(here / "own"))
     result = run(place, f"~/file/x{PLACES[place][1]}")
-    assert f"{here}/home/file is a file, not a folder" in result.stderr
+    assert f"{here}/own/file is a file, not a folder" in result.stderr
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -156,7 +156,7 @@ def test_a_command_line_is_kept_as_text_that_any_file_can_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["mnist-arch", "train", os.fsdecode(b"a\xff.yaml")])
-    assert command_line() == ["mnist-arch", "train", "a\\udcff.yaml"]
+    assert command_line() == ["mnist-arch", "train", "a\\xff.yaml"]
 
 
 # ----------------------------------------------------------------------------------------- looking

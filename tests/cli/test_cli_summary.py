@@ -409,7 +409,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
         assert result.stderr.startswith("error: ")
         assert "\x1b" not in result.stderr
         assert all(
-            line.startswith(("error: ", "  --> ", "hint: ")) or line.strip() == "^"
+            line.startswith(("error: ", "  --> ", "   | ", "hint: ")) or line.strip() in ("^", "|")
             for line in result.stderr.splitlines()
         )
 

@@ -99,14 +99,16 @@ def test_the_leaderboard_is_of_the_sweep_that_ships_and_of_its_runs() -> None:
     board = Leaderboard.model_validate_json((RESULTS / "experiments-leaderboard.json").read_text())
     planned = plan_sweep(load_sweep(ROOT / "experiments.yaml"), dataset="mnist")
     runs = results_of("experiments.json")
-    by_arm = {(run.name, run.split, run.seed): run for run in runs}
+    by_arm = {(run.digest[:8], run.split, run.seed): run for run in runs}
     arms = {arm.name: arm for arm in planned.arms}
     assert {it.name for it in board.standings} == {n for n, arm in arms.items() if not arm.same_as}
     read = 0
     for it in board.standings:
         assert it.holdout is not None
         for scored in filter(None, (it.holdout, it.test)):
-            own = [by_arm[it.name, scored.split, seed] for seed in scored.seeds]
+            outcomes = it.trials if scored is it.holdout else it.final
+            (digest,) = {outcome.folder.rsplit("-", 2)[1] for outcome in outcomes}
+            own = [by_arm[digest, scored.split, seed] for seed in scored.seeds]
             assert [run.correct for run in own] == scored.correct
             assert len({run.digest for run in own}) == 1
             assert {run.parameters for run in own} == {arms[it.name].parameters}

@@ -19,8 +19,8 @@ LIBRARY = ROOT / "mnist_arch"
 
 ROOMS = (
     "errors",
-    "failures",
     "files",
+    "failures",
     "machine",
     "seeds",
     "values",

@@ -191,7 +191,7 @@ def test_a_leaderboard_as_csv() -> None:
     board = Leaderboard.model_validate(
         {
             **{"name": "x", "dataset": "mnist", "holdout_images": 1, "budget": {}},
-            **{"standings": [standing], "effects": [], "states": {}, "proposals_rejected": 0},
+            **{"standings": [standing], "effects": [], "states": {}, "search": None},
         }
     )
     (row,) = csv.DictReader(io.StringIO(csv_text(board)))

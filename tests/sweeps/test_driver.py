@@ -176,7 +176,7 @@ def test_room_that_a_trial_leaves_is_filled_at_once(plan: Planned, ledger: Ledge
 def test_task_has_the_experiment_and_the_folder(plan: Planned, ledger: Ledger) -> None:
     _, executor, _ = run(plan, ledger, done(plan))
     for task in executor.submitted:
-        experiment = task.loaded.experiment
+        experiment = task.counted.experiment
         assert digest(experiment) == task.trial.digest
         assert (experiment.name, experiment.holdout) == (task.trial.arm.name, HOLDOUT)
         name = f"{experiment.name}-{task.trial.digest[:8]}-s{task.trial.seed}"
@@ -187,7 +187,7 @@ def test_final_trials_hold_nothing_out(tmp_path: Path, ledger: Ledger) -> None:
     plan = planned(tmp_path, {"name": "a"}, seeds=2, finalists={"top": 1, "seeds": 2})
     trials = plan.final_trials(plan.arms[0])
     _, executor, _ = run(plan, ledger, done(plan), trials=trials)
-    assert [task.loaded.experiment.holdout for task in executor.submitted] == [0, 0]
+    assert [task.counted.experiment.holdout for task in executor.submitted] == [0, 0]
     assert [task.trial.seed for task in executor.submitted] == [2, 3]
 
 

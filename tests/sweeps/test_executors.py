@@ -127,10 +127,10 @@ def kinds(events: list[Event], task: Task) -> list[str]:
 
 def changed(task: Task, **recipe: Any) -> Task:
     """The task with another recipe, which nobody has looked at."""
-    experiment = task.loaded.experiment
+    experiment = task.counted.experiment
     recipe_of_now = experiment.recipe.model_copy(update=recipe)
     loaded = Loaded(experiment.model_copy(update={"recipe": recipe_of_now}), {})
-    return replace(task, loaded=loaded, run=Run(Path(f"{task.run.folder}-changed")))
+    return replace(task, counted=count(loaded), run=Run(Path(f"{task.run.folder}-changed")))
 
 
 def until(
@@ -175,7 +175,7 @@ class TestExecutor:
             assert mine[-1].result == task.run.result()
             assert (mine[-1].result.digest, mine[-1].result.seed) == task.trial.key
             alone = Run(tmp_path / f"alone-{number}")
-            train_here(task.loaded, alone, seed=task.trial.seed)
+            train_here(task.counted, alone, seed=task.trial.seed)
             assert_same_run(task.run, alone)
             assert task.run.manifest().data_sha256 == alone.manifest().data_sha256
             assert task.run.manifest().engine == ENGINE
@@ -215,14 +215,14 @@ class TestExecutor:
         assert events[0].epochs_done >= 2
         assert isinstance(end, Finished)
         alone = Run(tmp_path / "alone")
-        train_here(task.loaded, alone, seed=task.trial.seed)
+        train_here(task.counted, alone, seed=task.trial.seed)
         assert_same_run(task.run, alone)
 
     def test_a_finished_trial_is_not_trained_again(
         self, executor: Executor, planned: Planned, ledger: Ledger
     ) -> None:
         task = tasks(planned, ledger)[0]
-        train_here(task.loaded, task.run, seed=task.trial.seed)
+        train_here(task.counted, task.run, seed=task.trial.seed)
         written = task.run.result_path.stat()
         _, end = until(executor, task, is_end)
         assert isinstance(end, Finished)
@@ -235,7 +235,7 @@ class TestExecutor:
     ) -> None:
         task, other, *_ = tasks(planned, ledger)
         diverging = changed(
-            task, schedule=task.loaded.experiment.recipe.schedule.model_copy(update={"peak": 1e30})
+            task, schedule=task.counted.experiment.recipe.schedule.model_copy(update={"peak": 1e30})
         )
         _, end = until(executor, diverging, is_end)
         assert isinstance(end, Failed)
@@ -291,7 +291,8 @@ class TestExecutor:
             assert "its process " in end.failure.reason
             assert executor.free == WORKERS
             shorter = replace(
-                other, loaded=planned_sweep(tmp_path).loaded(other.trial.arm, "ranking")
+                other,
+                counted=count(planned_sweep(tmp_path).loaded(other.trial.arm, "ranking")),
             )
             shorter = replace(shorter, run=Run(tmp_path / "shorter-s0"))
             _, end = until(executor, shorter, is_end)

@@ -95,7 +95,7 @@ def test_a_lost_node_loses_no_trial(
     for number, task in enumerate(tasks(planned, ledger)):
         assert ledger.state(task.trial) is State.DONE
         alone = Run(tmp_path / f"alone-{number}")
-        train_here(task.loaded, alone, seed=task.trial.seed)
+        train_here(task.counted, alone, seed=task.trial.seed)
         assert_same_run(task.run, alone)
 
 

@@ -80,10 +80,11 @@ def test_sweep_is_called_as_its_file_unless_it_has_a_name(folder: Path) -> None:
     assert load_sweep(folder / "widths.yaml").sweep.name == "other"
 
 
-def test_file_whose_stem_is_no_name_needs_one() -> None:
-    (found,) = problems(ARM, file="my sweep.yaml")
-    assert (found.message, found.origin) == ("`name` is missing", "my sweep.yaml:1")
+def test_file_whose_stem_is_no_name_gets_one_made_or_needs_one() -> None:
+    assert define(ARM, file="my sweep.yaml").sweep.name == "my-sweep"
     assert define(f"name: mine\n{ARM}", file="my sweep.yaml").sweep.name == "mine"
+    (found,) = problems(ARM, file="網.yaml")
+    assert (found.message, found.origin) == ("`name` is missing", "網.yaml:1")
 
 
 def test_file_that_cannot_be_read(folder: Path) -> None:
@@ -91,7 +92,6 @@ def test_file_that_cannot_be_read(folder: Path) -> None:
     said = {
         "nowhere.yaml": "No such file or directory",
         "folder.yaml": "Is a directory",
-        "null\0.yaml": "embedded null byte",
         "": "Is a directory",
     }
     for name, reason in said.items():
@@ -99,6 +99,8 @@ def test_file_that_cannot_be_read(folder: Path) -> None:
             load_sweep(Path(name))
         message = f"{name or '.'!r} cannot be read: {reason}"
         assert caught.value.problems == (Problem(message, hint=HOW_TO),)
+    with pytest.raises(SpecError, match="embedded null byte"):
+        load_sweep(Path("null\0.yaml"))
 
 
 def test_name_of_a_network_is_no_sweep_and_a_suffix_may_be_forgotten() -> None:
