@@ -47,7 +47,7 @@ class Group(TyperGroup):
         try:
             code = super().main(arguments, **options)
         except errors.UsageError as error:
-            return self._usage(error)
+            return self._usage(error, arguments)
         except SystemExit as error:  # how Rich and Typer leave when the reader has closed the pipe
             if not isinstance(error.__context__, BrokenPipeError):
                 raise
@@ -73,11 +73,11 @@ class Group(TyperGroup):
         except Exception as error:
             raise typer.Exit(errors.report_unexpected(error, as_json=self.as_json)) from None
 
-    def _usage(self, error: Any) -> int:
+    def _usage(self, error: Any, arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
             return errors.BAD_INPUT
-        return errors.report_usage(error, as_json=self.as_json)
+        return errors.report_usage(error, arguments, as_json=self.as_json)
 
 
 def _version(wanted: bool) -> None:

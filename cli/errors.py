@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import typer
@@ -22,6 +24,7 @@ from mnist_arch.failures import explain
 from .consoles import stderr
 from .prose import say
 from .quoting import printable, quoted
+from .usage import way_out
 
 DONE, INTERRUPTED, PIPE_CLOSED = 0, 130, 141
 ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG = ExitCode
@@ -61,12 +64,11 @@ def report_interrupt(error: Interrupted, *, as_json: bool) -> int:
     return INTERRUPTED
 
 
-def report_usage(error: Any, *, as_json: bool) -> int:
-    """Prints an error in the command line itself."""
-    context = error.ctx
-    path = context.command_path if context is not None else "mnist-arch"
+def report_usage(error: Any, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Prints an error in the command line itself, which had these arguments."""
     message = error.format_message().replace("Value error, ", "")  # pydantic's words
-    problem = Problem(message, hint=f"{path} --help")
+    message = re.sub(r" \((Possible options|Did you mean).*\)$", "", message)  # a word nearby
+    problem = Problem(message, hint=way_out(error, arguments))
     _print("UsageError", (problem,), BAD_INPUT, as_json=as_json)
     return BAD_INPUT
 
