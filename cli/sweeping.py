@@ -215,9 +215,11 @@ def _planned_now(request: Request) -> Planned:
 
 
 def _planned_as_last_time(request: Request) -> Planned:
-    """The plan, where `auto` is what it came to last time, or MNIST."""
+    """The plan, where `auto` is what it came to last time, or else what it comes to now."""
     asked = request.ledger.asked()
-    return _planned(request, (asked and asked.auto) or "mnist")
+    if asked is None or asked.auto is None:
+        return _planned_now(request)
+    return _planned(request, asked.auto)
 
 
 def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Planned, list[Failed]]:

@@ -137,28 +137,31 @@ def check_named_folder(name: DatasetName, data_dir: Path | None) -> None:
     root = named_folder(data_dir)
     if root is None or name == "mnist-5k":
         return
+    folder = f"the data folder {root}" + ("" if data_dir else f" of {DATA_VARIABLE}")
     try:
         os.stat(os.path.join(root, "."))  # which asks for the right to enter it
     except FileNotFoundError:
-        _check_missing_folder(name, root, is_argument=data_dir is not None)
+        others = roots(None) if data_dir else []
+        _check_missing_folder(name, root, folder, others=others)
     except NotADirectoryError:
-        raise _refusal(f"the data folder {root} is no folder", f"name {root.parent}") from None
+        raise _refusal(f"{folder} is no folder", f"name {root.parent}") from None
     except OSError as error:
-        message = f"the data folder {root} cannot be entered: {error.strerror or error}"
+        message = f"{folder} cannot be entered: {error.strerror or error}"
         raise _refusal(message, "name another folder") from None
 
 
-def _check_missing_folder(name: DatasetName, root: Path, *, is_argument: bool) -> None:
-    if not is_argument and any(find(name, split, None) for split in SPLITS):
-        return
-    for other in roots(None) if is_argument else ():
+def _check_missing_folder(
+    name: DatasetName, root: Path, folder: str, *, others: list[Path]
+) -> None:
+    for other in others:
         for split in SPLITS:
             if (found := _find_below([other], name, split)) is not None:
-                place = found[0].path.parent
-                message = f"the data folder {root} does not exist; {name} is in {place}"
+                message = f"{folder} does not exist; {name} is in {found[0].path.parent}"
                 raise _refusal(message, f"name {other}, or no folder at all")
+    if any(find(name, split, None) for split in SPLITS):
+        return  # there is nothing to download
     if not os.path.isdir(parent := root.absolute().parent):
-        message = f"the data folder {root} does not exist, nor does {parent}"
+        message = f"{folder} does not exist, nor does {parent}"
         raise _refusal(message, f"name a folder that is there, or make {parent} first")
 
 

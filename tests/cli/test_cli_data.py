@@ -187,7 +187,8 @@ def ask(folder: Path, dataset: Any) -> None:
     """A sweep that was run, and what `auto` came to."""
     ledger = Ledger(folder / "runs/tiny")
     ledger.folder.mkdir(parents=True)
-    ledger.ask(Asked(source="tiny.yaml", dataset=dataset, command=[], started="2026"))
+    asked = Asked(source="tiny.yaml", dataset=dataset, auto=dataset, command=[], started="2026")
+    ledger.ask(asked)
 
 
 @pytest.mark.parametrize(("dataset", "says"), [("mnist-5k", True), ("mnist", False)])

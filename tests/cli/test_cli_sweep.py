@@ -341,7 +341,8 @@ def test_another_question_is_another_search_too(tmp_path: Path) -> None:
 def test_a_dataset_that_is_named_is_not_what_auto_comes_to(mnist_arch: Terminal) -> None:
     mnist_arch.write(SMALL, dataset="auto")
     mnist_arch("tiny.yaml", "--dataset", "fashion-mnist")
-    assert mnist_arch("tiny.yaml", "--dry-run").stdout.startswith("tiny · mnist,")
+    plan = mnist_arch("tiny.yaml", "--dry-run").stdout
+    assert plan.startswith("tiny · mnist-5k (embedded sample),")
     assert "2 WAITING" in mnist_arch("tiny.yaml", "--show").stdout
 
 
@@ -355,7 +356,8 @@ def test_what_auto_came_to_outlasts_a_dataset_that_is_named(
     mnist_arch.write(SMALL, dataset="auto")
     mnist_arch()
     mnist_arch("tiny.yaml", "--dataset", "kmnist")
-    assert mnist_arch("tiny.yaml", "--dry-run").stdout.startswith("tiny · mnist-5k,")
+    board = mnist_arch("tiny.yaml", "--show").stdout
+    assert board.startswith("tiny · mnist-5k (embedded sample),")
 
 
 def test_ctrl_c_names_the_command_that_goes_on(

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -145,6 +146,35 @@ def test_a_download_goes_into_the_first_folder_that_is_named(
         shutil.rmtree(tmp_path / "variable")
         load_split("mnist", "test", data_dir=tmp_path / "named")
     assert {path.name for path in tmp_path.iterdir()} == {"named"}
+
+
+def test_what_is_downloaded_is_for_all_users(
+    small: dict[str, bytes], mirrored: Any, tmp_path: Path
+) -> None:
+    """Who may read is what the user's mask says, and no lock is left that shuts out others."""
+    before = os.umask(0o002)
+    try:
+        with Mirror(small) as mirror:
+            mirrored(mirror.url)
+            load_split("mnist", "test", data_dir=tmp_path / "new")
+    finally:
+        os.umask(before)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").rglob("*")}
+    assert names_in(tmp_path / "new") == WHOLE
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o664}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o775}
+
+
+def test_a_lock_of_another_user_is_no_file(
+    small: dict[str, bytes], mirrored: Any, tmp_path: Path
+) -> None:
+    """One that an earlier version left, which only its user could open, does not matter."""
+    put(tmp_path / "MNIST/raw", {".lock": b""})
+    (tmp_path / "MNIST/raw/.lock").chmod(0)
+    with Mirror(small) as mirror:
+        mirrored(mirror.url)
+        assert len(load_split("mnist", "test", data_dir=tmp_path)) == 10
+    assert names_in(tmp_path) == {*WHOLE, "MNIST/raw/.lock"}
 
 
 def test_the_leftovers_of_a_killed_process_are_removed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -9,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -345,6 +347,29 @@ def test_a_misspelt_folder_is_refused_where_the_data_is_elsewhere(
     assert not missing.exists()
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.EACCES, "cannot be entered: Permission denied"),
+        (errno.ENAMETOOLONG, "cannot be entered: File name too long"),
+        (errno.ESTALE, "cannot be entered: Stale file handle"),
+    ],
+)
+def test_a_folder_that_cannot_be_entered_is_not_taken_for_an_empty_one(
+    code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = os.stat
+
+    def forbid(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(tmp_path / "closed")):  # chmod forbids nothing to root
+            raise OSError(code, os.strerror(code), str(path))
+        return looks(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", forbid)
+    with pytest.raises(SpecError, match=f"the data folder {tmp_path / 'closed'} {message}"):
+        load_split("mnist", "train", data_dir=tmp_path / "closed")
+
+
 @pytest.mark.parametrize("named", ["argument", "variable"])
 def test_a_folder_whose_parent_is_not_there_is_refused(
     named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -352,7 +377,9 @@ def test_a_folder_whose_parent_is_not_there_is_refused(
     missing = tmp_path / "no/such"
     if named == "variable":
         monkeypatch.setenv("MNIST_ARCH_DATA", str(missing))
-    with pytest.raises(SpecError, match=f"{missing} does not exist, nor does {tmp_path / 'no'}"):
+    of = " of MNIST_ARCH_DATA" if named == "variable" else ""
+    message = f"the data folder {missing}{of} does not exist, nor does {tmp_path / 'no'}"
+    with pytest.raises(SpecError, match=message):
         load_split("mnist", "train", data_dir=missing if named == "argument" else None)
     assert not (tmp_path / "no").exists()
 
