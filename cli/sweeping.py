@@ -7,15 +7,16 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import BudgetExceeded, TrialsLost
-from mnist_arch.files import now
+from mnist_arch.files import check_folder, now
 from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.execution.executor import Failed
 from mnist_arch.sweeps.execution.worker_count import WorkerCount, choose_workers
@@ -113,7 +114,12 @@ def show_plan(request: Request) -> None:
     request.ledger.check_format()
     planned = _planned_now(request)
     workers = request.workers_on(request.device_wanted, planned)
-    print_plan(planned, request.ledger, workers=workers, as_json=request.as_json)
+    show = partial(print_plan, planned, request.ledger, workers=workers, as_json=request.as_json)
+    if not request.as_json:  # for which stdout is empty where there is an error
+        show()
+    _refuse(request, planned)
+    if request.as_json:
+        show()
 
 
 def show_again(request: Request) -> None:
@@ -134,10 +140,10 @@ def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
     silent = request.as_json or request.as_csv
     display = make_sweep_display(quiet=quiet, progress=progress, as_json=silent)
     ledger = request.ledger
-    planned = _planned_now(request)
-    _refuse_if_nothing_fits(planned)
+    ledger.check_format()
+    planned = _planned(request, "mnist")  # unless it cannot be had
+    _refuse(request, planned)
     with _interruptible(), ledger.lock():
-        ledger.check_format()
         planned, lost = _run(request, planned, display)
         board = board_of(planned, ledger)
         write_board(board, ledger.folder)
@@ -298,12 +304,18 @@ def _trials_lost(lost: Sequence[Failed]) -> TrialsLost:
     return TrialsLost(f"{trials}: {failure.reason}", kind=failure.kind, hint=hint)
 
 
-def _refuse_if_nothing_fits(planned: Planned) -> None:
+def _refuse(request: Request, planned: Planned) -> None:
+    """Raises whatever is wrong before an image is read.
+
+    The dry run and the run ask here, so that they refuse the same.
+    """
     sweep = planned.definition.sweep
     if sweep.search is None and all(arm.rejected for arm in planned.arms):
         first = planned.arms[0]
         message = f"no arm of {sweep.name} is within the budget; {first.name}: {first.rejected}"
         raise BudgetExceeded(message, hint="--dry-run lists them all")
+    check_named_folder(planned.dataset, request.data_dir)
+    check_folder(request.ledger.folder)
 
 
 def _executor(request: Request, planned: Planned, display: SweepDisplay) -> Executor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +13,10 @@ import typer
 
 from mnist_arch.counting import budget
 from mnist_arch.counting.counted import CountedExperiment, count
+from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import RunError
-from mnist_arch.files import expanded, make_folder
+from mnist_arch.files import check_folder, expanded, make_folder
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.folder import Run, latest, read_manifest
 from mnist_arch.runs.result import Result
@@ -65,6 +67,15 @@ class Request:
     """The run that goes on."""
     data_sha256: str | None = None
     """Of the images of a run that is repeated."""
+    data_dir: Path | None = None
+    again: bool = False
+    require: bool = False
+
+    def runs(self, counted: CountedExperiment) -> list[Run]:
+        """Of every seed, whose dataset is known."""
+        if self.run is not None:
+            return [self.run]
+        return [Run(self.parent / counted.folder_name(seed)) for seed in self.seeds]
 
 
 def train(
@@ -165,16 +176,25 @@ def train(
         loaded = load("s6" if spec is None else spec, overrides=overrides)
         numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
         request = Request(loaded, numbers, device, out, engine, threads)
+    request = replace(request, data_dir=data_dir, again=again, require=require)
     counted = count(request.loaded)
+    show = partial(
+        show_dry_run,
+        request.loaded,
+        counted.plan,
+        seeds=request.seeds,
+        data_dir=data_dir,
+        as_json=as_json,
+    )
+    if dry_run and not as_json:  # for which stdout is empty where there is an error
+        show()
+    _refuse(request, counted, "mnist")
     if dry_run:
-        show_dry_run(
-            request.loaded, counted.plan, seeds=request.seeds, data_dir=data_dir, as_json=as_json
-        )
+        if as_json:
+            show()
         return
-    budget.check(counted.experiment, counted.plan)
-    check_dataset(request.loaded)
     display = make_display(quiet=quiet, progress=progress, as_json=as_json)
-    results, folders = _train_all(request, counted, data_dir=data_dir, again=again, display=display)
+    results, folders = _train_all(request, counted, display=display)
     where = f"the result is kept in {folders[0] if seeds is None else folders[0].parent}"
     with answering(where):
         kept = show_results(
@@ -182,6 +202,24 @@ def train(
         )
     if require and not kept:
         raise typer.Exit(errors.ANSWER_IS_NO)
+
+
+def _refuse(request: Request, counted: CountedExperiment, auto: DatasetName) -> None:
+    """Raises whatever is wrong before an image is read, where `auto` is that dataset.
+
+    The dry run and the run ask here, so that they refuse the same.
+    """
+    if counted.experiment.dataset == "auto":
+        counted = counted.with_dataset(auto)
+    budget.check(counted.experiment, counted.plan)
+    check_dataset(replace(request.loaded, experiment=counted.experiment))
+    check_named_folder(counted.experiment.resolved_dataset, request.data_dir)
+    runs = request.runs(counted)
+    left = runs if request.again else [run for run in runs if not run.is_finished]
+    if left and request.require:
+        budget.check_verdict(counted.experiment)
+    for run in left:
+        check_folder(run.folder)
 
 
 def _exclude(option: str, value: object, others: Mapping[str, object]) -> None:
@@ -235,14 +273,12 @@ def _train_all(
     request: Request,
     counted: CountedExperiment,
     *,
-    data_dir: Path | None,
-    again: bool,
     display: Display,
 ) -> tuple[list[Result], list[Path]]:
     """Trains every seed, and returns the results with their folders; the images are read once."""
     watch = Watch()  # of what others do while much is imported
     with (
-        noting_new_folder(data_dir, display.note),
+        noting_new_folder(request.data_dir, display.note),
         display.waiting("loading torch and the images"),
         heavy_imports(),
     ):
@@ -253,9 +289,10 @@ def _train_all(
 
         kept = None if request.engine is None else request.engine.device
         device = resolve_device(request.device, rather=kept)
-        resolved = resolve_dataset(counted.experiment.dataset, data_dir=data_dir)
+        resolved = resolve_dataset(counted.experiment.dataset, data_dir=request.data_dir)
+        _refuse(request, counted, resolved.name)
         counted = counted.with_dataset(resolved.name)
-        material = read_material(counted.experiment, data_dir=data_dir, device=device)
+        material = read_material(counted.experiment, data_dir=request.data_dir, device=device)
     if resolved.reason:
         warn_of_sample(resolved.reason)
     elif counted.fell_back:
@@ -265,8 +302,7 @@ def _train_all(
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
     make_folder(request.parent)
-    folder = request.parent
-    runs = [request.run or Run(folder / counted.folder_name(seed)) for seed in request.seeds]
+    runs, again = request.runs(counted), request.again
     new = Engine(device=device, threads=1)
     if again or any(run.is_new for run in runs):  # now, since a run that goes on sets its own
         new = _new_engine(
@@ -294,7 +330,7 @@ def _train_all(
         )
         results.append(result)
         if not is_finished:  # the first that trains has the time of reading alone
-            material = dataclasses.replace(material, seconds=0.0)
+            material = replace(material, seconds=0.0)
         if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
             new = run.manifest().engine
     return results, [run.folder for run in runs]

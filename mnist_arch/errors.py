@@ -4,6 +4,7 @@
     ├── SpecError             a file, an override or a name cannot be read as a spec
     │   └── ShapeError        the blocks cannot be connected to each other
     ├── BudgetExceeded        the network or its recipe breaks a rule of the budget
+    ├── NoVerdict             a rule that is required cannot be judged
     ├── NonFiniteLoss         training diverged
     ├── DataUnavailable       the images are missing, corrupt or cannot be fetched
     ├── DeviceUnavailable     the device that was asked for is not on this machine
@@ -64,6 +65,7 @@ class FailureKind(StrEnum):
     SPEC = "SpecError", ExitCode.BAD_INPUT
     SHAPE = "ShapeError", ExitCode.BAD_INPUT
     BUDGET = "BudgetExceeded", ExitCode.ANSWER_IS_NO
+    VERDICT = "NoVerdict", ExitCode.ANSWER_IS_NO
     LOSS = "NonFiniteLoss", ExitCode.ANSWER_IS_NO
     DATA = "DataUnavailable", ExitCode.MACHINE_CANNOT
     DEVICE = "DeviceUnavailable", ExitCode.MACHINE_CANNOT
@@ -166,6 +168,12 @@ class BudgetExceeded(MnistArchError):
     """A rule of the budget is broken. Raised before anything is trained, or even allocated."""
 
     kind = FailureKind.BUDGET
+
+
+class NoVerdict(MnistArchError):
+    """A rule is required that nothing can keep or miss in this run. Raised before it is trained."""
+
+    kind = FailureKind.VERDICT
 
 
 class NonFiniteLoss(MnistArchError):

@@ -236,6 +236,22 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def check_folder(path: Path) -> None:
+    """Raises StorageError where a folder could not be made, or nothing written into it.
+
+    Nothing is made or written, so that some reasons show only later.
+    """
+    with storage_errors(path):
+        for place in (path, *path.parents):
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(place)
+                break
+        if not stat.S_ISDIR(os.stat(place).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a file beside `path`, syncs it, renames it. Raises StorageError, leaving nothing."""
     unfinished = path.with_name(f".{secrets.token_hex(4)}{_UNFINISHED}")

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from mnist_arch.counting.plan import Plan, plan
-from mnist_arch.errors import BudgetExceeded, ShapeError
+from mnist_arch.errors import BudgetExceeded, NoVerdict, ShapeError
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.network import Block
 
@@ -37,6 +37,21 @@ def broken_rules(experiment: Experiment, planned: Plan) -> list[str]:
     if epochs >= limit:
         found.append(f"{epochs:,} epochs, {epochs - limit + 1:,} too many for fewer than {limit:,}")
     return found
+
+
+def check_verdict(experiment: Experiment) -> None:
+    """Raises NoVerdict where the accuracy rule can be neither kept nor missed by such a run."""
+    dataset, asked = experiment.resolved_dataset, experiment.budget.dataset
+    if dataset == asked and not experiment.holdout:
+        return
+    rule = f"the accuracy rule is about the test split of {asked}"
+    if dataset != asked:
+        here, hint = f"this run is of {dataset}", f"set `dataset: {asked}`"
+    else:
+        here = f"this run is judged on {experiment.holdout:,} images held out"
+        hint = "leave out the hold-out"
+    message = f"{experiment.name}: {rule}, and {here}, so that it can have no verdict"
+    raise NoVerdict(message, hint=f"{hint}, or do not require the rules")
 
 
 def within(experiment: Experiment, planned: Plan) -> bool:

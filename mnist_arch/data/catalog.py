@@ -56,6 +56,14 @@ class DatasetInfo:
     """Mean of all training pixels, of pixels in [0, 1]."""
     std: float
     """Standard deviation of all training pixels, of pixels in [0, 1]."""
+    smallest_class: int = 0
+    """Training images of the smallest class; 0 where all classes have as many."""
+
+    @property
+    def most_held_out(self) -> int:
+        """Training images of which each class can give its share and keep one."""
+        smallest = self.smallest_class or self.train_images // self.classes
+        return self.train_images - math.ceil(self.train_images / smallest)
 
     @property
     def classes(self) -> int:
@@ -64,11 +72,11 @@ class DatasetInfo:
 
 # Mean and std are those of the training pixels, measured over the whole training split.
 INFO: Final[dict[DatasetName, DatasetInfo]] = {
-    "mnist": DatasetInfo(60_000, 10_000, _DIGITS, 0.1307, 0.3081),
+    "mnist": DatasetInfo(60_000, 10_000, _DIGITS, 0.1307, 0.3081, smallest_class=5_421),
     "mnist-5k": DatasetInfo(4_000, 1_000, _DIGITS, 0.1307, 0.3081),
     "fashion-mnist": DatasetInfo(60_000, 10_000, _CLOTHES, 0.2860, 0.3530),
     "kmnist": DatasetInfo(60_000, 10_000, _KANA, 0.1918, 0.3483),
-    "qmnist": DatasetInfo(60_000, 10_000, _DIGITS, 0.1307, 0.3081),
+    "qmnist": DatasetInfo(60_000, 10_000, _DIGITS, 0.1307, 0.3081, smallest_class=5_421),
     "emnist-digits": DatasetInfo(240_000, 40_000, _DIGITS, 0.1736, 0.3317),
     "emnist-letters": DatasetInfo(124_800, 20_800, _LETTERS, 0.1722, 0.3309),
     "emnist-balanced": DatasetInfo(112_800, 18_800, _BALANCED, 0.1751, 0.3332),

@@ -135,7 +135,7 @@ def check_named_folder(name: DatasetName, data_dir: Path | None) -> None:
     would have to be made in one that is not there either.
     """
     root = named_folder(data_dir)
-    if root is None or name == "mnist-5k":
+    if root is None or name == "mnist-5k":  # which is in no folder
         return
     folder = f"the data folder {root}" + ("" if data_dir else f" of {DATA_VARIABLE}")
     try:

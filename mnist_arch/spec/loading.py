@@ -71,7 +71,9 @@ def loads(text: str, *, source: str) -> Loaded:
 
 
 def check_dataset(loaded: Loaded) -> None:
-    """Raises SpecError where the network has not one output for each class of its dataset."""
+    """Raises SpecError where the network has not one output for each class of its dataset, or the
+    hold-out leaves a class no image to train on.
+    """
     experiment = loaded.experiment
     name = "mnist" if experiment.dataset == "auto" else experiment.dataset
     if experiment.classes != (classes := INFO[name].classes):
@@ -81,6 +83,16 @@ def check_dataset(loaded: Loaded) -> None:
         hint = f"set `classes: {classes}` and let the last layer have as many outputs"
         origin = loaded.origin("dataset") or loaded.origin("classes")
         raise SpecError((Problem(message, "classes", origin, hint),))
+    check_holdout(experiment.holdout, name, origin=loaded.origin("holdout"))
+
+
+def check_holdout(images: int, dataset: DatasetName, *, origin: str = "") -> None:
+    """Raises SpecError where so many held out leave a class of the dataset no training image."""
+    info = INFO[dataset]
+    if images > info.most_held_out:
+        message = f"{images:,} of the {info.train_images:,} training images of {dataset}"
+        hint = f"at most {info.most_held_out:,}"
+        raise SpecError((Problem(f"{message} cannot be held out", "holdout", origin, hint),))
 
 
 def json_schema() -> dict[str, Any]:

@@ -16,9 +16,16 @@ from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.errors import Problem, SpecError
+from mnist_arch.errors import SpecError
 from mnist_arch.spec.experiment import Budget, Experiment
-from mnist_arch.spec.loading import FELL_BACK, Loaded, check_dataset, resolve, validated
+from mnist_arch.spec.loading import (
+    FELL_BACK,
+    Loaded,
+    check_dataset,
+    check_holdout,
+    resolve,
+    validated,
+)
 from mnist_arch.spec.overrides import Override, changed, override
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
@@ -235,15 +242,10 @@ def plan_sweep(definition: Definition, *, dataset: DatasetName) -> Planned:
 
 def _holdout(definition: Definition, dataset: DatasetName) -> int:
     """Images that arms are ranked on. Raises SpecError where a class would keep none of its own."""
-    info = INFO[dataset]
-    holdout, most = definition.sweep.holdout, info.train_images - info.classes
+    holdout = definition.sweep.holdout
     if holdout is None:
-        return info.train_images // HOLD_OUT_SHARE
-    if holdout > most:
-        message = f"{holdout:,} of the {info.train_images:,} training images of {dataset}"
-        origin = definition.base.entries["holdout"].origin
-        problem = Problem(f"{message} cannot be held out", "holdout", origin, f"at most {most:,}")
-        raise SpecError((problem,), source=definition.source)
+        return INFO[dataset].train_images // HOLD_OUT_SHARE
+    check_holdout(holdout, dataset, origin=definition.base.entries["holdout"].origin)
     return holdout
 
 

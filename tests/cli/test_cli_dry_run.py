@@ -89,6 +89,9 @@ def test_json_has_the_resolved_experiment() -> None:
     assert found["within_budget"] is True
 
 
-def test_what_train_would_refuse_is_said() -> None:
-    assert "broken" in dry_run("--epochs", "20")
-    assert json.loads(dry_run("--epochs", "20", "--json"))["within_budget"] is False
+def test_what_train_would_refuse_is_shown_and_refused() -> None:
+    result = CliRunner().invoke(app, ["train", "--dry-run", "--epochs", "20"])
+    assert rows(result.stdout)["recipe.epochs"] == ("20", "--epochs")
+    assert "broken" in result.stdout
+    assert "20 epochs, 1 too many for fewer than 20" in result.stderr
+    assert result.exit_code == 1

@@ -600,9 +600,10 @@ def test_a_sweep_cannot_run_twice_at_once(mnist_arch: Terminal) -> None:
     assert mnist_arch.trials == {}
 
 
-def test_a_folder_that_cannot_be_made_ends_with_3(mnist_arch: Terminal) -> None:
+def test_a_folder_that_is_a_file_is_bad_input(mnist_arch: Terminal) -> None:
     Path("file").write_text("")
-    assert "cannot write" in mnist_arch("tiny.yaml", "--out", "file", exit_code=3).stderr
+    result = mnist_arch("tiny.yaml", "--out", "file", exit_code=2)
+    assert "file is a file, not a folder" in result.stderr
 
 
 # ---------------------------------------------------------------------------- where trials are run

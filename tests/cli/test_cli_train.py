@@ -493,10 +493,10 @@ def test_a_dry_run_says_where_every_value_comes_from(
 
 
 def test_a_dry_run_of_what_would_be_refused_says_so(mnist_arch: Terminal) -> None:
-    result = mnist_arch("small.yaml", "--epochs", "30", "--dry-run")
+    result = mnist_arch("small.yaml", "--epochs", "30", "--dry-run", exit_code=1)
     assert "train would refuse this" in result.stdout
-    content = json.loads(mnist_arch("small.yaml", "--epochs", "30", "--dry-run", "--json").stdout)
-    assert content["within_budget"] is False
+    result = mnist_arch("small.yaml", "--epochs", "30", "--dry-run", "--json", exit_code=1)
+    assert error_of(result)["error"] == "BudgetExceeded"
 
 
 def test_no_error_of_a_training_is_taken_for_a_bug(

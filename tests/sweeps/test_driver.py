@@ -248,7 +248,13 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
     assert len(source.told) == 6
 
 
-OF_THE_TRIAL = [FailureKind.LOSS, FailureKind.BUDGET, FailureKind.CRASH, FailureKind.BUG]
+OF_THE_TRIAL = [
+    FailureKind.LOSS,
+    FailureKind.BUDGET,
+    FailureKind.VERDICT,
+    FailureKind.CRASH,
+    FailureKind.BUG,
+]
 
 
 @pytest.mark.parametrize("kind", sorted({*FailureKind} - {*OF_THE_TRIAL}))

@@ -326,7 +326,7 @@ def test_trials_of_the_ranking_hold_images_out_and_finalists_none() -> None:
         ("holdout:\n", "mnist-5k", 333),
         ("holdout: 100\n", "mnist-5k", 100),
         ("holdout: 3990\n", "mnist-5k", 3990),
-        ("holdout: 59990\n", "mnist", 59_990),
+        ("holdout: 59988\n", "mnist", 59_988),
     ],
 )
 def test_holdout(line: str, dataset: str, holdout: int) -> None:
