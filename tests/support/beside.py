@@ -176,3 +176,18 @@ def compare(native: Native) -> tuple[float, float]:
         difference = float((found.running[name] - buffer).abs().max())
         assert difference <= 1e-5 * scale + 50 * max(changes), name
     return worst, allowed
+
+
+def far_off_by_torch(native: Native) -> float:
+    """Largest distance to float64 of a gradient of torch in float32, as `compare` measures it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        masks = native.step.masks(native.images)
+    right = torch_found(native, masks, dtype=torch.float64).gradients
+    found = torch_found(native, masks, dtype=torch.float32).gradients
+    largest = max(float(it.abs().max()) for it in right.values())
+    return max(
+        float((found[name] - gradient).abs().max())
+        / max(float(gradient.abs().max()), 5e-2 * largest)
+        for name, gradient in right.items()
+    )

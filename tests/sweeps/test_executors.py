@@ -268,7 +268,7 @@ class TestExecutor:
         events = list(drive(executor, [other, task]))
         assert kinds(events, other) == ["Failed"]
         (end,) = (event for event in events if isinstance(event, Failed))
-        assert end.failure.kind is FailureKind.STORAGE
+        assert end.failure.kind is FailureKind.PATH
         assert str(other.run.folder) in end.failure.reason
         assert kinds(events, task)[-1] == "Finished"
 
