@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def as_object(counted: CountedExperiment, verification: Verification | None) -> dict[str, Any]:
     """One network, always with the same keys, and `verification` where it was asked for."""
     experiment, planned = counted.experiment, counted.plan
-    size = planned.size
+    sizes = planned.sizes
     content = {
         "format": 1,
         "name": experiment.name,
@@ -27,7 +27,9 @@ def as_object(counted: CountedExperiment, verification: Verification | None) -> 
         "macs": planned.macs,
         "receptive_field": planned.receptive_field,
         "activation_bytes": planned.activation_bytes,
-        "size_mib": {**dataclasses.asdict(size), "total": size.total},
+        **dataclasses.asdict(sizes),
+        "training_bytes": sizes.training_bytes,
+        "inference_bytes": sizes.inference_bytes,
         "budget": experiment.budget.model_dump(mode="json"),
         "epochs": experiment.recipe.epochs,
         "headroom": experiment.budget.parameters_below - 1 - planned.parameters,
@@ -51,6 +53,8 @@ def _layer(row: Row) -> dict[str, Any]:
         "place": row.place,
         "output_shape": list(row.output_shape),
         "kernel": row.kernel,
+        "stride": row.stride,
+        "kind": row.kind,
         "parameters": row.parameters,
         "shared": row.shared,
         "buffers": row.buffers,

@@ -2,75 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from mnist_arch.counting.advice import advise
 from mnist_arch.counting.budget import within
 from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.counting.plan import Plan
+from mnist_arch.counting.plan import Plan, Row
 
 from .consoles import stdout
+from .formats import size_text
+from .prose import say
+from .tables import Column, Fitted, fit, folded
 
 if TYPE_CHECKING:
     from mnist_arch.network.verify import Verification
 
 _BAR_CELLS = 40
-_BAR_TEXT = 50
-"""Columns that a bar's label and numbers may need."""
-
-_HEADINGS = ("parameters", "share", "MACs", "receptive field", "activation bytes")
-_LEFT = ("layer", "block", "place")
-_LEFT_OUT = ("activation bytes", "place", "share", "kernel", "receptive field")
-"""Columns that a narrow terminal goes without, the first first; no number is ever cut."""
+_LABEL = 18
+"""Columns of the labels of totals."""
+_NAME = 24
+"""Columns in which the name of a network is folded that stands beside others."""
 
 
 def show_one(counted: CountedExperiment, *, by_block: bool) -> None:
     """Table, totals, budget bar and advice of one network."""
     console = stdout()
-    heading, rows = _blocks(counted.plan) if by_block else _layers(counted.plan)
-    console.print(Text(counted.experiment.name, style="bold"))
-    table, missing = _fitting(heading, rows, console)
-    _print(table, console)
-    if missing:
-        console.print(f"left out at this width: {', '.join(missing)}", style="dim")
+    _show_table(counted, console, by_block=by_block)
     console.print()
-    for label, text in _totals(counted, bar_cells=min(_BAR_CELLS, console.width - _BAR_TEXT)):
-        console.print(f"{label:<18}{text}", soft_wrap=True)
+    for label, text in _totals(counted, width=console.width):
+        say(console, Text.from_markup(text), label=f"{label:<{_LABEL}}")
     advice = advise(counted.experiment, counted.plan)
     if advice:
         console.print("\nadvice", style="bold")
     for one in advice:
-        remark = Text.assemble((one.place, "cyan"), f": {one.message}")
-        console.print(Padding(remark, (0, 0, 0, 2), expand=False))
-        console.print(Padding(Text(one.reason, style="dim"), (0, 0, 0, 6), expand=False))
+        say(console, Text.assemble((one.place, "cyan"), f": {one.message}"), label="  ")
+        say(console, one.reason, label="      ", style="dim")
 
 
-def _fitting(
-    heading: Sequence[str], rows: Sequence[Sequence[str]], console: Console
-) -> tuple[Table, list[str]]:
-    """A table that is no wider than the console, and the headings left out for that."""
-    left_out = [name for name in _LEFT_OUT if name in heading]
-    for count in range(len(left_out) + 1):
-        missing = left_out[:count]
-        shown = [index for index, name in enumerate(heading) if name not in missing]
-        table = _table()
-        for index in shown:
-            name = heading[index]
-            justify: JustifyMethod = "left" if name in _LEFT else "right"
-            table.add_column(name.replace(" ", "\n"), justify=justify)
-        for row in rows:
-            table.add_row(*(row[index] for index in shown), style=_row_style(row))
-        if _width(table, console) <= console.width:
-            break
-    return table, missing
+def _show_table(counted: CountedExperiment, console: Console, *, by_block: bool) -> None:
+    """By block, or by layer; where there is no room beside the layers, places stand above them."""
+    planned = counted.plan
+    if by_block:
+        fitted, styles = fit(_blocks(planned), console), _styles(len(planned.parts()))
+    else:
+        fitted, styles = fit(_layers(planned), console), _styles(len(planned.rows))
+        for are_whole in (True, False):
+            if not (fitted.as_table and _NEEDED <= fitted.shown):
+                columns, styles = _below_places(planned, are_whole=are_whole)
+                fitted = fit(columns, console)
+    fitted.print(console, title=escape(counted.experiment.name), styles=styles)
+    if fitted.missing:
+        say(console, f"left out at this width: {', '.join(fitted.missing)}", style="dim")
+
+
+def _styles(rows: int) -> list[str]:
+    """The line of totals stands out."""
+    return [""] * rows + ["bold"]
 
 
 def show_comparison(counted: Sequence[CountedExperiment]) -> None:
@@ -78,9 +70,8 @@ def show_comparison(counted: Sequence[CountedExperiment]) -> None:
     console = stdout()
     columns = [_column(one) for one in counted]
     together = len(counted)
-    while together > 1 and any(
-        _width(_side_by_side(counted[start : start + together], columns[start:]), console)
-        > console.width
+    while together > 1 and not all(
+        _side_by_side(counted[start : start + together], columns[start:], console).as_table
         for start in range(0, len(counted), together)
     ):
         together -= 1
@@ -88,161 +79,184 @@ def show_comparison(counted: Sequence[CountedExperiment]) -> None:
         if start:
             console.print()
         shown = counted[start : start + together]
-        _print(_side_by_side(shown, columns[start : start + together]), console)
+        _side_by_side(shown, columns[start : start + together], console).print(console)
 
 
 def _side_by_side(
-    counted: Sequence[CountedExperiment], columns: Sequence[Sequence[tuple[str, str]]]
-) -> Table:
-    table = _table()
-    table.add_column("")
-    for one in counted:
-        table.add_column(escape(one.experiment.name), justify="right")
-    for label, *values in zip(*columns[: len(counted)], strict=True):
-        table.add_row(label[0], *(value for _, value in [label, *values]))
-    return table
-
-
-def _table(title: str | None = None) -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-    )
-
-
-def _row_style(row: Sequence[str]) -> str | None:
-    """The line of totals stands out."""
-    return "bold" if "total" in row else None
-
-
-def _width(table: Table, console: Console) -> int:
-    """Columns that a table needs in order to show everything."""
-    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
-
-
-def _print(table: Table, console: Console) -> None:
-    """Prints a table whole, if need be beyond the edge of the terminal."""
-    table.width = _width(table, console)
-    console.print(table, crop=False, no_wrap=True, overflow="ignore")
+    counted: Sequence[CountedExperiment],
+    columns: Sequence[Sequence[tuple[str, str]]],
+    console: Console,
+) -> Fitted:
+    labels = Column("", [label for label, _ in columns[0]], words=True)
+    networks = [
+        Column(
+            "\n".join(line.plain for line in folded(Text(one.experiment.name), _NAME)),
+            [value for _, value in column],
+        )
+        for one, column in zip(counted, columns, strict=False)
+    ]
+    return fit([labels, *networks], console)
 
 
 def show_markdown(counted: Sequence[CountedExperiment], *, by_block: bool) -> None:
     """Tables in Markdown."""
-    console = stdout()
     for one in counted:
-        heading, rows = _blocks(one.plan) if by_block else _layers(one.plan)
+        columns = _blocks(one.plan) if by_block else _layers(one.plan)
         counts = f"{one.plan.parameters:,} parameters, {one.plan.macs:,} MACs"
-        marks = [":--" if name in _LEFT else "--:" for name in heading]
         lines = [f"**{one.experiment.name}**: {counts}", ""]
-        lines += [f"| {' | '.join(heading)} |", f"|{'|'.join(marks)}|"]
+        lines += [f"| {' | '.join(it.name for it in columns)} |"]
+        lines += [f"|{'|'.join(':--' if it.words else '--:' for it in columns)}|"]
+        rows = zip(*([text.plain for text in it.texts] for it in columns), strict=True)
         lines += [f"| {' | '.join(row)} |" for row in rows]
-        console.out("\n".join([*lines, ""]), highlight=False)
+        stdout().out("\n".join([*lines, ""]), highlight=False)
 
 
 def show_verification(name: str, verification: Verification) -> None:
     """Three counts side by side."""
-    table = _table(f"{escape(name)}: parameters, counted three times")
-    table.add_column("#", justify="right")
-    table.add_column("layer")
-    for heading in ("plan", "torch", "torchinfo"):
-        table.add_column(heading, justify="right")
-    for line in verification.lines:
-        style = "bold red" if line.plan != line.torch else None
-        table.add_row(
-            str(line.index),
-            line.layer,
-            *(f"{n:,}" for n in (line.plan, line.torch, line.torchinfo)),
-            style=style,
-        )
+    lines = verification.lines
     totals = (verification.plan, verification.torch, verification.torchinfo)
-    table.add_row("", "total", *(f"{total:,}" for total in totals), style="bold")
+    counts = [[it.plan for it in lines], [it.torch for it in lines], [it.torchinfo for it in lines]]
+    columns = [
+        Column("#", [*(str(it.index) for it in lines), ""]),
+        Column("layer", [*(it.layer for it in lines), "total"], words=True),
+    ]
+    for heading, own, total in zip(("plan", "torch", "torchinfo"), counts, totals, strict=True):
+        columns.append(Column(heading, [f"{count:,}" for count in (*own, total)]))
+    styles = ["bold red" if it.plan != it.torch else "" for it in lines]
     console = stdout()
     console.print()
-    _print(table, console)
+    title = f"{escape(name)}: parameters, counted three times"
+    fit(columns, console).print(console, title=title, styles=[*styles, "bold"])
     console.print()
     if verification.shares_tensors:
-        console.print("torchinfo counts shared tensors again, and decides nothing here")
+        say(console, "torchinfo counts shared tensors again, and decides nothing here")
     agrees = "agree" if verification.agrees else "[bold red]DIFFER: this is a bug of mnist-arch[/]"
-    console.print(f"plan and torch {agrees}")
+    say(console, Text.from_markup(f"plan and torch {agrees}"))
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def _layers(planned: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Headings and rows by layer, in the numbering of the reference, with a total."""
-    rows = [
-        (
-            str(row.index),
-            row.layer,
-            row.place,
-            shape_text(row.output_shape),
-            "" if row.kernel is None else f"{row.kernel}×{row.kernel}",
-            "shared" if row.shared else f"{row.parameters:,}",
-            _share(row.parameters, planned),
-            f"{row.macs:,}",
-            str(row.receptive_field),
-            f"{row.activation_bytes:,}",
-        )
-        for row in planned.rows
+_NEEDED = {"output", "parameters", "MACs"}
+"""Headings without which a place beside each layer is not worth its room."""
+
+
+def _layers(planned: Plan) -> list[Column]:
+    """By layer, in the numbering of the reference, with a total."""
+    rows = planned.rows
+    cells = [*(escape(row.place) for row in rows), ""]
+    return _columns(planned, rows, Column("place", cells, words=True, is_whole=True))
+
+
+def _below_places(planned: Plan, *, are_whole: bool) -> tuple[list[Column], list[str]]:
+    """By layer, with a line for each place above its layers; and the styles of the rows.
+
+    Names of layers are folded unless they `are_whole`.
+    """
+    rows: list[Row | str] = []
+    for row in planned.rows:
+        before = rows[-1] if rows else None
+        if not isinstance(before, Row) or before.place != row.place:
+            rows.append(row.place)
+        rows.append(row)
+    styles = ["cyan" if isinstance(row, str) else "" for row in rows]
+    return _columns(planned, rows, are_whole=are_whole), [*styles, "bold"]
+
+
+def _columns(
+    planned: Plan, rows: Sequence[Row | str], *more: Column, are_whole: bool = True
+) -> list[Column]:
+    """The columns of layers and places, and `more` of them after their names."""
+
+    def cells(of: Callable[[Row], str], total: str = "") -> list[str]:
+        return [*("" if isinstance(row, str) else of(row) for row in rows), total]
+
+    names = [escape(row) if isinstance(row, str) else layer_text(row) for row in rows]
+    return [
+        Column("#", cells(lambda row: str(row.index))),
+        Column("layer", [*names, "total"], words=True, is_whole=are_whole),
+        *more,
+        Column("output", cells(lambda row: shape_text(row.output_shape)), goes=4),
+        Column("parameters", cells(_parameters, f"{planned.parameters:,}")),
+        Column("share", cells(lambda row: _share(row.parameters, planned), "100.0 %"), goes=2),
+        Column("MACs", cells(lambda row: f"{row.macs:,}", f"{planned.macs:,}"), goes=5),
+        Column(
+            "receptive\nfield",
+            cells(lambda row: str(row.receptive_field), str(planned.receptive_field)),
+            goes=3,
+        ),
+        Column(
+            "activation\nbytes",
+            cells(lambda row: f"{row.activation_bytes:,}", f"{planned.activation_bytes:,}"),
+            goes=1,
+        ),
     ]
-    total = ("", "total", "", "", "", *_sums(planned))
-    return ("#", "layer", "place", "output", "kernel", *_HEADINGS), [*rows, total]
 
 
-def _blocks(planned: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Headings and rows by block and head, with a total."""
-    rows = []
-    for place, part in planned.parts().items():
-        parameters = sum(row.parameters for row in part)
-        rows.append(
-            (
-                place,
-                str(len(part)),
-                shape_text(part[-1].output_shape),
-                f"{parameters:,}",
-                _share(parameters, planned),
-                f"{sum(row.macs for row in part):,}",
-                str(part[-1].receptive_field),
-                f"{sum(row.activation_bytes for row in part):,}",
-            )
-        )
-    total = ("total", str(len(planned.rows)), "", *_sums(planned))
-    return ("block", "layers", "output", *_HEADINGS), [*rows, total]
+def _parameters(row: Row) -> str:
+    return "shared" if row.shared else f"{row.parameters:,}"
 
 
-def _sums(planned: Plan) -> tuple[str, ...]:
-    return (
-        f"{planned.parameters:,}",
-        "100.0 %",
-        f"{planned.macs:,}",
-        str(planned.receptive_field),
-        f"{planned.activation_bytes:,}",
-    )
+def layer_text(row: Row) -> str:
+    """`Conv2d 3×3 depthwise stride 2`: the module, its window, its kind, and an unusual step."""
+    words = [row.layer]
+    if row.kernel is not None:
+        words.append(f"{row.kernel}×{row.kernel}")
+    if row.kind not in (None, "ordinary"):
+        words.append(row.kind)
+    usual = 1 if row.kind is not None else row.kernel
+    if row.stride != usual:
+        words.append(f"stride {row.stride}")
+    return " ".join(words)
+
+
+def _blocks(planned: Plan) -> list[Column]:
+    """By block and head, with a total."""
+    parts = planned.parts()
+    parameters = [sum(row.parameters for row in rows) for rows in parts.values()]
+    macs = [sum(row.macs for row in rows) for rows in parts.values()]
+    maps = [sum(row.activation_bytes for row in rows) for rows in parts.values()]
+    last = [rows[-1] for rows in parts.values()]
+    return [
+        Column("block", [*map(escape, parts), "total"], words=True),
+        Column("layers", [str(len(rows)) for rows in (*parts.values(), planned.rows)]),
+        Column("output", [*(shape_text(row.output_shape) for row in last), ""], goes=4),
+        Column("parameters", [f"{count:,}" for count in (*parameters, planned.parameters)]),
+        Column("share", [*(_share(count, planned) for count in parameters), "100.0 %"], goes=2),
+        Column("MACs", [f"{count:,}" for count in (*macs, planned.macs)], goes=5),
+        Column(
+            "receptive\nfield",
+            [str(it) for it in (*(row.receptive_field for row in last), planned.receptive_field)],
+            goes=3,
+        ),
+        Column(
+            "activation\nbytes",
+            [f"{count:,}" for count in (*maps, planned.activation_bytes)],
+            goes=1,
+        ),
+    ]
 
 
 def _share(parameters: int, planned: Plan) -> str:
     return f"{100 * parameters / planned.parameters:.1f} %" if parameters else ""
 
 
-def _totals(counted: CountedExperiment, *, bar_cells: int) -> Iterator[tuple[str, str]]:
-    planned, size = counted.plan, counted.plan.size
-    yield "budget", _bar(counted, cells=max(0, bar_cells))
+def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, str]]:
+    """Labels, and numbers with markup, of the whole network; `width` is that of the terminal."""
+    planned, sizes = counted.plan, counted.plan.sizes
+    yield "budget", _bar(counted, width=width - _LABEL)
     yield (
         "parameters",
         f"{planned.parameters:,}, all trainable; {planned.buffers:,} values in buffers",
     )
     yield "MACs", f"{planned.macs:,} for one image"
-    yield "input", f"{size.input:.2f} MB"
-    yield "forward/backward", f"{size.forward_backward:.2f} MB"
-    yield "parameter size", f"{size.parameters:.2f} MB"
-    yield "total", f"{size.total:.2f} MB"
+    yield "parameter size", f"{size_text(sizes.parameter_bytes)} in float32"
+    peak = size_text(sizes.inference_peak_bytes)
+    yield "inference peak", f"{peak} of maps for one image, beside the parameters"
+    yield "input", size_text(sizes.input_bytes)
+    yield "forward/backward", f"{size_text(sizes.forward_backward_bytes)} for one image"
+    yield "total", f"{size_text(sizes.training_bytes)} in training, for one image"
     epochs, limit = counted.experiment.recipe.epochs, counted.experiment.budget.epochs_below
     if epochs >= limit:
         yield (
@@ -251,15 +265,16 @@ def _totals(counted: CountedExperiment, *, bar_cells: int) -> Iterator[tuple[str
         )
 
 
-def _bar(counted: CountedExperiment, *, cells: int) -> str:
+def _bar(counted: CountedExperiment, *, width: int) -> str:
     """How much of the parameters allowed is used, and what is left of them."""
     count, allowed = counted.plan.parameters, counted.experiment.budget.parameters_below - 1
-    filled = min(cells, cells * count // max(1, allowed))
     over = count > allowed
     rest = f"[bold red]{count - allowed:,} too many[/]" if over else f"{allowed - count:,} left"
-    colour = "red" if over else "green"
-    bar = f"[{colour}]{'█' * filled}[/][dim]{'░' * (cells - filled)}[/]"
-    return f"{bar} {count:,} of {allowed:,} · {rest}"
+    text = f"{count:,} of {allowed:,} · {rest}"
+    cells = max(0, min(_BAR_CELLS, width - 1 - Text.from_markup(text).cell_len))
+    filled = min(cells, cells * count // max(1, allowed))
+    bar = f"[{'red' if over else 'green'}]{'█' * filled}[/][dim]{'░' * (cells - filled)}[/]"
+    return f"{bar} {text}" if cells else text
 
 
 def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
@@ -276,6 +291,7 @@ def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
         ("buffers", f"{planned.buffers:,}"),
         ("MACs", f"{planned.macs:,}"),
         ("receptive field", str(planned.receptive_field)),
-        ("total size", f"{planned.size.total:.2f} MB"),
+        ("parameter size", size_text(planned.sizes.parameter_bytes)),
+        ("inference peak", size_text(planned.sizes.inference_peak_bytes)),
         ("advice", str(len(advise(experiment, planned)))),
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, assert_never
+from functools import cached_property, lru_cache
+from typing import Final, Literal, assert_never
 
 from mnist_arch.counting.layers import (
     LAYERS_KEPT,
@@ -26,10 +27,12 @@ from mnist_arch.counting.unroll import unroll
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.spec.network import Network
 
+ConvolutionKind = Literal["ordinary", "pointwise", "depthwise", "grouped"]
+"""Pointwise is 1×1; depthwise sees one input channel for each output channel."""
+
 BYTES_PER_VALUE: Final = 4
 """Activations and weights are float32."""
 
-_MIB: Final = 1024**2
 _ACTIVATIONS: Final = {
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",
@@ -54,6 +57,10 @@ class Row:
     output_shape: Shape
     kernel: int | None
     """Side of the window, in pixels, where there is one."""
+    stride: int | None
+    """Step of the window, in pixels, where there is one."""
+    kind: ConvolutionKind | None
+    """Of a convolution: which input channels an output channel sees, and through which window."""
     parameters: int
     """Elements of its own tensors; 0 where it uses tensors of an earlier row."""
     shared: bool
@@ -76,17 +83,30 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Size:
-    """Memory of one image and the weights as torchsummary states it, in MiB."""
+class Sizes:
+    """Memory of one image and of the weights in float32, in bytes."""
 
-    input: float
-    forward_backward: float
+    input_bytes: int
+    forward_backward_bytes: int
     """Outputs of all layers, twice: once for the values and once for their gradients."""
-    parameters: float
+    parameter_bytes: int
+    inference_peak_bytes: int
+    """Most bytes of maps that are needed at a time to classify one image, without the weights.
+
+    A layer needs its input and its output. What a residual adds is kept until then, its input or
+    the output of its projection; squeeze-and-excitation keeps its map while it finds the factors.
+    Dropout does nothing in inference, and flattening copies nothing: neither needs an output.
+    """
 
     @property
-    def total(self) -> float:
-        return self.input + self.forward_backward + self.parameters
+    def training_bytes(self) -> int:
+        """Input, outputs with their gradients, and weights: the total that torchsummary states."""
+        return self.input_bytes + self.forward_backward_bytes + self.parameter_bytes
+
+    @property
+    def inference_bytes(self) -> int:
+        """Weights, and the most that maps need at a time."""
+        return self.parameter_bytes + self.inference_peak_bytes
 
 
 @dataclass(frozen=True)
@@ -116,13 +136,13 @@ class Plan:
     def receptive_field(self) -> int:
         return self.rows[-1].receptive_field
 
-    @property
-    def size(self) -> Size:
-        values = IMAGE_SHAPE[0] * IMAGE_SHAPE[1] * IMAGE_SHAPE[2]
-        return Size(
-            input=values * BYTES_PER_VALUE / _MIB,
-            forward_backward=2 * self.activation_bytes / _MIB,
-            parameters=self.parameters * BYTES_PER_VALUE / _MIB,
+    @cached_property
+    def sizes(self) -> Sizes:
+        return Sizes(
+            input_bytes=math.prod(IMAGE_SHAPE) * BYTES_PER_VALUE,
+            forward_backward_bytes=2 * self.activation_bytes,
+            parameter_bytes=self.parameters * BYTES_PER_VALUE,
+            inference_peak_bytes=_most_live(self.layers) * BYTES_PER_VALUE,
         )
 
     def parts(self) -> dict[str, tuple[Row, ...]]:
@@ -148,6 +168,35 @@ def plan(network: Network) -> Plan:
     counter = _Counter()
     counter.add(layers)
     return Plan(layers, tuple(counter.rows))
+
+
+def _most_live(layers: tuple[Layer, ...], kept: int = 0, *, input_is_kept: bool = False) -> int:
+    """Most values that are needed at a time, with `kept` values that are kept beside them.
+
+    With `input_is_kept` the input of the first layer is among these.
+    """
+    most = 0
+    for layer in layers:
+        before, after = math.prod(layer.in_shape), math.prod(layer.out_shape)
+        own = 0 if input_is_kept else before
+        beside, input_is_kept = kept + own, False
+        match layer.op:
+            case Residual(body=body, skip=skip):
+                most = max(most, _most_live(body, beside, input_is_kept=True))
+                added = after
+                if skip is not None:  # of the input, while the output of the body waits
+                    most = max(most, beside + 2 * after)
+                    beside -= own  # which nothing needs any more
+                    added = 2 * after
+                live = beside + added + after
+            case SqueezeExcitation():
+                live = beside + after + layer.out_shape[0]
+            case Dropout() | Flatten():
+                live = beside
+            case _:
+                live = beside + after
+        most = max(most, live)
+    return most
 
 
 class _Counter:
@@ -205,6 +254,8 @@ def _rows(layer: Layer, index: int, field: int, shared: bool) -> tuple[Row, ...]
             place=layer.place,
             output_shape=module.output_shape,
             kernel=module.kernel,
+            stride=module.stride,
+            kind=module.kind,
             parameters=0 if shared else module.parameters,
             shared=shared,
             buffers=module.buffers,
@@ -222,6 +273,8 @@ class _Module:
     name: str
     output_shape: Shape
     kernel: int | None = None
+    stride: int | None = None
+    kind: ConvolutionKind | None = None
     parameters: int = 0
     buffers: int = 0
     macs: int = 0
@@ -235,19 +288,20 @@ def _modules(layer: Layer) -> Iterator[_Module]:
             weights = channels // op.groups * op.out * op.kernel**2
             parameters = weights + (op.out if op.bias else 0)
             macs = weights * out[1] * out[2]
-            yield _Module("Conv2d", out, kernel=op.kernel, parameters=parameters, macs=macs)
-        case Normalization(kind=kind):
+            kind = _kind(op, channels)
+            yield _Module("Conv2d", out, op.kernel, op.stride, kind, parameters, macs=macs)
+        case Normalization(kind=norm):
             # Running mean and variance, and the count of steps.
-            buffers = 2 * channels + 1 if kind == "batch" else 0
-            yield _Module(_NORMS[kind], out, parameters=2 * channels, buffers=buffers)
-        case Activation(kind=kind):
-            yield _Module(_ACTIVATIONS[kind], out, parameters=1 if kind == "prelu" else 0)
-        case Dropout(kind=kind):
-            yield _Module("Dropout2d" if kind == "spatial" else "Dropout", out)
-        case Pooling(kind=kind, size=size):
-            yield _Module("MaxPool2d" if kind == "max" else "AvgPool2d", out, kernel=size)
-        case GlobalPooling(kind=kind):
-            yield _Module("AdaptiveMaxPool2d" if kind == "max" else "AdaptiveAvgPool2d", out)
+            buffers = 2 * channels + 1 if norm == "batch" else 0
+            yield _Module(_NORMS[norm], out, parameters=2 * channels, buffers=buffers)
+        case Activation(kind=function):
+            yield _Module(_ACTIVATIONS[function], out, parameters=1 if function == "prelu" else 0)
+        case Dropout(kind=what):
+            yield _Module("Dropout2d" if what == "spatial" else "Dropout", out)
+        case Pooling(kind=pool, size=size, stride=stride):
+            yield _Module("MaxPool2d" if pool == "max" else "AvgPool2d", out, size, stride)
+        case GlobalPooling(kind=pool):
+            yield _Module("AdaptiveMaxPool2d" if pool == "max" else "AdaptiveAvgPool2d", out)
         case Flatten():
             yield _Module("Flatten", out)
         case Linear() as op:
@@ -261,11 +315,17 @@ def _modules(layer: Layer) -> Iterator[_Module]:
             assert_never(never)
 
 
+def _kind(op: Convolution, channels: int) -> ConvolutionKind:
+    if op.groups == 1:
+        return "pointwise" if op.kernel == 1 else "ordinary"
+    return "depthwise" if op.groups == channels else "grouped"
+
+
 def _squeeze_excitation(channels: int, hidden: int) -> Iterator[_Module]:
     squeezed, back = (hidden, 1, 1), (channels, 1, 1)
     macs = channels * hidden
     yield _Module("AdaptiveAvgPool2d", back)
-    yield _Module("Conv2d", squeezed, kernel=1, parameters=macs + hidden, macs=macs)
+    yield _Module("Conv2d", squeezed, 1, 1, "pointwise", macs + hidden, macs=macs)
     yield _Module("ReLU", squeezed)
-    yield _Module("Conv2d", back, kernel=1, parameters=macs + channels, macs=macs)
+    yield _Module("Conv2d", back, 1, 1, "pointwise", macs + channels, macs=macs)
     yield _Module("Sigmoid", back)

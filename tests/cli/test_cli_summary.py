@@ -21,6 +21,7 @@ from mnist_arch.spec.sources import zoo_names
 from mnist_arch.spec.strict_yaml import parse
 from mnist_arch_cli.app import app
 from mnist_arch_cli.errors import BAD_INPUT, DONE, OUR_BUG, PIPE_CLOSED
+from mnist_arch_cli.formats import size_text
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAIN = "from mnist_arch_cli.app import app; app()"
@@ -44,6 +45,15 @@ blocks:
   - {channels: [64, 64], pool: max, reduce: 8}
   - {channels: [16, 32], pool: max, reduce: 10}
 recipe: {epochs: 25}
+"""
+KINDS = """\
+name: kinds
+blocks:
+  - channels: [8, {out: 8, kind: depthwise}, {out: 8, stride: 2}]
+  - channels: [{out: 16, kind: separable, stride: 2}]
+    pool: convolution
+  - {channels: [{out: 16, kind: grouped, groups: 4}], pool: {kind: max, size: 3, stride: 2}}
+  - {channels: [{out: 16, kernel: 1}], reduce: 10}
 """
 TABLES = {
     "summary": ["s6"],
@@ -85,7 +95,7 @@ def compare(name: str, text: str) -> str:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("width", [80, 100, 160])
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
 @pytest.mark.parametrize("name", TABLES)
 def test_table_is_as_before(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -96,7 +106,7 @@ def test_table_is_as_before(name: str, width: int, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", [name for name in TABLES if name != "side-by-side"])
-@pytest.mark.parametrize("width", [80, 100, 160])
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
 def test_table_adds_up(name: str, width: int) -> None:
     lines = (GOLDEN / f"{name}-{width}.txt").read_text().splitlines()
     stated = next(int(number(line.split()[1])) for line in lines if line.startswith("parameters"))
@@ -123,7 +133,7 @@ def test_table_has_the_numbers_of_the_plan(name: str) -> None:
     assert list(map(number, cells)) == wanted
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
 def test_side_by_side_adds_up(width: int) -> None:
     lines = (GOLDEN / f"side-by-side-{width}.txt").read_text().splitlines()
     rows = {line[:16].strip(): line[16:].split() for line in lines}
@@ -184,23 +194,95 @@ def test_many_networks_stand_in_several_tables(monkeypatch: pytest.MonkeyPatch) 
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_a_number_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal that is too narrow for any table wraps it; a cut number would be a wrong one."""
-    monkeypatch.setenv("COLUMNS", "30")
-    text = summary("s6").stdout
-    assert "3,612,672" in text
-    assert "…" not in text
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("arguments", [["s6"], ["mine.yaml"], ["long.yaml"], ["kinds.yaml"]])
+def test_no_width_costs_a_number_a_word_or_a_place(
+    arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a-network-with-a-name-that-is-as-long-as-a-name-of-a-network-can"
+    (folder / "long.yaml").write_text(MINE.replace("mine", name))
+    (folder / "kinds.yaml").write_text(KINDS)
+    counted = plan(load(arguments[0]).experiment)
+    numbers = {f"{row.parameters:,}" for row in counted.rows if not row.shared}
+    numbers |= {f"{counted.parameters:,}", f"{counted.macs:,}", f"{counted.buffers:,}"}
+    places = {row.place for row in counted.rows}
+    for width in range(30, 201, 7):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = summary(*arguments).stdout
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        words = set(text.replace("%", " ").split())
+        assert numbers <= words, width
+        assert places <= words, width
+        assert {"depthwise", "pointwise"} & words or arguments == ["s6"]
 
 
-def test_sizes_are_those_of_torchsummary() -> None:
+def test_kinds_of_convolution_are_told_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "kinds.yaml").write_text(KINDS)
+    for width in (60, 80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = " ".join(summary("kinds.yaml").stdout.split())
+        for layer in (
+            "Conv2d 3×3 depthwise",
+            "Conv2d 1×1 pointwise",
+            "Conv2d 3×3 stride 2",
+            "Conv2d 3×3 depthwise stride 2",
+            "Conv2d 3×3 grouped",
+            "Conv2d 2×2 stride 2",
+            "MaxPool2d 3×3 stride 2",
+        ):
+            assert layer in text or (width == 60 and layer.endswith("depthwise stride 2"))
+        assert "stride 2" in text
+    kinds = [row["kind"] for row in json.loads(summary("kinds.yaml", "--json").stdout)["layers"]]
+    assert set(kinds) == {None, "ordinary", "pointwise", "depthwise", "grouped"}
+
+
+def test_names_of_networks_side_by_side_are_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a-network-with-a-name-that-is-as-long-as-a-name-of-a-network-can"
+    (folder / "long.yaml").write_text(MINE.replace("mine", name))
+    for width in range(40, 201, 20):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = summary("s6", "long.yaml", "mine.yaml").stdout.splitlines()
+        assert max(map(len, lines)) <= width
+        for word in ("network-", "18,666", "blocks[0].channels[2]", "74.7 kB", "201 kB"):
+            assert any(word in line for line in lines), (width, word)
+
+
+def test_sizes_are_in_units_that_they_fill() -> None:
     lines = [line.split() for line in summary("s6").stdout.splitlines()]
     for words in (
-        ["input", "0.00", "MB"],
-        ["forward/backward", "1.37", "MB"],
-        ["parameter", "size", "0.07", "MB"],
-        ["total", "1.44", "MB"],
+        ["parameter", "size", "74.7", "kB"],
+        ["inference", "peak", "201", "kB"],
+        ["input", "3.14", "kB"],
+        ["forward/backward", "1.43", "MB"],
+        ["total", "1.51", "MB"],
     ):
-        assert words in lines
+        assert words in [line[: len(words)] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.00 kB"),
+        (3136, "3.14 kB"),
+        (9_994, "9.99 kB"),
+        (9_995, "10.0 kB"),
+        (99_949, "99.9 kB"),
+        (99_950, "100 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (1_048_576, "1.05 MB"),
+        (999_500_000, "1.00 GB"),
+        (4_000_000_000_000, "4,000 GB"),
+    ],
+)
+def test_size(count: int, text: str) -> None:
+    assert size_text(count) == text
 
 
 def test_advice_is_shown() -> None:
@@ -212,13 +294,13 @@ def test_advice_is_shown() -> None:
 def column(lines: list[str], heading: str) -> list[str]:
     """The words that end where a heading of the first table ends; nothing where it is left out."""
     rule = next(index for index, line in enumerate(lines) if line.startswith("──"))
-    rows = lines[rule + 1 : lines.index("")]
+    ends = (at for at, line in enumerate(lines) if not line or line.startswith("left out"))
+    rows = lines[rule + 1 : next(ends)]
     found = re.search(rf"\b{heading}\b", lines[rule - 1])
     if found is None:
         return [""]
-    rows = [row for row in rows if not row.startswith("left out")]
     # A percent sign stands to the right of its number.
-    cells = [row[: found.end()].removesuffix(" %") for row in rows]
+    cells = [row.ljust(found.end())[: found.end()].removesuffix(" %") for row in rows]
     return [cell.split()[-1] if cell[-1:].strip() else "" for cell in cells]
 
 
@@ -268,7 +350,11 @@ def test_json_is_the_plan(spec: str) -> None:
         assert (block["place"], block["layers"]) == (place, len(rows))
         assert block["parameters"] == sum(row.parameters for row in rows)
     assert sum(block["macs"] for block in found["blocks"]) == planned.macs
-    assert found["size_mib"]["total"] == planned.size.total
+    for name in ("input", "parameter", "forward_backward", "inference_peak"):
+        assert found[f"{name}_bytes"] == getattr(planned.sizes, f"{name}_bytes")
+    assert found["training_bytes"] == planned.sizes.training_bytes
+    assert found["inference_bytes"] == planned.sizes.inference_bytes
+    assert found["parameter_bytes"] == 4 * planned.parameters
     assert [item["place"] for item in found["advice"]]
     assert "verification" not in found
 
