@@ -28,6 +28,10 @@ ROUNDING = 1e-6
 some units of the last place of float32."""
 
 
+SMALLEST = 1e-3
+"""A gradient that differences are measured against where a network is dead, and has none."""
+
+
 def experiment_of(network: str | dict[str, Any], **recipe: Any) -> Experiment:
     """A network, as YAML or as a tree, with parts of a recipe."""
     if isinstance(network, dict):
@@ -159,7 +163,7 @@ def compare(native: Native) -> tuple[float, float]:
     right = torch_found(native, masks, dtype=torch.float64)
     moved = [torch_found(native, masks, dtype=torch.float64, moved=seed) for seed in (1, 2, 3)]
     found = native.learn(masks)
-    largest = max(float(it.abs().max()) for it in right.gradients.values())
+    largest = max(SMALLEST, *(float(it.abs().max()) for it in right.gradients.values()))
     worst, allowed = 0.0, 1e-4
     for name, gradient in right.gradients.items():
         # What is 0 but for rounding, as the bias before a norm, is compared with the others.
@@ -185,7 +189,7 @@ def far_off_by_torch(native: Native) -> float:
         masks = native.step.masks(native.images)
     right = torch_found(native, masks, dtype=torch.float64).gradients
     found = torch_found(native, masks, dtype=torch.float32).gradients
-    largest = max(float(it.abs().max()) for it in right.values())
+    largest = max(SMALLEST, *(float(it.abs().max()) for it in right.values()))
     return max(
         float((found[name] - gradient).abs().max())
         / max(float(gradient.abs().max()), 5e-2 * largest)
