@@ -241,7 +241,7 @@ def _write(
     if gallery is not None:
         try:
             _draw_gallery(report, images, gallery)
-        except Exception as error:
+        except Exception as error:  # raised by the caller, once the numbers are shown
             return written, error
         written.append(gallery)
     return written, None

@@ -160,7 +160,7 @@ def _draw(board: Leaderboard, folder: Path, display: SweepDisplay) -> None:
     """The picture of a leaderboard, which is written: whatever is wrong costs no more than that."""
     try:
         draw_board(board, folder)
-    except Exception as error:
+    except Exception as error:  # nor does this one cost the leaderboard
         display.note(f"there is no leaderboard.png: {error}; the same command tries again")
 
 

@@ -66,7 +66,7 @@ def drawing() -> Iterator[None]:
             del settings["backend"]  # it is for windows, which nothing here opens
             with matplotlib.rc_context(settings):
                 yield
-        except Exception as error:
+        except Exception as error:  # of matplotlib, which has no class of its own for them
             raise PictureError(f"cannot draw: {type(error).__name__}: {error}") from error
 
 

@@ -260,7 +260,7 @@ def _draw(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDr
             asked=asked,
         )
         write_whole(run.curves_path, picture)
-    except Exception as error:
+    except Exception as error:  # a picture never costs the result, whatever is wrong
         yield NotDrawn(run.curves_path, str(error) or type(error).__name__)
 
 
