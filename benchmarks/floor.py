@@ -19,7 +19,7 @@ from typing import Final
 
 from report import origin, publish, table
 
-from mnist_arch import Recipe, load, plan
+from mnist_arch import Recipe, load, plan_network
 from mnist_arch.counting.plan import BYTES_PER_VALUE, Plan
 from mnist_arch.training.engine_choice import training_flops
 
@@ -64,20 +64,20 @@ class Floor:
 
 
 def floor(
-    planned: Plan, peaks: Peaks, *, fused: bool, batch_size: int, images: int, epochs: int
+    plan: Plan, peaks: Peaks, *, fused: bool, batch_size: int, images: int, epochs: int
 ) -> Floor:
     """Of a training that is judged after every epoch."""
     flops, speed = peaks.tflops * 1e12, peaks.terabytes_per_second * 1e12
     batches = Recipe(batch_size=batch_size).batches(images)
     steps, trained, judged = len(batches) * epochs, sum(batches) * epochs, TEST_IMAGES * epochs
-    rows = [row for row in planned.rows if row.macs or not fused]
+    rows = [row for row in plan.rows if row.macs or not fused]
     values = sum(math.prod(row.output_shape) for row in rows)
     return Floor(
-        operations=training_flops(macs=planned.macs, images=trained, epochs=1) / flops,
+        operations=training_flops(macs=plan.macs, images=trained, epochs=1) / flops,
         maps=TRAINING_MOVES * VALUE_BYTES * values * trained / speed,
-        weights=WEIGHT_MOVES * BYTES_PER_VALUE * planned.parameters * steps / speed,
+        weights=WEIGHT_MOVES * BYTES_PER_VALUE * plan.parameters * steps / speed,
         launches=2 * len(rows) * steps * peaks.launch_microseconds / 1e6,
-        evaluation_operations=2.0 * planned.macs * judged / flops,
+        evaluation_operations=2.0 * plan.macs * judged / flops,
         evaluation_maps=FORWARD_MOVES * BYTES_PER_VALUE * values * judged / speed,
     )
 
@@ -94,9 +94,9 @@ def main() -> None:
     arguments = options.parse_args()
     peaks = Peaks(arguments.tflops, arguments.terabytes_per_second, arguments.launch_microseconds)
     sizes = {name: getattr(arguments, name) for name in ("batch_size", "images", "epochs")}
-    planned = plan(load("s6").experiment)
+    plan = plan_network(load("s6").experiment)
     ways = {"layer by layer": False, "fused": True}
-    floors = {name: floor(planned, peaks, fused=fused, **sizes) for name, fused in ways.items()}
+    floors = {name: floor(plan, peaks, fused=fused, **sizes) for name, fused in ways.items()}
     report = {
         **origin(),
         **sizes,

@@ -169,7 +169,7 @@ def overlap(bench: Bench) -> Lever:
 
 def evaluation(bench: Bench) -> Lever:
     """A pass over the test split at each call, with the averaged weights."""
-    model, images, info = bench.state().result.eval(), bench.held.images, INFO["mnist"]
+    model, images, info = bench.state().result.eval(), bench.judged_on.images, INFO["mnist"]
 
     def predicting(count: int) -> Call:
         @torch.no_grad()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from report import origin, publish, table
 
-from mnist_arch import EpochRecord, Experiment, State, load, plan, train
+from mnist_arch import EpochRecord, Experiment, State, load, plan_network, train
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
@@ -132,9 +132,11 @@ def trained_images(experiment: Experiment, split: Split) -> int:
 
 def epoch_seconds(experiment: Experiment, split: Split) -> Iterator[float]:
     """Training time of one epoch after the other, up to the last but one."""
-    held = Split(split.images[:1], split.labels[:1])  # would be looked at after the last
+    judged_on = Split(split.images[:1], split.labels[:1])  # would be looked at after the last
     images = trained_images(experiment, split)
-    for record in train(State.fresh(experiment, seed=0), split, held, judged="last-epoch"):
+    for record in train(
+        State.fresh(experiment, seed=0), split, judged_on, judge_after="last-epoch"
+    ):
         if isinstance(record, EpochRecord):
             yield images / record.images_per_second
 
@@ -161,7 +163,7 @@ def measured(
         print(f"turn {number + 1} of {repeats}: {sum(rounds[-1]):.0f} s", file=sys.stderr)
     medians = [statistics.median(seconds) for seconds in zip(*rounds, strict=True)]
     return [
-        Point(channels, plan(experiment).macs, trained_images(experiment, part), seconds)
+        Point(channels, plan_network(experiment).macs, trained_images(experiment, part), seconds)
         for (channels, experiment, part), seconds in zip(cases, medians, strict=True)
     ]
 

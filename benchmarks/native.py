@@ -20,7 +20,7 @@ from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
 from mnist_arch.native.library import vectors_here
 from mnist_arch.training.compiled import CompiledStep
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native import NativeStep, native_library
 from mnist_arch.training.step import PlainStep
 
@@ -71,7 +71,7 @@ def stepping(kind: str, experiment: Experiment, training: Split, threads: int) -
         step = compiled
     else:
         step = PlainStep(state, training)
-    epoch = Pass.next(state, len(training))
+    epoch = EpochPlan.next(state, len(training))
     step.begin(epoch)
     numbers = itertools.cycle(range(len(training) // batch))
     return lambda: step(next(numbers))

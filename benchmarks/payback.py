@@ -27,7 +27,7 @@ from peer import measured
 from report import origin, publish, table
 from turns import HEADINGS, Call, Lever, Readings, measure
 
-from mnist_arch import load, plan
+from mnist_arch import load, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.training.engine_choice import (
     COMPILE_FROM_FLOPS,
@@ -43,7 +43,7 @@ BLOCKS: Final = 9
 
 
 @dataclass(frozen=True)
-class Said:
+class ChildTimes:
     """What a child prints, as one JSON object."""
 
     first_step_at: float
@@ -92,7 +92,7 @@ def images_to_pay_back(plain: Child, compiled: Child, *, batch: int) -> float | 
     return lost_seconds / gained_seconds if gained_seconds > 0 else None
 
 
-def child(arguments: argparse.Namespace) -> Said:
+def child(arguments: argparse.Namespace) -> ChildTimes:
     """Trains some steps in this process, and evaluates once."""
     import torch
     from variants import Bench
@@ -117,8 +117,8 @@ def child(arguments: argparse.Namespace) -> Said:
     step_ms, plain_ms = (statistics.median(found[name]) for name in (engine.step, "plain"))
     network = bench.state().result
     start = time.perf_counter()
-    predict(network, bench.held.images, INFO[arguments.dataset])
-    return Said(first_step_at, step_ms, plain_ms, time.perf_counter() - start)
+    predict(network, bench.judged_on.images, INFO[arguments.dataset])
+    return ChildTimes(first_step_at, step_ms, plain_ms, time.perf_counter() - start)
 
 
 def run(arguments: argparse.Namespace, step: str, *, threads: int, memory: str = "kept") -> Child:
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace, step: str, *, threads: int, memory: str =
         options += [f"--{name}", str(getattr(arguments, name.replace("-", "_")))]
     start = time.time()
     _, peak_bytes, output = measured([sys.executable, __file__, *options])
-    said = Said(**json.loads(output))
+    said = ChildTimes(**json.loads(output))
     print(f"threads {threads}, {step}, memory {memory}: {said.step_ms:.1f} ms", file=sys.stderr)
     return Child(
         said.first_step_at - start,
@@ -222,7 +222,7 @@ def main() -> None:
         print(json.dumps(asdict(child(arguments))))
         return
     wanted = arguments.only or ("allocator", "warm-up")
-    macs = plan(load("s6").experiment).macs
+    macs = plan_network(load("s6").experiment).macs
     found = allocator(arguments) if "allocator" in wanted else []
     paybacks: list[Payback] = []
     if "warm-up" in wanted:

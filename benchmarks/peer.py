@@ -41,7 +41,7 @@ BYTES_OF_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True)
-class Said:
+class Reported:
     """What a process says of itself."""
 
     seconds: float
@@ -58,7 +58,7 @@ class Outcome:
     seconds: float
     peak_bytes: int
     """Resident memory of its largest process."""
-    said: Said
+    said: Reported
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Side:
     """Training images of an epoch."""
     command: Callable[[int], list[str]]
     """Of a seed."""
-    read: Callable[[str], Said]
+    read: Callable[[str], Reported]
     """What its standard output says."""
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -79,21 +79,21 @@ class Side:
         return statistics.median(outcome.seconds for outcome in self.outcomes)
 
 
-def read_peer(output: str) -> Said:
+def read_peer(output: str) -> Reported:
     """From the last line. Raises ValueError where that is no JSON object of a peer."""
     lines = output.strip().splitlines() or [""]
     try:
         last = json.loads(lines[-1])
-        return Said(last["seconds"], last["epochs"], last["parameters"], last["final"])
+        return Reported(last["seconds"], last["epochs"], last["parameters"], last["final"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"no JSON object of a peer: {lines[-1]!r} ({error!r})") from None
 
 
-def read_ours(output: str) -> Said:
+def read_ours(output: str) -> Reported:
     """From the object of `train --json`."""
     result = json.loads(output)
-    names = (one.name for one in dataclasses.fields(Said))
-    return Said(**{name: result[name] for name in names})
+    names = (one.name for one in dataclasses.fields(Reported))
+    return Reported(**{name: result[name] for name in names})
 
 
 def measured(command: list[str]) -> tuple[float, int, str]:

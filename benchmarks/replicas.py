@@ -31,8 +31,8 @@ from mnist_arch import State, load, load_split, override
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.split import Split
 from mnist_arch.training.compiled import CompiledStep
-from mnist_arch.training.engine_choice import Wanted, choose_engine, prepare
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.loop import make_step
 from mnist_arch.training.optimizer import Optimizer
 
@@ -47,7 +47,7 @@ class Task:
     replicas: int
     threads: int
     """Of each."""
-    engine: Wanted
+    engine: EngineName
     dataset: DatasetName
     batch_size: int
     """Over all replicas."""
@@ -89,7 +89,7 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     if isinstance(step, CompiledStep):
         step.compile()
     torch.manual_seed(rank)  # of dropout, after compiling, which goes back to the state's stream
-    epoch = Pass.next(state, len(own))
+    epoch = EpochPlan.next(state, len(own))
     step.begin(epoch)
     state.model.train()
     for number in range(WARM_UPS + task.steps):

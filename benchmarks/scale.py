@@ -51,11 +51,11 @@ def child(what: str, folder: Path) -> None:
     from mnist_arch.sweeps.loading import load_sweep
     from mnist_arch.sweeps.planning import plan_sweep
 
-    planned = plan_sweep(load_sweep(folder / "grid.yaml"), dataset="mnist")
-    done = len(planned.trials())
+    plan = plan_sweep(load_sweep(folder / "grid.yaml"), dataset="mnist")
+    done = len(plan.trials())
     if what == "read":
         start = time.perf_counter()
-        board = leaderboard(planned, Ledger(folder / "ledger"))
+        board = leaderboard(plan, Ledger(folder / "ledger"))
         seconds = time.perf_counter() - start
         done = sum(board.states.values())
     else:
@@ -79,9 +79,9 @@ def fill_ledger(folder: Path) -> None:
     from mnist_arch.sweeps.loading import load_sweep
     from mnist_arch.sweeps.planning import plan_sweep
 
-    planned = plan_sweep(load_sweep(folder / "grid.yaml"), dataset="mnist")
+    plan = plan_sweep(load_sweep(folder / "grid.yaml"), dataset="mnist")
     ledger = Ledger(folder / "ledger")
-    for number, trial in enumerate(planned.trials()):
+    for number, trial in enumerate(plan.trials()):
         run = ledger.run(trial)
         run.folder.mkdir(parents=True)
         mistakes = [(number * 7919 + step * 97) % 5_000 for step in range(40 + number % 17)]

@@ -26,7 +26,16 @@ import torch
 from report import origin, publish, spread, table
 from torch.profiler import ProfilerActivity, profile
 
-from mnist_arch import EpochRecord, Experiment, State, load, load_split, override, plan, train
+from mnist_arch import (
+    EpochRecord,
+    Experiment,
+    State,
+    load,
+    load_split,
+    override,
+    plan_network,
+    train,
+)
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import choose_engine, prepare
@@ -111,9 +120,9 @@ def epochs_of(
     experiment: Experiment, dataset: DatasetName, engine: Engine
 ) -> Iterator[EpochRecord]:
     """The real loop, an epoch at a time; the held images are judged after the last one only."""
-    training, held = load_split(dataset, "train"), load_split(dataset, "test")
+    training, judged_on = load_split(dataset, "train"), load_split(dataset, "test")
     state = State.fresh(experiment, seed=0)
-    for record in train(state, training, held, judged="last-epoch", engine=engine):
+    for record in train(state, training, judged_on, judge_after="last-epoch", engine=engine):
         if isinstance(record, NotCompiled):
             sys.exit(f"steps are not compiled here: {record.trouble}")
         if isinstance(record, EpochRecord):
@@ -227,7 +236,7 @@ def study(engine: Engine, *, dataset: DatasetName, batch_size: int, rounds: int)
         of_precision.append(product_gflops(*narrow))
         speeds.append(next(epochs).images_per_second)
     operators, seconds = profiled(epochs)
-    macs = plan(experiment).macs
+    macs = plan_network(experiment).macs
     return Study(engine, macs, ceilings, of_precision, speeds, operators, seconds)
 
 

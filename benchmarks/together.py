@@ -28,8 +28,8 @@ from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.data.split import Split
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Device, Engine
-from mnist_arch.training.engine_choice import Wanted, choose_engine, prepare
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.loop import make_step
 from mnist_arch.training.step import PlainStep
 
@@ -45,7 +45,7 @@ class Task:
 
     device: Device
     threads: int
-    wanted: Wanted
+    wanted: EngineName
     batch_size: int
     images: int
     steps: int
@@ -106,7 +106,7 @@ def made_up(images: int, *, device: Device) -> Split:
 def train(step: PlainStep, training: Split, *, steps: int) -> None:
     """So many steps, done when this returns; each epoch anew is the first of the recipe."""
     while steps > 0:
-        epoch = Pass.next(step.state, len(training))
+        epoch = EpochPlan.next(step.state, len(training))
         step.begin(epoch)
         for number in range(min(steps, len(epoch.rates))):
             step(number)

@@ -25,7 +25,7 @@ from mnist_arch.training.augment import augment
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.ema import update_average
 from mnist_arch.training.engine import Precision
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.optimizer import Optimizer
 from mnist_arch.training.step import PlainStep
 
@@ -36,7 +36,7 @@ class Bench:
 
     experiment: Experiment
     training: Split
-    held: Split
+    judged_on: Split
     steps: int
     """Of a block."""
 
@@ -59,7 +59,7 @@ class Bench:
 
     def stepping(self, step: PlainStep) -> Call:
         """One more step of an epoch at each call, over and over."""
-        epoch = Pass.next(step.state, len(self.training))
+        epoch = EpochPlan.next(step.state, len(self.training))
         step.begin(epoch)
         numbers = itertools.cycle(range(len(epoch.rates)))
         return lambda: step(next(numbers))
@@ -179,7 +179,7 @@ class TwoPartStep:
 
     def __init__(self, bench: Bench) -> None:
         self.state, self.training, self.info = bench.state(), bench.training, INFO["mnist"]
-        epoch = Pass.next(self.state, len(bench.training))
+        epoch = EpochPlan.next(self.state, len(bench.training))
         self.indices = itertools.cycle(epoch.batches)
 
     def assemble(self) -> Batch:

@@ -20,7 +20,7 @@ from .sweep import sweep
 from .train import train
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """The error boundary. `main` is what the console script and the tests both call."""
 
     as_json = False
@@ -88,7 +88,7 @@ def _version(wanted: bool) -> None:
 
 app = typer.Typer(
     name="mnist-arch",
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -30,7 +30,7 @@ _SHORT: Final = {
 
 def show_dry_run(
     loaded: Loaded,
-    planned: Plan,
+    plan: Plan,
     *,
     seeds: tuple[int, ...],
     data_dir: Path | None,
@@ -43,7 +43,7 @@ def show_dry_run(
     experiment = loaded.experiment
     dataset = dataset_now(experiment.dataset, data_dir)
     values = experiment.model_dump(mode="json")
-    fits = within(experiment, planned)
+    fits = within(experiment, plan)
     if as_json:
         content = {
             "format": 1,
@@ -51,8 +51,8 @@ def show_dry_run(
             "origins": loaded.origins,
             "dataset": dataset,
             "seeds": list(seeds),
-            "parameters": planned.parameters,
-            "macs": planned.macs,
+            "parameters": plan.parameters,
+            "macs": plan.macs,
             "within_budget": fits,
         }
         write_json(to_json(content))
@@ -70,7 +70,7 @@ def show_dry_run(
     if experiment.dataset == "auto":
         console.print(f"dataset     {auto_text(dataset)}", soft_wrap=True)
     console.print(f"seeds       {', '.join(map(str, seeds))}")
-    console.print(f"parameters  {planned.parameters:,} (asked: fewer than {limit:,})")
+    console.print(f"parameters  {plan.parameters:,} (asked: fewer than {limit:,})")
     console.print(f"budget      {'kept' if fits else 'broken: train would refuse this'}")
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnist_arch.counting.budget import accuracy_verdict
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.drawing import FORMATS, format_of
 from mnist_arch.errors import NotAllowed, Problem, SpecError
 from mnist_arch.files import is_folder, is_there, now, read, shown, to_json, write_whole
 from mnist_arch.machine.cpus import Watch
-from mnist_arch.runs.find import Trained, find
+from mnist_arch.runs.find import TrainedNetwork, find
 from mnist_arch.runs.result import Reading, SplitName
 
 from . import command_line, heavy_imports
@@ -28,7 +28,7 @@ from .evaluation_json import as_object
 from .evaluation_tables import Report, accuracy_text, show, title
 from .options import (
     DataDir,
-    Device,
+    DeviceChoice,
     DeviceOption,
     Json,
     Out,
@@ -89,7 +89,7 @@ def evaluate(
         bool,
         typer.Option("--tta", help="Add the mean over shifts by one pixel, as a marked extra."),
     ] = False,
-    device: DeviceOption = Device.AUTO,
+    device: DeviceOption = DeviceChoice.AUTO,
     threads: Threads = None,
     out: Out = Path("runs"),
     progress: ProgressOption = ProgressChoice.AUTO,
@@ -133,7 +133,7 @@ def evaluate(
 
         where = resolve_device(device)
         if threads is None:
-            forward = plan(trained.experiment).macs // 3  # without the way back, which is twice it
+            forward = plan_network(trained.experiment).macs // 3  # the way back is twice it
             threads = threads_here(macs=forward, batch=BATCH, watch=watch).threads
         prepare(Engine(device=where, threads=threads))
         tensors, _ = read_weights(trained.weights)
@@ -176,7 +176,12 @@ def _check_gallery(path: Path | None) -> None:
 
 
 def _load(
-    trained: Trained, dataset: DatasetName, split: SplitName, *, data_dir: Path | None, device: str
+    trained: TrainedNetwork,
+    dataset: DatasetName,
+    split: SplitName,
+    *,
+    data_dir: Path | None,
+    device: str,
 ) -> Split:
     """The images to judge on, on the device. `train` is what is left after the hold-out."""
     from mnist_arch.data.load import load_split
@@ -194,7 +199,7 @@ def _load(
 def _judge(
     model: Classifier,
     images: Split,
-    trained: Trained,
+    trained: TrainedNetwork,
     dataset: DatasetName,
     split: SplitName,
     *,

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import INFO, DatasetName, in_words
-from mnist_arch.runs.find import Trained
+from mnist_arch.runs.find import TrainedNetwork
 from mnist_arch.runs.result import SplitName
 
 from .consoles import stdout
@@ -37,7 +37,7 @@ _SHOWN: Final = 10
 class Report:
     """A network, the images it was judged on, and what came out."""
 
-    trained: Trained
+    trained: TrainedNetwork
     dataset: DatasetName
     split: SplitName
     evaluation: Evaluation

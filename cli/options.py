@@ -15,7 +15,7 @@ from mnist_arch.spec.sources import zoo_names
 MOST_THREADS = 1_024
 
 
-class Device(StrEnum):
+class DeviceChoice(StrEnum):
     """Where to compute."""
 
     AUTO = "auto"
@@ -82,7 +82,7 @@ DataDir = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", help="auto takes cuda, then mps, then cpu.")
+    DeviceChoice, typer.Option("--device", help="auto takes cuda, then mps, then cpu.")
 ]
 Out = Annotated[
     Path,

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 def as_object(counted: CountedExperiment, verification: Verification | None) -> dict[str, Any]:
     """One network, always with the same keys, and `verification` where it was asked for."""
-    experiment, planned = counted.experiment, counted.plan
-    sizes = planned.sizes
+    experiment, plan = counted.experiment, counted.plan
+    sizes = plan.sizes
     content = {
         "format": 1,
         "name": experiment.name,
-        "parameters": planned.parameters,
-        "trainable_parameters": planned.parameters,
-        "buffers": planned.buffers,
-        "macs": planned.macs,
-        "receptive_field": planned.receptive_field,
-        "activation_bytes": planned.activation_bytes,
+        "parameters": plan.parameters,
+        "trainable_parameters": plan.parameters,
+        "buffers": plan.buffers,
+        "macs": plan.macs,
+        "receptive_field": plan.receptive_field,
+        "activation_bytes": plan.activation_bytes,
         **dataclasses.asdict(sizes),
         "training_bytes": sizes.training_bytes,
         "inference_bytes": sizes.inference_bytes,
         "budget": experiment.budget.model_dump(mode="json"),
         "epochs": experiment.recipe.epochs,
-        "headroom": experiment.budget.parameters_below - 1 - planned.parameters,
-        "within_budget": within(experiment, planned),
-        "layers": [_layer(row) for row in planned.rows],
-        "blocks": [_block(place, rows) for place, rows in planned.parts().items()],
-        "advice": [dataclasses.asdict(advice) for advice in advise(experiment, planned)],
+        "headroom": experiment.budget.parameters_below - 1 - plan.parameters,
+        "within_budget": within(experiment, plan),
+        "layers": [_layer(row) for row in plan.rows],
+        "blocks": [_block(place, rows) for place, rows in plan.parts().items()],
+        "advice": [dataclasses.asdict(advice) for advice in advise(experiment, plan)],
     }
     if verification is not None:
         content["verification"] = {

@@ -46,14 +46,14 @@ def show_one(counted: CountedExperiment, *, by_block: bool) -> None:
 
 def _show_table(counted: CountedExperiment, console: Console, *, by_block: bool) -> None:
     """By block, or by layer; where there is no room beside the layers, places stand above them."""
-    planned = counted.plan
+    plan = counted.plan
     if by_block:
-        fitted, styles = fit(_blocks(planned), console), _styles(len(planned.parts()))
+        fitted, styles = fit(_blocks(plan), console), _styles(len(plan.parts()))
     else:
-        fitted, styles = fit(_layers(planned), console), _styles(len(planned.rows))
+        fitted, styles = fit(_layers(plan), console), _styles(len(plan.rows))
         for are_whole in (True, False):
             if not (fitted.as_table and _NEEDED <= fitted.shown):
-                columns, styles = _below_places(planned, are_whole=are_whole)
+                columns, styles = _below_places(plan, are_whole=are_whole)
                 fitted = fit(columns, console)
     fitted.print(console, title=escape(counted.experiment.name), styles=styles)
     if fitted.missing:
@@ -142,30 +142,30 @@ _NEEDED = {"output", "parameters", "MACs"}
 """Headings without which a place beside each layer is not worth its room."""
 
 
-def _layers(planned: Plan) -> list[Column]:
+def _layers(plan: Plan) -> list[Column]:
     """By layer, in the numbering of the reference, with a total."""
-    rows = planned.rows
+    rows = plan.rows
     cells = [*(escape(row.place) for row in rows), ""]
-    return _columns(planned, rows, Column("place", cells, words=True, is_whole=True))
+    return _columns(plan, rows, Column("place", cells, words=True, is_whole=True))
 
 
-def _below_places(planned: Plan, *, are_whole: bool) -> tuple[list[Column], list[str]]:
+def _below_places(plan: Plan, *, are_whole: bool) -> tuple[list[Column], list[str]]:
     """By layer, with a line for each place above its layers; and the styles of the rows.
 
     Names of layers are folded unless they `are_whole`.
     """
     rows: list[Row | str] = []
-    for row in planned.rows:
+    for row in plan.rows:
         before = rows[-1] if rows else None
         if not isinstance(before, Row) or before.place != row.place:
             rows.append(row.place)
         rows.append(row)
     styles = ["cyan" if isinstance(row, str) else "" for row in rows]
-    return _columns(planned, rows, are_whole=are_whole), [*styles, "bold"]
+    return _columns(plan, rows, are_whole=are_whole), [*styles, "bold"]
 
 
 def _columns(
-    planned: Plan, rows: Sequence[Row | str], *more: Column, are_whole: bool = True
+    plan: Plan, rows: Sequence[Row | str], *more: Column, are_whole: bool = True
 ) -> list[Column]:
     """The columns of layers and places, and `more` of them after their names."""
 
@@ -178,17 +178,17 @@ def _columns(
         Column("layer", [*names, "total"], words=True, is_whole=are_whole),
         *more,
         Column("output", cells(lambda row: shape_text(row.output_shape)), goes=4),
-        Column("parameters", cells(_parameters, f"{planned.parameters:,}")),
-        Column("share", cells(lambda row: _share(row.parameters, planned), "100.0 %"), goes=2),
-        Column("MACs", cells(lambda row: f"{row.macs:,}", f"{planned.macs:,}"), goes=5),
+        Column("parameters", cells(_parameters, f"{plan.parameters:,}")),
+        Column("share", cells(lambda row: _share(row.parameters, plan), "100.0 %"), goes=2),
+        Column("MACs", cells(lambda row: f"{row.macs:,}", f"{plan.macs:,}"), goes=5),
         Column(
             "receptive\nfield",
-            cells(lambda row: str(row.receptive_field), str(planned.receptive_field)),
+            cells(lambda row: str(row.receptive_field), str(plan.receptive_field)),
             goes=3,
         ),
         Column(
             "activation\nbytes",
-            cells(lambda row: f"{row.activation_bytes:,}", f"{planned.activation_bytes:,}"),
+            cells(lambda row: f"{row.activation_bytes:,}", f"{plan.activation_bytes:,}"),
             goes=1,
         ),
     ]
@@ -211,46 +211,46 @@ def layer_text(row: Row) -> str:
     return " ".join(words)
 
 
-def _blocks(planned: Plan) -> list[Column]:
+def _blocks(plan: Plan) -> list[Column]:
     """By block and head, with a total."""
-    parts = planned.parts()
+    parts = plan.parts()
     parameters = [sum(row.parameters for row in rows) for rows in parts.values()]
     macs = [sum(row.macs for row in rows) for rows in parts.values()]
     maps = [sum(row.activation_bytes for row in rows) for rows in parts.values()]
     last = [rows[-1] for rows in parts.values()]
     return [
         Column("block", [*map(escape, parts), "total"], words=True),
-        Column("layers", [str(len(rows)) for rows in (*parts.values(), planned.rows)]),
+        Column("layers", [str(len(rows)) for rows in (*parts.values(), plan.rows)]),
         Column("output", [*(shape_text(row.output_shape) for row in last), ""], goes=4),
-        Column("parameters", [f"{count:,}" for count in (*parameters, planned.parameters)]),
-        Column("share", [*(_share(count, planned) for count in parameters), "100.0 %"], goes=2),
-        Column("MACs", [f"{count:,}" for count in (*macs, planned.macs)], goes=5),
+        Column("parameters", [f"{count:,}" for count in (*parameters, plan.parameters)]),
+        Column("share", [*(_share(count, plan) for count in parameters), "100.0 %"], goes=2),
+        Column("MACs", [f"{count:,}" for count in (*macs, plan.macs)], goes=5),
         Column(
             "receptive\nfield",
-            [str(it) for it in (*(row.receptive_field for row in last), planned.receptive_field)],
+            [str(it) for it in (*(row.receptive_field for row in last), plan.receptive_field)],
             goes=3,
         ),
         Column(
             "activation\nbytes",
-            [f"{count:,}" for count in (*maps, planned.activation_bytes)],
+            [f"{count:,}" for count in (*maps, plan.activation_bytes)],
             goes=1,
         ),
     ]
 
 
-def _share(parameters: int, planned: Plan) -> str:
-    return f"{100 * parameters / planned.parameters:.1f} %" if parameters else ""
+def _share(parameters: int, plan: Plan) -> str:
+    return f"{100 * parameters / plan.parameters:.1f} %" if parameters else ""
 
 
 def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, str]]:
     """Labels, and numbers with markup, of the whole network; `width` is that of the terminal."""
-    planned, sizes = counted.plan, counted.plan.sizes
+    plan, sizes = counted.plan, counted.plan.sizes
     yield "budget", _bar(counted, width=width - _LABEL)
     yield (
         "parameters",
-        f"{planned.parameters:,}, all trainable; {planned.buffers:,} values in buffers",
+        f"{plan.parameters:,}, all trainable; {plan.buffers:,} values in buffers",
     )
-    yield "MACs", f"{planned.macs:,} for one image"
+    yield "MACs", f"{plan.macs:,} for one image"
     yield "parameter size", f"{size_text(sizes.parameter_bytes)} in float32"
     peak = size_text(sizes.inference_peak_bytes)
     yield "inference peak", f"{peak} of maps for one image, beside the parameters"
@@ -278,20 +278,20 @@ def _bar(counted: CountedExperiment, *, width: int) -> str:
 
 
 def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
-    planned, experiment = counted.plan, counted.experiment
-    headroom = experiment.budget.parameters_below - 1 - planned.parameters
+    plan, experiment = counted.plan, counted.experiment
+    headroom = experiment.budget.parameters_below - 1 - plan.parameters
     return [
-        ("parameters", f"{planned.parameters:,}"),
+        ("parameters", f"{plan.parameters:,}"),
         ("allowed", f"{experiment.budget.parameters_below - 1:,}"),
         ("headroom", f"{headroom:,}" if headroom >= 0 else f"[red]{headroom:,}[/]"),
-        ("within budget", "yes" if within(experiment, planned) else "[red]no[/]"),
-        ("layers", str(len(planned.rows))),
-        ("largest layer", escape(planned.largest.place)),
-        ("its parameters", f"{planned.largest.parameters:,}"),
-        ("buffers", f"{planned.buffers:,}"),
-        ("MACs", f"{planned.macs:,}"),
-        ("receptive field", str(planned.receptive_field)),
-        ("parameter size", size_text(planned.sizes.parameter_bytes)),
-        ("inference peak", size_text(planned.sizes.inference_peak_bytes)),
-        ("advice", str(len(advise(experiment, planned)))),
+        ("within budget", "yes" if within(experiment, plan) else "[red]no[/]"),
+        ("layers", str(len(plan.rows))),
+        ("largest layer", escape(plan.largest.place)),
+        ("its parameters", f"{plan.largest.parameters:,}"),
+        ("buffers", f"{plan.buffers:,}"),
+        ("MACs", f"{plan.macs:,}"),
+        ("receptive field", str(plan.receptive_field)),
+        ("parameter size", size_text(plan.sizes.parameter_bytes)),
+        ("inference peak", size_text(plan.sizes.inference_peak_bytes)),
+        ("advice", str(len(advise(experiment, plan)))),
     ]

@@ -10,7 +10,7 @@ import typer
 
 from .options import (
     DataDir,
-    Device,
+    DeviceChoice,
     DeviceOption,
     Json,
     Out,
@@ -58,7 +58,7 @@ def sweep(
         int | None, typer.Option(help="Epochs of every trial; the file's unless given.", min=1)
     ] = None,
     data_dir: DataDir = None,
-    device: DeviceOption = Device.AUTO,
+    device: DeviceOption = DeviceChoice.AUTO,
     out: Out = Path("runs"),
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Go on with trials that failed.")
@@ -100,9 +100,9 @@ def sweep(
     if workers is not None and executor is ExecutorName.RAY:
         raise typer.BadParameter("--workers is for this machine; a Ray cluster takes what fits")
     # Imported here, since the other commands start without it.
-    from .sweeping import Request, run, show_again, show_plan
+    from .sweeping import SweepRequest, run, show_again, show_plan
 
-    request = Request(
+    request = SweepRequest(
         file=file,
         workers=workers,
         on_ray=executor is ExecutorName.RAY,

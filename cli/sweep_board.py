@@ -16,7 +16,7 @@ from mnist_arch.data.catalog import in_words
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
 from mnist_arch.files import is_there
-from mnist_arch.sweeps.ledger import State
+from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 
@@ -122,7 +122,7 @@ def _score(scored: Scored) -> str:
 def _holdout(it: Standing) -> str:
     if it.holdout is not None:
         return _score(it.holdout)
-    return State.REJECTED if it.rejected else states_text(it.states)
+    return TrialStatus.REJECTED if it.rejected else states_text(it.states)
 
 
 def _test(it: Standing) -> str:

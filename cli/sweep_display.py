@@ -135,7 +135,7 @@ class SweepDisplay:
 
     def progress(self) -> str:
         """`12/30` of the stage; of a search, whose end is a number of trials in the file."""
-        search = self.pace.planned.definition.sweep.search
+        search = self.pace.plan.definition.sweep.search
         if self.stage == "search" and search is not None:
             return f"{self.ended}/{search.trials}"
         return f"{self.ended}/{self.ended + len(self.waiting)}"
@@ -240,10 +240,10 @@ class LiveSweepDisplay(SweepDisplay):
             facts.append(f"best so far: {best}")
         if left := self.left():
             facts.append(f"{left} left")
-        planned = self.pace.planned
+        plan = self.pace.plan
         return Panel(
             Group(Text(" · ".join(facts)), Text(_STAGES[self.stage], style="dim"), table),
-            title=escape(f"{planned.definition.sweep.name} · {in_words(planned.dataset)}"),
+            title=escape(f"{plan.definition.sweep.name} · {in_words(plan.dataset)}"),
             title_align="left",
             width=96,
         )

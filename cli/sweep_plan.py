@@ -13,7 +13,7 @@ from mnist_arch.sweeps.estimate import Estimate, whole_sweep
 from mnist_arch.sweeps.execution.worker_count import WorkerCount
 from mnist_arch.sweeps.leaderboard import ranking_trials
 from mnist_arch.sweeps.ledger import Ledger
-from mnist_arch.sweeps.planning import Arm, Planned
+from mnist_arch.sweeps.planning import Arm, SweepPlan
 from mnist_arch.sweeps.standings import states_text
 
 from .consoles import stdout, write_json
@@ -31,37 +31,37 @@ from .sweep_tables import (
 from .training_display import duration
 
 
-def print_plan(planned: Planned, ledger: Ledger, *, workers: WorkerCount, as_json: bool) -> None:
+def print_plan(plan: SweepPlan, ledger: Ledger, *, workers: WorkerCount, as_json: bool) -> None:
     """Prints every arm with its cost, its verdict and the states of its trials."""
-    estimate = whole_sweep(planned, ledger, workers=workers.workers)
+    estimate = whole_sweep(plan, ledger, workers=workers.workers)
     console = stdout()
     if as_json:
-        write_json(to_json(_plan_values(planned, ledger, estimate, workers.workers)))
+        write_json(to_json(_plan_values(plan, ledger, estimate, workers.workers)))
         return
-    arms = planned.arms[:MOST_ROWS]
+    arms = plan.arms[:MOST_ROWS]
     columns = [
         name_column([arm.name for arm in arms]),
         differs_column({arm.name: _differs(arm) for arm in arms}, goes=5),
         Column("parameters", [_count(arm, arm.parameters) for arm in arms], goes=4),
         Column("MACs", [_count(arm, arm.macs) for arm in arms], goes=1),
         Column("epochs", [_count(arm, arm.epochs) for arm in arms], goes=2),
-        Column("trials", [_states(planned, ledger, arm) for arm in arms], words=True, goes=3),
+        Column("trials", [_states(plan, ledger, arm) for arm in arms], words=True, goes=3),
         Column("verdict", [_verdict(arm) for arm in arms], words=True),
     ]
     if arms:
         columns = [it for it in columns if it.heading != "differs" or {*it.cells} != {"–"}]
-        title = f"{_title(planned)}, {planned.holdout:,} images held out"
+        title = f"{_title(plan)}, {plan.holdout:,} images held out"
         console.print(fitted(title, columns, console))
         print_some([f"REJECTED  {arm.name}: {arm.rejected}" for arm in arms if arm.rejected])
         console.print()
-    lines = [*_lines(planned), ("time left", _time_left(planned, estimate, workers.workers))]
+    lines = [*_lines(plan), ("time left", _time_left(plan, estimate, workers.workers))]
     if workers.reason:
         lines.append(("workers", workers_text(workers)))
     lines_below(*lines)
 
 
-def _title(planned: Planned) -> str:
-    return f"{planned.definition.sweep.name} · {in_words(planned.dataset)}"
+def _title(plan: SweepPlan) -> str:
+    return f"{plan.definition.sweep.name} · {in_words(plan.dataset)}"
 
 
 def _differs(arm: Arm) -> dict[str, str]:
@@ -72,10 +72,10 @@ def _count(arm: Arm, count: int) -> str:
     return f"{count:,}" if arm.digest else "–"
 
 
-def _states(planned: Planned, ledger: Ledger, arm: Arm) -> str:
+def _states(plan: SweepPlan, ledger: Ledger, arm: Arm) -> str:
     if arm.same_as:
         return "–"
-    return states_text(Counter(map(ledger.state, ranking_trials(planned, arm)))) or "–"
+    return states_text(Counter(map(ledger.state, ranking_trials(plan, arm)))) or "–"
 
 
 def _verdict(arm: Arm) -> str:
@@ -84,20 +84,20 @@ def _verdict(arm: Arm) -> str:
     return "[red]REJECTED[/]" if arm.rejected else VERDICTS["kept"]
 
 
-def _lines(planned: Planned) -> Iterator[tuple[str, str]]:
+def _lines(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     """What the file asks for, in numbers."""
-    sweep = planned.definition.sweep
-    if not planned.arms:
-        yield "sweep", f"{_title(planned)}, {planned.holdout:,} images held out"
+    sweep = plan.definition.sweep
+    if not plan.arms:
+        yield "sweep", f"{_title(plan)}, {plan.holdout:,} images held out"
     if sweep.dataset == "auto":
-        yield "dataset", auto_text(planned.dataset)
-    if len(planned.arms) > MOST_ROWS:
-        yield "arms", f"{len(planned.arms):,}, the first {MOST_ROWS} of them shown"
-    elif planned.arms:
-        yield "arms", f"{len(planned.arms):,}"
-    if planned.arms:
+        yield "dataset", auto_text(plan.dataset)
+    if len(plan.arms) > MOST_ROWS:
+        yield "arms", f"{len(plan.arms):,}, the first {MOST_ROWS} of them shown"
+    elif plan.arms:
+        yield "arms", f"{len(plan.arms):,}"
+    if plan.arms:
         each = "1 seed" if sweep.seeds == 1 else f"{sweep.seeds} seeds"
-        yield "trials", f"{len(planned.trials()):,} of the ranking ({each} an arm)"
+        yield "trials", f"{len(plan.trials()):,} of the ranking ({each} an arm)"
     if sweep.search is not None:
         yield "search", f"{sweep.search.trials:,} more, by {sweep.search.sampler}"
     if sweep.finalists is not None:
@@ -105,9 +105,9 @@ def _lines(planned: Planned) -> Iterator[tuple[str, str]]:
         yield "finalists", f"the first {top}, {seeds} other seeds each, on all images"
 
 
-def _time_left(planned: Planned, estimate: Estimate, workers: int) -> str:
-    searches = planned.definition.sweep.search is not None
-    if searches and not planned.arms:
+def _time_left(plan: SweepPlan, estimate: Estimate, workers: int) -> str:
+    searches = plan.definition.sweep.search is not None
+    if searches and not plan.arms:
         return "not known: a search proposes as it goes"
     how = "by what was run here" if estimate.measured else "a guess: nothing was run here yet"
     without = ", without the search" if searches else ""
@@ -121,13 +121,13 @@ def workers_text(count: WorkerCount) -> str:
 
 
 def _plan_values(
-    planned: Planned, ledger: Ledger, estimate: Estimate, workers: int
+    plan: SweepPlan, ledger: Ledger, estimate: Estimate, workers: int
 ) -> dict[str, object]:
     return {
         "format": 1,
-        "name": planned.definition.sweep.name,
-        "dataset": planned.dataset,
-        "holdout_images": planned.holdout,
+        "name": plan.definition.sweep.name,
+        "dataset": plan.dataset,
+        "holdout_images": plan.holdout,
         "arms": [
             {
                 "name": arm.name,
@@ -139,10 +139,10 @@ def _plan_values(
                 "same_as": arm.same_as,
                 "trials": [
                     {"seed": trial.seed, "state": ledger.state(trial)}
-                    for trial in ranking_trials(planned, arm)
+                    for trial in ranking_trials(plan, arm)
                 ],
             }
-            for arm in planned.arms
+            for arm in plan.arms
         ],
         "seconds_left": estimate.seconds,
         "seconds_measured": estimate.measured,

@@ -21,15 +21,15 @@ from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.execution.executor import Failed
 from mnist_arch.sweeps.execution.worker_count import WorkerCount, choose_workers
 from mnist_arch.sweeps.leaderboard import board_of, draw_board, write_board
-from mnist_arch.sweeps.ledger import Asked, Ledger, State, log_path
+from mnist_arch.sweeps.ledger import Asked, Ledger, TrialStatus, log_path
 from mnist_arch.sweeps.loading import Definition, load_sweep
-from mnist_arch.sweeps.planning import Planned, Stage, plan_sweep
+from mnist_arch.sweeps.planning import Stage, SweepPlan, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 
 from . import command_line, errors
 from .consoles import answering
 from .dataset_notes import dataset_now, noting_new_folder
-from .options import Device, ProgressChoice
+from .options import DeviceChoice, ProgressChoice
 from .sweep_board import show_board
 from .sweep_display import SweepDisplay, make_sweep_display
 from .sweep_plan import print_plan, workers_text
@@ -44,7 +44,7 @@ _RUN_AGAIN = "run the sweep again, where MNIST is"
 
 
 @dataclass(frozen=True)
-class Request:
+class SweepRequest:
     """What was asked for on the command line."""
 
     file: Path
@@ -54,7 +54,7 @@ class Request:
     dataset: str | None
     epochs: int | None
     data_dir: Path | None
-    device: Device
+    device: DeviceChoice
     out: Path
     retry_failed: bool
     as_json: bool
@@ -77,13 +77,13 @@ class Request:
     def device_wanted(self) -> str:
         """`auto`, or the one that was asked for, by an option or by the file."""
         gpus = self.definition.sweep.resources.gpus
-        return "cuda" if gpus and self.device is Device.AUTO else self.device.value
+        return "cuda" if gpus and self.device is DeviceChoice.AUTO else self.device.value
 
-    def workers_on(self, device: str, planned: Planned) -> WorkerCount:
+    def workers_on(self, device: str, plan: SweepPlan) -> WorkerCount:
         """Trials at a time on a device of this machine."""
         if self.workers is not None:
             return WorkerCount(self.workers)
-        return choose_workers(planned, device=device, threads=self.threads)
+        return choose_workers(plan, device=device, threads=self.threads)
 
     def command(self, *more: str) -> str:
         """What is asked for next of the same sweep."""
@@ -98,7 +98,7 @@ class Request:
                 "--executor": "ray" if self.on_ray else None,
                 "--ray-address": self.ray_address,
                 "--data-dir": self.data_dir,
-                "--device": None if self.device is Device.AUTO else self.device.value,
+                "--device": None if self.device is DeviceChoice.AUTO else self.device.value,
             }
         options = [
             text
@@ -109,29 +109,29 @@ class Request:
         return shlex.join(["mnist-arch", "sweep", str(self.file), *options, *more])
 
 
-def show_plan(request: Request) -> None:
+def show_plan(request: SweepRequest) -> None:
     """Prints every arm, and how long all of it will take."""
     request.ledger.check_format()
-    planned = _planned_now(request)
-    workers = request.workers_on(request.device_wanted, planned)
-    show = partial(print_plan, planned, request.ledger, workers=workers, as_json=request.as_json)
+    plan = _planned_now(request)
+    workers = request.workers_on(request.device_wanted, plan)
+    show = partial(print_plan, plan, request.ledger, workers=workers, as_json=request.as_json)
     if not request.as_json:  # for which stdout is empty where there is an error
         show()
-    _refuse(request, planned)
+    _refuse(request, plan)
     if request.as_json:
         show()
 
 
-def show_again(request: Request) -> None:
+def show_again(request: SweepRequest) -> None:
     """Prints the leaderboard by what is in the ledger."""
-    planned = _planned_as_last_time(request)
-    if planned.fell_back:
+    plan = _planned_as_last_time(request)
+    if plan.fell_back:
         warn_of_sample("MNIST could not be had when the sweep was run", way_out=_RUN_AGAIN)
-    board = board_of(planned, request.ledger, running=request.ledger.is_running())
-    _show(board, planned, request)
+    board = board_of(plan, request.ledger, running=request.ledger.is_running())
+    _show(board, plan, request)
 
 
-def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
+def run(request: SweepRequest, *, quiet: bool, progress: ProgressChoice) -> None:
     """Runs what is left of the sweep and prints its leaderboard.
 
     Exits with 1 if a trial failed, with 70 if that is a bug. Raises TrialsLost where something else
@@ -141,17 +141,17 @@ def run(request: Request, *, quiet: bool, progress: ProgressChoice) -> None:
     display = make_sweep_display(quiet=quiet, progress=progress, as_json=silent)
     ledger = request.ledger
     ledger.check_format()
-    planned = _planned(request, "mnist")  # unless it cannot be had
-    _refuse(request, planned)
+    plan = _planned(request, "mnist")  # unless it cannot be had
+    _refuse(request, plan)
     with _interruptible(), ledger.lock():
-        planned, lost = _run(request, planned, display)
-        board = board_of(planned, ledger)
+        plan, lost = _run(request, plan, display)
+        board = board_of(plan, ledger)
         write_board(board, ledger.folder)
         _draw(board, ledger.folder, display)
     if lost:
         raise _trials_lost(lost)
     with answering(f"the leaderboard is kept in {ledger.folder}"):
-        _show(board, planned, request)
+        _show(board, plan, request)
     if board.exit_code is not None:
         raise typer.Exit(board.exit_code)
 
@@ -164,28 +164,28 @@ def _draw(board: Leaderboard, folder: Path, display: SweepDisplay) -> None:
         display.note(f"there is no leaderboard.png: {error}; the same command tries again")
 
 
-def _show(board: Leaderboard, planned: Planned, request: Request) -> None:
+def _show(board: Leaderboard, plan: SweepPlan, request: SweepRequest) -> None:
     show_board(
         board,
         request.ledger.folder,
-        of_another=_of_another(planned, request),
+        of_another=_of_another(plan, request),
         next_command=_next(board, request),
         as_json=request.as_json,
         as_csv=request.as_csv,
     )
 
 
-def _of_another(planned: Planned, request: Request) -> str:
+def _of_another(plan: SweepPlan, request: SweepRequest) -> str:
     """The file whose leaderboard is in the folder, where it is not the answer to this one."""
     asked = request.ledger.last_asked()
-    return asked.source if asked is not None and asked.question != planned.question else ""
+    return asked.source if asked is not None and asked.question != plan.question else ""
 
 
-def _next(board: Leaderboard, request: Request) -> str:
+def _next(board: Leaderboard, request: SweepRequest) -> str:
     """The command that one is likely to want after a leaderboard."""
-    if board.states.get(State.RUNNING, 0):
+    if board.states.get(TrialStatus.RUNNING, 0):
         return request.command("--show")
-    if board.states.get(State.WAITING, 0):
+    if board.states.get(TrialStatus.WAITING, 0):
         return request.command()
     if board.failed:
         return request.command("--retry-failed")
@@ -205,13 +205,13 @@ def _interruptible() -> Iterator[None]:
         raise errors.Interrupted(hint=f"go on with the same command: {command}") from None
 
 
-def _planned(request: Request, auto: DatasetName) -> Planned:
+def _planned(request: SweepRequest, auto: DatasetName) -> SweepPlan:
     """The plan, where `auto` is that dataset."""
     name = request.definition.sweep.dataset
     return plan_sweep(request.definition, dataset=auto if name == "auto" else name)
 
 
-def _planned_now(request: Request) -> Planned:
+def _planned_now(request: SweepRequest) -> SweepPlan:
     """The plan, where `auto` is what it comes to by what is on this machine.
 
     Raises SpecError where the data folder cannot be meant.
@@ -220,7 +220,7 @@ def _planned_now(request: Request) -> Planned:
     return _planned(request, dataset_now(name, request.data_dir))
 
 
-def _planned_as_last_time(request: Request) -> Planned:
+def _planned_as_last_time(request: SweepRequest) -> SweepPlan:
     """The plan, where `auto` is what it came to last time, or else what it comes to now."""
     asked = request.ledger.asked()
     if asked is None or asked.auto is None:
@@ -228,7 +228,9 @@ def _planned_as_last_time(request: Request) -> Planned:
     return _planned(request, asked.auto)
 
 
-def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Planned, list[Failed]]:
+def _run(
+    request: SweepRequest, plan: SweepPlan, display: SweepDisplay
+) -> tuple[SweepPlan, list[Failed]]:
     """Runs what is left of the sweep, whose lock is held; returns what the ledger has not kept."""
     definition, ledger = request.definition, request.ledger
     with (
@@ -239,31 +241,31 @@ def _run(request: Request, planned: Planned, display: SweepDisplay) -> tuple[Pla
         from mnist_arch.sweeps.stages import run_sweep
 
         resolved = resolve_dataset(definition.sweep.dataset, data_dir=request.data_dir)
-        if resolved.name != planned.dataset:
-            planned = _planned(request, resolved.name)
-        executor = _executor(request, planned, display)
+        if resolved.name != plan.dataset:
+            plan = _planned(request, resolved.name)
+        executor = _executor(request, plan, display)
     if resolved.reason:
         warn_of_sample(resolved.reason)
-    _ask(request, planned, display)
+    _ask(request, plan, display)
     with executor:
-        pace = pace_so_far(planned, ledger, workers=max(1, executor.free))
-        events = run_sweep(planned, ledger, executor, retry_failed=request.retry_failed)
+        pace = pace_so_far(plan, ledger, workers=max(1, executor.free))
+        events = run_sweep(plan, ledger, executor, retry_failed=request.retry_failed)
         lost: list[Failed] = []
         display.follow(_noting(events, lost), pace)
-    return planned, lost
+    return plan, lost
 
 
-def _ask(request: Request, planned: Planned, display: SweepDisplay) -> None:
+def _ask(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> None:
     """Takes note of what is asked for, and says where the leaderboard of something else is now."""
     ledger, definition = request.ledger, request.definition
     before = ledger.last_asked()
-    auto = planned.dataset if definition.sweep.dataset == "auto" else before and before.auto
+    auto = plan.dataset if definition.sweep.dataset == "auto" else before and before.auto
     aside = ledger.ask(
         Asked(
             source=definition.source,
-            dataset=planned.dataset,
+            dataset=plan.dataset,
             auto=auto,
-            question=planned.question,
+            question=plan.question,
             command=command_line(),
             started=now(),
         )
@@ -304,32 +306,32 @@ def _trials_lost(lost: Sequence[Failed]) -> TrialsLost:
     return TrialsLost(f"{trials}: {failure.reason}", kind=failure.kind, hint=hint)
 
 
-def _refuse(request: Request, planned: Planned) -> None:
+def _refuse(request: SweepRequest, plan: SweepPlan) -> None:
     """Raises whatever is wrong before an image is read.
 
     The dry run and the run ask here, so that they refuse the same.
     """
-    sweep = planned.definition.sweep
-    if sweep.search is None and all(arm.rejected for arm in planned.arms):
-        first = planned.arms[0]
+    sweep = plan.definition.sweep
+    if sweep.search is None and all(arm.rejected for arm in plan.arms):
+        first = plan.arms[0]
         message = f"no arm of {sweep.name} is within the budget; {first.name}: {first.rejected}"
         raise BudgetExceeded(message, hint="--dry-run lists them all")
-    check_named_folder(planned.dataset, request.data_dir)
+    check_named_folder(plan.dataset, request.data_dir)
     check_folder(request.ledger.folder)
 
 
-def _executor(request: Request, planned: Planned, display: SweepDisplay) -> Executor:
+def _executor(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> Executor:
     """What trains the trials. Raises DataUnavailable before any of them is begun."""
-    from mnist_arch.runs.images import read_material
+    from mnist_arch.runs.images import read_images
     from mnist_arch.sweeps.execution.local import LocalExecutor
     from mnist_arch.sweeps.execution.worker import Setting
-    from mnist_arch.training.engine_choice import Wanted, choose_engine, resolve_device
+    from mnist_arch.training.engine_choice import EngineName, choose_engine, resolve_device
 
-    base = planned.arm_of("base", ())
+    base = plan.arm_of("base", ())
     stages: tuple[Stage, ...] = ("ranking", "final")
-    for stage in stages if planned.definition.sweep.finalists else stages[:1]:
-        experiment = planned.loaded(base, stage).experiment
-        read_material(experiment, data_dir=request.data_dir, device="cpu")
+    for stage in stages if plan.definition.sweep.finalists else stages[:1]:
+        experiment = plan.loaded(base, stage).experiment
+        read_images(experiment, data_dir=request.data_dir, device="cpu")
     if request.on_ray:
         from mnist_arch.sweeps.execution.ray_cluster import RayExecutor
 
@@ -342,10 +344,10 @@ def _executor(request: Request, planned: Planned, display: SweepDisplay) -> Exec
     device = resolve_device(request.device_wanted)
     # On a CPU every network would have to be compiled by itself, and trials are to be alike where
     # the sweep goes on, on another machine.
-    wanted: Wanted = "plain" if device == "cpu" else "auto"
+    wanted: EngineName = "plain" if device == "cpu" else "auto"
     engine = choose_engine(device=device, threads=request.threads, wanted=wanted).engine
     setting = Setting(engine, request.data_dir, command_line())
-    count = request.workers_on(device, planned)
+    count = request.workers_on(device, plan)
     if count.reason:
         display.note(f"{workers_text(count)}; --workers says otherwise")
     return LocalExecutor(workers=count.workers, setting=setting)

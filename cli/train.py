@@ -31,7 +31,7 @@ from .dataset_notes import noting_new_folder
 from .dry_run import show_dry_run
 from .options import (
     DataDir,
-    Device,
+    DeviceChoice,
     DeviceOption,
     EngineChoice,
     EngineOption,
@@ -51,12 +51,12 @@ from .training_display import Display, make_display, threads_text, warn_of_sampl
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainRequest:
     """What is to be trained, however it was asked for."""
 
     loaded: Loaded
     seeds: tuple[int, ...]
-    device: Device
+    device: DeviceChoice
     parent: Path
     """Folder of the run's folder."""
     wanted: EngineChoice = EngineChoice.AUTO
@@ -109,7 +109,7 @@ def train(
             metavar="N", help="Hold out N training images and judge on them; test is not read."
         ),
     ] = None,
-    device: DeviceOption = Device.AUTO,
+    device: DeviceOption = DeviceChoice.AUTO,
     engine: EngineOption = EngineChoice.AUTO,
     threads: Threads = None,
     out: Out = Path("runs"),
@@ -161,7 +161,7 @@ def train(
         **given,
         "--from-manifest": from_manifest,
         "--again": again or None,
-        "--device": None if device is Device.AUTO else device,
+        "--device": None if device is DeviceChoice.AUTO else device,
     }
     chosen = {"--engine": None if engine is EngineChoice.AUTO else engine, "--threads": threads}
     _exclude("--resume", resume, {**settled, **chosen})
@@ -175,7 +175,7 @@ def train(
         overrides = [*map(parse_override, set_ or ()), *_from_flags(flags)]
         loaded = load("s6" if spec is None else spec, overrides=overrides)
         numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
-        request = Request(loaded, numbers, device, out, engine, threads)
+        request = TrainRequest(loaded, numbers, device, out, engine, threads)
     request = replace(request, data_dir=data_dir, again=again, require=require)
     counted = count(request.loaded)
     show = partial(
@@ -204,7 +204,7 @@ def train(
         raise typer.Exit(errors.ANSWER_IS_NO)
 
 
-def _refuse(request: Request, counted: CountedExperiment, auto: DatasetName) -> None:
+def _refuse(request: TrainRequest, counted: CountedExperiment, auto: DatasetName) -> None:
     """Raises whatever is wrong before an image is read, where `auto` is that dataset.
 
     The dry run and the run ask here, so that they refuse the same.
@@ -238,7 +238,7 @@ def _from_flags(flags: Mapping[str, object]) -> list[Override]:
     ]
 
 
-def _resumed(what: str, parent: Path) -> Request:
+def _resumed(what: str, parent: Path) -> TrainRequest:
     """Everything as the manifest of the run has it."""
     run = latest(parent) if what == "latest" else Run(expanded(what))
     if run is None:
@@ -246,20 +246,20 @@ def _resumed(what: str, parent: Path) -> Request:
     manifest = run.manifest()
     loaded = manifest.loaded(str(run.manifest_path))
     engine = manifest.engine
-    return Request(
+    return TrainRequest(
         loaded,
         (manifest.seed,),
-        Device(engine.device),
+        DeviceChoice(engine.device),
         run.folder.parent,
         engine=engine,
         run=run,
     )
 
 
-def _repeated(path: Path, device: Device, parent: Path) -> Request:
+def _repeated(path: Path, device: DeviceChoice, parent: Path) -> TrainRequest:
     """The experiment, seed and engine of a manifest, in a folder of its own."""
     manifest = read_manifest(path)
-    return Request(
+    return TrainRequest(
         manifest.loaded(str(path)),
         (manifest.seed,),
         device,
@@ -270,7 +270,7 @@ def _repeated(path: Path, device: Device, parent: Path) -> Request:
 
 
 def _train_all(
-    request: Request,
+    request: TrainRequest,
     counted: CountedExperiment,
     *,
     display: Display,
@@ -284,7 +284,7 @@ def _train_all(
     ):
         from mnist_arch.data.load import resolve_dataset
         from mnist_arch.runs.execute import run_experiment
-        from mnist_arch.runs.images import read_material
+        from mnist_arch.runs.images import read_images
         from mnist_arch.training.engine_choice import resolve_device
 
         kept = None if request.engine is None else request.engine.device
@@ -292,13 +292,13 @@ def _train_all(
         resolved = resolve_dataset(counted.experiment.dataset, data_dir=request.data_dir)
         _refuse(request, counted, resolved.name)
         counted = counted.with_dataset(resolved.name)
-        material = read_material(counted.experiment, data_dir=request.data_dir, device=device)
+        images = read_images(counted.experiment, data_dir=request.data_dir, device=device)
     if resolved.reason:
         warn_of_sample(resolved.reason)
     elif counted.fell_back:
         way_out = "start another run, where MNIST is"
         warn_of_sample("MNIST could not be had where the run was started", way_out=way_out)
-    if request.data_sha256 not in (None, material.sha256):
+    if request.data_sha256 not in (None, images.sha256):
         hint = "name the folder that has them with --data-dir"
         raise RunError("the images found here are not those of the manifest", hint=hint)
     make_folder(request.parent)
@@ -306,7 +306,7 @@ def _train_all(
     new = Engine(device=device, threads=1)
     if again or any(run.is_new for run in runs):  # now, since a run that goes on sets its own
         new = _new_engine(
-            request, counted, device, images=len(material.training), watch=watch, display=display
+            request, counted, device, images=len(images.training), watch=watch, display=display
         )
     results = []
     for number, (seed, run) in enumerate(zip(request.seeds, runs, strict=True), start=1):
@@ -316,7 +316,7 @@ def _train_all(
             _say_what_is_kept(request, run, device, display)
         events = run_experiment(
             counted,
-            material,
+            images,
             run=run,
             seed=seed,
             engine=new,
@@ -326,18 +326,18 @@ def _train_all(
         )
         turn = number, len(request.seeds)
         result = display.follow(
-            events, counted.experiment, seed=seed, split=material.split, turn=turn
+            events, counted.experiment, seed=seed, split=images.split, turn=turn
         )
         results.append(result)
         if not is_finished:  # the first that trains has the time of reading alone
-            material = replace(material, seconds=0.0)
+            images = replace(images, seconds=0.0)
         if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
             new = run.manifest().engine
     return results, [run.folder for run in runs]
 
 
 def _new_engine(
-    request: Request,
+    request: TrainRequest,
     counted: CountedExperiment,
     device: records.Device,
     *,
@@ -384,7 +384,9 @@ def _free_threads(counted: CountedExperiment, watch: Watch, display: Display) ->
     return choice.threads
 
 
-def _say_what_is_kept(request: Request, run: Run, device: records.Device, display: Display) -> None:
+def _say_what_is_kept(
+    request: TrainRequest, run: Run, device: records.Device, display: Display
+) -> None:
     """A run that goes on keeps its engine, whatever is asked for now."""
     from mnist_arch.training.engine_choice import choose_engine
 

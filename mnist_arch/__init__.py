@@ -1,11 +1,11 @@
 """Very small neural networks under hard budgets, with claims that hold up.
 
-    from mnist_arch import State, hold_out, load, load_split, plan, train
+    from mnist_arch import State, hold_out, load, load_split, plan_network, train
 
     experiment = load("s6").with_dataset("mnist-5k").experiment
-    print(plan(experiment).parameters)
-    training, held = hold_out(load_split("mnist-5k", "train"), 400)
-    for record in train(State.fresh(experiment, seed=7), training, held):
+    print(plan_network(experiment).parameters)
+    training, validation = hold_out(load_split("mnist-5k", "train"), 400)
+    for record in train(State.fresh(experiment, seed=7), training, validation):
         print(record)
 
 Names that need torch are imported when they are first used, so that counting stays instant.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_arch.counting.advice import Advice, advise
 from mnist_arch.counting.budget import check
 from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import Plan, Row, plan
+from mnist_arch.counting.plan import Plan, Row, plan_network
 from mnist_arch.errors import (
     BudgetExceeded,
     DataUnavailable,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from mnist_arch.network.verify import verify
     from mnist_arch.network.weights import build_with, read_weights, save_weights
     from mnist_arch.runs.execute import run_experiment
-    from mnist_arch.runs.images import read_material
+    from mnist_arch.runs.images import read_images
     from mnist_arch.training.engine_choice import choose_engine, prepare, threads_here
     from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
     from mnist_arch.training.loop import train
@@ -85,7 +85,7 @@ _WITH_TORCH = {
     "load_split": "data.load",
     "predict": "evaluation.metrics",
     "prepare": "training.engine_choice",
-    "read_material": "runs.images",
+    "read_images": "runs.images",
     "read_weights": "network.weights",
     "resolve_dataset": "data.load",
     "run_experiment": "runs.execute",
@@ -151,10 +151,10 @@ __all__ = [
     "loads",
     "override",
     "parse_override",
-    "plan",
+    "plan_network",
     "predict",
     "prepare",
-    "read_material",
+    "read_images",
     "read_weights",
     "resolve_dataset",
     "run_experiment",

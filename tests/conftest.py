@@ -143,7 +143,7 @@ def training() -> Split:
 
 
 @pytest.fixture(scope="session")
-def held() -> Split:
+def judged_on() -> Split:
     """50 more images of the same kind."""
     from small import synthetic
 

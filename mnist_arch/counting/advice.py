@@ -36,17 +36,17 @@ class Advice:
     reason: str
 
 
-def advise(network: Network, planned: Plan) -> tuple[Advice, ...]:
+def advise(network: Network, plan: Plan) -> tuple[Advice, ...]:
     """All remarks on a network, in the order of its layers within each kind."""
-    layers = tuple(_flat(planned.layers))
+    layers = tuple(_flat(plan.layers))
     return (
         *_dropout_on_logits(layers),
-        *_small_receptive_field(planned),
-        *_large_layer(planned),
+        *_small_receptive_field(plan),
+        *_large_layer(plan),
         *_useless_bias(layers),
         *_no_norm(layers),
         *_lost_pixels(layers),
-        *_nothing_shared(network, planned),
+        *_nothing_shared(network, plan),
     )
 
 
@@ -75,8 +75,8 @@ def _dropout_on_logits(layers: tuple[Layer, ...]) -> Iterator[Advice]:
                 return
 
 
-def _small_receptive_field(planned: Plan) -> Iterator[Advice]:
-    body = [row for row in planned.rows if not row.place.startswith("head")]
+def _small_receptive_field(plan: Plan) -> Iterator[Advice]:
+    body = [row for row in plan.rows if not row.place.startswith("head")]
     if body and body[-1].receptive_field < DIGIT_PIXELS:
         yield Advice(
             body[-1].place,
@@ -85,8 +85,8 @@ def _small_receptive_field(planned: Plan) -> Iterator[Advice]:
         )
 
 
-def _large_layer(planned: Plan) -> Iterator[Advice]:
-    largest, total = planned.largest, planned.parameters
+def _large_layer(plan: Plan) -> Iterator[Advice]:
+    largest, total = plan.largest, plan.parameters
     if total and largest.parameters > LARGE_SHARE * total:
         yield Advice(
             largest.place,
@@ -149,10 +149,10 @@ def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
             )
 
 
-def _nothing_shared(network: Network, planned: Plan) -> Iterator[Advice]:
+def _nothing_shared(network: Network, plan: Plan) -> Iterator[Advice]:
     for index, block in enumerate(network.blocks):
         place = f"blocks[{index}]"
-        shares = any(row.shared for row in planned.rows if row.place.startswith(f"{place}."))
+        shares = any(row.shared for row in plan.rows if row.place.startswith(f"{place}."))
         if block.share and not shares:
             yield Advice(
                 place,

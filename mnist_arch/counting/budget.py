@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Literal
 
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import BudgetExceeded, NoVerdict, ShapeError
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.network import Block
@@ -15,20 +15,20 @@ from mnist_arch.spec.network import Block
 Verdict = Literal["kept", "missed", "none"]
 
 
-def check(experiment: Experiment, planned: Plan) -> None:
+def check(experiment: Experiment, plan: Plan) -> None:
     """Raises BudgetExceeded where the network or the recipe breaks a rule, with what would fit."""
-    if messages := broken_rules(experiment, planned):
-        hints = [*_what_fits(experiment, planned), *_epochs_that_fit(experiment)]
+    if messages := broken_rules(experiment, plan):
+        hints = [*_what_fits(experiment, plan), *_epochs_that_fit(experiment)]
         message = f"{experiment.name}: {'; '.join(messages)}"
         raise BudgetExceeded(message, hint="; ".join(hints))
 
 
-def broken_rules(experiment: Experiment, planned: Plan) -> list[str]:
+def broken_rules(experiment: Experiment, plan: Plan) -> list[str]:
     """A sentence for each rule that is broken before anything is trained."""
     budget, found = experiment.budget, []
-    limit, count = budget.parameters_below, planned.parameters
+    limit, count = budget.parameters_below, plan.parameters
     if count >= limit:
-        largest = planned.largest
+        largest = plan.largest
         found.append(
             f"{count:,} parameters, {count - limit + 1:,} too many for fewer than {limit:,}; "
             f"the largest layer is {largest.place} ({largest.parameters:,})"
@@ -54,10 +54,10 @@ def check_verdict(experiment: Experiment) -> None:
     raise NoVerdict(message, hint=f"{hint}, or do not require the rules")
 
 
-def within(experiment: Experiment, planned: Plan) -> bool:
+def within(experiment: Experiment, plan: Plan) -> bool:
     """Whether the rules that can be checked without training are kept."""
     budget, epochs = experiment.budget, experiment.recipe.epochs
-    return planned.parameters < budget.parameters_below and epochs < budget.epochs_below
+    return plan.parameters < budget.parameters_below and epochs < budget.epochs_below
 
 
 def needed_correct(budget: Budget, images: int) -> int:
@@ -85,10 +85,10 @@ def _epochs_that_fit(experiment: Experiment) -> Iterator[str]:
         yield f"--epochs {limit - 1:,} would fit"
 
 
-def _what_fits(experiment: Experiment, planned: Plan) -> Iterator[str]:
+def _what_fits(experiment: Experiment, plan: Plan) -> Iterator[str]:
     """One change that fits the budget: the largest layer narrower, else all layers."""
-    limit, place = experiment.budget.parameters_below, planned.largest.place
-    if planned.parameters < limit:
+    limit, place = experiment.budget.parameters_below, plan.largest.place
+    if plan.parameters < limit:
         return
     for block_index, block in enumerate(experiment.blocks):
         for index, conv in enumerate(block.channels):
@@ -114,7 +114,7 @@ def _narrower(out: int) -> range:
 
 def _count(experiment: Experiment) -> int | None:
     try:
-        return plan(experiment).parameters
+        return plan_network(experiment).parameters
     except ShapeError:
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import ShapeError
 from mnist_arch.spec.experiment import Experiment
@@ -52,7 +52,7 @@ def count(loaded: Loaded) -> CountedExperiment:
     connected.
     """
     try:
-        return CountedExperiment(loaded.experiment, plan(loaded.experiment), loaded.origins)
+        return CountedExperiment(loaded.experiment, plan_network(loaded.experiment), loaded.origins)
     except ShapeError as error:
         where = (replace(problem, origin=loaded.near(problem.path)) for problem in error.problems)
         raise ShapeError(tuple(where)) from None

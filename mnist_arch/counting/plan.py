@@ -162,7 +162,7 @@ class Plan:
         return max(self.rows, key=lambda row: row.parameters)
 
 
-def plan(network: Network) -> Plan:
+def plan_network(network: Network) -> Plan:
     """Counts `network`. Raises ShapeError where its layers cannot be connected."""
     layers = unroll(network)
     counter = _Counter()

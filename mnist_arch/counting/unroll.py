@@ -30,9 +30,9 @@ from mnist_arch.spec.network import (
     ConvDropout,
     Defaults,
     Head,
+    LayerOrder,
     Network,
     Norm,
-    Order,
     Pool,
     Reduce,
 )
@@ -201,7 +201,7 @@ def _reduce(
 
 
 def _norm_and_activation(
-    trace: _Trace, place: str, norm: Norm, activation: str, order: Order
+    trace: _Trace, place: str, norm: Norm, activation: str, order: LayerOrder
 ) -> None:
     ops: list[Op] = []
     if activation != "none":

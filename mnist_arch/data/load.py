@@ -28,7 +28,7 @@ from mnist_arch.data.catalog import (
     MEAN_TOLERANCE,
     SPLITS,
     DatasetName,
-    SplitName,
+    DatasetSplit,
     files,
 )
 from mnist_arch.data.folders import (
@@ -58,7 +58,7 @@ class Resolved:
 
 
 def load_split(
-    name: DatasetName, split: SplitName, *, data_dir: Path | None = None, download: bool = True
+    name: DatasetName, split: DatasetSplit, *, data_dir: Path | None = None, download: bool = True
 ) -> Split:
     """One split, checked, and downloaded where it is missing.
 
@@ -97,7 +97,9 @@ def resolve_dataset(
     return Resolved("mnist")
 
 
-def _fetch(name: DatasetName, split: SplitName, data_dir: Path | None, *, download: bool) -> Pair:
+def _fetch(
+    name: DatasetName, split: DatasetSplit, data_dir: Path | None, *, download: bool
+) -> Pair:
     """Downloads what is missing of both splits into the first folder; returns those of `split`."""
     missing = what_is_there(name, data_dir)
     if not download:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnist_arch.data.catalog import IMAGE_SHAPE, INFO, SplitName
+from mnist_arch.data.catalog import IMAGE_SHAPE, INFO, DatasetSplit
 from mnist_arch.data.folders import cache_folder
 from mnist_arch.data.split import Split, content_hash, select
 from mnist_arch.errors import DataUnavailable, StorageError
@@ -28,7 +28,7 @@ SAMPLE_FILE: Final = "mnist-5k.npz"
 """The parsed sample, in the user's cache folder."""
 
 
-def sample_split(split: SplitName) -> Split:
+def sample_split(split: DatasetSplit) -> Split:
     """The first 400 of each digit train, the rest test; the sample is sorted by class."""
     whole = _cached_sample() or _parsed_sample()
     place = torch.arange(len(whole)) % (len(whole) // INFO["mnist-5k"].classes)

@@ -30,14 +30,14 @@ on two neighbouring counts no p-value below 0.05 is then smaller than its chance
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The final epoch of one run on the held images."""
+class ArmRun:
+    """The final epoch of one run on the images that all arms are judged on."""
 
     seed: int
     correct: int
     """Images it gets right."""
     mistakes: frozenset[int] | None
-    """Indices of the held images it gets wrong; None where they are not stored."""
+    """Indices of the images it gets wrong; None where they are not stored."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Difference:
         return self.adjusted_p_value < TOLD_APART_BELOW
 
 
-def compare_with_first(arms: Sequence[Sequence[Judged]], *, images: int) -> list[Difference | None]:
+def compare_with_first(arms: Sequence[Sequence[ArmRun]], *, images: int) -> list[Difference | None]:
     """One entry for each arm after the first, in order; None where there is nothing to test by.
 
     Welch's t-test where both arms have three runs or more, else McNemar's exact test over all runs
@@ -100,7 +100,7 @@ def squared_deviations(counts: Sequence[int]) -> Fraction:
     return sum(((count - mean) ** 2 for count in counts), start=Fraction(0))
 
 
-def _check(arm: Sequence[Judged], images: int) -> None:
+def _check(arm: Sequence[ArmRun], images: int) -> None:
     if len({run.seed for run in arm}) != len(arm):
         raise ValueError("the seeds of an arm differ from each other")
     for run in arm:
@@ -111,7 +111,7 @@ def _check(arm: Sequence[Judged], images: int) -> None:
             raise ValueError(f"seed {run.seed}: {counted} of {images} images")
 
 
-def _difference(first: Sequence[Judged], other: Sequence[Judged], images: int) -> Difference | None:
+def _difference(first: Sequence[ArmRun], other: Sequence[ArmRun], images: int) -> Difference | None:
     """The comparison as if it were the only one: its adjusted p-value is its p-value."""
     if min(len(first), len(other)) >= RUNS_OF_WELCH:
         counts = [run.correct for run in first], [run.correct for run in other]
@@ -146,7 +146,7 @@ def _welch(first: Sequence[int], other: Sequence[int], images: int) -> Differenc
     )
 
 
-def _mcnemar(first: Sequence[Judged], other: Sequence[Judged], images: int) -> Difference | None:
+def _mcnemar(first: Sequence[ArmRun], other: Sequence[ArmRun], images: int) -> Difference | None:
     """McNemar's exact test (McNemar 1947, Psychometrika 12, 153–157), of one run or several.
 
     What is tested is the mean over the images of a gain: the share of the later arm's runs that get
@@ -181,7 +181,7 @@ def _mcnemar(first: Sequence[Judged], other: Sequence[Judged], images: int) -> D
     )
 
 
-def _mistakes(runs: Sequence[Judged]) -> Counter[int] | None:
+def _mistakes(runs: Sequence[ArmRun]) -> Counter[int] | None:
     """In how many runs each image is wrong; None without runs, or where one has not stored them."""
     found: Counter[int] = Counter()
     for run in runs:

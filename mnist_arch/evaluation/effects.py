@@ -1,4 +1,4 @@
-"""What each axis of a full grid does to the accuracy, averaged over the other axes."""
+"""What each factor of a full grid does to the accuracy, averaged over the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Cells = Mapping[tuple[str, ...], Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One axis of a grid."""
+class Factor:
+    """An axis of a grid, as the analysis of its results sees it."""
 
     path: str
     """What varies, such as `defaults.dropout`."""
@@ -50,7 +50,7 @@ class Effect:
     """Runs of these combinations, at both levels."""
 
 
-def main_effects(cells: Cells, axes: Sequence[Axis], *, images: int) -> list[Effect]:
+def main_effects(cells: Cells, factors: Sequence[Factor], *, images: int) -> list[Effect]:
     """One effect for each level after the first of each axis; none without a matched combination.
 
     A cell may be missing or without runs. With equally many runs in every cell the effects are the
@@ -59,14 +59,14 @@ def main_effects(cells: Cells, axes: Sequence[Axis], *, images: int) -> list[Eff
 
     Raises ValueError for a cell that is none of the grid, and for counts outside 0 … images.
     """
-    _check(cells, axes, images)
+    _check(cells, factors, images)
     margin = _margin([counts for counts in cells.values() if counts])
     effects = []
-    for position, axis in enumerate(axes):
-        for level in axis.levels[1:]:
-            matched = _matched(cells, position, level, axis.levels[0])
+    for position, factor in enumerate(factors):
+        for level in factor.levels[1:]:
+            matched = _matched(cells, position, level, factor.levels[0])
             if matched:
-                effects.append(_effect(axis, level, matched, margin, images))
+                effects.append(_effect(factor, level, matched, margin, images))
     return effects
 
 
@@ -74,10 +74,10 @@ Matched = Sequence[tuple[Sequence[int], Sequence[int]]]
 """Counts at the level and at the reference, for each matched combination; none of them empty."""
 
 
-def _check(cells: Cells, axes: Sequence[Axis], images: int) -> None:
+def _check(cells: Cells, factors: Sequence[Factor], images: int) -> None:
     for key, counts in cells.items():
-        if len(key) != len(axes) or any(
-            level not in axis.levels for level, axis in zip(key, axes, strict=True)
+        if len(key) != len(factors) or any(
+            level not in factor.levels for level, factor in zip(key, factors, strict=True)
         ):
             raise ValueError(f"({', '.join(key)}) is no cell of the grid")
         if not all(0 <= count <= images for count in counts):
@@ -109,7 +109,9 @@ def _margin(runs_of_cells: Sequence[Sequence[int]]) -> float | None:
     return float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
 
 
-def _effect(axis: Axis, level: str, matched: Matched, margin: float | None, images: int) -> Effect:
+def _effect(
+    factor: Factor, level: str, matched: Matched, margin: float | None, images: int
+) -> Effect:
     """The contrast, with standard error s · √(Σ (1/n_level + 1/n_reference)) / combinations."""
     differences = [
         Fraction(sum(at_level), len(at_level)) - Fraction(sum(at_reference), len(at_reference))
@@ -122,9 +124,9 @@ def _effect(axis: Axis, level: str, matched: Matched, margin: float | None, imag
         half = 100 * margin * weight / (len(matched) * images)
         interval = percent - half, percent + half
     return Effect(
-        axis=axis.path,
+        axis=factor.path,
         level=level,
-        reference=axis.levels[0],
+        reference=factor.levels[0],
         percent=percent,
         interval_percent=interval,
         pairs=len(matched),

@@ -21,7 +21,7 @@ def usable_cpus(root: Path = ROOT) -> float:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CpuCounters:
     """Counters at one moment, in seconds."""
 
     time: float
@@ -31,14 +31,14 @@ class Reading:
     """By name: the machine, and each control group that has a limit."""
 
 
-def read_counters(root: Path = ROOT) -> Reading:
+def read_counters(root: Path = ROOT) -> CpuCounters:
     """The counters of now."""
     limits = [_of_the_machine(), *cpu_limits(root)]
     shared = {limit.name: limit for limit in limits}
-    return Reading(time.monotonic(), time.process_time(), shared)
+    return CpuCounters(time.monotonic(), time.process_time(), shared)
 
 
-def free_cpus(before: Reading, after: Reading) -> float:
+def free_cpus(before: CpuCounters, after: CpuCounters) -> float:
     """CPUs that others have left to this process between two readings, at least 0."""
     seconds = max(after.time - before.time, 1e-9)
     own = after.own - before.own

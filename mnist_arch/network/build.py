@@ -20,7 +20,7 @@ from mnist_arch.counting.layers import (
     Residual,
     SqueezeExcitation,
 )
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.seeds import stream_seed
 from mnist_arch.spec.network import Network
 
@@ -81,25 +81,25 @@ class Gate(nn.Module):
         return scaled
 
 
-def build(network: Network, *, seed: int = 0, planned: Plan | None = None) -> Classifier:
+def build(network: Network, *, seed: int = 0, plan: Plan | None = None) -> Classifier:
     """A module with torch's initial weights: those that a run of this seed starts with.
 
-    `planned` is the network's plan where it is known. Leaves the global generator alone. Raises
+    `plan` is the network's plan where it is known. Leaves the global generator alone. Raises
     ShapeError, and CountMismatch where the module does not have the planned parameters.
     """
-    planned = planned or plan(network)
-    model = assemble(planned, seed=seed)
-    if (built := count_parameters(model)) != planned.parameters:
-        raise CountMismatch(f"the plan has {planned.parameters:,} parameters, the module {built:,}")
+    plan = plan or plan_network(network)
+    model = assemble(plan, seed=seed)
+    if (built := count_parameters(model)) != plan.parameters:
+        raise CountMismatch(f"the plan has {plan.parameters:,} parameters, the module {built:,}")
     return model
 
 
-def assemble(planned: Plan, *, seed: int) -> Classifier:
+def assemble(plan: Plan, *, seed: int) -> Classifier:
     """The module of a plan, not counted; see `build`."""
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would seed every GPU, too.
         torch.default_generator.manual_seed(stream_seed(seed, "weights"))
-        return Classifier(_Builder().sequence(planned.layers))
+        return Classifier(_Builder().sequence(plan.layers))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.network.build import assemble, count_parameters
 from mnist_arch.spec.network import Network
@@ -47,14 +47,14 @@ def verify(network: Network) -> Verification:
     """Builds `network`, runs one image through it, and counts. Raises ShapeError."""
     import torchinfo
 
-    planned = plan(network)
-    model = assemble(planned, seed=0).eval()
+    plan = plan_network(network)
+    model = assemble(plan, seed=0).eval()
     used = _leaves_in_order(model)
     with torch.random.fork_rng(devices=[]):
         audit = torchinfo.summary(model, input_size=(1, *IMAGE_SHAPE), verbose=0, device="cpu")
     audited = [info.num_params for info in audit.summary_list if info.is_leaf_layer]
     lines, seen = [], set()
-    for row, leaf, outside in zip(planned.rows, used, audited, strict=True):
+    for row, leaf, outside in zip(plan.rows, used, audited, strict=True):
         own = sum(
             tensor.numel() for tensor in leaf.parameters(recurse=False) if id(tensor) not in seen
         )
@@ -62,10 +62,10 @@ def verify(network: Network) -> Verification:
         lines.append(Line(row.index, type(leaf).__name__, row.parameters, own, outside))
     return Verification(
         lines=tuple(lines),
-        plan=planned.parameters,
+        plan=plan.parameters,
         torch=count_parameters(model),
         torchinfo=int(audit.total_params),
-        shares_tensors=planned.shares_tensors,
+        shares_tensors=plan.shares_tensors,
     )
 
 

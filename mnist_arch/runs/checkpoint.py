@@ -54,7 +54,7 @@ _OF_THE_RESULT: Final = ("model", "average", "epoch", "seconds", "mistakes")
 
 
 @dataclass(frozen=True)
-class Segment:
+class ResumePoint:
     """All that a training needs beside its images, to go on from where its run is."""
 
     counted: CountedExperiment
@@ -89,7 +89,7 @@ class Segment:
         if not finished:
             prepare(self.manifest.engine)
         state = State.fresh(
-            experiment, seed=self.manifest.seed, device=device, planned=self.counted.plan
+            experiment, seed=self.manifest.seed, device=device, plan=self.counted.plan
         )
         if self.checkpoint is not None:
             with self._damage_found():

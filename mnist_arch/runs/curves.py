@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AccuracyRule:
     """What a budget asks of the accuracy."""
 
     percent: float
@@ -44,7 +44,7 @@ def draw_curves(
     split: str,
     title: str,
     facts: str = "",
-    asked: Asked | None = None,
+    asked: AccuracyRule | None = None,
     kind: Format = "png",
 ) -> bytes:
     """Loss, accuracy and learning rate by epoch, side by side, as a file of that kind.
@@ -67,17 +67,17 @@ def draw_curves(
 def _draw_loss(axes: Axes, records: Sequence[EpochRecord], split: str) -> None:
     train = [record.train_loss for record in records]
     judged = [record for record in records if record.loss is not None]
-    held = [record.loss for record in judged if record.loss is not None]
+    losses = [record.loss for record in judged if record.loss is not None]
     _line(axes, records, train, color=ORANGE, label=f"train: {train[-1]:.4f}")
-    _line(axes, judged, held, color=BLUE, label=f"{split}: {held[-1]:.4f}")
-    low, high = min(*train, *held), max(*train, *held)
+    _line(axes, judged, losses, color=BLUE, label=f"{split}: {losses[-1]:.4f}")
+    low, high = min(*train, *losses), max(*train, *losses)
     if low > 0 and high > 5 * low:
         log_axis(axes)
     _dress(axes, "Loss (cross-entropy, nats)", records)
 
 
 def _draw_accuracy(
-    axes: Axes, records: Sequence[EpochRecord], split: str, asked: Asked | None
+    axes: Axes, records: Sequence[EpochRecord], split: str, asked: AccuracyRule | None
 ) -> None:
     judged = [record for record in records if record.accuracy_percent is not None]
     percents = [it.accuracy_percent for it in judged if it.accuracy_percent is not None]
@@ -115,7 +115,7 @@ def _draw_rate(axes: Axes, records: Sequence[EpochRecord]) -> None:
     _dress(axes, "Learning rate", records)
 
 
-def _zoom(percents: Sequence[float], asked: Asked | None) -> tuple[float, float]:
+def _zoom(percents: Sequence[float], asked: AccuracyRule | None) -> tuple[float, float]:
     """Limits that show what is asked and the last two thirds; what came earlier may lie below."""
     line = [] if asked is None else [asked.percent]
     later = percents[len(percents) // 3 :]

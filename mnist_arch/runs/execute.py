@@ -18,17 +18,24 @@ from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked, Stora
 from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
-from mnist_arch.runs.checkpoint import Segment, read_checkpoint, save_checkpoint
-from mnist_arch.runs.curves import Asked, draw_curves
+from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
+from mnist_arch.runs.curves import AccuracyRule, draw_curves
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.images import Material
+from mnist_arch.runs.images import RunImages
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.provenance import git_state, package_versions
 from mnist_arch.runs.result import Result, SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress, Slow
+from mnist_arch.training.events import (
+    Compiling,
+    EpochRecord,
+    JudgeAfter,
+    NotCompiled,
+    Progress,
+    Slow,
+)
 from mnist_arch.training.loop import train
 from mnist_arch.training.pace import SpeedCheck
 from mnist_arch.training.state import State
@@ -61,7 +68,7 @@ that it is slow."""
 
 def run_experiment(
     counted: CountedExperiment,
-    material: Material,
+    images: RunImages,
     *,
     run: Run,
     seed: int,
@@ -69,7 +76,7 @@ def run_experiment(
     command: list[str],
     command_seconds: Callable[[], float],
     again: bool = False,
-    judged: Judged = "each-epoch",
+    judge_after: JudgeAfter = "each-epoch",
 ) -> Generator[RunEvent, None, None]:
     """Trains one seed in the folder `run`, from wherever an earlier process left it.
 
@@ -91,21 +98,21 @@ def run_experiment(
         yield stored
         return
     with run.lock():
-        found = claim(counted, material, run=run, seed=seed, engine=engine, command=command)
+        found = claim(counted, images, run=run, seed=seed, engine=engine, command=command)
         if isinstance(found, Result):
             yield Started(run, found.epochs)
             yield found
             return
         state = found.state()
-        state.seconds += material.seconds
+        state.seconds += images.seconds
         yield Started(run, state.epoch, tuple(_records(run, epochs=state.epoch)))
-        splits, engine = (material.training, material.held), found.manifest.engine
+        splits, engine = (images.training, images.judged_on), found.manifest.engine
         speed = SpeedCheck(
             macs=counted.plan.macs,
             batch=counted.experiment.recipe.batch_size,
             engine=engine,
         )
-        for record in train(state, *splits, judged=judged, engine=engine):
+        for record in train(state, *splits, judge_after=judge_after, engine=engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))
             elif isinstance(record, NotCompiled):
@@ -113,7 +120,7 @@ def run_experiment(
             yield record
             if isinstance(record, Progress) and (slow := speed.notice(record)):
                 yield slow
-        result = _finish(run, state, material, found.manifest, command_seconds)
+        result = _finish(run, state, images, found.manifest, command_seconds)
         give_back_freed()  # matplotlib needs a hundred megabytes of its own
         yield from _draw(run, result, experiment=state.experiment)
         yield result
@@ -130,20 +137,20 @@ def _draw_later(run: Run, result: Result, *, experiment: Experiment) -> Iterator
 
 def claim(
     counted: CountedExperiment,
-    material: Material,
+    images: RunImages,
     *,
     run: Run,
     seed: int,
     engine: Engine,
     command: list[str],
-) -> Segment | Result:
+) -> ResumePoint | Result:
     """What there is to train in the folder, whose lock is held; or its result, if it is finished.
 
     Writes the manifest of a new run, and drops what was written after the last checkpoint. Raises
     RunError where the folder holds another run, and StorageError.
     """
     if run.is_new:
-        manifest = _manifest(counted, material, seed=seed, engine=engine, command=command)
+        manifest = _manifest(counted, images, seed=seed, engine=engine, command=command)
         _keep_manifest(run, manifest)
     if (stored := _stored(run, counted, seed=seed)) is not None:  # written a moment ago
         return stored
@@ -151,13 +158,13 @@ def claim(
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
         raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
-    if manifest.data_sha256 != material.sha256:
+    if manifest.data_sha256 != images.sha256:
         hint = "restore the data, or start anew with --again"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
     saved = read_checkpoint(run.checkpoint_path) if is_there(run.checkpoint_path) else None
-    segment = Segment(counted, manifest, saved, run.checkpoint_path)
-    run.keep_metrics(epochs=segment.epochs_done)
-    return segment
+    resume_point = ResumePoint(counted, manifest, saved, run.checkpoint_path)
+    run.keep_metrics(epochs=resume_point.epochs_done)
+    return resume_point
 
 
 def _stored(run: Run, counted: CountedExperiment, *, seed: int) -> Result | None:
@@ -198,7 +205,7 @@ def keep_epoch(run: Run, record: EpochRecord, checkpoint: dict[str, Any] | bytes
 def _finish(
     run: Run,
     state: State,
-    material: Material,
+    images: RunImages,
     manifest: Manifest,
     command_seconds: Callable[[], float],
 ) -> Result:
@@ -216,7 +223,7 @@ def _finish(
         digest=manifest.digest,
         seed=manifest.seed,
         dataset=experiment.resolved_dataset,
-        split=material.split,
+        split=images.split,
         correct=final.correct,
         images=final.images,
         accuracy_percent=accuracy_percent,
@@ -237,7 +244,7 @@ def _finish(
             correct=final.correct,
             images=final.images,
             dataset=experiment.resolved_dataset,
-            split=material.split,
+            split=images.split,
         ),
     )
     write_whole(run.result_path, result.json_text().encode())
@@ -249,7 +256,7 @@ def _draw(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDr
     what = "training images held out" if experiment.holdout else "test images"
     of, asked = experiment.budget.dataset, None
     if result.dataset == of or (result.dataset, of) == ("mnist-5k", "mnist"):
-        asked = Asked(experiment.budget.accuracy_percent, f"{of} test")
+        asked = AccuracyRule(experiment.budget.accuracy_percent, f"{of} test")
     try:
         picture = draw_curves(
             _records(run, epochs=result.epochs),
@@ -306,7 +313,7 @@ def _keep_manifest(run: Run, manifest: Manifest) -> None:
 
 def _manifest(
     counted: CountedExperiment,
-    material: Material,
+    images: RunImages,
     *,
     seed: int,
     engine: Engine,
@@ -319,7 +326,7 @@ def _manifest(
         seed=seed,
         engine=engine,
         versions={"python": platform.python_version(), **package_versions()},
-        data_sha256=material.sha256,
+        data_sha256=images.sha256,
         git=git_state(),
         command=command,
         started=now(),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.files import expanded, is_file, is_folder, is_there, storage_errors
@@ -32,7 +32,7 @@ _MNIST_IMAGES: Final = ("mnist", "qmnist")
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """Weights, and what is known about them before they are read."""
 
     weights: Path
@@ -77,7 +77,7 @@ class Trained:
             raise _refusal(message, "--split", "--split test")
 
 
-def find(what: str | None, *, parent: Path, spec: str | None = None) -> Trained:
+def find(what: str | None, *, parent: Path, spec: str | None = None) -> TrainedNetwork:
     """The trained network that `what` names.
 
     `what` is a run's folder, a weights file, or a name: of a run's folder in `parent`, of a
@@ -107,7 +107,7 @@ def spec_of(metadata: dict[str, str], path: Path) -> Experiment:
         raise WeightsError(message, hint="name the network with --spec")
     try:
         experiment = loads(metadata["spec"], source=str(path)).experiment
-        plan(experiment)
+        plan_network(experiment)
     except SpecError as error:
         hint = "name the network with --spec"
         raise WeightsError(f"the spec inside {path} cannot be used: {error}", hint=hint) from None
@@ -211,7 +211,7 @@ def _pickle(path: Path) -> WeightsError:
     return WeightsError(message, hint=hint)
 
 
-def _of_run(run: Run) -> Trained:
+def _of_run(run: Run) -> TrainedNetwork:
     manifest = run.manifest()
     if not is_there(run.weights_path):
         raise _unfinished(f"the run in {run.folder} is not finished: it has no weights", run)
@@ -221,28 +221,28 @@ def _of_run(run: Run) -> Trained:
     return replace(trained, run=run, seed=manifest.seed, result=run.result())
 
 
-def _of_file(path: Path, spec: str | None) -> Trained:
+def _of_file(path: Path, spec: str | None) -> TrainedNetwork:
     metadata = _metadata(path)
     if spec is None:
         experiment = spec_of(metadata, path)
         _check_size(path, experiment)
         return _trained(path, experiment, experiment)
     experiment = trained_as = load(spec).experiment
-    plan(experiment)
+    plan_network(experiment)
     with suppress(WeightsError):  # the header knows better what the weights were trained on
         trained_as = spec_of(metadata, path)
     return _trained(path, experiment, trained_as)
 
 
-def _trained(weights: Path, network: Experiment, trained_as: Experiment) -> Trained:
+def _trained(weights: Path, network: Experiment, trained_as: Experiment) -> TrainedNetwork:
     dataset = "mnist" if trained_as.dataset == "auto" else trained_as.dataset
     update = {"dataset": dataset, "holdout": trained_as.holdout}
-    return Trained(weights, network.model_copy(update=update), dataset)
+    return TrainedNetwork(weights, network.model_copy(update=update), dataset)
 
 
 def _check_size(path: Path, experiment: Experiment) -> None:
     """Refuses a file that names a network which it cannot hold, before memory is asked for it."""
-    size, parameters = path.stat().st_size, plan(experiment).parameters
+    size, parameters = path.stat().st_size, plan_network(experiment).parameters
     if parameters > size:
         message = f"{path} has {size:,} bytes, too few for the {parameters:,} parameters it names"
         raise WeightsError(message, hint="the file is damaged; copy it again")

@@ -13,19 +13,19 @@ from mnist_arch.spec.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Material:
+class RunImages:
     """The images of an experiment: what it trains on and what it is judged on."""
 
     training: Split
-    held: Split
+    judged_on: Split
     split: SplitName
-    """Which split `held` is: validation where there is a hold-out, else test."""
+    """Which split `judged_on` is: validation where there is a hold-out, else test."""
     sha256: str
     seconds: float
     """Time it took to read."""
 
 
-def read_material(experiment: Experiment, *, data_dir: Path | None, device: str) -> Material:
+def read_images(experiment: Experiment, *, data_dir: Path | None, device: str) -> RunImages:
     """Reads what the run needs and no more: with a hold-out the test split is not even opened.
 
     Raises DataUnavailable, or SpecError for a hold-out that is too large.
@@ -35,11 +35,11 @@ def read_material(experiment: Experiment, *, data_dir: Path | None, device: str)
     training = load_split(name, "train", data_dir=data_dir)
     split: SplitName = "validation" if experiment.holdout else "test"
     if experiment.holdout:
-        training, held = hold_out(training, experiment.holdout)
+        training, judged_on = hold_out(training, experiment.holdout)
     else:
-        held = load_split(name, "test", data_dir=data_dir)
-    sha256 = content_hash(training, held)
-    training, held = (
-        Split(part.images.to(device), part.labels.to(device)) for part in (training, held)
+        judged_on = load_split(name, "test", data_dir=data_dir)
+    sha256 = content_hash(training, judged_on)
+    training, judged_on = (
+        Split(part.images.to(device), part.labels.to(device)) for part in (training, judged_on)
     )
-    return Material(training, held, split, sha256, time.perf_counter() - start)
+    return RunImages(training, judged_on, split, sha256, time.perf_counter() - start)

@@ -9,18 +9,18 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.spec.strict_yaml import Path
+from mnist_arch.spec.strict_yaml import KeyPath
 from mnist_arch.spec.synonyms import plain
 from mnist_arch.values import ShortSpec
 
 
-def short_field(path: Path) -> str | None:
+def short_field(path: KeyPath) -> str | None:
     """The field that a bare value at `path` stands for, such as `out`; None where there is none."""
     shorts = {model.short for model in models_at(path) if issubclass(model, ShortSpec)}
     return shorts.pop() if shorts else None
 
 
-def keys_by_kind(path: Path) -> dict[str, set[str]]:
+def keys_by_kind(path: KeyPath) -> dict[str, set[str]]:
     """Keys of the object at `path` for each of its kinds; empty where no `kind` decides on them."""
     models = models_at(path)
     if len(models) < 2:
@@ -32,7 +32,7 @@ def keys_by_kind(path: Path) -> dict[str, set[str]]:
     }
 
 
-def models_at(path: Path) -> set[type[BaseModel]]:
+def models_at(path: KeyPath) -> set[type[BaseModel]]:
     """The models that an object at `path` in a spec may be of."""
     models: set[type[BaseModel]] = {Experiment}
     for part in path:
@@ -49,7 +49,7 @@ def models_in(annotation: Any) -> set[type[BaseModel]]:
     return {model for argument in get_args(annotation) for model in models_in(argument)}
 
 
-def pattern(path: Path) -> str:
+def pattern(path: KeyPath) -> str:
     """A path without the numbers of items: `blocks.channels.out`."""
     return ".".join(part for part in path if isinstance(part, str))
 
@@ -93,7 +93,7 @@ def is_list(place: str, root: type[BaseModel]) -> bool:
     return any(_is_tuple(field.annotation) for field in fields(root).get(place, ()))
 
 
-def accepts(path: Path, value: object, root: type[BaseModel]) -> bool:
+def accepts(path: KeyPath, value: object, root: type[BaseModel]) -> bool:
     """Whether a value may stand at a path, whatever stands elsewhere."""
     is_item = bool(path) and isinstance(path[-1], int)
     for adapter in _adapters(pattern(path), is_item, root):

@@ -14,7 +14,7 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.overrides import Override, changed
 from mnist_arch.spec.sources import read_tree
-from mnist_arch.spec.strict_yaml import Node, Path, parse, place
+from mnist_arch.spec.strict_yaml import KeyPath, Node, parse, place
 from mnist_arch.spec.validation import problems_of
 
 FELL_BACK: Final = "auto, which came to the embedded sample"
@@ -125,7 +125,7 @@ def validated(tree: Node, source: str) -> Experiment:
         raise SpecError(problems_of(error, tree), source=source) from None
 
 
-def _origins(node: Node, path: Path) -> list[tuple[str, str]]:
+def _origins(node: Node, path: KeyPath) -> list[tuple[str, str]]:
     """Path and origin of every leaf."""
     match node.value:
         case dict() as entries:

@@ -17,9 +17,9 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_ITEMS: Final = 64
 """Longest list of blocks or of convolutions, and the most repeats: bounds the work of planning."""
 
-Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none"]
+ActivationName = Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none"]
 ConvKind = Literal["ordinary", "separable", "depthwise", "grouped"]
-Order = Literal["conv-activation-norm", "conv-norm-activation"]
+LayerOrder = Literal["conv-activation-norm", "conv-norm-activation"]
 Where = Literal["before", "after"]
 
 
@@ -88,9 +88,9 @@ class ConvOptions(Spec):
     """Whether it has a bias; inherited unless set."""
     norm: Norm | None = None
     """Normalisation; inherited unless set."""
-    activation: Activation | None = None
+    activation: ActivationName | None = None
     """Activation; inherited unless set."""
-    order: Order | None = None
+    order: LayerOrder | None = None
     """Whether norm or activation comes first; inherited unless set."""
 
     def over(self, base: Defaults) -> Defaults:
@@ -119,9 +119,9 @@ class Defaults(ConvOptions):
     """Whether convolutions have a bias."""
     norm: Norm = Norm(kind="batch")
     """Normalisation of each of the `channels` convolutions."""
-    activation: Activation = "relu"
+    activation: ActivationName = "relu"
     """Activation of each of the `channels` convolutions."""
-    order: Order = "conv-activation-norm"
+    order: LayerOrder = "conv-activation-norm"
     """Whether norm or activation comes first."""
     dropout: BlockDropout = BlockDropout(rate=0.0)
     """Dropout of every block that names none."""
@@ -151,9 +151,9 @@ class Reduce(ShortSpec):
     """Whether it has a bias. Inherited unless set."""
     norm: Norm = Norm(kind="none")
     """Normalisation; none unless set."""
-    activation: Activation = "none"
+    activation: ActivationName = "none"
     """Activation; none unless set."""
-    order: Order | None = None
+    order: LayerOrder | None = None
     """Which of the two comes first. Inherited unless set."""
 
 

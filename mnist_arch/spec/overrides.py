@@ -13,8 +13,8 @@ from mnist_arch.spec.strict_yaml import (
     MAX_DEPTH,
     MAX_KEY,
     Argument,
+    KeyPath,
     Node,
-    Path,
     parse_argument,
     place,
 )
@@ -29,7 +29,7 @@ _PART: Final = r"[A-Za-z0-9_-]+"
 class Override:
     """A value that stands above the file's."""
 
-    path: Path
+    path: KeyPath
     value: Node
     parts: tuple[str, ...] = ()
     """Where each part of the path was written; empty where that is not known."""
@@ -60,7 +60,7 @@ def parse_override(text: str) -> Override:
     return Override(parts, replace(node, key=starts[-1]), starts)
 
 
-def parse_path(text: str, origin: str, *, example: str = "such as blocks.1.dropout") -> Path:
+def parse_path(text: str, origin: str, *, example: str = "such as blocks.1.dropout") -> KeyPath:
     """`blocks.1.dropout` or `blocks[1].dropout` → a path. Raises SpecError."""
     parts = re.sub(r"\[([0-9]+)\]", r".\1", text.strip()).split(".")
     words = all(re.fullmatch(_PART, part) for part in parts)

@@ -19,8 +19,8 @@ from mnist_arch.spec.grammar import short_field
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.reading import SMALLEST, read_file
 from mnist_arch.spec.strict_yaml import (
+    KeyPath,
     Node,
-    Path,
     parse,
     scalar,
 )
@@ -28,7 +28,7 @@ from mnist_arch.spec.suggestions import Suggestions
 from mnist_arch.spec.synonyms import plain
 
 ZOO: Final = resources.files("mnist_arch") / "zoo"
-_REPLACED_WHOLE: Final[tuple[Path, ...]] = (("blocks",), ("head",))
+_REPLACED_WHOLE: Final[tuple[KeyPath, ...]] = (("blocks",), ("head",))
 _DEEPEST_EXTENDS: Final = 16
 
 
@@ -154,7 +154,7 @@ def _with_origin(problem: Problem, origin: str) -> Problem:
     return Problem(problem.message, problem.path or "extends", origin, problem.hint)
 
 
-def merge(base: Node, over: Node, path: Path) -> Node:
+def merge(base: Node, over: Node, path: KeyPath) -> Node:
     """`over` on `base`: mappings by key; lists, the head and objects that name a kind as a whole.
 
     The `kind` of `defaults` is one option among others, and does not replace them.

@@ -22,7 +22,7 @@ MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
 MAX_KEY: Final = 64
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})")
@@ -106,7 +106,7 @@ def flow(value: object) -> str:
             return str(value)
 
 
-def place(path: Path) -> str:
+def place(path: KeyPath) -> str:
     """`("blocks", 0, "channels", 1)` → `blocks[0].channels[1]`."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
     return "".join(parts).removeprefix(".")

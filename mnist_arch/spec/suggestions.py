@@ -20,7 +20,7 @@ from mnist_arch.spec.grammar import (
     pattern,
     places_of,
 )
-from mnist_arch.spec.strict_yaml import MAX_KEY, Path, flow, place
+from mnist_arch.spec.strict_yaml import MAX_KEY, KeyPath, flow, place
 from mnist_arch.spec.synonyms import (
     OPTIONS,
     Meaning,
@@ -36,9 +36,9 @@ from mnist_arch.spec.synonyms import (
 class _Spot:
     """A place of the language that was meant."""
 
-    path: Path
+    path: KeyPath
     """As it is to be written."""
-    own: Path
+    own: KeyPath
     """The same in `root`, the spec that stands there."""
     root: type[BaseModel]
     value: Any = None
@@ -56,7 +56,7 @@ class Suggestions:
     as_set: bool = False
     """Whether it was written for `--set`."""
 
-    def for_key(self, path: Path, given: object, valid: Sequence[str]) -> str:
+    def for_key(self, path: KeyPath, given: object, valid: Sequence[str]) -> str:
         """The way out for the unknown key that ends `path`; `valid` are the keys of its object."""
         key, listing = str(path[-1]), f"valid: {', '.join(valid)}"
         close = difflib.get_close_matches(key[:MAX_KEY], valid, n=1, cutoff=0.8)
@@ -81,7 +81,7 @@ class Suggestions:
             return f"an option of the command line: `{with_value(options[0], given)}`"
         return nearest(key, valid)
 
-    def elsewhere(self, path: Path, given: object) -> str:
+    def elsewhere(self, path: KeyPath, given: object) -> str:
         """Where the key that ends `path` is, and its value; empty where it is not known."""
         key = str(path[-1])
         if (spot := self._meant(path, ())) is None:
@@ -94,7 +94,7 @@ class Suggestions:
             there = f"a key of an experiment: set `{own}` under `{inside}`: {form}"
         return "; ".join(filter(None, (there, note)))
 
-    def for_value(self, path: Path, given: object) -> str:
+    def for_value(self, path: KeyPath, given: object) -> str:
         """The way out for a value that does not fit; empty where none is known."""
         spot = _Spot(path, path, self.root)
         for value in alternatives(given, pattern(path)):
@@ -104,7 +104,7 @@ class Suggestions:
             return ""
         return f"such as `{self._written(path, path[:-1], self._example(spot, None))}`"
 
-    def for_missing(self, path: Path) -> str:
+    def for_missing(self, path: KeyPath) -> str:
         """The way out for a key that is needed; empty where none is known."""
         example = self._example(_Spot(path, path, self.root), None)
         return "" if example is None else f"such as `{self._written(path, path[:-1], example)}`"
@@ -119,7 +119,7 @@ class Suggestions:
 
     # ------------------------------------------------------------------------------------- places
 
-    def _meant(self, path: Path, valid: Sequence[str]) -> _Spot | None:
+    def _meant(self, path: KeyPath, valid: Sequence[str]) -> _Spot | None:
         """Where the key is known: in its own object, else deeper, else anywhere."""
         key, parent = str(path[-1]), path[:-1]
         under = pattern(parent)
@@ -142,7 +142,7 @@ class Suggestions:
 
     # ------------------------------------------------------------------------------ what to write
 
-    def _form(self, path: Path, spot: _Spot, given: object) -> str:
+    def _form(self, path: KeyPath, spot: _Spot, given: object) -> str:
         """What to write in place of a key and its value, and where, if that is elsewhere."""
         off = given is False or (isinstance(given, str) and given.lower() in NO)
         value = self._example(spot, given) if spot.value is None or off else spot.value
@@ -163,7 +163,7 @@ class Suggestions:
         elsewhere = f" in `{where}`" if where else " at the top"
         return f"`{text}`{elsewhere if shared < len(path) - 1 else ''}"
 
-    def _written(self, path: Path, above: Path, value: object) -> str:
+    def _written(self, path: KeyPath, above: KeyPath, value: object) -> str:
         """A value with the keys that lead to it from the object `above`."""
         if self.as_set:
             return as_argument(path, value)
@@ -183,7 +183,7 @@ class Suggestions:
         return next(known, EXAMPLES.get(f"defaults.{spot.own[-1]}"))
 
 
-def as_yaml(path: Path, value: object) -> str:
+def as_yaml(path: KeyPath, value: object) -> str:
     """`("recipe", "epochs")` and 5 → `recipe: {epochs: 5}`."""
     for part in reversed(path):
         value = [value] if isinstance(part, int) else {part: value}
@@ -191,7 +191,7 @@ def as_yaml(path: Path, value: object) -> str:
     return text[1:-1] if isinstance(value, dict) and path else text
 
 
-def as_argument(path: Path, value: object) -> str:
+def as_argument(path: KeyPath, value: object) -> str:
     """`("recipe", "epochs")` and 5 → `--set recipe.epochs=5`, quoted for a shell where need be."""
     while isinstance(value, dict) and len(value) == 1:  # which leaves the other keys as they are
         ((key, value),) = value.items()
@@ -214,9 +214,9 @@ def nearest(given: str, valid: Sequence[str]) -> str:
     return f"did you mean `{near[0]}`? {listing}" if near else listing
 
 
-def _along(path: Path, where: str, root: type[BaseModel]) -> Path:
+def _along(path: KeyPath, where: str, root: type[BaseModel]) -> KeyPath:
     """A path to a place by its pattern, by the items of `path` as far as it goes, or the first."""
-    there: Path = ()
+    there: KeyPath = ()
     for part in where.split("."):
         there = (*there, part)
         if is_list(pattern(there), root) and pattern(there) != where:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from mnist_arch.errors import Problem
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.grammar import models_in
-from mnist_arch.spec.strict_yaml import Node, Path, place
+from mnist_arch.spec.strict_yaml import KeyPath, Node, place
 from mnist_arch.spec.suggestions import Suggestions
 
 NEEDS_A_NAME: Final = "write one in the file, such as `name: mine`: letters and digits of ASCII"
@@ -95,13 +95,13 @@ def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel], inside: s
 
 def _locate(
     location: tuple[int | str, ...], tree: Node, root: type[BaseModel]
-) -> tuple[Path, Node, set[type[BaseModel]]]:
+) -> tuple[KeyPath, Node, set[type[BaseModel]]]:
     """The path in the file, its node, and the models that may stand there.
 
     A pydantic location also has parts that the file has not: union tags, and the fields that short
     forms stand for.
     """
-    path: Path = ()
+    path: KeyPath = ()
     node = tree
     models: set[type[BaseModel]] = {root}
     for part in location:

@@ -11,14 +11,14 @@ Nothing here needs torch but what trains: `LocalExecutor` in `local`, `RayExecut
 """
 
 from mnist_arch.sweeps.leaderboard import board_of, leaderboard
-from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.stages import run_sweep
 
 __all__ = [
     "Ledger",
-    "State",
+    "TrialStatus",
     "board_of",
     "leaderboard",
     "load_sweep",

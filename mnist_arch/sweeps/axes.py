@@ -11,7 +11,7 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.grammar import keys_by_kind
 from mnist_arch.spec.loading import validated
 from mnist_arch.spec.overrides import Override, changed, parse_path
-from mnist_arch.spec.strict_yaml import Node, Path, flow, place
+from mnist_arch.spec.strict_yaml import KeyPath, Node, flow, place
 from mnist_arch.sweeps.spec import SHARED, Categorical, Dimension, Floats, Integers
 
 AT_THE_TOP: Final = "set it at the top of the sweep's file"
@@ -31,13 +31,13 @@ class Axis:
         return tuple(flow(level.value.plain()) for level in self.levels)
 
 
-class Axes:
+class AxisChecks:
     """Checks one axis after the other. They start from `base`; `above` stands over all of them."""
 
     def __init__(self, base: Node, above: tuple[Override, ...]) -> None:
         self.base = base
         self.above = above
-        self.taken: list[tuple[str, Path]] = []
+        self.taken: list[tuple[str, KeyPath]] = []
 
     def listed(self, text: str, values: Node) -> Axis:
         """An axis of a grid. Raises SpecError."""
@@ -64,7 +64,7 @@ class Axes:
                 assert_never(never)
         self._check(levels)
 
-    def _take(self, text: str, origin: str) -> Path:
+    def _take(self, text: str, origin: str) -> KeyPath:
         """The path of an axis. Raises SpecError where an axis cannot be."""
         path = parse_path(text, origin)
         if problem := self._in_the_way(path, origin):
@@ -72,7 +72,7 @@ class Axes:
         self.taken.append((text, path))
         return path
 
-    def _in_the_way(self, path: Path, origin: str) -> Problem | None:
+    def _in_the_way(self, path: KeyPath, origin: str) -> Problem | None:
         key, here = path[0], place(path)
         if key in SHARED:
             message = f"`{key}` is the same for a whole sweep"

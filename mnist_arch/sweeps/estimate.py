@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
-from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
+from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.source import searched_arms
 from mnist_arch.training.pace import SECONDS_PER_IMAGE, SECONDS_PER_MAC
 
@@ -26,8 +26,8 @@ class Estimate:
 class Pace:
     """Learns from finished trials how this machine compares with the one of the constants."""
 
-    def __init__(self, planned: Planned, *, workers: int) -> None:
-        self.planned = planned
+    def __init__(self, plan: SweepPlan, *, workers: int) -> None:
+        self.plan = plan
         self.workers = workers
         self.ratios: list[float] = []
 
@@ -44,54 +44,54 @@ class Pace:
 
     def guess(self, trial: Trial) -> float:
         """Seconds of a whole trial on the machine of the constants."""
-        images = INFO[self.planned.dataset].train_images
+        images = INFO[self.plan.dataset].train_images
         if trial.stage == "ranking":
-            images -= self.planned.holdout
+            images -= self.plan.holdout
         per_image = SECONDS_PER_IMAGE + SECONDS_PER_MAC * trial.arm.macs
         return trial.arm.epochs * images * per_image
 
 
-def pace_so_far(planned: Planned, ledger: Ledger, *, workers: int) -> Pace:
+def pace_so_far(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Pace:
     """What the trials of the ranking have taken. Raises what `searched_arms` does."""
-    pace = Pace(planned, workers=workers)
-    for trial in _ranking(planned, searched_arms(planned, ledger)):
+    pace = Pace(plan, workers=workers)
+    for trial in _ranking(plan, searched_arms(plan, ledger)):
         if (result := ledger.result(trial)) is not None:
             pace.learn(trial, result.seconds)
     return pace
 
 
-def whole_sweep(planned: Planned, ledger: Ledger, *, workers: int) -> Estimate:
+def whole_sweep(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Estimate:
     """All of list, grid and finalists that has not been run.
 
     What a search has yet to propose is not known, and left out. Raises what `searched_arms` does.
     """
-    pace = pace_so_far(planned, ledger, workers=workers)
-    searched = searched_arms(planned, ledger)
-    ranking = _ranking(planned, searched)
-    if any(ledger.state(trial) is State.WAITING for trial in ranking):
-        final = _likely_finals(planned, ranking, pace)
+    pace = pace_so_far(plan, ledger, workers=workers)
+    searched = searched_arms(plan, ledger)
+    ranking = _ranking(plan, searched)
+    if any(ledger.state(trial) is TrialStatus.WAITING for trial in ranking):
+        final = _likely_finals(plan, ranking, pace)
     else:
-        first = finalists(planned, ranked_arms(planned, ledger, searched))
-        final = [trial for arm in first for trial in planned.final_trials(arm)]
+        first = finalists(plan, ranked_arms(plan, ledger, searched))
+        final = [trial for arm in first for trial in plan.final_trials(arm)]
     seconds = sum(
-        pace.left(trial for trial in stage if ledger.state(trial) is State.WAITING).seconds
+        pace.left(trial for trial in stage if ledger.state(trial) is TrialStatus.WAITING).seconds
         for stage in (ranking, final)
     )
     return Estimate(seconds, bool(pace.ratios))
 
 
-def _ranking(planned: Planned, searched: Sequence[Arm]) -> list[Trial]:
+def _ranking(plan: SweepPlan, searched: Sequence[Arm]) -> list[Trial]:
     return [
         trial
-        for arm in (*planned.arms, *searched)
+        for arm in (*plan.arms, *searched)
         if not arm.same_as
-        for trial in ranking_trials(planned, arm)
+        for trial in ranking_trials(plan, arm)
     ]
 
 
-def _likely_finals(planned: Planned, ranking: Sequence[Trial], pace: Pace) -> list[Trial]:
+def _likely_finals(plan: SweepPlan, ranking: Sequence[Trial], pace: Pace) -> list[Trial]:
     """While the finalists are not known: as many of an arm of median cost."""
-    if (wanted := planned.definition.sweep.finalists) is None:
+    if (wanted := plan.definition.sweep.finalists) is None:
         return []
     median = sorted(ranking, key=pace.guess)[len(ranking) // 2]
     count = min(wanted.top, len({trial.digest for trial in ranking})) * wanted.seeds

@@ -9,15 +9,15 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from mnist_arch.evaluation.comparison import Difference, Judged, compare_with_first
-from mnist_arch.evaluation.effects import Axis, Effect, main_effects
+from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
+from mnist_arch.evaluation.effects import Effect, Factor, main_effects
 from mnist_arch.evaluation.score import Score
 from mnist_arch.files import make_folder, storage_errors, write_whole
 from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.runs.seed_group import group
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
+from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.proposals import Proposals
 from mnist_arch.sweeps.search.source import distinct, proposals_so_far
 from mnist_arch.sweeps.standings import Leaderboard, Outcome, Proposed, Scored, Standing, csv_text
@@ -44,36 +44,36 @@ class Ranked:
         return -self.mean_correct, self.arm.parameters, self.arm.name
 
 
-def ranked_arms(planned: Planned, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
+def ranked_arms(plan: SweepPlan, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
     """The arms whose trials are all done, the best first. Raises what `Ledger.result` does."""
     found = []
-    for arm in _alone((*planned.arms, *searched)):
-        trials = ranking_trials(planned, arm)
-        done = [trial for trial in trials if ledger.state(trial) is State.DONE]
+    for arm in _alone((*plan.arms, *searched)):
+        trials = ranking_trials(plan, arm)
+        done = [trial for trial in trials if ledger.state(trial) is TrialStatus.DONE]
         results = [result for trial in done if (result := ledger.result(trial)) is not None]
         if results and len(results) == len(trials):
             found.append(Ranked(arm, tuple(results)))
     return sorted(found, key=lambda ranked: ranked.order)
 
 
-def ranking_trials(planned: Planned, arm: Arm) -> list[Trial]:
+def ranking_trials(plan: SweepPlan, arm: Arm) -> list[Trial]:
     """The trials that an arm is ranked by; none of an arm that is rejected."""
     if arm.rejected:
         return []
-    seeds = 1 if arm.proposal is not None else planned.definition.sweep.seeds
+    seeds = 1 if arm.proposal is not None else plan.definition.sweep.seeds
     return [Trial(arm, seed, "ranking", arm.digest) for seed in range(seeds)]
 
 
-def finalists(planned: Planned, ranked: Sequence[Ranked]) -> list[Arm]:
+def finalists(plan: SweepPlan, ranked: Sequence[Ranked]) -> list[Arm]:
     """The arms that are trained again and judged on test."""
-    wanted = planned.definition.sweep.finalists
+    wanted = plan.definition.sweep.finalists
     return [it.arm for it in ranked[: wanted.top]] if wanted else []
 
 
-def board_of(planned: Planned, ledger: Ledger, *, running: bool = False) -> Leaderboard:
+def board_of(plan: SweepPlan, ledger: Ledger, *, running: bool = False) -> Leaderboard:
     """The whole answer, with what a search has proposed. Raises ExtraMissing; see `leaderboard`."""
-    proposals = proposals_so_far(planned, ledger)
-    return leaderboard(planned, ledger, proposals=proposals, running=running)
+    proposals = proposals_so_far(plan, ledger)
+    return leaderboard(plan, ledger, proposals=proposals, running=running)
 
 
 def write_board(board: Leaderboard, folder: Path) -> None:
@@ -98,7 +98,7 @@ def draw_board(board: Leaderboard, folder: Path) -> None:
 
 
 def leaderboard(
-    planned: Planned,
+    plan: SweepPlan,
     ledger: Ledger,
     *,
     proposals: Proposals | None = None,
@@ -108,12 +108,12 @@ def leaderboard(
 
     Raises what `Ledger.result` does for a result that cannot be read.
     """
-    sweep, budget = planned.definition.sweep, planned.budget
-    searched = [] if proposals is None else distinct(planned, proposals.arms)
-    ranked = ranked_arms(planned, ledger, searched)
-    arms = (*planned.arms, *searched)
-    rows = _Rows(planned, arms, ledger, budget, running)
-    is_final = {arm.digest for arm in finalists(planned, ranked)}
+    sweep, budget = plan.definition.sweep, plan.budget
+    searched = [] if proposals is None else distinct(plan, proposals.arms)
+    ranked = ranked_arms(plan, ledger, searched)
+    arms = (*plan.arms, *searched)
+    rows = _Rows(plan, arms, ledger, budget, running)
+    is_final = {arm.digest for arm in finalists(plan, ranked)}
     against = _against_first(ranked)
     front = _front(ranked)
     standings = [
@@ -124,7 +124,7 @@ def leaderboard(
             against_first=difference,
             tied=rank == 1 or (difference is not None and not difference.told_apart),
             front=it.arm.digest in front,
-            final=planned.final_trials(it.arm) if it.arm.digest in is_final else [],
+            final=plan.final_trials(it.arm) if it.arm.digest in is_final else [],
         )
         for rank, (it, difference) in enumerate(zip(ranked, against, strict=True), start=1)
     ]
@@ -133,11 +133,11 @@ def leaderboard(
     standings += map(rows.standing, sorted(rest, key=lambda arm: bool(arm.rejected)))
     return Leaderboard(
         name=sweep.name,
-        dataset=planned.dataset,
-        holdout_images=planned.holdout,
+        dataset=plan.dataset,
+        holdout_images=plan.holdout,
         budget=budget,
         standings=standings,
-        effects=_effects(planned, ranked),
+        effects=_effects(plan, ranked),
         states=rows.states,
         search=None if proposals is None else _proposed(proposals),
     )
@@ -162,12 +162,12 @@ def _alone(arms: Sequence[Arm]) -> list[Arm]:
 class _Rows:
     """Makes standings, and counts the states of all trials on the way."""
 
-    planned: Planned
+    plan: SweepPlan
     arms: Sequence[Arm]
     ledger: Ledger
     budget: Budget
     running: bool
-    states: Counter[State] = field(default_factory=Counter)
+    states: Counter[TrialStatus] = field(default_factory=Counter)
 
     @cached_property
     def also(self) -> dict[str, list[str]]:
@@ -189,9 +189,9 @@ class _Rows:
         front: bool = False,
         final: Sequence[Trial] = (),
     ) -> Standing:
-        trials = ranking_trials(self.planned, arm)
+        trials = ranking_trials(self.plan, arm)
         if arm.rejected:
-            self.states[State.REJECTED] += self.planned.definition.sweep.seeds
+            self.states[TrialStatus.REJECTED] += self.plan.definition.sweep.seeds
         own = [self.ledger.result(trial) for trial in trials]
         tests = [result for trial in final if (result := self.ledger.result(trial)) is not None]
         whole = tests if len(tests) == len(final) else []  # a mean of some seeds is no result
@@ -217,11 +217,11 @@ class _Rows:
 
     def _outcome(self, trial: Trial) -> Outcome:
         state = self.ledger.state(trial)
-        if state is State.WAITING and self.running and self.ledger.has_begun(trial):
-            state = State.RUNNING
+        if state is TrialStatus.WAITING and self.running and self.ledger.has_begun(trial):
+            state = TrialStatus.RUNNING
         self.states[state] += 1
-        begun = state is not State.WAITING or self.ledger.has_begun(trial)
-        failure = self.ledger.failure(trial) if state is State.FAILED else None
+        begun = state is not TrialStatus.WAITING or self.ledger.has_begun(trial)
+        failure = self.ledger.failure(trial) if state is TrialStatus.FAILED else None
         return Outcome(
             seed=trial.seed,
             state=state,
@@ -263,7 +263,7 @@ def _against_first(ranked: Sequence[Ranked]) -> list[Difference | None]:
         return []
     judged = [
         [
-            Judged(
+            ArmRun(
                 result.seed,
                 result.correct,
                 None if result.mistakes is None else frozenset(result.mistakes),
@@ -286,13 +286,11 @@ def _front(ranked: Sequence[Ranked]) -> set[str]:
     return {it.arm.digest for it in front}
 
 
-def _effects(planned: Planned, ranked: Sequence[Ranked]) -> list[Effect]:
+def _effects(plan: SweepPlan, ranked: Sequence[Ranked]) -> list[Effect]:
     """Of the grid's axes, by the cells whose trials are all done."""
     counts = {it.arm.digest: [result.correct for result in it.results] for it in ranked}
-    cells = {
-        arm.cell: counts[arm.digest] for arm in planned.arms if arm.cell and arm.digest in counts
-    }
+    cells = {arm.cell: counts[arm.digest] for arm in plan.arms if arm.cell and arm.digest in counts}
     if not cells:
         return []
-    axes = [Axis(axis.path, axis.texts) for axis in planned.axes]
+    axes = [Factor(axis.path, axis.texts) for axis in plan.axes]
     return main_effects(cells, axes, images=ranked[0].images)

@@ -48,7 +48,7 @@ LOG_LINES: Final = 20
 """Last lines of a trial's log that are kept with its failure."""
 
 
-class State(StrEnum):
+class TrialStatus(StrEnum):
     """What became of a trial."""
 
     WAITING = "WAITING"
@@ -95,7 +95,7 @@ class Asked(Record):
     auto: DatasetName | None = None
     """What `auto` came to when it was last asked for, so that `--show` knows; null before that."""
     question: str = ""
-    """Digest of what the leaderboard in the folder answers; see `Planned.question`."""
+    """Digest of what the leaderboard in the folder answers; see `SweepPlan.question`."""
     command: list[str]
     """The command line."""
     started: str
@@ -135,16 +135,16 @@ class Ledger:
         """Whether some of it has been trained, or is about to be."""
         return self._is_there(trial) and is_there(self.run(trial).manifest_path)
 
-    def state(self, trial: Trial) -> State:
+    def state(self, trial: Trial) -> TrialStatus:
         """As the files say; RUNNING is known only to who runs it."""
         if not self._is_there(trial):
-            return State.WAITING
+            return TrialStatus.WAITING
         run = self.run(trial)
         if is_there(_pruned_path(run)):  # whatever it still did after it was told to end
-            return State.PRUNED
+            return TrialStatus.PRUNED
         if self.result(trial) is not None:
-            return State.DONE
-        return State.FAILED if is_there(_failure_path(run)) else State.WAITING
+            return TrialStatus.DONE
+        return TrialStatus.FAILED if is_there(_failure_path(run)) else TrialStatus.WAITING
 
     def result(self, trial: Trial) -> Result | None:
         """The result of a finished trial. Raises RunCorrupt, EarlierFormat or LaterFormat."""

@@ -21,7 +21,7 @@ from mnist_arch.spec.reading import read_file
 from mnist_arch.spec.sources import extended, merge, name_from
 from mnist_arch.spec.strict_yaml import Node, parse
 from mnist_arch.spec.validation import NEEDS_A_NAME, problems_of
-from mnist_arch.sweeps.axes import AT_THE_TOP, Axes, Axis, told_at
+from mnist_arch.sweeps.axes import AT_THE_TOP, Axis, AxisChecks, told_at
 from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Sweep
 
 _HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
@@ -78,10 +78,10 @@ def load_sweep(
     definition = replace(
         definition,
         listed=tuple(_listed(definition, entries.get("experiments"), path.parent, found)),
-        axes=tuple(_grid(entries.get("grid"), Axes(base, above), found)),
+        axes=tuple(_grid(entries.get("grid"), AxisChecks(base, above), found)),
     )
     if sweep.search is not None:
-        axes, space = Axes(base, above), entries["search"].entries["space"].entries
+        axes, space = AxisChecks(base, above), entries["search"].entries["space"].entries
         for where, dimension in sweep.search.space.items():
             with _collecting(found):
                 axes.check(where, dimension, space[where])
@@ -209,7 +209,7 @@ def _name(own: Node, names: dict[str, str]) -> str:
     return name
 
 
-def _grid(grid: Node | None, axes: Axes, found: Found) -> Iterator[Axis]:
+def _grid(grid: Node | None, axes: AxisChecks, found: Found) -> Iterator[Axis]:
     for path, values in (grid.entries if grid is not None else {}).items():
         with _collecting(found):
             yield axes.listed(path, values)

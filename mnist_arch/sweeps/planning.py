@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import SpecError
 from mnist_arch.spec.experiment import Budget, Experiment
@@ -40,7 +40,7 @@ HOLD_OUT_SHARE = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ChangedValue:
     """A value of an arm that is not its base's."""
 
     path: str
@@ -57,7 +57,7 @@ class Arm:
     tree: Node
     changes: tuple[Override, ...]
     """What stands above the tree."""
-    differs: tuple[Difference, ...]
+    differs: tuple[ChangedValue, ...]
     """From the base."""
     digest: str = ""
     """Of the experiment with the hold-out; empty where the network cannot be built."""
@@ -93,7 +93,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Planned:
+class SweepPlan:
     """A sweep's arms, counted and held against the budget."""
 
     definition: Definition
@@ -194,18 +194,18 @@ class Planned:
                 tree = changed(tree, change)
             experiment = self._validated(tree)
             check_dataset(Loaded(experiment, {}))
-            planned = plan(experiment)
+            plan = plan_network(experiment)
         except SpecError as error:
             reason = "; ".join(str(problem) for problem in error.problems)
             return replace(arm, rejected=f"cannot be built: {reason}")
         return replace(
             arm,
-            digest=digest(experiment, layers=planned.layers),
-            parameters=planned.parameters,
-            macs=planned.macs,
+            digest=digest(experiment, layers=plan.layers),
+            parameters=plan.parameters,
+            macs=plan.macs,
             epochs=experiment.recipe.epochs,
-            batch_bytes=planned.activation_bytes * self._batch(experiment),
-            rejected="; ".join(broken_rules(experiment, planned)),
+            batch_bytes=plan.activation_bytes * self._batch(experiment),
+            rejected="; ".join(broken_rules(experiment, plan)),
         )
 
     def _batch(self, experiment: Experiment) -> int:
@@ -226,18 +226,18 @@ class Planned:
             return validated(tree, self.definition.source)  # which says what is wrong
 
 
-def plan_sweep(definition: Definition, *, dataset: DatasetName) -> Planned:
+def plan_sweep(definition: Definition, *, dataset: DatasetName) -> SweepPlan:
     """Counts every arm of list and grid. Nothing is trained, read or written.
 
     Raises SpecError for a hold-out that leaves nothing to train on.
     """
-    planned = Planned(definition, dataset, _holdout(definition, dataset))
+    plan = SweepPlan(definition, dataset, _holdout(definition, dataset))
     arms: list[Arm] = []
     first: dict[str, str] = {}
-    for arm in itertools.chain(_listed_arms(planned), _grid_arms(planned)):
+    for arm in itertools.chain(_listed_arms(plan), _grid_arms(plan)):
         same_as = first.setdefault(arm.digest, arm.name) if arm.digest else arm.name
         arms.append(arm if same_as == arm.name else replace(arm, same_as=same_as))
-    return replace(planned, arms=tuple(arms))
+    return replace(plan, arms=tuple(arms))
 
 
 def _holdout(definition: Definition, dataset: DatasetName) -> int:
@@ -271,20 +271,20 @@ def _known(node: Node, known: Node, value: Any) -> object:
     return node.plain()
 
 
-def _difference(change: Override) -> Difference:
-    return Difference(place(change.path), flow(change.value.plain()))
+def _difference(change: Override) -> ChangedValue:
+    return ChangedValue(place(change.path), flow(change.value.plain()))
 
 
-def _listed_arms(planned: Planned) -> Iterator[Arm]:
-    for listed in planned.definition.listed:
+def _listed_arms(plan: SweepPlan) -> Iterator[Arm]:
+    for listed in plan.definition.listed:
         own = {key: node for key, node in listed.own.entries.items() if key != "name"}
-        differs = tuple(itertools.starmap(Difference, _leaves(own, "")))
-        yield planned.counted(Arm(listed.name, listed.tree, (), differs))
+        differs = tuple(itertools.starmap(ChangedValue, _leaves(own, "")))
+        yield plan.counted(Arm(listed.name, listed.tree, (), differs))
 
 
-def _grid_arms(planned: Planned) -> Iterator[Arm]:
+def _grid_arms(plan: SweepPlan) -> Iterator[Arm]:
     """Every combination of the levels, the last axis changing fastest."""
-    axes, base = planned.axes, planned.definition.base
+    axes, base = plan.axes, plan.definition.base
     if not axes:
         return
     names = Names(place(axis.levels[0].path) for axis in axes)
@@ -293,7 +293,7 @@ def _grid_arms(planned: Planned) -> Iterator[Arm]:
         changes, differs = zip(*combination, strict=True)
         name = names.name([(it.path, it.value) for it in differs])
         cell = tuple(difference.value for difference in differs)
-        yield planned.counted(Arm(name, base, changes, differs, cell=cell))
+        yield plan.counted(Arm(name, base, changes, differs, cell=cell))
 
 
 def _leaves(entries: Mapping[str, Node], path: str) -> Iterator[tuple[str, str]]:

@@ -10,9 +10,9 @@ from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Event, Executor
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
-from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.planning import Arm, Planned, Trial
-from mnist_arch.sweeps.search.source import Search, searched_arms
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
+from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
+from mnist_arch.sweeps.search.source import SearchSource, searched_arms
 
 StageName = Literal["ranking", "search", "final"]
 
@@ -36,57 +36,57 @@ class SearchEnded:
 
 
 def run_sweep(
-    planned: Planned, ledger: Ledger, executor: Executor, *, retry_failed: bool = False
+    plan: SweepPlan, ledger: Ledger, executor: Executor, *, retry_failed: bool = False
 ) -> Iterator[StageBegan | Event | SearchEnded]:
     """Trains all that the ledger does not have yet; the ledger's lock is held.
 
     With `retry_failed`, trials that failed go on from their checkpoints. Raises StorageError, and
     BudgetExceeded where a search finds nothing within the budget.
     """
-    trials = planned.trials()
+    trials = plan.trials()
     for trial in trials:
-        if ledger.state(trial) is State.PRUNED:  # by a search, which alone has a use for that
+        if ledger.state(trial) is TrialStatus.PRUNED:  # by a search, which alone has a use for that
             ledger.take_up(trial)
     if retry_failed:
-        _forgive(ledger, [*trials, *_trials_of(planned, searched_arms(planned, ledger))])
-    yield from _known("ranking", trials, planned, ledger, executor)
+        _forgive(ledger, [*trials, *_trials_of(plan, searched_arms(plan, ledger))])
+    yield from _known("ranking", trials, plan, ledger, executor)
     searched: list[Arm] = []
-    if planned.definition.sweep.search is not None:
-        search = Search(planned, ledger)
-        yield StageBegan("search", (), _ended(ledger, _trials_of(planned, search.arms)))
-        yield from run_trials(planned, ledger, search, executor)
+    if plan.definition.sweep.search is not None:
+        search = SearchSource(plan, ledger)
+        yield StageBegan("search", (), _ended(ledger, _trials_of(plan, search.arms)))
+        yield from run_trials(plan, ledger, search, executor)
         searched = search.arms
         if shortfall := search.proposals.shortfall:
             yield SearchEnded(shortfall)
-    arms = finalists(planned, ranked_arms(planned, ledger, searched))
-    final = [trial for arm in arms for trial in planned.final_trials(arm)]
+    arms = finalists(plan, ranked_arms(plan, ledger, searched))
+    final = [trial for arm in arms for trial in plan.final_trials(arm)]
     if retry_failed:
         _forgive(ledger, final)
-    yield from _known("final", final, planned, ledger, executor)
+    yield from _known("final", final, plan, ledger, executor)
 
 
 def _known(
-    name: StageName, trials: list[Trial], planned: Planned, ledger: Ledger, executor: Executor
+    name: StageName, trials: list[Trial], plan: SweepPlan, ledger: Ledger, executor: Executor
 ) -> Iterator[StageBegan | Event]:
     queue = Queue(trials, ledger)
     if queue.waiting:
         yield StageBegan(name, tuple(queue.waiting), _ended(ledger, trials))
-        yield from run_trials(planned, ledger, queue, executor)
+        yield from run_trials(plan, ledger, queue, executor)
 
 
-def _trials_of(planned: Planned, arms: Sequence[Arm]) -> list[Trial]:
-    return [trial for arm in arms for trial in ranking_trials(planned, arm)]
+def _trials_of(plan: SweepPlan, arms: Sequence[Arm]) -> list[Trial]:
+    return [trial for arm in arms for trial in ranking_trials(plan, arm)]
 
 
 def _ended(ledger: Ledger, trials: Sequence[Trial]) -> tuple[tuple[Trial, Result | None], ...]:
     return tuple(
         (trial, ledger.result(trial))
         for trial in trials
-        if ledger.state(trial) is not State.WAITING
+        if ledger.state(trial) is not TrialStatus.WAITING
     )
 
 
 def _forgive(ledger: Ledger, trials: list[Trial]) -> None:
     for trial in trials:
-        if ledger.state(trial) is State.FAILED:
+        if ledger.state(trial) is TrialStatus.FAILED:
             ledger.take_up(trial)

@@ -15,7 +15,7 @@ from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
 from mnist_arch.runs.result import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
-from mnist_arch.sweeps.ledger import State
+from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.values import FORMAT, Record
 
 
@@ -38,7 +38,7 @@ class Outcome(Record):
     """What became of one trial."""
 
     seed: int
-    state: State
+    state: TrialStatus
     reason: str = ""
     """Of a failure."""
     kind: FailureKind | None = None
@@ -82,14 +82,14 @@ class Standing(Record):
     """The accuracy rule has a verdict for finalists only."""
 
     @property
-    def states(self) -> Counter[State]:
+    def states(self) -> Counter[TrialStatus]:
         """Of its trials of the ranking; an arm that is rejected has none."""
         return Counter(trial.state for trial in self.trials)
 
     @property
     def failures(self) -> list[Outcome]:
         """Trials that failed, finals included."""
-        return [trial for trial in (*self.trials, *self.final) if trial.state is State.FAILED]
+        return [trial for trial in (*self.trials, *self.final) if trial.state is TrialStatus.FAILED]
 
 
 class Proposed(Record):
@@ -119,7 +119,7 @@ class Leaderboard(Record):
     """The ranked arms first, then those that are not finished, failed or rejected."""
     effects: list[Effect]
     """Main effects of a grid's axes on the hold-out accuracy."""
-    states: dict[State, int]
+    states: dict[TrialStatus, int]
     """Number of trials in each state, finalists' included."""
     search: Proposed | None
     """What the search has proposed; null where there is none."""
@@ -127,7 +127,7 @@ class Leaderboard(Record):
     @property
     def failed(self) -> bool:
         """Whether a trial has."""
-        return self.states.get(State.FAILED, 0) > 0
+        return self.states.get(TrialStatus.FAILED, 0) > 0
 
     @property
     def exit_code(self) -> ExitCode | None:
@@ -161,7 +161,7 @@ def csv_text(board: Leaderboard) -> str:
         low, high = difference.interval_percent if difference else ("", "")
         holdout = _cells(it.holdout)
         differs = "; ".join(f"{path}={value}" for path, value in it.differs.items())
-        state = State.REJECTED if it.rejected else states_text(it.states)
+        state = TrialStatus.REJECTED if it.rejected else states_text(it.states)
         table.writerow(
             [
                 *(it.rank or "", it.name, "; ".join(it.also), state, differs),
@@ -179,7 +179,7 @@ def csv_text(board: Leaderboard) -> str:
     return text.getvalue()
 
 
-def states_text(states: Counter[State]) -> str:
+def states_text(states: Counter[TrialStatus]) -> str:
     """`27 DONE, 3 WAITING`."""
     return ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
 

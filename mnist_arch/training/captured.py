@@ -11,7 +11,7 @@ from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.training.compiled import PLAIN_INSTEAD, in_a_line
 from mnist_arch.training.engine import Precision
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
@@ -46,7 +46,7 @@ class CapturedStep(PlainStep):
             message = f"steps cannot be captured here: {in_a_line(error)}"
             raise DeviceUnavailable(message, hint=PLAIN_INSTEAD) from None
 
-    def begin(self, epoch: Pass) -> None:
+    def begin(self, epoch: EpochPlan) -> None:
         self.epoch = epoch
         self.number.zero_()
         self.order_WB.copy_(torch.stack(epoch.batches[: len(self.order_WB)]))

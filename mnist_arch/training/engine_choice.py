@@ -19,7 +19,7 @@ from mnist_arch.training.engine import Device, Engine, Precision, StepKind
 from mnist_arch.training.native import native_library
 from mnist_arch.training.thread_choice import ThreadChoice, choose_threads
 
-Wanted = Literal["auto", "plain", "fast", "native"]
+EngineName = Literal["auto", "plain", "fast", "native"]
 """`plain` is in float32; `fast` is the fastest that the device has but for native steps, which have
 to be asked for; `auto` is that, but is not compiled where that would not pay back."""
 
@@ -75,7 +75,7 @@ def threads_here(*, macs: int, batch: int, watch: Watch | None = None) -> Thread
 
 
 def choose_engine(
-    *, device: Device, threads: int, wanted: Wanted = "auto", flops: float = 0.0
+    *, device: Device, threads: int, wanted: EngineName = "auto", flops: float = 0.0
 ) -> Choice:
     """The engine for a training of so many operations after its first epoch.
 

@@ -13,7 +13,7 @@ from mnist_arch.training.state import State
 
 
 @dataclass(frozen=True)
-class Pass:
+class EpochPlan:
     """What the steps of one epoch are given."""
 
     batches: tuple[Tensor, ...]
@@ -24,7 +24,7 @@ class Pass:
     """Share of the new weights in the average after each step; empty without an average."""
 
     @classmethod
-    def next(cls, state: State, images: int) -> Pass:
+    def next(cls, state: State, images: int) -> EpochPlan:
         """Of the epoch that `state` comes to: freshly shuffled."""
         recipe = state.experiment.recipe
         sizes = recipe.batches(images)

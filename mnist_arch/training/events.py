@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Judged = Literal["each-epoch", "last-epoch"]
-"""When the held images are looked at: a test split that is to be read once is so after the last."""
+JudgeAfter = Literal["each-epoch", "last-epoch"]
+"""After which epochs a training is judged: a test split that is to be read once, after the last."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Progress:
 class EpochRecord:
     """What an epoch came to. The averaged weights are judged where the recipe averages.
 
-    `loss` and `correct` are None for an epoch after which the held images were not looked at.
+    `loss` and `correct` are None for an epoch after which nothing was judged.
     """
 
     epoch: int
@@ -39,11 +39,11 @@ class EpochRecord:
     train_loss: float
     """Mean loss over the epoch's images, with augmentation, dropout and label smoothing."""
     loss: float | None
-    """Mean cross-entropy on the held images, in nats."""
+    """Mean cross-entropy on the images it is judged on, in nats."""
     correct: int | None
-    """Correct among the held images."""
+    """Correct images of those it is judged on."""
     images: int
-    """The number of held images."""
+    """How many images it is judged on."""
     rate: float
     """Learning rate of the last step."""
     images_per_second: float

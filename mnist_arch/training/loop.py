@@ -1,7 +1,7 @@
 """The loop: one function that yields what happened.
 
 state = State.fresh(experiment, seed=7)
-for record in train(state, training, held):
+for record in train(state, training, judged_on):
     print(record)
 """
 
@@ -22,8 +22,8 @@ from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, pr
 from mnist_arch.training.captured import CapturedStep
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.epoch import Pass
-from mnist_arch.training.events import Compiling, EpochRecord, Judged, NotCompiled, Progress
+from mnist_arch.training.epoch import EpochPlan
+from mnist_arch.training.events import Compiling, EpochRecord, JudgeAfter, NotCompiled, Progress
 from mnist_arch.training.native import NativeStep, native_library
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
@@ -35,12 +35,12 @@ PROGRESS_SECONDS = 0.1
 def train(
     state: State,
     training: Split,
-    held: Split,
+    judged_on: Split,
     *,
-    judged: Judged = "each-epoch",
+    judge_after: JudgeAfter = "each-epoch",
     engine: Engine | None = None,
 ) -> Iterator[Progress | EpochRecord | Compiling | NotCompiled]:
-    """Trains from where `state` is to the last epoch, judging the held images after each or once.
+    """Trains from where `state` is to the last epoch, and judges `judged_on` after each or once.
 
     Both splits live on the state's device, which is the engine's; `prepare(engine)` has come first,
     since threads are not set here. Without an engine steps are plain. Those of a compiled one are
@@ -60,34 +60,36 @@ def train(
         yield from step.get_ready()
         clock = _Clock()
         state.model.train()
-        given = Pass.next(state, len(training))
-        step.begin(given)
-        steps, images, seen = len(given.rates), given.images, 0
-        for number, rate in enumerate(given.rates):
+        epoch_plan = EpochPlan.next(state, len(training))
+        step.begin(epoch_plan)
+        steps, images, seen = len(epoch_plan.rates), epoch_plan.images, 0
+        for number, rate in enumerate(epoch_plan.rates):
             step(number)
-            seen += len(given.batches[number])
+            seen += len(epoch_plan.batches[number])
             if state.device.type == "cpu":  # elsewhere it would wait for the device
-                _check_finite(step.losses_S[number : number + 1], given, state.epoch, first=number)
+                _check_finite(
+                    step.losses_S[number : number + 1], epoch_plan, state.epoch, first=number
+                )
             if clock.ticks():
                 yield Progress(state.epoch + 1, number + 1, steps, images, rate, clock.speed(seen))
         losses_S = step.losses_S.cpu()
-        _check_finite(losses_S, given, state.epoch)
+        _check_finite(losses_S, epoch_plan, state.epoch)
         speed = clock.speed(images)
-        loss_held, correct = None, None
-        if judged == "each-epoch" or state.epoch + 1 == epochs:
-            loss_held, correct = _judge(state, held)
-            if not math.isfinite(loss_held):  # the epoch's last step was one too many
-                raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=given.rates[-1])
+        loss, correct = None, None
+        if judge_after == "each-epoch" or state.epoch + 1 == epochs:
+            loss, correct = _judge(state, judged_on)
+            if not math.isfinite(loss):  # the epoch's last step was one too many
+                raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=epoch_plan.rates[-1])
         state.epoch += 1
         state.seconds += since_record.seconds()
         state.keep_dropout_stream()
         yield EpochRecord(
             epoch=state.epoch,
-            train_loss=given.mean_loss(losses_S),
-            loss=loss_held,
+            train_loss=epoch_plan.mean_loss(losses_S),
+            loss=loss,
             correct=correct,
-            images=len(held),
-            rate=given.rates[-1],
+            images=len(judged_on),
+            rate=epoch_plan.rates[-1],
             images_per_second=speed,
             seconds=state.seconds,
         )
@@ -113,19 +115,19 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
             assert_never(never)
 
 
-def _judge(state: State, held: Split) -> tuple[float, int]:
-    """Mean loss and correct images of `held`; its mistakes are left in the state."""
-    logits_NK = predict(state.result, held.images, INFO[state.experiment.resolved_dataset])
-    state.mistakes = mistaken(logits_NK, held.labels)
-    return mean_loss(logits_NK, held.labels), count_correct(logits_NK, held.labels)
+def _judge(state: State, judged_on: Split) -> tuple[float, int]:
+    """Mean loss and correct images of `judged_on`; its mistakes are left in the state."""
+    logits_NK = predict(state.result, judged_on.images, INFO[state.experiment.resolved_dataset])
+    state.mistakes = mistaken(logits_NK, judged_on.labels)
+    return mean_loss(logits_NK, judged_on.labels), count_correct(logits_NK, judged_on.labels)
 
 
-def _check_finite(losses_S: Tensor, given: Pass, epoch: int, *, first: int = 0) -> None:
+def _check_finite(losses_S: Tensor, epoch_plan: EpochPlan, epoch: int, *, first: int = 0) -> None:
     """Raises NonFiniteLoss for the first of the losses, which start with step `first`, if any."""
     bad = (~torch.isfinite(losses_S)).nonzero()
     if len(bad):
         step = first + int(bad[0])
-        raise NonFiniteLoss(epoch=epoch + 1, step=step + 1, rate=given.rates[step])
+        raise NonFiniteLoss(epoch=epoch + 1, step=step + 1, rate=epoch_plan.rates[step])
 
 
 class _Clock:

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
@@ -26,7 +26,7 @@ from mnist_arch.native.library import (
 from mnist_arch.native.machine import Addresses, Machine
 from mnist_arch.native.program import Kind, Program, program_of
 from mnist_arch.training.augment import augment
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
@@ -66,12 +66,12 @@ class NativeStep(PlainStep):
         self, state: State, training: Split, *, batch: int, threads: int, library: ctypes.CDLL
     ) -> None:
         super().__init__(state, training)
-        program = with_orders(program_of(plan(state.experiment).layers), state.model)
+        program = with_orders(program_of(plan_network(state.experiment).layers), state.model)
         recipe = state.experiment.recipe
         self.machine = Machine(library, program, recipe, images=batch, threads=threads)
         self.drops = [(it, program.values[it.input]) for it in program.dropouts]
 
-    def begin(self, epoch: Pass) -> None:
+    def begin(self, epoch: EpochPlan) -> None:
         super().begin(epoch)
         self.clears = False  # its maps are not torch's
         self.machine.bind(addresses(self.state))

@@ -24,7 +24,7 @@ TensorState = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class ParameterGroup:
     """Tensors that decay alike, and the state of each."""
 
     tensors: list[Tensor]
@@ -123,8 +123,10 @@ class Optimizer:
             for name, tensor in state.items():
                 tensor.copy_(given[place][name])
 
-    def _group(self, tensors: list[Tensor], weight_decay: float) -> Group:
-        return Group(tensors, weight_decay, [self._fresh_state(tensor) for tensor in tensors])
+    def _group(self, tensors: list[Tensor], weight_decay: float) -> ParameterGroup:
+        return ParameterGroup(
+            tensors, weight_decay, [self._fresh_state(tensor) for tensor in tensors]
+        )
 
     def _fresh_state(self, tensor: Tensor) -> TensorState:
         match self.spec:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.optimizer import Optimizer
@@ -41,7 +41,7 @@ class State:
     seconds: float = 0.0
     """Time spent so far."""
     mistakes: list[int] = field(default_factory=list)
-    """Places, from 0, of the held images that were wrong when they were last judged."""
+    """Places, from 0, of the images that were wrong when the training was last judged."""
 
     @classmethod
     def fresh(
@@ -50,14 +50,14 @@ class State:
         *,
         seed: int,
         device: str = "cpu",
-        planned: Plan | None = None,
+        plan: Plan | None = None,
     ) -> Self:
-        """The state before the first step; `planned` is the plan where it is known.
+        """The state before the first step; `plan` is the plan where it is known.
 
         Raises ShapeError.
         """
-        planned = planned or plan(experiment)
-        model = build(experiment, seed=seed, planned=planned)
+        plan = plan or plan_network(experiment)
+        model = build(experiment, seed=seed, plan=plan)
         # torch's overloads know a device and a memory format each, but not both together.
         model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = (
@@ -65,7 +65,7 @@ class State:
         )
         return cls(
             experiment=experiment,
-            plan=planned,
+            plan=plan,
             model=model,
             average=average,
             optimizer=Optimizer(model, experiment.recipe),

@@ -16,7 +16,7 @@ from mnist_arch.training.allocator import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.training.augment import augment
 from mnist_arch.training.ema import update_average
 from mnist_arch.training.engine import Precision
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import Compiling, NotCompiled
 from mnist_arch.training.state import State
 
@@ -43,7 +43,7 @@ class PlainStep:
         """Before each epoch: whatever this kind of step then needs. Yields what is to be said."""
         return ()
 
-    def begin(self, epoch: Pass) -> None:
+    def begin(self, epoch: EpochPlan) -> None:
         """The next calls are the steps of `epoch`."""
         self.epoch = epoch
         self.losses_S = torch.zeros(len(epoch.rates), device=self.state.device)

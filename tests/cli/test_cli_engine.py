@@ -12,11 +12,11 @@ import torch
 from train_command import Terminal, interrupt
 from train_command import mnist_arch as mnist_arch
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.images import read_material
+from mnist_arch.runs.images import read_images
 from mnist_arch.spec.loading import load
 from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.compiled import CompiledStep
@@ -160,7 +160,7 @@ def test_auto_depends_on_the_length_of_the_training(
     and twice back."""
     seen = engines_trained_with(monkeypatch)
     arguments = ["small.yaml", "--epochs", "3", "--holdout", "16"]
-    macs = plan(load("small.yaml").experiment).macs
+    macs = plan_network(load("small.yaml").experiment).macs
     monkeypatch.setattr(engines, "COMPILE_FROM_FLOPS", share * 6 * macs * 80 * 2)
     mnist_arch(*arguments)
     assert [engine.step for engine in seen] == [step]
@@ -358,10 +358,10 @@ def test_the_time_of_reading_images_is_of_the_first_seed_that_trains(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(*args: Any, **options: Any) -> Any:
-        return dataclasses.replace(read_material(*args, **options), seconds=1000.0)
+        return dataclasses.replace(read_images(*args, **options), seconds=1000.0)
 
     mnist_arch("small.yaml", "--epochs", "1")  # seed 0, which trains nothing when asked for again
-    monkeypatch.setattr(run_images, "read_material", slow)
+    monkeypatch.setattr(run_images, "read_images", slow)
     mnist_arch("small.yaml", "--epochs", "1", "--seeds", "3")
     found = [Run(path).result() for path in Path("runs").iterdir() if path.is_dir()]
     took = {result.seed: result.seconds for result in found if result is not None}

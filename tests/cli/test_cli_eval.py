@@ -323,8 +323,8 @@ def test_with_a_holdout_test_is_left_alone(run_eval: Eval) -> None:
     found = run_eval.json()
     assert (found["split"], found["images"], found["verdict"]) == ("validation", HOLDOUT, "none")
     assert run_eval.read == [("mnist", "train")]
-    rest, held = hold_out(tiny_runs.images("mnist", "train"), HOLDOUT)
-    assert found["correct"] == expected(experiment, held).correct
+    rest, judged_on = hold_out(tiny_runs.images("mnist", "train"), HOLDOUT)
+    assert found["correct"] == expected(experiment, judged_on).correct
     train = run_eval.json("--split", "train")
     assert train["images"] == tiny_runs.TRAIN_IMAGES - HOLDOUT
     assert train["correct"] == expected(experiment, rest).correct

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner, Result
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.sources import zoo_names
 from mnist_arch.spec.strict_yaml import parse
@@ -124,11 +124,11 @@ def test_table_adds_up(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", [name for name in TABLES if name != "side-by-side"])
 def test_table_has_the_numbers_of_the_plan(name: str) -> None:
     lines = (GOLDEN / f"{name}-160.txt").read_text().splitlines()
-    planned = plan(load(TABLES[name][0]).experiment)
+    plan = plan_network(load(TABLES[name][0]).experiment)
     if "--blocks" in TABLES[name]:
-        wanted = [sum(row.parameters for row in rows) for rows in planned.parts().values()]
+        wanted = [sum(row.parameters for row in rows) for rows in plan.parts().values()]
     else:
-        wanted = [row.parameters for row in planned.rows]
+        wanted = [row.parameters for row in plan.rows]
     *cells, _ = column(lines, "parameters")
     assert list(map(number, cells)) == wanted
 
@@ -202,7 +202,7 @@ def test_no_width_costs_a_number_a_word_or_a_place(
     name = "a-network-with-a-name-that-is-as-long-as-a-name-of-a-network-can"
     (folder / "long.yaml").write_text(MINE.replace("mine", name))
     (folder / "kinds.yaml").write_text(KINDS)
-    counted = plan(load(arguments[0]).experiment)
+    counted = plan_network(load(arguments[0]).experiment)
     numbers = {f"{row.parameters:,}" for row in counted.rows if not row.shared}
     numbers |= {f"{counted.parameters:,}", f"{counted.macs:,}", f"{counted.buffers:,}"}
     places = {row.place for row in counted.rows}
@@ -337,24 +337,24 @@ def test_epochs_alone_can_break_the_budget() -> None:
 def test_json_is_the_plan(spec: str) -> None:
     found = json.loads(summary(spec, "--json").stdout)
     experiment = load(spec).experiment
-    planned = plan(experiment)
+    plan = plan_network(experiment)
     assert found["format"] == 1
     assert found["name"] == experiment.name
-    assert found["parameters"] == found["trainable_parameters"] == planned.parameters
+    assert found["parameters"] == found["trainable_parameters"] == plan.parameters
     for name in ("buffers", "macs", "receptive_field", "activation_bytes"):
-        assert found[name] == getattr(planned, name)
-    for layer, row in zip(found["layers"], planned.rows, strict=True):
+        assert found[name] == getattr(plan, name)
+    for layer, row in zip(found["layers"], plan.rows, strict=True):
         assert layer.pop("output_shape") == list(row.output_shape)
         assert layer == {name: getattr(row, name) for name in layer}
-    for block, (place, rows) in zip(found["blocks"], planned.parts().items(), strict=True):
+    for block, (place, rows) in zip(found["blocks"], plan.parts().items(), strict=True):
         assert (block["place"], block["layers"]) == (place, len(rows))
         assert block["parameters"] == sum(row.parameters for row in rows)
-    assert sum(block["macs"] for block in found["blocks"]) == planned.macs
+    assert sum(block["macs"] for block in found["blocks"]) == plan.macs
     for name in ("input", "parameter", "forward_backward", "inference_peak"):
-        assert found[f"{name}_bytes"] == getattr(planned.sizes, f"{name}_bytes")
-    assert found["training_bytes"] == planned.sizes.training_bytes
-    assert found["inference_bytes"] == planned.sizes.inference_bytes
-    assert found["parameter_bytes"] == 4 * planned.parameters
+        assert found[f"{name}_bytes"] == getattr(plan.sizes, f"{name}_bytes")
+    assert found["training_bytes"] == plan.sizes.training_bytes
+    assert found["inference_bytes"] == plan.sizes.inference_bytes
+    assert found["parameter_bytes"] == 4 * plan.parameters
     assert [item["place"] for item in found["advice"]]
     assert "verification" not in found
 
@@ -442,12 +442,12 @@ def test_a_difference_in_one_line_is_our_bug(monkeypatch: pytest.MonkeyPatch) ->
     """Two mistakes that cancel each other in the total are mistakes all the same."""
 
     def shifted(network: Any) -> Any:
-        planned = plan(network)
-        first, second, *rest = planned.rows
+        plan = plan_network(network)
+        first, second, *rest = plan.rows
         moved = replace(first, parameters=79), replace(second, parameters=1)
-        return replace(planned, rows=(*moved, *rest))
+        return replace(plan, rows=(*moved, *rest))
 
-    monkeypatch.setattr("mnist_arch.network.verify.plan", shifted)
+    monkeypatch.setattr("mnist_arch.network.verify.plan_network", shifted)
     summary("s6", "--verify", code=OUR_BUG)
 
 

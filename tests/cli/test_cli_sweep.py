@@ -522,7 +522,7 @@ def test_a_bug_in_a_worker_is_ours_and_the_others_go_on(
 def test_a_sweep_of_which_nothing_fits_is_refused_at_once(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_images, "read_material", no_training)
+    monkeypatch.setattr(run_images, "read_images", no_training)
     mnist_arch.write(FAT, {"name": "fatter", **blocks(2_000)})
     result = mnist_arch("tiny.yaml", exit_code=1)
     assert result.stderr.startswith(
@@ -917,7 +917,7 @@ def test_show_trains_nothing_and_writes_nothing(
 ) -> None:
     first = mnist_arch()
     names = sorted(path.name for path in mnist_arch.sweep.rglob("*"))
-    monkeypatch.setattr(run_images, "read_material", no_training)
+    monkeypatch.setattr(run_images, "read_images", no_training)
     monkeypatch.setattr(running, "train", no_training)
     assert mnist_arch("tiny.yaml", "--show").stdout == first.stdout
     assert sorted(path.name for path in mnist_arch.sweep.rglob("*")) == names

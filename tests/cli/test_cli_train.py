@@ -116,7 +116,7 @@ def test_with_a_hold_out_test_is_never_read(mnist_arch: Terminal) -> None:
 
 
 def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_images, "read_material", no_training)
+    monkeypatch.setattr(run_images, "read_images", no_training)
 
 
 def test_a_network_over_budget_is_refused_before_anything_is_read(

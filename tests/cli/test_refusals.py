@@ -26,7 +26,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return Resolved("mnist" if name == "auto" else name)  # type: ignore[arg-type]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mnist_arch.runs.images.read_material", read)
+    monkeypatch.setattr("mnist_arch.runs.images.read_images", read)
     monkeypatch.setattr("mnist_arch.data.load.resolve_dataset", here)
     Path("small.yaml").write_text(SPEC)
     Path("auto.yaml").write_text(SPEC.replace("dataset: mnist", "dataset: auto"))

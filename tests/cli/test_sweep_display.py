@@ -22,7 +22,7 @@ from mnist_arch.sweeps.execution.executor import (
     Task,
 )
 from mnist_arch.sweeps.ledger import Failure, Ledger
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.stages import StageBegan
 from mnist_arch.training.events import EpochRecord
 from mnist_arch_cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
@@ -32,7 +32,7 @@ SECONDS = 10.0
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Planned:
+def plan(tmp_path: Path) -> SweepPlan:
     """Two arms of one cost with two seeds each, and a finalist with one."""
     return planned(
         tmp_path,
@@ -46,7 +46,7 @@ def plan(tmp_path: Path) -> Planned:
 class Script:
     """Events of trials, as an executor would yield them."""
 
-    def __init__(self, plan: Planned) -> None:
+    def __init__(self, plan: SweepPlan) -> None:
         self.plan = plan
         self.ledger = Ledger(Path("runs/tiny"))
         self.ranking = plan.trials()
@@ -86,7 +86,7 @@ class Script:
         return Stopped(self.task(trial))
 
 
-def plain(events: Iterable[StageBegan | Event], plan: Planned, *, workers: int = 1) -> list[str]:
+def plain(events: Iterable[StageBegan | Event], plan: SweepPlan, *, workers: int = 1) -> list[str]:
     """The lines that a file would get."""
     console = Console(file=io.StringIO(), width=40)
     SweepDisplay(console).follow(iter(events), Pace(plan, workers=workers))
@@ -94,7 +94,7 @@ def plain(events: Iterable[StageBegan | Event], plan: Planned, *, workers: int =
     return console.file.getvalue().splitlines()
 
 
-def test_where_there_is_no_terminal_a_trial_is_a_line(plan: Planned) -> None:
+def test_where_there_is_no_terminal_a_trial_is_a_line(plan: SweepPlan) -> None:
     script = Script(plan)
     a0, b0, a1, b1 = script.ranking
     (final,) = script.final
@@ -126,7 +126,7 @@ def test_where_there_is_no_terminal_a_trial_is_a_line(plan: Planned) -> None:
     ]
 
 
-def test_a_sweep_that_goes_on_counts_what_has_ended_before(plan: Planned) -> None:
+def test_a_sweep_that_goes_on_counts_what_has_ended_before(plan: SweepPlan) -> None:
     script = Script(plan)
     a0, b0, a1, b1 = script.ranking
     earlier = ((a0, made_up(a0, plan, 91, seconds=SECONDS)), (b0, None))
@@ -146,7 +146,7 @@ def test_of_a_search_the_end_is_a_number_of_trials(tmp_path: Path) -> None:
     assert lines == ["searching", "1/7 · peak=0.05 · seed 0 · validation 90.00 % · 0:10"]
 
 
-def test_workers_share_the_time_that_is_left(plan: Planned) -> None:
+def test_workers_share_the_time_that_is_left(plan: SweepPlan) -> None:
     script = Script(plan)
     a0, b0, a1, b1 = script.ranking
     events = [StageBegan("ranking", (a0, b0, a1, b1)), script.finished(a0, 91)]
@@ -176,7 +176,7 @@ def drawn(display: LiveSweepDisplay, width: int = 100) -> list[str]:
 
 
 def panel_after(
-    events: Iterable[StageBegan | Event], plan: Planned, *, width: int = 100
+    events: Iterable[StageBegan | Event], plan: SweepPlan, *, width: int = 100
 ) -> list[str]:
     """The panel after the last of these events."""
     panels: list[list[str]] = []
@@ -192,7 +192,7 @@ def panel_after(
     return panels[0]
 
 
-def test_the_panel_has_every_running_trial_with_epoch_accuracy_and_curve(plan: Planned) -> None:
+def test_the_panel_has_every_running_trial_with_epoch_accuracy_and_curve(plan: SweepPlan) -> None:
     script = Script(plan)
     a0, b0, a1, b1 = script.ranking
     lines = panel_after(
@@ -219,7 +219,7 @@ def test_the_panel_has_every_running_trial_with_epoch_accuracy_and_curve(plan: P
     ]
 
 
-def test_the_curve_is_of_the_epochs_that_were_judged(plan: Planned) -> None:
+def test_the_curve_is_of_the_epochs_that_were_judged(plan: SweepPlan) -> None:
     script = Script(plan)
     (final,) = script.final
     events = [StageBegan("final", (final,)), script.epoch(final, 1, None)]
@@ -230,7 +230,7 @@ def test_the_curve_is_of_the_epochs_that_were_judged(plan: Planned) -> None:
     assert sparkline([80.0, 90.0]) == "▁█"
 
 
-def test_the_best_so_far_is_of_the_arms_with_the_most_runs(plan: Planned) -> None:
+def test_the_best_so_far_is_of_the_arms_with_the_most_runs(plan: SweepPlan) -> None:
     script = Script(plan)
     a0, b0, a1, _ = script.ranking
     events = [
@@ -243,7 +243,7 @@ def test_the_best_so_far_is_of_the_arms_with_the_most_runs(plan: Planned) -> Non
     assert "best so far: a, 90.500 % (2 runs)" in panel_after(events, plan)[1]
 
 
-def test_a_stage_begins_anew(plan: Planned) -> None:
+def test_a_stage_begins_anew(plan: SweepPlan) -> None:
     script = Script(plan)
     events = [
         StageBegan("ranking", tuple(script.ranking)),
@@ -259,7 +259,7 @@ def test_a_stage_begins_anew(plan: Planned) -> None:
     assert goes_on[1].startswith("1/2 done · best so far: a, 99.000 % (1 run)")
 
 
-def test_a_trial_that_ends_leaves_the_panel_and_is_a_line_above_it(plan: Planned) -> None:
+def test_a_trial_that_ends_leaves_the_panel_and_is_a_line_above_it(plan: SweepPlan) -> None:
     script = Script(plan)
     a0, b0, *_ = script.ranking
     events = [StageBegan("ranking", (a0, b0)), script.began(a0), script.failed(a0, "NaN")]
@@ -280,7 +280,7 @@ def test_the_panel_fits_a_narrow_terminal_whatever_the_names(tmp_path: Path) -> 
         assert "50.00 %" in " ".join(lines)
 
 
-def test_an_error_takes_the_panel_down(plan: Planned) -> None:
+def test_an_error_takes_the_panel_down(plan: SweepPlan) -> None:
     def events() -> Iterator[StageBegan | Event]:
         yield StageBegan("ranking", tuple(plan.trials()))
         raise KeyboardInterrupt
@@ -292,7 +292,7 @@ def test_an_error_takes_the_panel_down(plan: Planned) -> None:
     assert "\x1b[?25h" in shown(display.console)
 
 
-def test_elsewhere_json_has_no_lines(plan: Planned, capsys: pytest.CaptureFixture[str]) -> None:
+def test_elsewhere_json_has_no_lines(plan: SweepPlan, capsys: pytest.CaptureFixture[str]) -> None:
     script = Script(plan)
     events = [StageBegan("ranking", tuple(script.ranking)), script.finished(script.ranking[0], 90)]
     for quiet, as_json in ((True, False), (False, True)):

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mnist_arch.counting.advice import Advice, advise
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.spec.loading import load, loads
 from mnist_arch_cli.app import app
 
@@ -23,7 +23,7 @@ head: {dropout: 0.1, linear: true}
 
 def advice(text: str) -> list[Advice]:
     experiment = loads(text, source="test").experiment
-    return list(advise(experiment, plan(experiment)))
+    return list(advise(experiment, plan_network(experiment)))
 
 
 def changed(old: str, new: str) -> list[Advice]:
@@ -43,7 +43,7 @@ def test_a_good_network_gets_no_advice() -> None:
 
 def test_the_two_remarks_on_the_reference_network() -> None:
     experiment = load("s6").experiment
-    assert [(one.place, one.message) for one in advise(experiment, plan(experiment))] == [
+    assert [(one.place, one.message) for one in advise(experiment, plan_network(experiment))] == [
         ("blocks[2].dropout", "dropout of 0.2 on the logits"),
         ("blocks[2].pool", "7×7 pooled to 3×3 leaves out 1 row and column"),
     ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_arch.counting.budget import accuracy_verdict, check, needed_correct, within
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.network.build import build, count_parameters
@@ -35,9 +35,9 @@ def s6(*overrides: str) -> Experiment:
 
 
 def refusal(experiment: Experiment) -> BudgetExceeded:
-    assert not within(experiment, plan(experiment))
+    assert not within(experiment, plan_network(experiment))
     with pytest.raises(BudgetExceeded) as caught:
-        check(experiment, plan(experiment))
+        check(experiment, plan_network(experiment))
     return caught.value
 
 
@@ -58,19 +58,19 @@ def test_20000_parameters_are_refused() -> None:
 def test_19999_parameters_are_accepted() -> None:
     experiment = plain(JUST_UNDER)
     assert count_parameters(build(experiment)) == 19_999
-    check(experiment, plan(experiment))
-    assert within(experiment, plan(experiment))
+    check(experiment, plan_network(experiment))
+    assert within(experiment, plan_network(experiment))
 
 
 def test_the_reference_network_is_accepted() -> None:
-    check(s6(), plan(s6()))
+    check(s6(), plan_network(s6()))
 
 
 def test_the_limit_is_the_specs_own() -> None:
     assert "8,668 too many for fewer than 9,999;" in str(
         refusal(s6("budget.parameters_below=9999"))
     )
-    check(s6("budget.parameters_below=18667"), plan(s6()))
+    check(s6("budget.parameters_below=18667"), plan_network(s6()))
     assert "18,666 parameters, 1 too many" in str(refusal(s6("budget.parameters_below=18666")))
 
 
@@ -134,22 +134,22 @@ def test_what_is_said_to_fit_does(overrides: tuple[str, ...]) -> None:
     experiment = s6(*overrides)
     error = refusal(experiment)
     fitting, promised = what_is_said_to_fit(experiment, error.hint)
-    assert plan(fitting).parameters == promised < experiment.budget.parameters_below
-    check(fitting, plan(fitting))
+    assert plan_network(fitting).parameters == promised < experiment.budget.parameters_below
+    check(fitting, plan_network(fitting))
 
 
 @given(widths=st.lists(st.integers(1, 300), min_size=2, max_size=5), limit=st.integers(100, 30_000))
 def test_whatever_is_refused_is_told_what_fits(widths: list[int], limit: int) -> None:
     experiment = plain(str(widths), f"budget: {{parameters_below: {limit}}}\n")
-    count = plan(experiment).parameters
+    count = plan_network(experiment).parameters
     if count < limit:
-        check(experiment, plan(experiment))
+        check(experiment, plan_network(experiment))
         return
     error = refusal(experiment)
     assert f"{count:,} parameters, {count - limit + 1:,} too many" in str(error)
     if error.hint != "use fewer or smaller layers":
         fitting, promised = what_is_said_to_fit(experiment, error.hint)
-        assert plan(fitting).parameters == promised < limit
+        assert plan_network(fitting).parameters == promised < limit
 
 
 # ---------------------------------------------------------------------------------------- epochs
@@ -159,7 +159,7 @@ def test_20_epochs_are_refused_and_19_are_not() -> None:
     error = refusal(s6("recipe.epochs=20"))
     assert str(error) == "s6: 20 epochs, 1 too many for fewer than 20"
     assert error.hint == "--epochs 19 would fit"
-    check(s6("recipe.epochs=19"), plan(s6()))
+    check(s6("recipe.epochs=19"), plan_network(s6()))
 
 
 def test_both_rules_are_named_at_once() -> None:

@@ -17,7 +17,7 @@ from strategies import Mapping, files, rest_of_file, text_of
 
 from mnist_arch.counting.digest import ALWAYS, FIELDS, OPERATIONS, _operation, digest
 from mnist_arch.counting.layers import Convolution, Dropout, Layer, Op, Residual
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
@@ -68,7 +68,7 @@ def test_digests_are_the_same_where_the_experiments_are(
     second = {**first, **{key: other[key] for key in changed if key in other}}
     one, two = (loads(text_of(it), source="file.yaml").experiment for it in (first, second))
     assert (digest(one) == digest(two)) == (meaning(one) == meaning(two))
-    assert digest(one, layers=plan(one).layers) == digest(one)
+    assert digest(one, layers=plan_network(one).layers) == digest(one)
 
 
 def test_residuals_and_shared_tensors_are_part_of_it() -> None:
@@ -228,7 +228,7 @@ def test_an_option_of_a_layer_that_comes_later_changes_no_digest() -> None:
         blocks: int | None = None
 
     now = load("s6").with_dataset("mnist").experiment
-    layers = plan(now).layers
+    layers = plan_network(now).layers
 
     def with_layers(**values: Any) -> str:
         later = {Convolution: LaterConvolution, Dropout: LaterDropout}

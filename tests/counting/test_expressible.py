@@ -13,7 +13,7 @@ import torch
 from strategies import Mapping, text_of
 from torch import nn
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.network.build import build, count_parameters
 from mnist_arch.spec.loading import loads
 
@@ -254,7 +254,9 @@ def test_public_solution_is_expressible_exactly(name: str) -> None:
     experiment = loads(text_of({"name": "public", **spec}), source="public.yaml").experiment
     built = build(experiment)
     assert [repr(module) for module in built.layers] == [repr(module) for module in by_hand]
-    assert plan(experiment).parameters == count_parameters(built) == count_parameters(by_hand)
+    assert (
+        plan_network(experiment).parameters == count_parameters(built) == count_parameters(by_hand)
+    )
     assert count_parameters(by_hand) < 20_000
     by_hand.load_state_dict(
         dict(zip(by_hand.state_dict(), built.state_dict().values(), strict=True))

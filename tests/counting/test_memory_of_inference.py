@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from strategies import Mapping, networks, text_of
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.spec.loading import loads
 
 
 def peak(blocks: str, head: str = "{}") -> int:
     """In values, not bytes."""
     spec = f"{{name: x, blocks: {blocks}, head: {head}, defaults: {{norm: none}}}}"
-    most = plan(loads(spec, source="a").experiment).sizes.inference_peak_bytes
+    most = plan_network(loads(spec, source="a").experiment).sizes.inference_peak_bytes
     assert most % 4 == 0
     return most // 4
 
@@ -70,12 +70,12 @@ def test_dropout_and_flattening_need_no_map_of_their_own() -> None:
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(networks())
 def test_peak_is_between_one_layer_and_all_maps(spec: Mapping) -> None:
-    planned = plan(loads(text_of(spec, flow=None), source="a").experiment)
-    sizes = planned.sizes
-    outputs = [row.activation_bytes for row in planned.rows]
+    plan = plan_network(loads(text_of(spec, flow=None), source="a").experiment)
+    sizes = plan.sizes
+    outputs = [row.activation_bytes for row in plan.rows]
     assert sizes.inference_peak_bytes >= max(outputs)
     assert sizes.inference_peak_bytes <= 4 * (784 + sum(outputs)) + 2 * sum(outputs)
-    assert sizes.parameter_bytes == 4 * planned.parameters
+    assert sizes.parameter_bytes == 4 * plan.parameters
     assert sizes.inference_bytes == sizes.parameter_bytes + sizes.inference_peak_bytes
     assert sizes.training_bytes == 4 * math.prod((1, 28, 28)) + (
         sizes.forward_backward_bytes + sizes.parameter_bytes

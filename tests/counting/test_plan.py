@@ -12,7 +12,7 @@ import torch
 from strategies import Mapping, text_of
 from torch import Tensor, nn
 
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
@@ -25,7 +25,7 @@ def experiment(spec: Mapping) -> Experiment:
 
 
 def planned(spec: Mapping) -> Plan:
-    return plan(experiment(spec))
+    return plan_network(experiment(spec))
 
 
 def test_reference_network_has_the_rows_of_the_exercise() -> None:
@@ -39,13 +39,13 @@ def test_reference_network_has_the_rows_of_the_exercise() -> None:
             )
             for row in csv.DictReader(file)
         ]
-    rows = plan(load("s6").experiment).rows
+    rows = plan_network(load("s6").experiment).rows
     assert [(row.index, row.layer, row.output_shape, row.parameters) for row in rows] == expected
     assert sum(row.parameters for row in rows) == 18_666
 
 
 def test_reference_network_in_numbers() -> None:
-    s6 = plan(load("s6").experiment)
+    s6 = plan_network(load("s6").experiment)
     assert s6.parameters == 18_666
     assert s6.buffers == sum(2 * channels + 1 for channels in (8, 16, 32, 16, 32, 16, 32))
     convolutions = [
@@ -63,7 +63,7 @@ def test_reference_network_in_numbers() -> None:
 
 
 def test_receptive_field_of_the_reference_network() -> None:
-    fields = [row.receptive_field for row in plan(load("s6").experiment).rows]
+    fields = [row.receptive_field for row in plan_network(load("s6").experiment).rows]
     assert fields[:10] == [3, 3, 3, 5, 5, 5, 7, 7, 7, 8]
     assert fields[10:21] == [8, 8, 12, 12, 12, 16, 16, 16, 18, 18, 18]
     assert fields[21:] == [26, 26, 26, 34, 34, 34, 38, 38, 38, 54]
@@ -196,7 +196,7 @@ HUGE: dict[str, Mapping] = {
 def test_huge_network_is_counted_at_once_and_nothing_is_allocated(name: str) -> None:
     spec = experiment(HUGE[name])
     start = time.process_time()
-    counted = plan(spec)
+    counted = plan_network(spec)
     assert time.process_time() - start < 1
     assert counted.macs > 10**9
     assert counted.parameters > 10**9

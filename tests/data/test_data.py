@@ -492,8 +492,8 @@ def test_the_hold_out_is_a_partition_of_exact_size(
     assert sorted(numbers(train) + numbers(validation)) == list(range(len(labels)))
     assert numbers(train) == sorted(numbers(train))
     assert numbers(validation) == sorted(numbers(validation))
-    held = validation.labels.bincount(minlength=len(counts)).tolist()
-    for quota, count in zip(held, counts, strict=True):
+    judged_on = validation.labels.bincount(minlength=len(counts)).tolist()
+    for quota, count in zip(judged_on, counts, strict=True):
         assert abs(quota - size * count / len(labels)) < 1
         assert quota < count
 
@@ -607,9 +607,9 @@ def test_mnist_is_as_published() -> None:
     pixels = train.images.double() / 255
     assert pixels.mean().item() == pytest.approx(INFO["mnist"].mean, abs=5e-5)
     assert pixels.std().item() == pytest.approx(INFO["mnist"].std, abs=5e-5)
-    kept, held = hold_out(train, 5000)
-    assert (len(kept), len(held)) == (55_000, 5_000)
-    for quota, count in zip(held.labels.bincount().tolist(), published, strict=True):
+    kept, judged_on = hold_out(train, 5000)
+    assert (len(kept), len(judged_on)) == (55_000, 5_000)
+    for quota, count in zip(judged_on.labels.bincount().tolist(), published, strict=True):
         assert abs(quota - count / 12) < 1
 
 

@@ -133,7 +133,7 @@ PAIRS = [
 def test_no_dataset_is_taken_for_another(
     source: DatasetName,
     target: DatasetName,
-    split: catalog.SplitName,
+    split: catalog.DatasetSplit,
     tmp_path: Path,
 ) -> None:
     put_as(target, tmp_path, renamed(source, target))

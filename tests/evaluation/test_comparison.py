@@ -12,21 +12,21 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mnist_arch.evaluation.comparison import Difference, Judged, compare_with_first, holm_adjusted
+from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first, holm_adjusted
 
 IMAGES = 10_000
 
 
-def arm(*correct: int) -> list[Judged]:
+def arm(*correct: int) -> list[ArmRun]:
     """Runs of seeds 1, 2, … whose mistakes are not stored."""
-    return [Judged(seed, count, None) for seed, count in enumerate(correct, start=1)]
+    return [ArmRun(seed, count, None) for seed, count in enumerate(correct, start=1)]
 
 
-def judged(seed: int, mistakes: Sequence[int], *, images: int) -> Judged:
-    return Judged(seed, images - len(mistakes), frozenset(mistakes))
+def judged(seed: int, mistakes: Sequence[int], *, images: int) -> ArmRun:
+    return ArmRun(seed, images - len(mistakes), frozenset(mistakes))
 
 
-def paired(*, lost: int, gained: int, both_wrong: int, images: int) -> tuple[Judged, Judged]:
+def paired(*, lost: int, gained: int, both_wrong: int, images: int) -> tuple[ArmRun, ArmRun]:
     """The first and the other run of one seed: only the other is wrong on `lost` images."""
     of_both = range(both_wrong)
     of_first = range(both_wrong, both_wrong + gained)
@@ -36,7 +36,7 @@ def paired(*, lost: int, gained: int, both_wrong: int, images: int) -> tuple[Jud
 
 
 def compare(
-    first: Sequence[Judged], other: Sequence[Judged], *, images: int = IMAGES
+    first: Sequence[ArmRun], other: Sequence[ArmRun], *, images: int = IMAGES
 ) -> Difference:
     (difference,) = compare_with_first([first, other], images=images)
     assert difference is not None
@@ -242,7 +242,7 @@ def test_the_p_value_counts_all_signs_of_the_gains(
 def test_a_second_run_with_the_same_mistakes_tells_nothing_new() -> None:
     """Twice as many discordant pairs, counted one by one, would tell the two apart."""
     first, other = paired(lost=14, gained=5, both_wrong=3, images=1_000)
-    twice = [[run, Judged(8, run.correct, run.mistakes)] for run in (first, other)]
+    twice = [[run, ArmRun(8, run.correct, run.mistakes)] for run in (first, other)]
     once, again = compare([first], [other], images=1_000), compare(*twice, images=1_000)
     assert once.p_value == pytest.approx(scipy.stats.binomtest(5, 19).pvalue)
     assert again.p_value == pytest.approx(once.p_value)
@@ -291,33 +291,33 @@ STORED = judged(1, [0], images=IMAGES)
         (arm(9_900, 9_901), arm(9_900, 9_901, 9_902)),
         ([STORED], arm(9_900)),
         (arm(9_900), [STORED]),
-        ([STORED], [STORED, Judged(2, 9_999, None)]),
+        ([STORED], [STORED, ArmRun(2, 9_999, None)]),
         ([STORED], []),
         ([], arm(9_900, 9_901, 9_902)),
     ],
     ids=["two runs", "not stored", "not stored by the first", "one of two", "none", "no first"],
 )
 def test_without_runs_or_mistakes_there_is_no_test(
-    first: list[Judged], other: list[Judged]
+    first: list[ArmRun], other: list[ArmRun]
 ) -> None:
     assert compare_with_first([first, other], images=IMAGES) == [None]
 
 
 @pytest.mark.parametrize("arms", [[], [arm(9_900)], [[]]], ids=["no arm", "one", "one empty"])
-def test_one_arm_is_compared_with_nothing(arms: list[list[Judged]]) -> None:
+def test_one_arm_is_compared_with_nothing(arms: list[list[ArmRun]]) -> None:
     assert compare_with_first(arms, images=IMAGES) == []
 
 
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
-        ([Judged(3, 9, None), Judged(3, 8, None)], "seeds of an arm differ"),
-        ([Judged(3, 11, None)], "seed 3: 11 correct of 10 images"),
-        ([Judged(3, -1, None)], "seed 3: -1 correct of 10 images"),
-        ([Judged(3, 8, frozenset([1]))], "seed 3: 1 mistakes and 8 correct of 10 images"),
+        ([ArmRun(3, 9, None), ArmRun(3, 8, None)], "seeds of an arm differ"),
+        ([ArmRun(3, 11, None)], "seed 3: 11 correct of 10 images"),
+        ([ArmRun(3, -1, None)], "seed 3: -1 correct of 10 images"),
+        ([ArmRun(3, 8, frozenset([1]))], "seed 3: 1 mistakes and 8 correct of 10 images"),
     ],
 )
-def test_runs_that_contradict_themselves_are_refused(runs: list[Judged], message: str) -> None:
+def test_runs_that_contradict_themselves_are_refused(runs: list[ArmRun], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare_with_first([runs], images=10)
 
@@ -390,13 +390,13 @@ def test_the_order_of_arms_and_of_runs_changes_nothing(
     assert all(it is not None and it.adjusted_p_value >= it.p_value for it in found)
 
 
-def _equal_arms(rounds: int, *, arms: int, runs: int) -> list[list[list[Judged]]]:
+def _equal_arms(rounds: int, *, arms: int, runs: int) -> list[list[list[ArmRun]]]:
     rng = np.random.default_rng(99)
     draws = np.rint(rng.normal(9_900, 12, size=(rounds, arms, runs))).astype(int)
     return [[arm(*correct.tolist()) for correct in of_round] for of_round in draws]
 
 
-def _any_told_apart(arms: Sequence[Sequence[Judged]]) -> bool:
+def _any_told_apart(arms: Sequence[Sequence[ArmRun]]) -> bool:
     found = compare_with_first(arms, images=IMAGES)
     return any(it is not None and it.told_apart for it in found)
 

@@ -12,10 +12,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.evaluation.effects import Axis, Effect, main_effects
+from mnist_arch.evaluation.effects import Effect, Factor, main_effects
 
-RATE = Axis("recipe.schedule.peak", ("0.01", "0.02", "0.04"))
-DROPOUT = Axis("defaults.dropout", ("0", "0.1"))
+RATE = Factor("recipe.schedule.peak", ("0.01", "0.02", "0.04"))
+DROPOUT = Factor("defaults.dropout", ("0", "0.1"))
 
 # Montgomery, Design and Analysis of Experiments, 8th ed., problem 6.1: life of a machine tool at
 # two cutting speeds, tool geometries and cutting angles, three replicates.
@@ -29,7 +29,7 @@ TOOL_LIFE = {
     ("-", "+", "+"): (60, 50, 54),
     ("+", "+", "+"): (39, 41, 47),
 }
-TOOL_AXES = [Axis(path, ("-", "+")) for path in ("speed", "geometry", "angle")]
+TOOL_AXES = [Factor(path, ("-", "+")) for path in ("speed", "geometry", "angle")]
 
 
 def test_effects_agree_with_a_published_design() -> None:
@@ -122,7 +122,7 @@ def test_a_grid_without_axes_has_no_effects() -> None:
 
 def test_an_axis_of_one_level_has_no_effects() -> None:
     cells = {("0.01", "5"): (90, 91), ("0.02", "5"): (93, 92)}
-    effects = main_effects(cells, [RATE, Axis("recipe.epochs", ("5",))], images=100)
+    effects = main_effects(cells, [RATE, Factor("recipe.epochs", ("5",))], images=100)
     assert [it.axis for it in effects] == [RATE.path]
 
 
@@ -145,7 +145,7 @@ def test_cells_that_do_not_belong_are_refused(
 @pytest.mark.parametrize("levels", [(), ("0", "0.1", "0")], ids=["none", "twice"])
 def test_levels_differ_from_each_other(levels: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"defaults\.dropout: an axis has levels that differ"):
-        Axis("defaults.dropout", levels)
+        Factor("defaults.dropout", levels)
 
 
 grids = st.lists(st.lists(st.integers(0, 100), min_size=2, max_size=2), min_size=6, max_size=6).map(
@@ -196,7 +196,7 @@ def test_the_other_reference_turns_the_effect(
     cells: dict[tuple[str, ...], tuple[int, ...]],
 ) -> None:
     *_, there = main_effects(cells, [RATE, DROPOUT], images=100)
-    turned = Axis(DROPOUT.path, DROPOUT.levels[::-1])
+    turned = Factor(DROPOUT.path, DROPOUT.levels[::-1])
     *_, back = main_effects(cells, [RATE, turned], images=100)
     assert there.interval_percent is not None
     assert back.percent == -there.percent

@@ -21,7 +21,7 @@ from mnist_arch.evaluation import gallery as gallery_of
 from mnist_arch.evaluation.gallery import COLUMNS, ROWS, draw_gallery
 from mnist_arch.evaluation.metrics import Evaluation, Mistake, calibration_bins
 from mnist_arch.runs import curves
-from mnist_arch.runs.curves import Asked, draw_curves
+from mnist_arch.runs.curves import AccuracyRule, draw_curves
 from mnist_arch.training.events import EpochRecord
 
 
@@ -93,7 +93,7 @@ def test_the_curves_say_what_they_are_of(figures: list[Figure]) -> None:
 
 @pytest.mark.parametrize("accuracies", [[900, 950], [999, 1000], [100, 100]])
 def test_what_is_asked_is_a_line(accuracies: list[int], figures: list[Figure]) -> None:
-    draw_curves(records(accuracies), split="test", title="", asked=Asked(99.4, "mnist test"))
+    draw_curves(records(accuracies), split="test", title="", asked=AccuracyRule(99.4, "mnist test"))
     _, axes, _ = figures[0].axes
     (line,) = (it for it in axes.lines if same_color(it.get_color(), RED))
     assert list(line.get_ydata()) == [99.4, 99.4]
@@ -102,7 +102,7 @@ def test_what_is_asked_is_a_line(accuracies: list[int], figures: list[Figure]) -
 
 
 def test_everything_that_is_drawn_is_in_a_legend(figures: list[Figure]) -> None:
-    draw_curves(records([900, 950]), split="test", title="", asked=Asked(99.4, "mnist test"))
+    draw_curves(records([900, 950]), split="test", title="", asked=AccuracyRule(99.4, "mnist test"))
     for axes in figures[0].axes:
         explained = {(it.get_color(), it.get_linestyle()) for it in meanings(axes).values()}
         assert {(it.get_color(), it.get_linestyle()) for it in axes.lines} == explained

@@ -24,7 +24,7 @@ import report
 import step
 
 from mnist_arch import build, load
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.training.engine import Engine
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_a_report_is_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixt
 # ---------------------------------------------------------------------------------------- the peer
 
 LAST = '{"seconds": 71.5, "epochs": 1, "seed": 3, "parameters": 18666, "final": 98.1, "best": 98.2}'
-SAID = peer.Said(seconds=71.5, epochs=1, parameters=18_666, accuracy_percent=98.1)
+SAID = peer.Reported(seconds=71.5, epochs=1, parameters=18_666, accuracy_percent=98.1)
 
 
 def test_a_peer_is_judged_by_its_last_line_and_final_epoch() -> None:
@@ -87,7 +87,7 @@ def test_a_peer_that_says_too_little_is_refused(output: str) -> None:
 
 def test_ours_is_read_from_its_json() -> None:
     result = {"seconds": 43.0, "epochs": 2, "parameters": 5, "accuracy_percent": 99.0, "macs": 1}
-    assert peer.read_ours(json.dumps(result, indent=2)) == peer.Said(43.0, 2, 5, 99.0)
+    assert peer.read_ours(json.dumps(result, indent=2)) == peer.Reported(43.0, 2, 5, 99.0)
 
 
 def side(name: str, *seconds: float) -> peer.Side:
@@ -255,8 +255,8 @@ def test_a_network_differs_from_s6_in_its_first_block_alone() -> None:
     small, s6 = (linear.network(it, "mnist-5k", epochs=2) for it in ("8,16", "8,16,32"))
     assert [conv.out for conv in small.blocks[0].channels] == [8, 16]
     assert small.blocks[1:] == s6.blocks[1:]
-    assert plan(small).macs < plan(s6).macs / 2
-    assert plan(s6).parameters == 18_666
+    assert plan_network(small).macs < plan_network(s6).macs / 2
+    assert plan_network(s6).parameters == 18_666
 
 
 # ----------------------------------------------------------------------------------- the first step

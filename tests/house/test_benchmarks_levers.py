@@ -18,7 +18,7 @@ import together
 import turns
 import variants
 
-from mnist_arch import loads, plan
+from mnist_arch import loads, plan_network
 from mnist_arch.training.engine import Engine
 
 # ------------------------------------------------------------------------------------------- turns
@@ -216,17 +216,17 @@ head: {pool: global-average, linear: true}
 
 
 def test_the_floor_is_what_a_hand_counts() -> None:
-    planned = plan(loads(TINY, source="tiny").experiment)
+    plan = plan_network(loads(TINY, source="tiny").experiment)
     peaks = floor.Peaks(tflops=1e-12, terabytes_per_second=1e-12, launch_microseconds=1e6)
     sizes = {"batch_size": 4, "images": 11, "epochs": 3}
-    apart = floor.floor(planned, peaks, fused=False, **sizes)
-    fused = floor.floor(planned, peaks, fused=True, **sizes)
+    apart = floor.floor(plan, peaks, fused=False, **sizes)
+    fused = floor.floor(plan, peaks, fused=True, **sizes)
     macs = 28 * 28 * 2 * 9 + 2 * 10  # the convolution and the linear layer
     values = 28 * 28 * 2
     trained, steps = 11 * 3, 3 * 3  # of four, four and three images
     assert apart.operations == fused.operations == pytest.approx(3 * 2 * macs * trained)
     # Convolution, ReLU, pool, linear; a Flatten between them is a row of its own.
-    others = [row.layer for row in planned.rows if not row.macs]
+    others = [row.layer for row in plan.rows if not row.macs]
     layer_by_layer = 2 * values + 2 * others.count("Flatten") + 2 + 10
     assert apart.maps == pytest.approx(5 * 2 * layer_by_layer * trained)
     assert fused.maps == pytest.approx(5 * 2 * (values + 10) * trained)
@@ -234,7 +234,7 @@ def test_the_floor_is_what_a_hand_counts() -> None:
     assert fused.launches == pytest.approx(2 * 2 * steps)
     assert fused.evaluation_operations == pytest.approx(2 * macs * 30_000)
     assert fused.evaluation_maps == pytest.approx(2 * 4 * (values + 10) * 30_000)
-    assert apart.launches == pytest.approx(2 * len(planned.rows) * steps)
+    assert apart.launches == pytest.approx(2 * len(plan.rows) * steps)
 
 
 def test_the_floor_is_the_largest_of_its_work() -> None:

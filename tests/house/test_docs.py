@@ -334,10 +334,10 @@ def test_the_python_of_the_readme_trains(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.slow
 def test_the_python_about_engines_trains(
-    training: Split, held: Split, capsys: pytest.CaptureFixture[str]
+    training: Split, judged_on: Split, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = State.fresh(loaded().experiment, seed=1)
-    given = {"state": state, "training": training, "held": held}
+    given = {"state": state, "training": training, "judged_on": judged_on}
     exec(compile(python_of(ROOT / "docs/performance.md"), "performance.md", "exec"), given)
     lines = capsys.readouterr().out.splitlines()
     said = [line for line in lines if not line.startswith("Progress(")]

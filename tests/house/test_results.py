@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import plan
-from mnist_arch.evaluation.comparison import Judged, compare_with_first
+from mnist_arch.counting.plan import plan_network
+from mnist_arch.evaluation.comparison import ArmRun, compare_with_first
 from mnist_arch.evaluation.score import Score, wilson_interval_percent
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.spec.sources import zoo_names
-from mnist_arch.sweeps import State, load_sweep, plan_sweep
+from mnist_arch.sweeps import TrialStatus, load_sweep, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS, training_flops
 
@@ -48,7 +48,7 @@ def test_the_results_are_of_the_network_and_recipe_that_ship() -> None:
     shipped = load("s6").with_dataset("mnist").experiment
     results = results_of("s6-mnist.json")
     assert {result.digest for result in results} == {digest(shipped)}
-    assert {result.parameters for result in results} == {plan(shipped).parameters}
+    assert {result.parameters for result in results} == {plan_network(shipped).parameters}
     assert {result.epochs for result in results} == {shipped.recipe.epochs}
     assert sorted(result.seed for result in results) == [0, 1, 2, 3, 4]
     assert {(result.dataset, result.split) for result in results} == {("mnist", "test")}
@@ -97,10 +97,10 @@ def test_the_start_is_as_fast_as_the_readme_says() -> None:
 
 def test_the_leaderboard_is_of_the_sweep_that_ships_and_of_its_runs() -> None:
     board = Leaderboard.model_validate_json((RESULTS / "experiments-leaderboard.json").read_text())
-    planned = plan_sweep(load_sweep(ROOT / "experiments.yaml"), dataset="mnist")
+    plan = plan_sweep(load_sweep(ROOT / "experiments.yaml"), dataset="mnist")
     runs = results_of("experiments.json")
     by_arm = {(run.digest[:8], run.split, run.seed): run for run in runs}
-    arms = {arm.name: arm for arm in planned.arms}
+    arms = {arm.name: arm for arm in plan.arms}
     assert {it.name for it in board.standings} == {n for n, arm in arms.items() if not arm.same_as}
     read = 0
     for it in board.standings:
@@ -113,7 +113,7 @@ def test_the_leaderboard_is_of_the_sweep_that_ships_and_of_its_runs() -> None:
             assert len({run.digest for run in own}) == 1
             assert {run.parameters for run in own} == {arms[it.name].parameters}
             read += len(own)
-    assert read == len(runs) == board.states[State.DONE] == 40
+    assert read == len(runs) == board.states[TrialStatus.DONE] == 40
 
 
 def test_finalists_have_other_seeds_and_read_test_once() -> None:
@@ -159,14 +159,14 @@ def test_the_figures_of_sweeps_are_those_that_were_measured() -> None:
 def test_the_recipe_for_a_large_batch_was_chosen_on_a_hold_out() -> None:
     name = "large-batch-leaderboard.json"
     board = Leaderboard.model_validate_json((RESULTS / name).read_text())
-    planned = plan_sweep(load_sweep(ROOT / "benchmarks" / "large_batch.yaml"), dataset="mnist")
+    plan = plan_sweep(load_sweep(ROOT / "benchmarks" / "large_batch.yaml"), dataset="mnist")
     runs = results_of(path := "large-batch.json")
     shipped = load("s6-large-batch").with_dataset("mnist").experiment
     (finalist,) = (it for it in board.standings if it.test is not None)
     assert finalist.test is not None
     assert finalist.name == board.standings[0].name
-    (arm,) = (arm for arm in planned.arms if arm.name == finalist.name)
-    assert planned.final_trials(arm)[0].digest == digest(shipped)
+    (arm,) = (arm for arm in plan.arms if arm.name == finalist.name)
+    assert plan.final_trials(arm)[0].digest == digest(shipped)
     read = [run for run in runs if run.split == "test"]
     assert len({run.digest for run in read}) == 1
     whole = [run for run in runs_of(path) if run["result"]["split"] == "test"]
@@ -354,7 +354,7 @@ def test_a_run_is_compiled_from_where_that_was_measured_to_pay_back() -> None:
 
 
 def test_the_reference_network_is_compiled_from_the_length_that_is_named() -> None:
-    macs = plan(load("s6").experiment).macs
+    macs = plan_network(load("s6").experiment).macs
     first = [
         next(
             epochs
@@ -384,7 +384,7 @@ def test_engines_are_compared_with_the_same_experiment_and_seeds() -> None:
             for key in ("digest", "seed"):
                 assert run["made"][key] == other["made"][key]
     results = [[Result.model_validate(run["result"]) for run in runs] for runs in arms]
-    judged = [[Judged(it.seed, it.correct, mistakes=None) for it in arm] for arm in results]
+    judged = [[ArmRun(it.seed, it.correct, mistakes=None) for it in arm] for arm in results]
     differences = [None, *compare_with_first(judged, images=10_000)]
     for arm, difference, engine in zip(results, differences, ENGINES.values(), strict=True):
         score = Score.of([result.correct for result in arm], arm[0].images)

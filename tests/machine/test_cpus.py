@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from mnist_arch.machine.cgroups import Limit
-from mnist_arch.machine.cpus import Reading, Watch, free_cpus, usable_cpus
+from mnist_arch.machine.cpus import CpuCounters, Watch, free_cpus, usable_cpus
 from mnist_arch.machine.waiting import ask_to_sleep
 
 
-def reading(time: float, own: float, **used: float | None) -> Reading:
+def reading(time: float, own: float, **used: float | None) -> CpuCounters:
     most = {"machine": 4.0, "group": 1.5}
-    return Reading(time, own, {name: Limit(name, most[name], it) for name, it in used.items()})
+    return CpuCounters(time, own, {name: Limit(name, most[name], it) for name, it in used.items()})
 
 
 @pytest.mark.parametrize(

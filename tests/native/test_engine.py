@@ -75,12 +75,15 @@ def test_vectors_belong_to_native_steps() -> None:
 
 def test_a_training_goes_on_to_the_same_bits() -> None:
     experiment = loaded(recipe__epochs=3).experiment
-    training, held = synthetic(70, seed=1), synthetic(40, seed=2)  # the last batch has 6 images
+    training, judged_on = (
+        synthetic(70, seed=1),
+        synthetic(40, seed=2),
+    )  # the last batch has 6 images
     engine = choose_engine(device="cpu", threads=2, wanted="native").engine
 
     def trained(state: State, epochs: int) -> list[EpochRecord]:
         found: list[EpochRecord] = []
-        for record in train(state, training, held, engine=engine):
+        for record in train(state, training, judged_on, engine=engine):
             if isinstance(record, EpochRecord):
                 found.append(record)
                 if len(found) == epochs:

@@ -13,7 +13,7 @@ from small import equal, loaded, synthetic, tensors
 
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native import NativeStep
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
@@ -61,7 +61,7 @@ def steps(
     if library is not None:
         step = NativeStep(state, training, batch=images, threads=threads, library=library)
     state.use_dropout_stream()
-    step.begin(Pass((torch.arange(images),), [0.0], []))
+    step.begin(EpochPlan((torch.arange(images),), [0.0], []))
     rng = torch.Generator().manual_seed(seed)
     losses = []
     for _ in range(count):
@@ -126,10 +126,10 @@ def test_a_smaller_batch_takes_the_same_memory_to_the_same_bits(library: ctypes.
     step = NativeStep(state, training, batch=64, threads=1, library=library)
     before = state.state_dict()
     with state.rehearsal():
-        step.begin(Pass((torch.arange(64),), [0.0], []))
+        step.begin(EpochPlan((torch.arange(64),), [0.0], []))
         step.learn(torch.arange(64), rate=0.01, weight=0.1)
     assert before["epoch"] == 0
-    step.begin(Pass((torch.arange(64),), [0.0], []))
+    step.begin(EpochPlan((torch.arange(64),), [0.0], []))
     index_B = torch.randperm(128, generator=torch.Generator().manual_seed(0))[:13]
     assert [float(step.learn(index_B, rate=0.01, weight=0.1))] == losses
     assert equal(tensors(alone.model), tensors(state.model))
@@ -161,12 +161,12 @@ def test_a_program_that_is_wrong_is_refused_before_a_pointer_is_touched(
 ) -> None:
     from dataclasses import replace
 
-    from mnist_arch.counting.plan import plan
+    from mnist_arch.counting.plan import plan_network
     from mnist_arch.native.machine import Machine
     from mnist_arch.native.program import program_of
 
     experiment = small()
-    recipe, program = experiment.recipe, program_of(plan(experiment).layers)
+    recipe, program = experiment.recipe, program_of(plan_network(experiment).layers)
 
     def opened(**changes: int) -> None:
         operations = [replace(program.operations[0], **changes), *program.operations[1:]]
@@ -195,14 +195,14 @@ def test_a_program_that_is_wrong_is_refused_before_a_pointer_is_touched(
 
 
 def test_memory_that_cannot_be_had_is_an_error(library: ctypes.CDLL) -> None:
-    from mnist_arch.counting.plan import plan
+    from mnist_arch.counting.plan import plan_network
     from mnist_arch.native.machine import Machine
     from mnist_arch.native.program import program_of
 
     wide = experiment_of(
         "name: wide\nblocks:\n  - {channels: [4096, 4096]}\nhead: {linear: true}\n"
     )
-    program = program_of(plan(wide).layers)
+    program = program_of(plan_network(wide).layers)
     with pytest.raises(MemoryError):
         Machine(library, program, wide.recipe, images=1 << 20, threads=1)
 
@@ -213,6 +213,6 @@ def test_labels_beyond_the_classes_are_refused(library: ctypes.CDLL) -> None:
     split = noise(8, classes=12)
     split.labels[0] = 11
     step = NativeStep(state, split, batch=8, threads=1, library=library)
-    step.begin(Pass((torch.arange(8),), [0.1], []))
+    step.begin(EpochPlan((torch.arange(8),), [0.1], []))
     with pytest.raises(ValueError, match="label"):
         step.learn(torch.arange(8), rate=0.1, weight=0.1)

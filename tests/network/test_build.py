@@ -21,7 +21,7 @@ from strategies import Mapping, networks, text_of
 from torch import nn
 
 from mnist_arch.counting.budget import check
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import ShapeError, SpecError
 from mnist_arch.network import build as network_module
 from mnist_arch.network.build import CountMismatch, build, count_parameters
@@ -66,14 +66,16 @@ def test_reference_network_is_the_31_modules_of_the_exercise() -> None:
     seen = executed(build(s6).eval(), torch.rand(1, 1, 28, 28))
     assert len(expected) == 31
     assert [(leaf.layer, leaf.output_shape, leaf.parameters) for leaf in seen] == expected
-    assert [(row.layer, row.output_shape, row.parameters) for row in plan(s6).rows] == expected
+    assert [
+        (row.layer, row.output_shape, row.parameters) for row in plan_network(s6).rows
+    ] == expected
     assert sum(parameters for _, _, parameters in expected) == 18_666
 
 
 def test_reference_network_has_18666_parameters_by_every_count() -> None:
     s6 = load("s6").experiment
     model = build(s6)
-    assert plan(s6).parameters == 18_666
+    assert plan_network(s6).parameters == 18_666
     assert count_parameters(model) == 18_666
     summary = torchinfo.summary(model, input_size=(1, 1, 28, 28), verbose=0)
     assert summary.total_params == 18_666
@@ -84,8 +86,8 @@ def test_reference_network_has_18666_parameters_by_every_count() -> None:
 def test_zoo_network_is_loaded_planned_built_and_within_its_budget(name: str) -> None:
     loaded = load(name).experiment
     assert loaded.name == name
-    planned = assert_agreement(loaded)
-    check(loaded, planned)
+    plan = assert_agreement(loaded)
+    check(loaded, plan)
 
 
 # ----------------------------------------------------------------------- random networks, combined
@@ -280,7 +282,7 @@ def test_changed_network_is_refused_in_a_sentence_or_agrees(
         block[option] = data.draw(st.sampled_from(CHANGES[option]))
     try:
         drawn = loads(text_of(spec), source="drawn.yaml").experiment
-        macs = plan(drawn).macs
+        macs = plan_network(drawn).macs
     except SpecError as error:
         said = [problem.path != "" and problem.message != "" for problem in error.problems]
     else:
@@ -411,8 +413,8 @@ def test_a_reduce_after_flatten_is_a_layer_on_all_values() -> None:
 
 def test_example_that_differs_from_its_base_is_planned_and_built() -> None:
     mine = load(str(FIXTURES / "mine.yaml")).experiment
-    planned = assert_agreement(mine)
-    assert [(row.layer, row.place, row.parameters) for row in planned.rows] == [
+    plan = assert_agreement(mine)
+    assert [(row.layer, row.place, row.parameters) for row in plan.rows] == [
         ("Conv2d", "blocks[0].channels[0]", 72),
         ("BatchNorm2d", "blocks[0].channels[0]", 16),
         ("ReLU", "blocks[0].channels[0]", 0),
@@ -446,8 +448,8 @@ def test_example_that_differs_from_its_base_is_planned_and_built() -> None:
         ("Flatten", "head.linear", 0),
         ("Linear", "head.linear", 250),
     ]
-    assert planned.parameters == 11_194
-    assert not planned.shares_tensors  # 16 → 24 and 24 → 24 channels need different weights
+    assert plan.parameters == 11_194
+    assert not plan.shares_tensors  # 16 → 24 and 24 → 24 channels need different weights
 
 
 def test_shared_convolutions_are_one_module_and_norms_are_their_own() -> None:
@@ -456,7 +458,7 @@ def test_shared_convolutions_are_one_module_and_norms_are_their_own() -> None:
         "blocks": [{"channels": [8]}, {"channels": [8], "repeat": 3, "share": True}],
         "head": {"reduce": 10},
     }
-    planned = assert_agreement(experiment(spec))
+    plan = assert_agreement(experiment(spec))
     model = build(experiment(spec))
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert [tuple(conv.weight.shape) for conv in convs] == [
@@ -465,23 +467,23 @@ def test_shared_convolutions_are_one_module_and_norms_are_their_own() -> None:
         (10, 8, 1, 1),
     ]
     assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 4
-    assert planned.parameters == 72 + 576 + 4 * 16 + 80
-    assert planned.macs == (72 + 3 * 576) * 28 * 28 + 80
-    assert [row.shared for row in planned.rows if row.layer == "Conv2d"] == [
+    assert plan.parameters == 72 + 576 + 4 * 16 + 80
+    assert plan.macs == (72 + 3 * 576) * 28 * 28 + 80
+    assert [row.shared for row in plan.rows if row.layer == "Conv2d"] == [
         False,
         False,
         True,
         True,
         False,
     ]
-    assert planned.shares_tensors
+    assert plan.shares_tensors
 
 
 def test_repeats_share_nothing_unless_asked() -> None:
     spec = {"blocks": [{"channels": [8], "repeat": 3}], "head": {"reduce": 10}}
-    planned = assert_agreement(experiment(spec))
-    assert not planned.shares_tensors
-    assert planned.parameters == (80 + 16) + 2 * (584 + 16) + 90
+    plan = assert_agreement(experiment(spec))
+    assert not plan.shares_tensors
+    assert plan.parameters == (80 + 16) + 2 * (584 + 16) + 90
 
 
 def test_torchinfo_counts_tied_tensors_of_two_modules_again() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import ShapeError
 from mnist_arch.network.verify import verify
 from mnist_arch.spec.loading import load, loads
@@ -41,16 +41,16 @@ def test_three_counts_agree_on_every_shipped_network(name: str) -> None:
     experiment = load(name).experiment
     found = verify(experiment)
     assert found.agrees
-    assert found.plan == found.torch == plan(experiment).parameters
+    assert found.plan == found.torch == plan_network(experiment).parameters
     if not found.shares_tensors:
         assert found.torchinfo == found.plan
 
 
 def test_three_counts_agree_line_by_line() -> None:
-    planned, found = plan(network(EVERYTHING)), verify(network(EVERYTHING))
+    plan, found = plan_network(network(EVERYTHING)), verify(network(EVERYTHING))
     assert found.agrees
     assert not found.shares_tensors
-    for line, row in zip(found.lines, planned.rows, strict=True):
+    for line, row in zip(found.lines, plan.rows, strict=True):
         assert (line.index, line.layer, line.plan) == (row.index, row.layer, row.parameters)
         assert line.plan == line.torch == line.torchinfo
     assert found.plan == found.torch == found.torchinfo == sum(line.plan for line in found.lines)
@@ -69,22 +69,22 @@ def test_shared_tensors_count_once_and_torchinfo_decides_nothing() -> None:
 
 def test_a_plan_that_is_wrong_in_total_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def heavier(spec: Network) -> Plan:
-        planned = plan(spec)
-        first, *rest = planned.rows
-        return replace(planned, rows=(replace(first, parameters=first.parameters + 1), *rest))
+        plan = plan_network(spec)
+        first, *rest = plan.rows
+        return replace(plan, rows=(replace(first, parameters=first.parameters + 1), *rest))
 
-    monkeypatch.setattr("mnist_arch.network.verify.plan", heavier)
+    monkeypatch.setattr("mnist_arch.network.verify.plan_network", heavier)
     assert not verify(network(EVERYTHING)).agrees
 
 
 def test_two_mistakes_that_cancel_each_other_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def shifted(spec: Network) -> Plan:
-        planned = plan(spec)
-        first, second, *rest = planned.rows
+        plan = plan_network(spec)
+        first, second, *rest = plan.rows
         moved = replace(first, parameters=first.parameters - 1), replace(second, parameters=2)
-        return replace(planned, rows=(*moved, *rest))
+        return replace(plan, rows=(*moved, *rest))
 
-    monkeypatch.setattr("mnist_arch.network.verify.plan", shifted)
+    monkeypatch.setattr("mnist_arch.network.verify.plan_network", shifted)
     found = verify(network(EVERYTHING))
     assert found.plan == found.torch
     assert not found.agrees

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import counted, equal, material, tensors
+from small import counted, equal, images_of, tensors
 
 from mnist_arch.data.split import Split
 from mnist_arch.errors import RunCorrupt
-from mnist_arch.runs.checkpoint import Segment, checkpoint_bytes, read_checkpoint
+from mnist_arch.runs.checkpoint import ResumePoint, checkpoint_bytes, read_checkpoint
 from mnist_arch.runs.execute import claim, keep_epoch
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
@@ -24,11 +24,11 @@ SMALL = counted()
 CAPTURED = Engine(device="cuda", threads=1, step="captured")
 
 
-def claimed(run: Run, training: Split, held: Split) -> Segment | Result:
+def claimed(run: Run, training: Split, judged_on: Split) -> ResumePoint | Result:
     with run.lock():
         return claim(
             SMALL,
-            material(training, held),
+            images_of(training, judged_on),
             run=run,
             seed=1,
             engine=Engine(device="cpu", threads=1),
@@ -36,12 +36,14 @@ def claimed(run: Run, training: Split, held: Split) -> Segment | Result:
         )
 
 
-def trained(segment: Segment, training: Split, held: Split, *, epochs: int) -> list[bytes]:
+def trained(
+    resume_point: ResumePoint, training: Split, judged_on: Split, *, epochs: int
+) -> list[bytes]:
     """Checkpoints after each of the next epochs, by somebody who has only what travelled."""
-    there: Segment = pickle.loads(pickle.dumps(segment))
+    there: ResumePoint = pickle.loads(pickle.dumps(resume_point))
     state = there.state()
     found = []
-    for record in train(state, training, held):
+    for record in train(state, training, judged_on):
         if isinstance(record, EpochRecord):
             found.append(checkpoint_bytes(there.checkpoint_of(state)))
             if len(found) == epochs:
@@ -49,31 +51,31 @@ def trained(segment: Segment, training: Split, held: Split, *, epochs: int) -> l
     return found
 
 
-def after(run: Run, training: Split, held: Split, *, epochs: int) -> Segment:
+def after(run: Run, training: Split, judged_on: Split, *, epochs: int) -> ResumePoint:
     """What is left of a run when so many epochs more have been trained elsewhere."""
-    segment = claimed(run, training, held)
-    assert isinstance(segment, Segment)
-    state = segment.state()
-    for record in train(state, training, held):
+    resume_point = claimed(run, training, judged_on)
+    assert isinstance(resume_point, ResumePoint)
+    state = resume_point.state()
+    for record in train(state, training, judged_on):
         if isinstance(record, EpochRecord):
-            keep_epoch(run, record, checkpoint_bytes(segment.checkpoint_of(state)))
+            keep_epoch(run, record, checkpoint_bytes(resume_point.checkpoint_of(state)))
             epochs -= 1
             if not epochs:
                 break
-    left = claimed(run, training, held)
-    assert isinstance(left, Segment)
+    left = claimed(run, training, judged_on)
+    assert isinstance(left, ResumePoint)
     return left
 
 
 def test_a_segment_comes_to_the_same_bits_elsewhere(
-    tmp_path: Path, training: Split, held: Split
+    tmp_path: Path, training: Split, judged_on: Split
 ) -> None:
     run, whole = Run(tmp_path / "run"), Run(tmp_path / "whole")
-    left = after(run, training, held, epochs=1)
+    left = after(run, training, judged_on, epochs=1)
     assert left.epochs_done == 1
-    *_, last = trained(left, training, held, epochs=2)
+    *_, last = trained(left, training, judged_on, epochs=2)
     run.checkpoint_path.write_bytes(last)
-    reference = after(whole, training, held, epochs=3)
+    reference = after(whole, training, judged_on, epochs=3)
     assert reference.epochs_done == 3
     there, here = read_checkpoint(run.checkpoint_path), read_checkpoint(whole.checkpoint_path)
     assert there["digest"] == here["digest"]
@@ -82,33 +84,33 @@ def test_a_segment_comes_to_the_same_bits_elsewhere(
 
 
 def test_before_the_first_epoch_there_is_no_checkpoint(
-    tmp_path: Path, training: Split, held: Split
+    tmp_path: Path, training: Split, judged_on: Split
 ) -> None:
-    segment = claimed(Run(tmp_path / "run"), training, held)
-    assert isinstance(segment, Segment)
-    assert (segment.checkpoint, segment.epochs_done) == (None, 0)
-    assert segment.state().epoch == 0
+    resume_point = claimed(Run(tmp_path / "run"), training, judged_on)
+    assert isinstance(resume_point, ResumePoint)
+    assert (resume_point.checkpoint, resume_point.epochs_done) == (None, 0)
+    assert resume_point.state().epoch == 0
 
 
 def test_a_training_that_is_done_needs_its_device_no_more(
-    tmp_path: Path, training: Split, held: Split
+    tmp_path: Path, training: Split, judged_on: Split
 ) -> None:
     """The streams and the optimizer of a GPU mean nothing here, where there may be none."""
-    done = after(Run(tmp_path / "run"), training, held, epochs=3)
+    done = after(Run(tmp_path / "run"), training, judged_on, epochs=3)
     expected = tensors(done.state().result)
     manifest = done.manifest.model_copy(update={"engine": CAPTURED})
     assert done.checkpoint is not None
     elsewhere = {"augment": torch.zeros(16, dtype=torch.uint8), "optimizer": {}}
     state = {**done.checkpoint["state"], **elsewhere}
-    segment = Segment(
+    resume_point = ResumePoint(
         done.counted, manifest, {**done.checkpoint, "state": state}, Path("checkpoint")
     )
-    found = segment.state()
+    found = resume_point.state()
     assert found.device.type == "cpu"
     assert equal(tensors(found.result), expected)
     assert (found.epoch, found.mistakes) == (3, state["mistakes"])
-    assert list(train(found, training, held, engine=CAPTURED)) == []
-    unfinished = Segment(
+    assert list(train(found, training, judged_on, engine=CAPTURED)) == []
+    unfinished = ResumePoint(
         done.counted,
         done.manifest,
         {**done.checkpoint, "state": {**state, "epoch": 2}},
@@ -122,11 +124,11 @@ def test_a_training_that_is_done_needs_its_device_no_more(
 def test_an_error_of_the_device_is_no_damage(
     tmp_path: Path,
     training: Split,
-    held: Split,
+    judged_on: Split,
     kind: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun = after(Run(tmp_path / "run"), training, held, epochs=1)
+    begun = after(Run(tmp_path / "run"), training, judged_on, epochs=1)
 
     def fail(*_: object) -> None:
         raise kind("the device")

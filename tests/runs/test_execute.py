@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn
 import pytest
 import safetensors.torch
 import torch
-from small import equal, folder_name, loaded, material, synthetic, tensors
+from small import equal, folder_name, images_of, loaded, synthetic, tensors
 
 from mnist_arch.counting.counted import count
 from mnist_arch.counting.digest import digest
@@ -39,10 +39,10 @@ from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs import provenance
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
-from mnist_arch.runs.curves import Asked
+from mnist_arch.runs.curves import AccuracyRule
 from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.images import Material, read_material
+from mnist_arch.runs.images import RunImages, read_images
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.training.engine import Engine
@@ -74,8 +74,8 @@ def _fast_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def images() -> Material:
-    return material(synthetic(96, seed=1), synthetic(50, seed=2))
+def images() -> RunImages:
+    return images_of(synthetic(96, seed=1), synthetic(50, seed=2))
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ class Session:
     """What a process does with a run; each call is a process of its own."""
 
     parent: Path
-    images: Material
+    images: RunImages
     loaded: Loaded = SMALL
     seed: int = 1
 
@@ -127,12 +127,12 @@ class Session:
 
 
 @pytest.fixture
-def session(tmp_path: Path, images: Material) -> Session:
+def session(tmp_path: Path, images: RunImages) -> Session:
     return Session(tmp_path, images)
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, images: Material) -> Session:
+def reference(tmp_path_factory: pytest.TempPathFactory, images: RunImages) -> Session:
     """A run that was never disturbed."""
     whole = Session(tmp_path_factory.mktemp("reference"), images)
     with pytest.MonkeyPatch.context() as patch:
@@ -222,7 +222,7 @@ def test_the_best_epoch_is_an_extra(session: Session, monkeypatch: pytest.Monkey
 
 def test_the_weights_are_those_of_the_result(reference: Session) -> None:
     state = State.fresh(SMALL.experiment, seed=1)
-    list(train(state, reference.images.training, reference.images.held))
+    list(train(state, reference.images.training, reference.images.judged_on))
     assert state.average is not None
     found, _ = read_weights(reference.run.weights_path)
     assert equal(found, tensors(state.average))
@@ -248,7 +248,7 @@ def test_the_manifest_is_there_before_the_first_step(
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(
-    tmp_path: Path, images: Material
+    tmp_path: Path, images: RunImages
 ) -> None:
     wild = loaded(
         recipe__schedule={"kind": "constant", "peak": 1e6, "warmup": 0.0}, defaults__norm="none"
@@ -301,7 +301,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_more_than_itself(
 )
 def test_the_picture_says_what_it_is_of(
     tmp_path: Path,
-    images: Material,
+    images: RunImages,
     monkeypatch: pytest.MonkeyPatch,
     holdout: int,
     budget: dict[str, Any],
@@ -319,7 +319,7 @@ def test_the_picture_says_what_it_is_of(
     (said,) = drawn
     assert said["facts"] == facts
     assert said["title"].startswith("small, seed 1: ")
-    assert said["asked"] == (None if asked is None else Asked(99.4, f"{asked} test"))
+    assert said["asked"] == (None if asked is None else AccuracyRule(99.4, f"{asked} test"))
 
 
 # --------------------------------------------------------------------------------- a finished run
@@ -477,7 +477,7 @@ def test_a_run_killed_before_its_result_writes_it_without_training(
     assert events[-1].model_copy(update=kept) == first.model_copy(update=kept)
 
 
-def test_seconds_add_up_over_segments(session: Session, images: Material) -> None:
+def test_seconds_add_up_over_segments(session: Session, images: RunImages) -> None:
     session.images = dataclasses.replace(images, seconds=100.0)
     session.until(1)
     (record,) = session.run.metrics(epochs=1)
@@ -505,11 +505,11 @@ def test_another_device_is_refused_until_the_run_is_finished(session: Session) -
     assert list(session.events(device="cuda"))[-1] == result
 
 
-def test_other_images_are_refused(session: Session, images: Material) -> None:
+def test_other_images_are_refused(session: Session, images: RunImages) -> None:
     session.until(1)
-    changed = images.held.images.clone()
+    changed = images.judged_on.images.clone()
     changed[7, 0, 3, 3] ^= 1
-    session.images = material(images.training, Split(changed, images.held.labels))
+    session.images = images_of(images.training, Split(changed, images.judged_on.labels))
     with pytest.raises(RunError, match="was started on other images") as caught:
         session.finish()
     assert caught.value.hint == "restore the data, or start anew with --again"
@@ -708,7 +708,7 @@ def full_at(patch: pytest.MonkeyPatch, name: str, *, at: int) -> list[int]:
 # The manifest; metrics and checkpoint of three epochs; weights and result. Then come the curves.
 @pytest.mark.parametrize(("name", "calls"), [("fsync", 9), ("replace", 6)])
 def test_wherever_the_disk_is_full_the_same_call_goes_on(
-    tmp_path: Path, images: Material, reference: Session, name: str, calls: int
+    tmp_path: Path, images: RunImages, reference: Session, name: str, calls: int
 ) -> None:
     for at in range(1, calls + 1):
         session = Session(tmp_path / str(at), images)
@@ -734,7 +734,7 @@ def test_wherever_the_disk_is_full_the_same_call_goes_on(
 
 
 def test_on_a_small_disk_it_goes_on_once_there_is_room(
-    small_disk: Path, images: Material, reference: Session
+    small_disk: Path, images: RunImages, reference: Session
 ) -> None:
     session = Session(small_disk, images)
     filler = small_disk / "filler"
@@ -747,7 +747,7 @@ def test_on_a_small_disk_it_goes_on_once_there_is_room(
     assert_same(session, reference)
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, images: Material) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, images: RunImages) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match=r"cannot write .*: File exists") as caught:
         Session(tmp_path / "file", images).finish()
@@ -765,9 +765,9 @@ def test_without_a_hold_out_it_is_judged_on_test(monkeypatch: pytest.MonkeyPatch
         return synthetic(96 if split == "train" else 50, seed=1)
 
     monkeypatch.setattr(run_images, "load_split", spy)
-    found = read_material(SMALL.experiment, data_dir=Path("here"), device="cpu")
+    found = read_images(SMALL.experiment, data_dir=Path("here"), device="cpu")
     assert opened == [("mnist-5k", "train", Path("here")), ("mnist-5k", "test", Path("here"))]
-    assert (len(found.training), len(found.held), found.split) == (96, 50, "test")
+    assert (len(found.training), len(found.judged_on), found.split) == (96, 50, "test")
     assert found.seconds > 0
 
 
@@ -781,8 +781,8 @@ def test_with_a_hold_out_the_test_split_is_never_opened(
 
     monkeypatch.setattr(run_images, "load_split", train_only)
     held_out = loaded(holdout=16, budget={"dataset": "mnist-5k", "accuracy_percent": 0.0})
-    found = read_material(held_out.experiment, data_dir=None, device="cpu")
-    assert (len(found.training), len(found.held), found.split) == (80, 16, "validation")
+    found = read_images(held_out.experiment, data_dir=None, device="cpu")
+    assert (len(found.training), len(found.judged_on), found.split) == (80, 16, "validation")
     session = Session(tmp_path, found, held_out)
     result = session.finish()
     assert (result.split, result.images) == ("validation", 16)
@@ -793,10 +793,10 @@ def test_with_a_hold_out_the_test_split_is_never_opened(
 def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_images, "load_split", lambda *_, **__: synthetic(96, seed=1))
     found = {
-        read_material(loaded(holdout=16).experiment, data_dir=None, device="cpu").sha256
+        read_images(loaded(holdout=16).experiment, data_dir=None, device="cpu").sha256
         for _ in range(2)
     }
-    whole = read_material(SMALL.experiment, data_dir=None, device="cpu").sha256
+    whole = read_images(SMALL.experiment, data_dir=None, device="cpu").sha256
     assert len(found) == 1
     assert whole not in found
 
@@ -804,7 +804,7 @@ def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyP
 def test_too_large_a_hold_out_is_a_mistake_in_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_images, "load_split", lambda *_, **__: synthetic(96, seed=1))
     with pytest.raises(SpecError, match="cannot be held out"):
-        read_material(loaded(holdout=90).experiment, data_dir=None, device="cpu")
+        read_images(loaded(holdout=90).experiment, data_dir=None, device="cpu")
 
 
 # ------------------------------------------------------------------------------------ the machine

@@ -17,7 +17,7 @@ from tiny_runs import make_run
 from mnist_arch.errors import EarlierFormat, LaterFormat, RunCorrupt, RunError
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import read_weights, save_weights
-from mnist_arch.runs.checkpoint import Segment, read_checkpoint, save_checkpoint
+from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
 from mnist_arch.runs.find import find
 from mnist_arch.runs.folder import Run, latest
 from mnist_arch.runs.result import Reading
@@ -117,22 +117,22 @@ def test_readings(run: Run) -> None:
 @OTHERS
 def test_a_checkpoint(run: Run, found: int) -> None:
     state = State.fresh(EXPERIMENT, seed=0)
-    whole = Segment(COUNTED, run.manifest(), None, run.checkpoint_path).checkpoint_of(state)
+    whole = ResumePoint(COUNTED, run.manifest(), None, run.checkpoint_path).checkpoint_of(state)
     save_checkpoint(run.checkpoint_path, whole)
     assert read_checkpoint(run.checkpoint_path)["format"] == FORMAT
 
-    def segment(saved: Any) -> Segment:
-        return Segment(COUNTED, run.manifest(), saved, run.checkpoint_path)
+    def resume_point(saved: Any) -> ResumePoint:
+        return ResumePoint(COUNTED, run.manifest(), saved, run.checkpoint_path)
 
-    assert segment(whole).epochs_done == 0
+    assert resume_point(whole).epochs_done == 0
     # The first format had no number there, and its digests are others.
     number = {"format": found} if found > 1 else {}
     other = {**number, "digest": "0" * 64, "state": whole["state"]}
-    refused(lambda: segment(other).epochs_done, run.checkpoint_path, found)
-    refused(lambda: segment(other).state(), run.checkpoint_path, found)
+    refused(lambda: resume_point(other).epochs_done, run.checkpoint_path, found)
+    refused(lambda: resume_point(other).state(), run.checkpoint_path, found)
     for saved in ([1, 2], {"format": found}, {**whole, "format": "x"}):
         with pytest.raises(RunCorrupt, match="is no checkpoint of this program"):
-            _ = segment(saved).epochs_done
+            _ = resume_point(saved).epochs_done
 
 
 @OTHERS

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Draw, Mapping, files, text_of
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, json_schema, load, loads
@@ -740,7 +740,7 @@ def load_or_refuse(text: str, folder: Path) -> str:
         return "refused"
     assert isinstance(loaded, Loaded)
     try:
-        plan(loaded.experiment)
+        plan_network(loaded.experiment)
     except ShapeError as error:
         _assert_told(error.problems)
         return "no shape"
@@ -807,7 +807,7 @@ def test_any_overrides_are_applied_or_refused(changes: list[tuple[str, str]]) ->
     found: tuple[Problem, ...] = (Problem("applied"),)
     try:
         overrides: list[Override] = [parse_override(f"{path}={value}") for path, value in changes]
-        plan(load("s6", overrides=overrides).experiment)
+        plan_network(load("s6", overrides=overrides).experiment)
     except SpecError as error:
         found = error.problems
     _assert_told(found)

@@ -9,7 +9,7 @@ import torchinfo
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.network.build import build, count_parameters
 from mnist_arch.spec.network import Network
 
@@ -29,16 +29,16 @@ class Seen(NamedTuple):
 
 def assert_agreement(network: Network) -> Plan:
     """Compares every number of the plan of `network` with the module that is built from it."""
-    planned = plan(network)
+    plan = plan_network(network)
     model = build(network)
-    assert count_parameters(model) == planned.parameters
-    assert sum(buffer.numel() for buffer in model.buffers()) == planned.buffers
+    assert count_parameters(model) == plan.parameters
+    assert sum(buffer.numel() for buffer in model.buffers()) == plan.buffers
     seen = executed(model.eval(), torch.rand(1, 1, 28, 28))
-    _assert_rows(planned, seen)
-    _assert_macs(planned, model)
-    _assert_torchinfo(planned, model)
+    _assert_rows(plan, seen)
+    _assert_macs(plan, model)
+    _assert_torchinfo(plan, model)
     _assert_training(network, model)
-    return planned
+    return plan
 
 
 def executed(model: nn.Module, x_NCHW: Tensor) -> list[Seen]:
@@ -70,9 +70,9 @@ def executed(model: nn.Module, x_NCHW: Tensor) -> list[Seen]:
     return records
 
 
-def _assert_rows(planned: Plan, seen: list[Seen]) -> None:
-    assert [row.index for row in planned.rows] == list(range(1, len(seen) + 1))
-    for row, leaf in zip(planned.rows, seen, strict=True):
+def _assert_rows(plan: Plan, seen: list[Seen]) -> None:
+    assert [row.index for row in plan.rows] == list(range(1, len(seen) + 1))
+    for row, leaf in zip(plan.rows, seen, strict=True):
         assert row.layer == leaf.layer
         assert row.output_shape == leaf.output_shape, row
         assert row.kernel == leaf.kernel, row
@@ -81,19 +81,19 @@ def _assert_rows(planned: Plan, seen: list[Seen]) -> None:
         assert row.buffers == leaf.buffers, row
 
 
-def _assert_macs(planned: Plan, model: nn.Module) -> None:
+def _assert_macs(plan: Plan, model: nn.Module) -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.rand(1, 1, 28, 28))
-    assert counter.get_total_flops() == 2 * planned.macs
+    assert counter.get_total_flops() == 2 * plan.macs
 
 
-def _assert_torchinfo(planned: Plan, model: nn.Module) -> None:
+def _assert_torchinfo(plan: Plan, model: nn.Module) -> None:
     """torchinfo agrees; where tensors are shared it may count them again."""
     total = torchinfo.summary(model, input_size=(1, 1, 28, 28), verbose=0).total_params
-    if planned.shares_tensors:
-        assert total >= planned.parameters
+    if plan.shares_tensors:
+        assert total >= plan.parameters
     else:
-        assert total == planned.parameters
+        assert total == plan.parameters
 
 
 def _assert_training(network: Network, model: nn.Module) -> None:

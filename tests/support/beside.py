@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mnist_arch.data.split import Split
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import loads
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native import NativeStep
 from mnist_arch.training.state import State
 
@@ -82,7 +82,7 @@ class Native:
         self.step = NativeStep(
             self.state, self.split, batch=images, threads=threads, library=library
         )
-        self.step.begin(Pass((torch.arange(images),), [], []))
+        self.step.begin(EpochPlan((torch.arange(images),), [], []))
         self.pixels = self.step.prepared(self.split.images)
         """What the network sees, (N, 1, 28, 28) float32."""
 

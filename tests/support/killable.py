@@ -74,12 +74,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 def train(parent: Path, kill: list[Any] | None, writer: int) -> NoReturn:
     """What a child does; it never returns."""
     try:
-        training_images, held = small.synthetic(STEPS * 20 + 7, seed=1), small.synthetic(50, seed=2)
+        training_images, judged_on = (
+            small.synthetic(STEPS * 20 + 7, seed=1),
+            small.synthetic(50, seed=2),
+        )
         if kill is not None:
             arm(*kill)
         for event in run_experiment(
             COUNTED,
-            small.material(training_images, held),
+            small.images_of(training_images, judged_on),
             run=Run(parent / COUNTED.folder_name(SEED)),
             seed=SEED,
             engine=Engine(device="cpu", threads=1),

@@ -80,11 +80,11 @@ def drive(folder: Path, *, spawn: bool) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if not spawn:
             local.multiprocessing.get_context = lambda _: Forks  # type: ignore[assignment]
-        planned = plan_sweep(load_sweep(folder / "small.yaml"), dataset="mnist-5k")
+        plan = plan_sweep(load_sweep(folder / "small.yaml"), dataset="mnist-5k")
         ledger = Ledger(folder / "sweep")
         executor = LocalExecutor(workers=2, setting=Setting(ENGINE, None, COMMAND))
         with ledger.lock(), executor:
-            for event in run_sweep(planned, ledger, executor, retry_failed=True):
+            for event in run_sweep(plan, ledger, executor, retry_failed=True):
                 if not isinstance(event, StageBegan):
                     trial = event.task.trial
                     words = (type(event).__name__, trial.arm.name, trial.seed, said(event))

@@ -25,8 +25,8 @@ from mnist_arch.sweeps.execution.executor import (
     Task,
 )
 from mnist_arch.sweeps.ledger import Failure, Ledger
-from mnist_arch.sweeps.planning import Planned, Trial
-from mnist_arch.sweeps.search.source import Search
+from mnist_arch.sweeps.planning import SweepPlan, Trial
+from mnist_arch.sweeps.search.source import SearchSource
 from mnist_arch.training.events import EpochRecord
 
 Curve = Callable[[Trial, int], int | str]
@@ -39,7 +39,7 @@ SPACE = {
 }
 
 
-def planned(folder: Path, *arms: dict[str, Any], top: Any = None, **search: Any) -> Planned:
+def planned(folder: Path, *arms: dict[str, Any], top: Any = None, **search: Any) -> SweepPlan:
     """The plan of a search over width and rate, of 8 trials unless it says otherwise."""
     folder.mkdir(exist_ok=True)
     values = {"space": SPACE, "trials": 8, **search}
@@ -60,7 +60,7 @@ def wide_and_slow(trial: Trial, epoch: int) -> int:
 class Learners:
     """Workers, each of which does one epoch of its trial at a time. Epochs that were done stay."""
 
-    def __init__(self, plan: Planned, folder: Path, curve: Curve, *, workers: int = 1) -> None:
+    def __init__(self, plan: SweepPlan, folder: Path, curve: Curve, *, workers: int = 1) -> None:
         self.bench = tiny_sweeps.Bench(folder, plan)
         self.curve = curve
         self.free = workers
@@ -123,7 +123,7 @@ class Process:
     def __init__(
         self,
         folder: Path,
-        plan: Planned,
+        plan: SweepPlan,
         *,
         curve: Curve = wide_and_slow,
         workers: int = 1,
@@ -134,7 +134,7 @@ class Process:
         if before is not None:  # the checkpoints are on disk
             self.learners.epochs_done = before.learners.epochs_done
         self.ledger = Ledger(self.learners.bench.folder)
-        self.search = Search(plan, self.ledger)
+        self.search = SearchSource(plan, self.ledger)
         self.events = run_trials(plan, self.ledger, self.search, self.learners)
 
     def curve_is(self, curve: Curve) -> Process:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.data.split import Split, content_hash
-from mnist_arch.runs.images import Material
+from mnist_arch.runs.images import RunImages
 from mnist_arch.runs.result import SplitName
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, loads
@@ -63,8 +63,8 @@ def synthetic(number: int, *, seed: int) -> Split:
     return Split(images, labels, source="synthetic")
 
 
-def material(training: Split, held: Split, *, split: SplitName = "test") -> Material:
-    return Material(training, held, split, content_hash(training, held), 0.0)
+def images_of(training: Split, judged_on: Split, *, split: SplitName = "test") -> RunImages:
+    return RunImages(training, judged_on, split, content_hash(training, judged_on), 0.0)
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -11,12 +11,12 @@ from typing import Any
 from mnist_arch.counting.counted import count
 from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.images import read_material
+from mnist_arch.runs.images import read_images
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.execution.executor import Event, Executor, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.loading import load_sweep
-from mnist_arch.sweeps.planning import Planned, plan_sweep
+from mnist_arch.sweeps.planning import SweepPlan, plan_sweep
 from mnist_arch.training.engine import Engine
 
 TEXT = """
@@ -35,18 +35,18 @@ ENGINE = Engine(device="cpu", threads=1)
 COMMAND = ["mnist-arch", "sweep", "small.yaml"]
 
 
-def planned_sweep(folder: Path, *, epochs: int | None = None, text: str = TEXT) -> Planned:
+def planned_sweep(folder: Path, *, epochs: int | None = None, text: str = TEXT) -> SweepPlan:
     """The sweep of `text`, whose file is written into `folder`."""
     file = folder / "small.yaml"
     file.write_text(text)
     return plan_sweep(load_sweep(file, epochs=epochs), dataset="mnist-5k")
 
 
-def tasks(planned: Planned, ledger: Ledger) -> list[Task]:
+def tasks(plan: SweepPlan, ledger: Ledger) -> list[Task]:
     """Of all trials of the ranking."""
     return [
-        Task(trial, count(planned.loaded(trial.arm, trial.stage)), ledger.run(trial))
-        for trial in planned.trials()
+        Task(trial, count(plan.loaded(trial.arm, trial.stage)), ledger.run(trial))
+        for trial in plan.trials()
     ]
 
 
@@ -64,10 +64,10 @@ def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[Event]:
 
 def train_here(loaded: Loaded, run: Run, *, seed: int) -> None:
     """What every executor has to come to: the same run in this process, undisturbed."""
-    material = read_material(loaded.experiment, data_dir=None, device="cpu")
+    images = read_images(loaded.experiment, data_dir=None, device="cpu")
     for _ in run_experiment(
         count(loaded),
-        material,
+        images,
         run=run,
         seed=seed,
         engine=ENGINE,

@@ -16,7 +16,7 @@ from mnist_arch.runs.result import Result, Verdicts
 from mnist_arch.sweeps.execution.executor import Began, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path
 from mnist_arch.sweeps.loading import load_sweep
-from mnist_arch.sweeps.planning import Arm, Planned, Trial, plan_sweep
+from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial, plan_sweep
 
 HOLDOUT = 100
 """Images that are held out."""
@@ -49,7 +49,7 @@ def write_sweep(path: Path, *arms: dict[str, Any], **top: Any) -> Path:
 
 def planned(
     folder: Path, *arms: dict[str, Any], dataset: DatasetName = "mnist-5k", **top: Any
-) -> Planned:
+) -> SweepPlan:
     """The plan of such a file."""
     path = write_sweep(folder / "tiny.yaml", *arms, **{"dataset": dataset, **top})
     return plan_sweep(load_sweep(path), dataset=dataset)
@@ -58,7 +58,7 @@ def planned(
 class Bench:
     """A plan with its ledger, in which trials are done at once."""
 
-    def __init__(self, folder: Path, plan: Planned) -> None:
+    def __init__(self, folder: Path, plan: SweepPlan) -> None:
         self.plan = plan
         self.folder = folder / "runs" / plan.definition.sweep.name
 
@@ -122,7 +122,7 @@ class Bench:
 
 def made_up(
     trial: Trial,
-    plan: Planned,
+    plan: SweepPlan,
     correct: int,
     *,
     seconds: float,

@@ -23,8 +23,8 @@ from mnist_arch.sweeps.execution.executor import (
     Stopped,
     Task,
 )
-from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, State
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, TrialStatus
+from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.training.events import EpochRecord
 
 FAILURE = Failure(kind=FailureKind.LOSS, reason="the loss is not finite", time=TIME)
@@ -83,13 +83,13 @@ class Recording(Queue):
     def __init__(self, trials: list[Trial], ledger: Ledger, *, at_least: int = 0) -> None:
         super().__init__(trials, ledger)
         self.at_least = at_least
-        self.told: list[tuple[str, State]] = []
+        self.told: list[tuple[str, TrialStatus]] = []
 
     def judge(self, event: Epoch) -> bool:
         assert event.record.correct is not None
         return event.record.correct >= self.at_least
 
-    def tell(self, trial: Trial, state: State) -> None:
+    def tell(self, trial: Trial, state: TrialStatus) -> None:
         self.told.append((label(trial), state))
 
 
@@ -102,7 +102,7 @@ def said(events: list[Event]) -> list[str]:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Planned:
+def plan(tmp_path: Path) -> SweepPlan:
     """Three arms of two seeds."""
     arms = [{"name": name, "recipe": {"epochs": 1 + index}} for index, name in enumerate("abc")]
     return planned(tmp_path, *arms, seeds=2)
@@ -113,7 +113,7 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "runs" / "tiny")
 
 
-def done(plan: Planned) -> Script:
+def done(plan: SweepPlan) -> Script:
     def script(task: Task) -> list[Event]:
         result = made_up(task.trial, plan, 50, seconds=1.0)
         return [Began(task, 0), epoch(task, 1), Finished(task, result)]
@@ -122,7 +122,7 @@ def done(plan: Planned) -> Script:
 
 
 def run(
-    plan: Planned,
+    plan: SweepPlan,
     ledger: Ledger,
     script: Script,
     *,
@@ -138,29 +138,31 @@ def run(
 # ----------------------------------------------------------------------- every trial once
 
 
-def test_every_trial_is_trained_once_in_its_order(plan: Planned, ledger: Ledger) -> None:
+def test_every_trial_is_trained_once_in_its_order(plan: SweepPlan, ledger: Ledger) -> None:
     events, executor, source = run(plan, ledger, done(plan))
     names = ["a0", "b0", "c0", "a1", "b1", "c1"]
     assert [label(task.trial) for task in executor.submitted] == names
     assert said(events) == [
         f"{name} {what}" for name in names for what in ("Began", "Epoch", "Finished")
     ]
-    assert source.told == [(name, State.DONE) for name in names]
+    assert source.told == [(name, TrialStatus.DONE) for name in names]
     assert executor.most == 1
 
 
-def test_as_many_trials_run_as_there_is_room_for(plan: Planned, ledger: Ledger) -> None:
+def test_as_many_trials_run_as_there_is_room_for(plan: SweepPlan, ledger: Ledger) -> None:
     events, executor, source = run(plan, ledger, done(plan), size=4)
     assert executor.most == 4
     assert said(events)[:8] == [
         f"{it} {what}" for what in ("Began", "Epoch") for it in ("a0", "b0", "c0", "a1")
     ]
-    assert sorted(source.told) == [(f"{it}{seed}", State.DONE) for it in "abc" for seed in (0, 1)]
+    assert sorted(source.told) == [
+        (f"{it}{seed}", TrialStatus.DONE) for it in "abc" for seed in (0, 1)
+    ]
     _, executor, _ = run(plan, ledger, done(plan), size=100)
     assert executor.most == 6
 
 
-def test_room_that_a_trial_leaves_is_filled_at_once(plan: Planned, ledger: Ledger) -> None:
+def test_room_that_a_trial_leaves_is_filled_at_once(plan: SweepPlan, ledger: Ledger) -> None:
     """A long trial beside short ones keeps none of them waiting."""
 
     def script(task: Task) -> list[Event]:
@@ -173,7 +175,7 @@ def test_room_that_a_trial_leaves_is_filled_at_once(plan: Planned, ledger: Ledge
     assert executor.most == 2
 
 
-def test_task_has_the_experiment_and_the_folder(plan: Planned, ledger: Ledger) -> None:
+def test_task_has_the_experiment_and_the_folder(plan: SweepPlan, ledger: Ledger) -> None:
     _, executor, _ = run(plan, ledger, done(plan))
     for task in executor.submitted:
         experiment = task.counted.experiment
@@ -191,13 +193,13 @@ def test_final_trials_hold_nothing_out(tmp_path: Path, ledger: Ledger) -> None:
     assert [task.trial.seed for task in executor.submitted] == [2, 3]
 
 
-def test_with_nothing_to_do_the_executor_is_not_asked(plan: Planned, ledger: Ledger) -> None:
+def test_with_nothing_to_do_the_executor_is_not_asked(plan: SweepPlan, ledger: Ledger) -> None:
     events, executor, source = run(plan, ledger, done(plan), trials=[])
     assert (events, executor.submitted, source.told) == ([], [], [])
     assert not ledger.folder.exists()
 
 
-def test_what_has_an_outcome_is_left_out(plan: Planned, ledger: Ledger) -> None:
+def test_what_has_an_outcome_is_left_out(plan: SweepPlan, ledger: Ledger) -> None:
     a0, b0, c0, *_ = plan.trials()
     for trial in (a0, b0, c0):
         ledger.started(trial)
@@ -216,7 +218,7 @@ def test_what_has_an_outcome_is_left_out(plan: Planned, ledger: Ledger) -> None:
 # ----------------------------------------------------------------------- failures
 
 
-def failing(plan: Planned, *names: str, failure: Failure = FAILURE) -> Script:
+def failing(plan: SweepPlan, *names: str, failure: Failure = FAILURE) -> Script:
     def script(task: Task) -> list[Event]:
         if label(task.trial) in names:
             return [Began(task, 0), Failed(task, failure)]
@@ -226,7 +228,7 @@ def failing(plan: Planned, *names: str, failure: Failure = FAILURE) -> Script:
 
 
 def test_failure_is_written_before_it_is_told_and_the_others_go_on(
-    plan: Planned, ledger: Ledger
+    plan: SweepPlan, ledger: Ledger
 ) -> None:
     source = Recording(plan.trials(), ledger)
     executor = Scripted(failing(plan, "b0", "c1"))
@@ -234,7 +236,7 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
     for event in run_trials(plan, ledger, source, executor):
         trial = event.task.trial
         if isinstance(event, Failed):
-            assert Ledger(ledger.folder).state(trial) is State.FAILED
+            assert Ledger(ledger.folder).state(trial) is TrialStatus.FAILED
             assert Ledger(ledger.folder).failure(trial) == FAILURE
         if isinstance(event, Finished | Failed):
             ended[label(trial)] = type(event)
@@ -243,7 +245,8 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
         **dict.fromkeys(["b0", "c1"], Failed),
     }
     assert dict(source.told) == {
-        name: State.FAILED if kind is Failed else State.DONE for name, kind in ended.items()
+        name: TrialStatus.FAILED if kind is Failed else TrialStatus.DONE
+        for name, kind in ended.items()
     }
     assert len(source.told) == 6
 
@@ -259,27 +262,27 @@ OF_THE_TRIAL = [
 
 @pytest.mark.parametrize("kind", sorted({*FailureKind} - {*OF_THE_TRIAL}))
 def test_failure_that_is_not_of_the_trial_is_told_but_not_kept(
-    plan: Planned, ledger: Ledger, kind: FailureKind
+    plan: SweepPlan, ledger: Ledger, kind: FailureKind
 ) -> None:
     failure = Failure(kind=kind, reason="the disk", time=TIME)
     events, _, source = run(plan, ledger, failing(plan, "b0", failure=failure))
     trial = plan.trials()[1]
     assert ledger.failure(trial) is None
-    assert Ledger(ledger.folder).state(trial) is State.WAITING
-    assert source.told[1] == ("b0", State.FAILED)
+    assert Ledger(ledger.folder).state(trial) is TrialStatus.WAITING
+    assert source.told[1] == ("b0", TrialStatus.FAILED)
     assert said(events)[4] == "b0 Failed"
     _, executor, _ = run(plan, Ledger(ledger.folder), done(plan))
     assert "b0" in [label(task.trial) for task in executor.submitted]
 
 
 @pytest.mark.parametrize("kind", OF_THE_TRIAL)
-def test_failure_of_the_trial_is_kept(plan: Planned, ledger: Ledger, kind: FailureKind) -> None:
+def test_failure_of_the_trial_is_kept(plan: SweepPlan, ledger: Ledger, kind: FailureKind) -> None:
     failure = Failure(kind=kind, reason="it", time=TIME)
     run(plan, ledger, failing(plan, "b0", failure=failure))
     assert ledger.failure(plan.trials()[1]) == failure
 
 
-def test_disk_that_is_full_ends_the_sweep(plan: Planned, ledger: Ledger) -> None:
+def test_disk_that_is_full_ends_the_sweep(plan: SweepPlan, ledger: Ledger) -> None:
     def script(task: Task) -> list[Event]:
         if label(task.trial) == "b0":  # when a file takes the place of the folder
             shutil.rmtree(ledger.folder)
@@ -296,7 +299,7 @@ def test_disk_that_is_full_ends_the_sweep(plan: Planned, ledger: Ledger) -> None
 # ----------------------------------------------------------------------- ended early
 
 
-def test_trial_that_is_not_worth_it_is_ended(plan: Planned, ledger: Ledger) -> None:
+def test_trial_that_is_not_worth_it_is_ended(plan: SweepPlan, ledger: Ledger) -> None:
     def script(task: Task) -> list[Event]:
         if label(task.trial) == "b0":
             return [Began(task, 0), epoch(task, 1), epoch(task, 2, correct=7), Stopped(task)]
@@ -314,14 +317,14 @@ def test_trial_that_is_not_worth_it_is_ended(plan: Planned, ledger: Ledger) -> N
             assert list(map(label, executor.stopped)) == ["b0"]
     mine = [line for line in said(seen) if line.startswith("b0")]
     assert mine == ["b0 Began", "b0 Epoch", "b0 Epoch", "b0 Stopped"]
-    assert [it for it in source.told if it[0] == "b0"] == [("b0", State.PRUNED)]
+    assert [it for it in source.told if it[0] == "b0"] == [("b0", TrialStatus.PRUNED)]
     assert len(source.told) == len(executor.submitted) == 6
     assert list(map(label, executor.stopped)) == ["b0"]
 
 
 @pytest.mark.parametrize("last", ["Stopped", "Finished", "Failed"])
 def test_what_an_ended_trial_still_does_is_of_no_interest(
-    plan: Planned, ledger: Ledger, last: str
+    plan: SweepPlan, ledger: Ledger, last: str
 ) -> None:
     """The executor may be some epochs ahead of the driver, or at the end already."""
 
@@ -340,9 +343,9 @@ def test_what_an_ended_trial_still_does_is_of_no_interest(
     trial = plan.trials()[1]
     mine = [line for line in said(events) if line.startswith("b0")]
     assert mine == ["b0 Epoch", "b0 Stopped"]
-    assert [it for it in source.told if it[0] == "b0"] == [("b0", State.PRUNED)]
+    assert [it for it in source.told if it[0] == "b0"] == [("b0", TrialStatus.PRUNED)]
     assert list(map(label, executor.stopped)) == ["b0"]
-    assert ledger.state(trial) is State.PRUNED
+    assert ledger.state(trial) is TrialStatus.PRUNED
     assert ledger.failure(trial) is None
     pruned = ledger.pruned(trial)
     assert pruned is not None
@@ -350,7 +353,7 @@ def test_what_an_ended_trial_still_does_is_of_no_interest(
     assert len(executor.submitted) == 6
 
 
-def test_ended_trial_takes_its_room_until_it_has_stopped(plan: Planned, ledger: Ledger) -> None:
+def test_ended_trial_takes_its_room_until_it_has_stopped(plan: SweepPlan, ledger: Ledger) -> None:
     order: list[str] = []
 
     def script(task: Task) -> list[Event]:
@@ -378,12 +381,12 @@ class OneAtATime(Recording):
         self.ready = self.ready and trial is None
         return trial
 
-    def tell(self, trial: Trial, state: State) -> None:
+    def tell(self, trial: Trial, state: TrialStatus) -> None:
         super().tell(trial, state)
         self.ready = True
 
 
-def test_source_is_asked_again_after_every_outcome(plan: Planned, ledger: Ledger) -> None:
+def test_source_is_asked_again_after_every_outcome(plan: SweepPlan, ledger: Ledger) -> None:
     source = OneAtATime(plan.trials(), ledger, at_least=10)
 
     def script(task: Task) -> list[Event]:
@@ -394,11 +397,15 @@ def test_source_is_asked_again_after_every_outcome(plan: Planned, ledger: Ledger
     executor = Scripted(script, size=3)
     events = list(run_trials(plan, ledger, source, executor))
     assert [name for name, _ in source.told] == ["a0", "b0", "c0", "a1", "b1", "c1"]
-    assert [state for _, state in source.told[:3]] == [State.DONE, State.PRUNED, State.FAILED]
+    assert [state for _, state in source.told[:3]] == [
+        TrialStatus.DONE,
+        TrialStatus.PRUNED,
+        TrialStatus.FAILED,
+    ]
     assert sum(isinstance(event, Finished | Failed | Stopped) for event in events) == 6
 
 
-def test_executor_that_has_nothing_to_tell_is_asked_again(plan: Planned, ledger: Ledger) -> None:
+def test_executor_that_has_nothing_to_tell_is_asked_again(plan: SweepPlan, ledger: Ledger) -> None:
     class Slow(Scripted):
         asked = 0
 

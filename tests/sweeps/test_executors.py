@@ -41,7 +41,7 @@ from mnist_arch.sweeps.execution.executor import (
 from mnist_arch.sweeps.execution.local import LocalExecutor
 from mnist_arch.sweeps.execution.worker import Setting
 from mnist_arch.sweeps.ledger import Ledger, log_path
-from mnist_arch.sweeps.planning import Planned
+from mnist_arch.sweeps.planning import SweepPlan
 from mnist_arch.sweeps.spec import Resources
 
 pytestmark = pytest.mark.slow
@@ -110,7 +110,7 @@ def executor(place: Place, session_cache: Path) -> Iterator[Executor]:
 
 
 @pytest.fixture
-def planned(tmp_path: Path) -> Planned:
+def planned(tmp_path: Path) -> SweepPlan:
     load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all workers
     return planned_sweep(tmp_path)
 
@@ -158,7 +158,7 @@ class TestExecutor:
     """Of any executor."""
 
     def test_trains_what_a_run_alone_would_come_to(
-        self, executor: Executor, planned: Planned, ledger: Ledger, tmp_path: Path
+        self, executor: Executor, planned: SweepPlan, ledger: Ledger, tmp_path: Path
     ) -> None:
         assert executor.free == WORKERS
         todo = tasks(planned, ledger)
@@ -181,7 +181,7 @@ class TestExecutor:
             assert task.run.manifest().engine == ENGINE
 
     def test_a_finalist_is_judged_once(
-        self, executor: Executor, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: SweepPlan, ledger: Ledger
     ) -> None:
         (trial,) = planned.final_trials(planned.arms[0])
         task = Task(trial, count(planned.loaded(trial.arm, "final")), ledger.run(trial))
@@ -219,7 +219,7 @@ class TestExecutor:
         assert_same_run(task.run, alone)
 
     def test_a_finished_trial_is_not_trained_again(
-        self, executor: Executor, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: SweepPlan, ledger: Ledger
     ) -> None:
         task = tasks(planned, ledger)[0]
         train_here(task.counted, task.run, seed=task.trial.seed)
@@ -231,7 +231,7 @@ class TestExecutor:
         assert (now.st_ino, now.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
 
     def test_a_trial_that_fails_says_why(
-        self, executor: Executor, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: SweepPlan, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned, ledger)
         diverging = changed(
@@ -260,7 +260,7 @@ class TestExecutor:
         assert isinstance(end, Finished)
 
     def test_a_folder_that_cannot_be_used_keeps_no_other_trial_waiting(
-        self, executor: Executor, planned: Planned, ledger: Ledger
+        self, executor: Executor, planned: SweepPlan, ledger: Ledger
     ) -> None:
         task, other, *_ = tasks(planned, ledger)
         other.run.folder.parent.mkdir()
@@ -321,7 +321,7 @@ class TestExecutor:
         assert sum(isinstance(event, Finished) for event in events) == len(shorts)
 
 
-def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: Planned) -> None:
+def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: SweepPlan) -> None:
     """What the tests above compare is not nothing: another seed comes to something else."""
     loaded = planned.loaded(planned.arms[0], "ranking")
     one, two = Run(tmp_path / "one"), Run(tmp_path / "two")

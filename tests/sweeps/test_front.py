@@ -21,7 +21,7 @@ from mnist_arch.runs.result import SplitName, Verdicts
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.sweeps import front as picture
 from mnist_arch.sweeps.front import NAMED, draw_front
-from mnist_arch.sweeps.ledger import State
+from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.standings import Leaderboard, Outcome, Proposed, Scored, Standing
 
 IMAGES = 5000
@@ -53,7 +53,7 @@ class Arm:
     tied: bool = True
     test: tuple[float, ...] = ()
     rejected: str = ""
-    state: State = State.DONE
+    state: TrialStatus = TrialStatus.DONE
 
 
 def board(*arms: Arm, parameters_below: int = 20_000, rejected: int = 0) -> Leaderboard:
@@ -193,7 +193,7 @@ def test_the_budget_is_a_line(figures: list[Figure]) -> None:
 
 
 def test_rejected_arms_are_counted(figures: list[Figure]) -> None:
-    fat = Arm("fat", 99_000, (), rejected="too many", state=State.REJECTED)
+    fat = Arm("fat", 99_000, (), rejected="too many", state=TrialStatus.REJECTED)
     draw_front(board(*USUAL, fat))
     assert "1 over the budget are not drawn" in meanings(figures[0])
 
@@ -252,7 +252,7 @@ def test_everything_that_is_drawn_is_in_the_legend(figures: list[Figure]) -> Non
 
 def test_without_a_ranked_arm_there_is_no_picture() -> None:
     with pytest.raises(ValueError, match="an arm that is ranked"):
-        draw_front(board(Arm("waiting", 10_000, (), state=State.WAITING)))
+        draw_front(board(Arm("waiting", 10_000, (), state=TrialStatus.WAITING)))
 
 
 def test_equal_leaderboards_are_equal_pictures_and_pyplot_stays_out() -> None:

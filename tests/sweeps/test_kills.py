@@ -25,8 +25,8 @@ from small_sweep import assert_same_run, planned_sweep, train_here
 
 from mnist_arch.data.load import load_split
 from mnist_arch.runs.folder import Run
-from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.planning import Planned
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
+from mnist_arch.sweeps.planning import SweepPlan
 
 pytestmark = [
     pytest.mark.slow,
@@ -133,7 +133,7 @@ def keeper() -> Iterator[Keeper]:
 
 
 @pytest.fixture(scope="module")
-def planned(session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
+def planned(session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SweepPlan]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(session_cache))
         load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all workers
@@ -147,13 +147,13 @@ def new_folder(parent: Path, name: str, *, text: str = TEXT) -> Path:
     return folder
 
 
-def all_done(planned: Planned, folder: Path) -> bool:
+def all_done(planned: SweepPlan, folder: Path) -> bool:
     ledger = Ledger(folder / "sweep")
-    return all(ledger.state(trial) is State.DONE for trial in planned.trials())
+    return all(ledger.state(trial) is TrialStatus.DONE for trial in planned.trials())
 
 
 @pytest.fixture(scope="module")
-def alone(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+def alone(planned: SweepPlan, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """What each trial comes to in this process, undisturbed."""
     folder = tmp_path_factory.mktemp("alone")
     runs = [Run(folder / str(number)) for number in range(TRIALS)]
@@ -162,11 +162,11 @@ def alone(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> list[Ru
     return runs
 
 
-def assert_as_if_alone(planned: Planned, folder: Path, alone: list[Run]) -> None:
+def assert_as_if_alone(planned: SweepPlan, folder: Path, alone: list[Run]) -> None:
     ledger = Ledger(folder / "sweep")
     assert len([path for path in ledger.folder.iterdir() if path.is_dir()]) == TRIALS
     for reference, trial in zip(alone, planned.trials(), strict=True):
-        assert ledger.state(trial) is State.DONE
+        assert ledger.state(trial) is TrialStatus.DONE
         assert_same_run(ledger.run(trial), reference)
         lines = ledger.run(trial).metrics_path.read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
@@ -207,7 +207,7 @@ def strike(driver: Driver, rng: random.Random) -> bool:
 
 
 def test_killed_at_random_moments(
-    planned: Planned, keeper: Keeper, alone: list[Run], tmp_path: Path
+    planned: SweepPlan, keeper: Keeper, alone: list[Run], tmp_path: Path
 ) -> None:
     rng, kills, folders = random.Random(20), 0, 0
     while kills < KILLS:
@@ -227,7 +227,7 @@ def test_killed_at_random_moments(
 
 
 def test_a_worker_that_has_not_noticed_keeps_its_trial(
-    planned: Planned, keeper: Keeper, tmp_path: Path
+    planned: SweepPlan, keeper: Keeper, tmp_path: Path
 ) -> None:
     """Workers as they are in earnest, stopped, so that they do not see that their driver died."""
     folder = new_folder(tmp_path, "stopped", text=ENDLESS)

@@ -14,7 +14,7 @@ from scipy import stats
 from tiny_sweeps import HOLDOUT, Bench, blocks, planned
 
 from mnist_arch.sweeps.leaderboard import board_of, draw_board, leaderboard, write_board
-from mnist_arch.sweeps.ledger import State
+from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text
 from mnist_arch.values import FORMAT
 
@@ -114,7 +114,7 @@ def test_results_of_trials_that_are_no_longer_in_the_file_are_kept_and_not_ranke
     fewer = Bench(tmp_path, planned(tmp_path, ARMS[0], ARMS[3]))
     found = board_at(fewer)
     assert ranks(found) == {"a": 1, "d": 2}
-    assert found.states == {State.DONE: 6}
+    assert found.states == {TrialStatus.DONE: 6}
     back = Bench(tmp_path, planned(tmp_path, *ARMS, FAT, finalists=FINALISTS))
     assert board_at(back) == before
 
@@ -146,7 +146,7 @@ def test_one_experiment_under_two_names_is_one_row(tmp_path: Path) -> None:
     found = board_at(bench)
     assert standing(found, "a").also == ["again", "dropout=0.2"]
     assert ranks(found) == {"a": 1, "dropout=0.1": None}
-    assert found.states == {State.DONE: 3, State.WAITING: 3}
+    assert found.states == {TrialStatus.DONE: 3, TrialStatus.WAITING: 3}
 
 
 # ----------------------------------------------------------------------------------------- scores
@@ -196,7 +196,7 @@ def test_one_arm_alone_is_the_first_and_on_the_front(tmp_path: Path) -> None:
 def test_before_anything_is_done_nothing_is_ranked(bench: Bench) -> None:
     found = board_at(bench)
     assert {it.rank for it in found.standings} == {None}
-    assert found.states == {State.WAITING: 12, State.REJECTED: 3}
+    assert found.states == {TrialStatus.WAITING: 12, TrialStatus.REJECTED: 3}
     assert found.effects == []
     assert found.exit_code is None
 
@@ -328,7 +328,7 @@ def test_a_grid_has_the_main_effects_of_what_can_be_matched(tmp_path: Path) -> N
     for name, correct in cells.items():
         bench.rank(name, *correct)
     found = board_at(bench)
-    assert found.states == {State.DONE: 12, State.REJECTED: 6}
+    assert found.states == {TrialStatus.DONE: 12, TrialStatus.REJECTED: 6}
     mean = [sum(correct) / 3 for correct in counts]
     wider = ((mean[2] - mean[0]) + (mean[3] - mean[1])) / 2
     dropped = ((mean[1] - mean[0]) + (mean[3] - mean[2])) / 2
@@ -370,7 +370,11 @@ def test_a_finalist_has_a_test_score_once_all_its_seeds_are_done(bench: Bench) -
     assert standing(found, "a").seconds == 30 + 40
     assert standing(found, "c").seconds == 30 + 20
     assert standing(found, "d").final == []
-    assert found.states == {State.DONE: 12, State.WAITING: 3 + 1, State.REJECTED: 3}
+    assert found.states == {
+        TrialStatus.DONE: 12,
+        TrialStatus.WAITING: 3 + 1,
+        TrialStatus.REJECTED: 3,
+    }
     bench.judge("c", 970, 973)
     found = board_at(bench)
     check(standing(found, "c").test, 970, 973, images=1_000, seeds=[3, 4])
@@ -416,9 +420,13 @@ def test_the_embedded_sample_has_no_verdict(bench: Bench) -> None:
 
 def test_a_trial_that_was_begun_is_running_only_while_a_process_works(bench: Bench) -> None:
     bench.begin("a", 0)
-    assert board_at(bench).states == {State.WAITING: 12, State.REJECTED: 3}
+    assert board_at(bench).states == {TrialStatus.WAITING: 12, TrialStatus.REJECTED: 3}
     found = board_at(bench, running=True)
-    assert found.states == {State.WAITING: 11, State.RUNNING: 1, State.REJECTED: 3}
+    assert found.states == {
+        TrialStatus.WAITING: 11,
+        TrialStatus.RUNNING: 1,
+        TrialStatus.REJECTED: 3,
+    }
     assert [bool(trial.folder) for trial in standing(found, "a").trials] == [True, False, False]
 
 

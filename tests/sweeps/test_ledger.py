@@ -21,7 +21,7 @@ from mnist_arch.sweeps.ledger import (
     Failure,
     Ledger,
     Pruned,
-    State,
+    TrialStatus,
     log_path,
     log_tail,
 )
@@ -86,7 +86,7 @@ def finished(folder: Path, trial: Trial, *, correct: int = 3) -> Run:
 
 def test_nothing_is_known_of_a_folder_that_is_not_there(folder: Path) -> None:
     ledger, it = Ledger(folder), trial()
-    assert ledger.state(it) is State.WAITING
+    assert ledger.state(it) is TrialStatus.WAITING
     assert ledger.result(it) is ledger.failure(it) is ledger.pruned(it) is None
     assert not ledger.has_begun(it)
     assert ledger.run(it).folder == folder / "a-10000000-s0"
@@ -111,7 +111,13 @@ def test_states_are_what_the_files_say(folder: Path) -> None:
     Ledger(folder).prune(pruned, PRUNED)
     ledger = Ledger(folder)
     states = [ledger.state(it) for it in (done, failed, pruned, half, trial(digest="5"))]
-    assert states == [State.DONE, State.FAILED, State.PRUNED, State.WAITING, State.WAITING]
+    assert states == [
+        TrialStatus.DONE,
+        TrialStatus.FAILED,
+        TrialStatus.PRUNED,
+        TrialStatus.WAITING,
+        TrialStatus.WAITING,
+    ]
     assert ledger.result(done) == result_of(done)
     assert ledger.failure(failed) == FAILURE
     assert ledger.pruned(pruned) == PRUNED
@@ -123,25 +129,25 @@ def test_trial_that_was_ended_counts_as_ended_whatever_it_still_did(folder: Path
     it = trial()
     finished(folder, it)
     Ledger(folder).prune(it, PRUNED)
-    assert Ledger(folder).state(it) is State.PRUNED
+    assert Ledger(folder).state(it) is TrialStatus.PRUNED
 
 
 def test_trial_that_failed_and_was_done_later_is_done(folder: Path) -> None:
     it = trial()
     begun(folder, it)
     Ledger(folder).fail(it, FAILURE)
-    assert Ledger(folder).state(it) is State.FAILED
+    assert Ledger(folder).state(it) is TrialStatus.FAILED
     write_whole(Ledger(folder).run(it).result_path, result_of(it).json_text().encode())
-    assert Ledger(folder).state(it) is State.DONE
+    assert Ledger(folder).state(it) is TrialStatus.DONE
 
 
 def test_seeds_and_experiments_are_told_apart(folder: Path) -> None:
     finished(folder, trial(seed=1))
     ledger = Ledger(folder)
-    assert ledger.state(trial(seed=1)) is State.DONE
-    assert ledger.state(trial(seed=0)) is State.WAITING
-    assert ledger.state(trial(seed=11)) is State.WAITING
-    assert ledger.state(trial(digest="2", seed=1)) is State.WAITING
+    assert ledger.state(trial(seed=1)) is TrialStatus.DONE
+    assert ledger.state(trial(seed=0)) is TrialStatus.WAITING
+    assert ledger.state(trial(seed=11)) is TrialStatus.WAITING
+    assert ledger.state(trial(digest="2", seed=1)) is TrialStatus.WAITING
 
 
 # ----------------------------------------------------------------------- an edited file
@@ -151,7 +157,7 @@ def test_trial_keeps_its_folder_when_its_name_changes(folder: Path) -> None:
     run = finished(folder, trial("early"))
     ledger = Ledger(folder)
     assert ledger.run(trial("dropout=0.1")) == run
-    assert ledger.state(trial("dropout=0.1")) is State.DONE
+    assert ledger.state(trial("dropout=0.1")) is TrialStatus.DONE
     assert ledger.result(trial("dropout=0.1")) == result_of(trial("early"))
 
 
@@ -163,17 +169,17 @@ def test_trials_that_are_no_longer_in_the_file_are_left_alone(folder: Path) -> N
     ledger.fail(it, FAILURE)
     ledger.take_up(it)
     assert kept.result() == result_of(trial("old", digest="7"))
-    assert Ledger(folder).state(trial("back-again", digest="7")) is State.DONE
+    assert Ledger(folder).state(trial("back-again", digest="7")) is TrialStatus.DONE
 
 
 def test_folder_of_a_trial_that_begins_is_known_from_then_on(folder: Path) -> None:
     folder.mkdir(parents=True)
     ledger, it = Ledger(folder), trial("early")
-    assert ledger.state(it) is State.WAITING  # by which the folder has been read
+    assert ledger.state(it) is TrialStatus.WAITING  # by which the folder has been read
     ledger.started(it)
     assert ledger.run(trial("late")).folder.name == "early-10000000-s0"
     finished(folder, it)
-    assert ledger.state(it) is State.DONE
+    assert ledger.state(it) is TrialStatus.DONE
 
 
 def test_other_things_in_the_folder_are_no_trials(folder: Path) -> None:
@@ -182,7 +188,7 @@ def test_other_things_in_the_folder_are_no_trials(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     (folder / ".lock").touch()
     assert Ledger(folder).run(it).folder == folder / "a-10000000-s0"
-    assert Ledger(folder).state(it) is State.WAITING
+    assert Ledger(folder).state(it) is TrialStatus.WAITING
 
 
 # ----------------------------------------------------------------------- failures
@@ -194,9 +200,9 @@ def test_failure_is_forgiven_and_what_was_trained_is_kept(folder: Path) -> None:
     ledger.fail(it, FAILURE)  # a trial can fail before its process has made its folder
     run = ledger.run(it)
     run.checkpoint_path.touch()
-    assert ledger.state(it) is State.FAILED
+    assert ledger.state(it) is TrialStatus.FAILED
     ledger.take_up(it)
-    assert ledger.state(it) is State.WAITING
+    assert ledger.state(it) is TrialStatus.WAITING
     assert ledger.failure(it) is None
     assert run.checkpoint_path.exists()
     ledger.take_up(it)  # twice is once
@@ -221,7 +227,7 @@ def test_what_was_asked_for_is_kept(folder: Path) -> None:
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     ledger, it = Ledger(tmp_path / "runs" / "sweep"), trial()
-    assert ledger.state(it) is State.WAITING
+    assert ledger.state(it) is TrialStatus.WAITING
     (tmp_path / "runs").touch()
     for write in (
         lambda: ledger.fail(it, FAILURE),
@@ -269,9 +275,9 @@ def test_experiments_whose_digests_begin_alike_do_not_take_each_others_results(
     mine, theirs = trial("a", digest="123456781"), trial("b", digest="123456782")
     finished(folder, mine)
     ledger = Ledger(folder)
-    assert ledger.state(mine) is State.DONE
+    assert ledger.state(mine) is TrialStatus.DONE
     assert ledger.result(theirs) is None
-    assert ledger.state(theirs) is State.WAITING
+    assert ledger.state(theirs) is TrialStatus.WAITING
     assert ledger.result(mine) == result_of(mine)
 
 
@@ -344,4 +350,4 @@ def test_arm_of_a_trial_says_nothing_about_its_state(folder: Path) -> None:
     it = trial()
     finished(folder, it)
     other = Trial(replace(it.arm, rejected="no", same_as="x"), it.seed, "final", it.digest)
-    assert Ledger(folder).state(other) is State.DONE
+    assert Ledger(folder).state(other) is TrialStatus.DONE

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.loading import Loaded, check_dataset, load, validated
 from mnist_arch.spec.overrides import changed, parse_override
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.naming import run_name
-from mnist_arch.sweeps.planning import Arm, Difference, Planned, Trial, plan_sweep
+from mnist_arch.sweeps.planning import Arm, ChangedValue, SweepPlan, Trial, plan_sweep
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments.yaml"
 SMALL = "base: {blocks: [{channels: [4], pool: max}, {channels: [6]}], head: {linear: true}}\n"
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def planned(text: str, *, dataset: Any = "mnist", **flags: Any) -> Planned:
+def planned(text: str, *, dataset: Any = "mnist", **flags: Any) -> SweepPlan:
     Path("sweep.yaml").write_text(text, "utf-8")
     return plan_sweep(load_sweep(Path("sweep.yaml"), **flags), dataset=dataset)
 
@@ -73,8 +73,8 @@ def test_arms_are_those_of_the_list_and_then_every_cell_of_the_grid() -> None:
     ]
     assert [axis.path for axis in found.axes] == ["defaults.order", "defaults.dropout"]
     assert found.arms[5].differs == (
-        Difference("defaults.order", activation),
-        Difference("defaults.dropout", "0"),
+        ChangedValue("defaults.order", activation),
+        ChangedValue("defaults.dropout", "0"),
     )
     assert not any(arm.rejected or arm.proposal for arm in found.arms)
 
@@ -153,7 +153,7 @@ def test_arms_are_counted() -> None:
     found = arms(SMALL + "experiments: [{name: a}, {name: b, recipe: {epochs: 3}}]")
     Path("plain.yaml").write_text(SMALL.removeprefix("base: "))
     experiment = load("plain.yaml").experiment
-    counted = plan(experiment)
+    counted = plan_network(experiment)
     assert [arm.parameters for arm in found.values()] == [counted.parameters] * 2
     assert [arm.macs for arm in found.values()] == [counted.macs] * 2
     assert [arm.epochs for arm in found.values()] == [19, 3]
@@ -236,13 +236,13 @@ def test_network_over_the_budget_is_rejected_with_the_sentence_of_the_budget() -
     )
     s6 = load("s6").experiment
     budget = s6.budget.model_copy(update={"parameters_below": 18_000, "epochs_below": 19})
-    rules = broken_rules(s6.model_copy(update={"budget": budget}), plan(s6))
+    rules = broken_rules(s6.model_copy(update={"budget": budget}), plan_network(s6))
     assert len(rules) == 2
     assert found["a"].rejected == "; ".join(rules)
     assert found["b"].rejected == rules[0]
     assert "too many for fewer than 18,000; the largest layer is blocks[" in rules[0]
     assert rules[1] == "19 epochs, 1 too many for fewer than 19"
-    assert found["a"].parameters == plan(s6).parameters
+    assert found["a"].parameters == plan_network(s6).parameters
     assert found["a"].digest != ""
 
 
@@ -439,7 +439,7 @@ def test_validating_only_what_is_changed_comes_to_the_same(changes: list[str]) -
             tree = changed(tree, override)
         experiment = validated(tree, "").model_copy(update={"dataset": "mnist", "holdout": 5000})
         check_dataset(Loaded(experiment.model_copy(update={"name": "a"}), {}))
-        counted = plan(experiment)
+        counted = plan_network(experiment)
     except SpecError as error:
         reason = "; ".join(map(str, error.problems))
         assert arm.rejected == f"cannot be built: {reason}"

@@ -19,13 +19,19 @@ from mnist_arch.data.load import load_split
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.runs.checkpoint import read_checkpoint
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.images import read_material
+from mnist_arch.runs.images import read_images
 from mnist_arch.sweeps.execution import ray_node as node
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Failed, Task
 from mnist_arch.sweeps.execution.ray_cluster import LOSSES, RayExecutor, _connect, _room, _token_for
-from mnist_arch.sweeps.execution.ray_node import Beginning, Images, Said, Trained, train_on_node
-from mnist_arch.sweeps.ledger import Failure, Ledger, State
+from mnist_arch.sweeps.execution.ray_node import (
+    Beginning,
+    NodeMessage,
+    ShippedSplit,
+    Trained,
+    train_on_node,
+)
+from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import NotCompiled
@@ -62,15 +68,15 @@ def test_a_lost_node_loses_no_trial(
     """A sweep on two nodes, one of which is killed in the middle, with all that runs on it."""
     load_split("mnist-5k", "train")
     text = TEXT.replace("recipe.schedule.peak: [0.05, 0.1]", f"recipe.epochs: {EPOCHS}")
-    planned = planned_sweep(tmp_path, text=text.replace("seeds: 2", "seeds: 1"))
-    long, *others = planned.trials()
-    began: dict[tuple[str, int], list[int]] = {trial.key: [] for trial in planned.trials()}
+    plan = planned_sweep(tmp_path, text=text.replace("seeds: 2", "seeds: 1"))
+    long, *others = plan.trials()
+    began: dict[tuple[str, int], list[int]] = {trial.key: [] for trial in plan.trials()}
     lost = False
     with cluster_of(0, 1, 1) as cluster:
         capfd.readouterr()
         with executor_for(cluster.address) as executor:
             assert executor.free == 2
-            for event in run_trials(planned, ledger, Queue(planned.trials(), ledger), executor):
+            for event in run_trials(plan, ledger, Queue(plan.trials(), ledger), executor):
                 key = event.task.trial.key
                 if isinstance(event, Began):
                     began[key].append(event.epochs_done)
@@ -92,8 +98,8 @@ def test_a_lost_node_loses_no_trial(
     assert first == 0
     assert again >= 1
     assert [began[trial.key] for trial in others] == [[0]] * 3
-    for number, task in enumerate(tasks(planned, ledger)):
-        assert ledger.state(task.trial) is State.DONE
+    for number, task in enumerate(tasks(plan, ledger)):
+        assert ledger.state(task.trial) is TrialStatus.DONE
         alone = Run(tmp_path / f"alone-{number}")
         train_here(task.counted, alone, seed=task.trial.seed)
         assert_same_run(task.run, alone)
@@ -138,8 +144,8 @@ class Pretence:
         return value
 
 
-def beginning(node: str) -> Said:
-    return Said(Beginning(node, 0), b"a line\n")
+def beginning(node: str) -> NodeMessage:
+    return NodeMessage(Beginning(node, 0), b"a line\n")
 
 
 def on_a_pretence(task: Task, *comes_to: list[Any]) -> tuple[list[Any], Pretence]:
@@ -323,7 +329,7 @@ def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------------------------------- nodes
 
 
-def said_on(task: Task, monkeypatch: pytest.MonkeyPatch, **versions: str) -> list[Said]:
+def said_on(task: Task, monkeypatch: pytest.MonkeyPatch, **versions: str) -> list[NodeMessage]:
     """What a node with the versions of here says to an order from elsewhere."""
     import ray
 
@@ -332,8 +338,8 @@ def said_on(task: Task, monkeypatch: pytest.MonkeyPatch, **versions: str) -> lis
     _, pretence = on_a_pretence(task, [ray.exceptions.RayTaskError("", "", ValueError())])
     (order,) = pretence.orders
     order = replace(order, versions={**order.versions, **versions})
-    images = read_material(task.counted.experiment, data_dir=None, device="cpu")
-    splits = (Images.of(images.training), Images.of(images.held))
+    images = read_images(task.counted.experiment, data_dir=None, device="cpu")
+    splits = (ShippedSplit.of(images.training), ShippedSplit.of(images.judged_on))
     return list(train_on_node(order, *splits))
 
 
@@ -365,7 +371,7 @@ def test_a_node_says_each_epoch_with_a_checkpoint(
     task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first, *rest = said_on(task, monkeypatch)
-    assert first == Said(Beginning("abc", 0), b"")
+    assert first == NodeMessage(Beginning("abc", 0), b"")
     for epoch, said in enumerate(rest, start=1):
         assert isinstance(said.what, Trained)
         assert said.what.record.epoch == epoch

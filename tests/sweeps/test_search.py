@@ -17,11 +17,11 @@ from searching import RATE, SPACE, WIDTH, Process, planned, studies, value, wide
 from mnist_arch.errors import BudgetExceeded, ExtraMissing, SpecError
 from mnist_arch.sweeps.execution.executor import Finished
 from mnist_arch.sweeps.leaderboard import board_of
-from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.search import proposals
 from mnist_arch.sweeps.search import source as search_module
-from mnist_arch.sweeps.search.source import Search, proposals_so_far, searched_arms
+from mnist_arch.sweeps.search.source import SearchSource, proposals_so_far, searched_arms
 from mnist_arch.sweeps.standings import Proposed
 
 SAMPLERS = ["random", "tpe", "nsga2"]
@@ -173,14 +173,14 @@ def test_it_does_not_give_up_while_trials_are_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(tmp_path, sampler="random")
-    search = Search(plan, Ledger(tmp_path / "runs/tiny"))
+    search = SearchSource(plan, Ledger(tmp_path / "runs/tiny"))
     trial = search.next()
     assert trial is not None
     monkeypatch.setattr(proposals, "IN_VAIN", 0)
     assert search.next() is None
     tiny_sweeps.Bench(tmp_path, plan).finish(trial, 50, seconds=1.0)
     search._ledger.started(trial)
-    search.tell(trial, State.DONE)
+    search.tell(trial, TrialStatus.DONE)
     assert search.next() is None
     assert search.proposals.shortfall.startswith("1 of 8 trials: given up after ")
 
@@ -369,7 +369,7 @@ def test_without_optuna_there_is_one_sentence(
         monkeypatch.setattr(optuna, "__version__", version)
         message = "a search needs optuna 5, of the extra `search`, not 4.9.1"
     with pytest.raises(ExtraMissing) as caught:
-        Search(plan, ledger)
+        SearchSource(plan, ledger)
     assert str(caught.value) == message
     assert caught.value.hint == "pip install 'mnist-arch[search]'"
     assert searched_arms(plan, ledger) == []  # nothing has been proposed, whoever asks

@@ -15,7 +15,7 @@ from mnist_arch.errors import RunCorrupt, StorageError
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.search import journal as journal_module
-from mnist_arch.sweeps.search.source import Search, searched_arms
+from mnist_arch.sweeps.search.source import SearchSource, searched_arms
 
 
 def journal(folder: Path) -> Path:
@@ -111,7 +111,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, line: str) -> None:
     first.finish()
     text = journal(tmp_path).read_text()
     journal(tmp_path).write_text(f"{line}\n{text}")
-    for read in (Search, searched_arms):
+    for read in (SearchSource, searched_arms):
         with pytest.raises(RunCorrupt, match=r"study\.jsonl is damaged") as caught:
             read(plan, first.ledger)
         assert caught.value.hint.startswith("remove it: ")
@@ -124,7 +124,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, line: str) -> None:
 def test_a_full_disk_is_said(tmp_path: Path, small_disk: Path) -> None:
     plan = planned(tmp_path)
     ledger = Ledger(small_disk / "tiny")
-    search = Search(plan, ledger)
+    search = SearchSource(plan, ledger)
     assert search.next() is not None
     filling = small_disk / "filling"
     fill(filling)
@@ -140,6 +140,6 @@ def fill(path: Path) -> None:
             pass
 
 
-def all_of(search: Search) -> None:
+def all_of(search: SearchSource) -> None:
     while search.next() is not None:
         pass

@@ -12,7 +12,7 @@ from searching import Process, planned, studies
 
 from mnist_arch.errors import SpecError
 from mnist_arch.sweeps.execution.executor import Epoch, Finished, Stopped
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.planning import SweepPlan, Trial
 
 
 def worse_and_worse(trial: Trial, epoch: int) -> int:
@@ -86,7 +86,7 @@ def pruned_at(process: Process) -> dict[int | None, int]:
     return {number: it.epoch for number, it in found.items() if it is not None}
 
 
-def of_seven_epochs(folder: Path, **search: Any) -> Planned:
+def of_seven_epochs(folder: Path, **search: Any) -> SweepPlan:
     base = {"extends": "s6", **tiny_sweeps.blocks(4), "recipe": {"epochs": 7}}
     return planned(folder, top={"base": base}, **search)
 

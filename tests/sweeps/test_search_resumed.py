@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from searching import RATE, SPACE, Process, planned, states, studies, wide_and_slow
 
 from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
-from mnist_arch.sweeps.ledger import Ledger, State
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.search.source import searched_arms
 
@@ -76,8 +76,8 @@ def test_reports_go_on_where_they_were(tmp_path: Path) -> None:
     assert first.search.arms == searched_arms(plan, first.ledger)[:1]
 
 
-@pytest.mark.parametrize("state", [State.DONE, State.FAILED, State.PRUNED])
-def test_a_death_between_the_ledger_and_the_study(tmp_path: Path, state: State) -> None:
+@pytest.mark.parametrize("state", [TrialStatus.DONE, TrialStatus.FAILED, TrialStatus.PRUNED])
+def test_a_death_between_the_ledger_and_the_study(tmp_path: Path, state: TrialStatus) -> None:
     """What the ledger has is told before anything is proposed."""
     plan = planned(tmp_path, trials=1, pruning=PRUNED_FROM_1)
     process = Process(tmp_path, plan)
@@ -85,10 +85,10 @@ def test_a_death_between_the_ledger_and_the_study(tmp_path: Path, state: State) 
     assert trial is not None
     bench = tiny_sweeps.Bench(tmp_path, plan)
     bench.finish(trial, 64, seconds=1.0)
-    if state is State.FAILED:
+    if state is TrialStatus.FAILED:
         (bench.ledger.run(trial).folder / "result.json").unlink()
         bench.fail(trial, "the loss is not finite")
-    if state is State.PRUNED:
+    if state is TrialStatus.PRUNED:
         pruned = tiny_sweeps.Pruned(
             epoch=1, correct=33, images=100, by=process.search.name, time=tiny_sweeps.TIME
         )
@@ -97,9 +97,9 @@ def test_a_death_between_the_ledger_and_the_study(tmp_path: Path, state: State) 
     assert Process(tmp_path, plan).finish() == []
     ((known,),) = studies(tmp_path)
     assert (known.state, known.value) == {
-        State.DONE: (TrialState.COMPLETE, 0.64),
-        State.FAILED: (TrialState.FAIL, None),
-        State.PRUNED: (TrialState.PRUNED, 0.33),
+        TrialStatus.DONE: (TrialState.COMPLETE, 0.64),
+        TrialStatus.FAILED: (TrialState.FAIL, None),
+        TrialStatus.PRUNED: (TrialState.PRUNED, 0.33),
     }[state]
 
 

@@ -13,8 +13,8 @@ from tiny_sweeps import Bench, MadeUpExecutor, blocks, planned
 
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.sweeps.execution.executor import Began, Failed, Finished
-from mnist_arch.sweeps.ledger import State
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.ledger import TrialStatus
+from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.stages import StageBegan, run_sweep
 
 SIZES = {"a": 4, "b": 2, "c": 6}
@@ -50,7 +50,7 @@ def run(
     return found
 
 
-def plan_of(folder: Path, *arms: dict[str, Any], **top: Any) -> Planned:
+def plan_of(folder: Path, *arms: dict[str, Any], **top: Any) -> SweepPlan:
     return planned(folder, *(arms or ARMS), **{"seeds": 2, "finalists": FINALISTS, **top})
 
 
@@ -99,7 +99,7 @@ def test_an_arm_that_fails_is_no_finalist_and_the_others_go_on(bench: Bench) -> 
 
     found = run(bench, one_fails)
     assert found == [*RANKING[:5], "b1 failed", "c1", "final 4", "a2", "a3", "c2", "c3"]
-    assert bench.ledger.state(bench.trial("b", 1)) is State.FAILED
+    assert bench.ledger.state(bench.trial("b", 1)) is TrialStatus.FAILED
     assert run(bench) == []  # a failure is kept
     again = run(bench, retry_failed=True)
     assert again == ["ranking 1 after 5", "b1", "final 2 after 2", "b2", "b3"]

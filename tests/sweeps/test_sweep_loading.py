@@ -823,9 +823,9 @@ def test_flags_stand_above_the_file() -> None:
     ((path, value),) = [(it.path, it.value.value) for it in definition.above]
     assert (path, value) == (("recipe", "epochs"), 2)
     assert definition.above[0].value.origin == "--epochs"
-    planned = plan_sweep(definition, dataset="mnist-5k")
-    assert [arm.epochs for arm in planned.arms] == [2]
-    assert planned.loaded(planned.arms[0], "ranking").origins["recipe.epochs"] == "--epochs"
+    plan = plan_sweep(definition, dataset="mnist-5k")
+    assert [arm.epochs for arm in plan.arms] == [2]
+    assert plan.loaded(plan.arms[0], "ranking").origins["recipe.epochs"] == "--epochs"
 
 
 def test_flags_that_do_not_fit() -> None:
@@ -848,9 +848,9 @@ def test_axis_that_a_flag_would_replace() -> None:
 
 def test_flag_stands_above_an_axis_around_it() -> None:
     text = "grid: {recipe: [{epochs: 3}, {epochs: 4, ema: null}]}"
-    planned = plan_sweep(define(text, epochs=2), dataset="mnist")
-    assert [arm.epochs for arm in planned.arms] == [2, 2]
-    assert [arm.same_as for arm in planned.arms] == ["", ""]
+    plan = plan_sweep(define(text, epochs=2), dataset="mnist")
+    assert [arm.epochs for arm in plan.arms] == [2, 2]
+    assert [arm.same_as for arm in plan.arms] == ["", ""]
 
 
 # ----------------------------------------------------------------------- random files

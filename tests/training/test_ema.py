@@ -24,14 +24,14 @@ def spec(**values: Any) -> Experiment:
 
 @pytest.mark.parametrize("decay", [0.5, 0.998])
 def test_the_average_is_the_formula_by_hand(
-    training: Split, held: Split, decay: float, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, decay: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)  # progress after every step
     state = State.fresh(spec(recipe__ema=decay), seed=1)
     assert state.average is not None
     expected = {name: tensor.double() for name, tensor in tensors(state.model).items()}
     step = 0
-    for event in train(state, training, held):
+    for event in train(state, training, judged_on):
         if not isinstance(event, Progress):
             continue
         step += 1

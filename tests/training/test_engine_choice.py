@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.spec.loading import loads
 from mnist_arch.training import engine_choice as engines
@@ -15,7 +15,7 @@ from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import (
     COMPILE_FROM_FLOPS,
     Choice,
-    Wanted,
+    EngineName,
     choose_engine,
     cpu_has_bfloat16,
     prepare,
@@ -48,7 +48,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str)
     ],
 )
 def test_on_a_cpu_steps_are_compiled_where_that_pays_back(
-    wanted: Wanted, flops: float, step: Any
+    wanted: EngineName, flops: float, step: Any
 ) -> None:
     choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
     assert choice == Choice(Engine(device="cpu", threads=3, step=step, precision="float32"))
@@ -64,7 +64,7 @@ def test_on_a_cpu_steps_are_compiled_where_that_pays_back(
     ],
 )
 def test_steps_are_in_bfloat16_where_the_processor_is_faster_with_it(
-    monkeypatch: pytest.MonkeyPatch, wanted: Wanted, flops: float, step: Any, precision: Any
+    monkeypatch: pytest.MonkeyPatch, wanted: EngineName, flops: float, step: Any, precision: Any
 ) -> None:
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
     choice = choose_engine(device="cpu", threads=3, wanted=wanted, flops=flops)
@@ -129,7 +129,7 @@ def test_on_a_gpu_steps_are_captured(
     monkeypatch: pytest.MonkeyPatch,
     capability: tuple[int, int],
     precision: Any,
-    wanted: Wanted,
+    wanted: EngineName,
     flops: float,
 ) -> None:
     gpu(monkeypatch, capability, "a GPU")
@@ -140,7 +140,7 @@ def test_on_a_gpu_steps_are_captured(
 
 @pytest.mark.parametrize("wanted", ["auto", "fast"])
 def test_on_an_old_gpu_steps_are_plain_and_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, wanted: Wanted
+    monkeypatch: pytest.MonkeyPatch, wanted: EngineName
 ) -> None:
     gpu(monkeypatch, (6, 1), "GeForce GTX 1080")
     choice = choose_engine(device="cuda", threads=3, wanted=wanted, flops=LONG)
@@ -155,7 +155,7 @@ def test_plain_is_plain_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["auto", "plain", "fast"])
-def test_on_mps_steps_are_plain(wanted: Wanted) -> None:
+def test_on_mps_steps_are_plain(wanted: EngineName) -> None:
     choice = choose_engine(device="mps", threads=3, wanted=wanted, flops=LONG)
     note = "there is no faster step than the plain one on mps"
     assert choice == Choice(Engine(device="mps", threads=3), note if wanted == "fast" else None)
@@ -168,7 +168,7 @@ def test_the_operations_of_a_training_by_hand() -> None:
     text = (
         "{name: tiny, blocks: [{channels: [2], pool: {kind: max, size: 28}}], head: {linear: true}}"
     )
-    macs = plan(loads(text, source="tiny.yaml").experiment).macs
+    macs = plan_network(loads(text, source="tiny.yaml").experiment).macs
     assert macs == 28 * 28 * 9 * 2 + 2 * 10
     # A multiplication and an addition, forward, and twice that backward.
     assert training_flops(macs=macs, images=100, epochs=3) == 6 * (28 * 28 * 18 + 20) * 300

@@ -29,7 +29,7 @@ from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.training import loop as module
 from mnist_arch.training import step as steps_module
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import EpochRecord, Progress
 from mnist_arch.training.loop import _check_finite, train
 from mnist_arch.training.schedule import learning_rate
@@ -48,8 +48,8 @@ def plain(**values: Any) -> Experiment:
     return spec(defaults__dropout=0.0, recipe__augment=PLAIN_AUGMENT, **values)
 
 
-def records(state: State, training: Split, held: Split) -> list[EpochRecord]:
-    return [it for it in train(state, training, held) if isinstance(it, EpochRecord)]
+def records(state: State, training: Split, judged_on: Split) -> list[EpochRecord]:
+    return [it for it in train(state, training, judged_on) if isinstance(it, EpochRecord)]
 
 
 @pytest.fixture
@@ -62,9 +62,11 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("every_step")
-def test_it_yields_progress_in_steps_and_a_record_an_epoch(training: Split, held: Split) -> None:
+def test_it_yields_progress_in_steps_and_a_record_an_epoch(
+    training: Split, judged_on: Split
+) -> None:
     experiment = spec()
-    events = list(train(State.fresh(experiment, seed=1), training, held))
+    events = list(train(State.fresh(experiment, seed=1), training, judged_on))
     kinds = [type(event) for event in events]
     assert kinds == [*[Progress] * 3, EpochRecord] * 3
     steps = [(it.epoch, it.step, it.steps) for it in events if isinstance(it, Progress)]
@@ -82,34 +84,34 @@ def test_it_yields_progress_in_steps_and_a_record_an_epoch(training: Split, held
 
 
 def test_progress_comes_at_most_ten_times_a_second(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=0.03)
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
     experiment = spec(recipe__batch_size=2, recipe__epochs=1)
     seen = []
-    for event in train(State.fresh(experiment, seed=1), training, held):
+    for event in train(State.fresh(experiment, seed=1), training, judged_on):
         if isinstance(event, Progress):
             seen.append(next(clock))
     assert 10 < len(seen) < 48
     assert all(later - earlier >= 0.1 for earlier, later in itertools.pairwise(seen))
 
 
-def test_a_record_judges_the_result(training: Split, held: Split) -> None:
+def test_a_record_judges_the_result(training: Split, judged_on: Split) -> None:
     for ema in (0.9, None):
         state = State.fresh(spec(recipe__ema=ema), seed=1)
         assert state.result is (state.model if ema is None else state.average)
-        *_, record = records(state, training, held)
-        logits = predict(state.result, held.images, INFO["mnist-5k"])
-        assert record.correct == count_correct(logits, held.labels)
-        assert record.loss == mean_loss(logits, held.labels)
+        *_, record = records(state, training, judged_on)
+        logits = predict(state.result, judged_on.images, INFO["mnist-5k"])
+        assert record.correct == count_correct(logits, judged_on.labels)
+        assert record.loss == mean_loss(logits, judged_on.labels)
 
 
-def test_the_train_loss_is_that_of_what_is_trained_on(training: Split, held: Split) -> None:
+def test_the_train_loss_is_that_of_what_is_trained_on(training: Split, judged_on: Split) -> None:
     experiment = plain(recipe__epochs=1, recipe__batch_size=96, recipe__label_smoothing=0.2)
     state = State.fresh(experiment, seed=1)
     model = copy.deepcopy(state.model).train()
-    (record,) = records(state, training, held)
+    (record,) = records(state, training, judged_on)
     logits = model(normalize(to_unit(training.images), INFO["mnist-5k"])).detach()
     smoothed = F.cross_entropy(logits, training.labels, label_smoothing=0.2)
     assert record.train_loss == pytest.approx(float(smoothed), rel=1e-5)
@@ -119,7 +121,9 @@ def test_the_train_loss_is_that_of_what_is_trained_on(training: Split, held: Spl
 # ----------------------------------------------------------------------------------- an epoch
 
 
-def passes(training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, **values: Any) -> Any:
+def passes(
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch, **values: Any
+) -> Any:
     """Numbers of the images of each step, by epoch."""
     images = training.images.clone()
     images[:, 0, 0, 0] = torch.arange(len(images), dtype=torch.uint8)
@@ -131,15 +135,15 @@ def passes(training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, **valu
 
     monkeypatch.setattr(steps_module, "to_unit", spy)
     experiment = spec(recipe__epochs=3, **values)
-    list(train(State.fresh(experiment, seed=4), Split(images, training.labels), held))
+    list(train(State.fresh(experiment, seed=4), Split(images, training.labels), judged_on))
     steps = len(seen) // 3
     return [seen[epoch * steps : (epoch + 1) * steps] for epoch in range(3)]
 
 
 def test_an_epoch_is_one_freshly_shuffled_pass(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epochs = passes(training, held, monkeypatch)
+    epochs = passes(training, judged_on, monkeypatch)
     flat = [[number for step in epoch for number in step] for epoch in epochs]
     for numbers, epoch in zip(flat, epochs, strict=True):
         assert [len(step) for step in epoch] == [32, 32, 32]
@@ -149,18 +153,18 @@ def test_an_epoch_is_one_freshly_shuffled_pass(
 
 
 def test_the_incomplete_last_batch_is_trained_on(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for epoch in passes(training, held, monkeypatch, recipe__batch_size=40):
+    for epoch in passes(training, judged_on, monkeypatch, recipe__batch_size=40):
         assert [len(step) for step in epoch] == [40, 40, 16]
         assert {number for step in epoch for number in step} == {*range(96)}
 
 
 def test_the_incomplete_last_batch_is_dropped_where_asked(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"recipe__batch_size": 40, "recipe__last_batch": "drop"}
-    epochs = passes(training, held, monkeypatch, **values)
+    epochs = passes(training, judged_on, monkeypatch, **values)
     for epoch in epochs:
         assert [len(step) for step in epoch] == [40, 40]
         assert len({number for step in epoch for number in step}) == 80
@@ -170,10 +174,10 @@ def test_the_incomplete_last_batch_is_dropped_where_asked(
 
 @pytest.mark.parametrize("last_batch", ["use", "drop"])
 def test_a_last_batch_of_one_image_is_left_out(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, last_batch: str
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch, last_batch: str
 ) -> None:
     values = {"recipe__batch_size": 19, "recipe__last_batch": last_batch}
-    for epoch in passes(training, held, monkeypatch, **values):
+    for epoch in passes(training, judged_on, monkeypatch, **values):
         assert [len(step) for step in epoch] == [19] * 5
 
 
@@ -190,9 +194,11 @@ def test_steps_of_the_exercise() -> None:
 
 
 @pytest.mark.usefixtures("every_step")
-def test_all_that_counts_steps_counts_the_incomplete_batch(training: Split, held: Split) -> None:
+def test_all_that_counts_steps_counts_the_incomplete_batch(
+    training: Split, judged_on: Split
+) -> None:
     experiment = spec(recipe__batch_size=40, recipe__epochs=2)
-    events = list(train(State.fresh(experiment, seed=1), training, held))
+    events = list(train(State.fresh(experiment, seed=1), training, judged_on))
     progress = [it for it in events if isinstance(it, Progress)]
     assert [(it.step, it.steps, it.images) for it in progress] == [
         (step, 3, 96) for _ in range(2) for step in (1, 2, 3)
@@ -202,7 +208,9 @@ def test_all_that_counts_steps_counts_the_incomplete_batch(training: Split, held
     assert [it.rate for it in progress] == rates
 
 
-def test_the_train_loss_weighs_a_smaller_batch_by_its_images(training: Split, held: Split) -> None:
+def test_the_train_loss_weighs_a_smaller_batch_by_its_images(
+    training: Split, judged_on: Split
+) -> None:
     """A rate of next to nothing, without batch statistics: all steps are of one network."""
     experiment = plain(
         recipe__epochs=1,
@@ -211,36 +219,38 @@ def test_the_train_loss_weighs_a_smaller_batch_by_its_images(training: Split, he
         defaults__norm={"kind": "none"},
     )
     state = State.fresh(experiment, seed=1)
-    (record,) = records(state, training, held)
+    (record,) = records(state, training, judged_on)
     logits = state.model(normalize(to_unit(training.images), INFO["mnist-5k"])).detach()
     expected = float(F.cross_entropy(logits, training.labels))
     assert record.train_loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_images_a_second_are_those_trained_on(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module._Clock, "seconds", lambda _: 2.0)
     for last_batch, images in (("use", 96), ("drop", 80)):
         values = {"recipe__batch_size": 40, "recipe__last_batch": last_batch}
-        (record,) = records(State.fresh(spec(recipe__epochs=1, **values), seed=1), training, held)
+        (record,) = records(
+            State.fresh(spec(recipe__epochs=1, **values), seed=1), training, judged_on
+        )
         assert record.images_per_second == images / 2
 
 
 def test_fewer_images_than_a_batch_are_one_batch(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for epoch in passes(training, held, monkeypatch, recipe__batch_size=200):
+    for epoch in passes(training, judged_on, monkeypatch, recipe__batch_size=200):
         assert [len(step) for step in epoch] == [96]
 
 
 def test_an_epoch_trains_in_train_mode_and_judges_in_eval_mode(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = []
     state = State.fresh(spec(recipe__ema=None, recipe__epochs=2), seed=1)
     state.model.register_forward_hook(lambda model, *_: modes.append(model.training))
-    list(train(state, training, held))
+    list(train(state, training, judged_on))
     assert modes == [True, True, True, False] * 2
 
 
@@ -269,18 +279,18 @@ def test_only_weights_of_convolutions_and_linear_layers_decay() -> None:
 
 
 def test_a_network_without_norm_and_bias_has_nothing_that_is_free_of_decay(
-    training: Split, held: Split
+    training: Split, judged_on: Split
 ) -> None:
     experiment = spec(
         defaults__bias=False, defaults__norm="none", head__bias=False, recipe__epochs=1
     )
     state = State.fresh(experiment, seed=1)
     assert [len(group.tensors) for group in state.optimizer.groups] == [3, 0]
-    assert len(records(state, training, held)) == 1
+    assert len(records(state, training, judged_on)) == 1
 
 
 def one_step(
-    training: Split, held: Split, **values: Any
+    training: Split, judged_on: Split, **values: Any
 ) -> list[tuple[Tensor, Tensor, Tensor, float]]:
     """Before, gradient, after and decay of every parameter, for the first step of a training."""
     experiment = plain(recipe__epochs=1, recipe__batch_size=96, **values)
@@ -297,7 +307,7 @@ def one_step(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state.optimizer, "step", keep)
-        list(train(state, training, held))
+        list(train(state, training, judged_on))
     decays = {
         id(tensor): group.weight_decay
         for group in state.optimizer.groups
@@ -313,39 +323,39 @@ CONSTANT = {"kind": "constant", "peak": 0.03, "warmup": 0.0}
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
-def test_a_step_of_sgd_by_hand(training: Split, held: Split, nesterov: bool) -> None:
+def test_a_step_of_sgd_by_hand(training: Split, judged_on: Split, nesterov: bool) -> None:
     optimizer = {"kind": "sgd", "momentum": 0.9, "nesterov": nesterov, "weight_decay": 0.5}
     for old, gradient, new, decay in one_step(
-        training, held, recipe__optimizer=optimizer, recipe__schedule=CONSTANT
+        training, judged_on, recipe__optimizer=optimizer, recipe__schedule=CONSTANT
     ):
         slope = gradient + decay * old
         expected = old - 0.03 * (1.9 if nesterov else 1.0) * slope
         assert torch.allclose(new, expected, atol=1e-6)
 
 
-def test_a_step_of_adamw_by_hand(training: Split, held: Split) -> None:
+def test_a_step_of_adamw_by_hand(training: Split, judged_on: Split) -> None:
     optimizer = {"kind": "adamw", "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.5}
     for old, gradient, new, decay in one_step(
-        training, held, recipe__optimizer=optimizer, recipe__schedule=CONSTANT
+        training, judged_on, recipe__optimizer=optimizer, recipe__schedule=CONSTANT
     ):
         # At the first step both averages, corrected for their start, are the gradient itself.
         expected = old * (1 - 0.03 * decay) - 0.03 * gradient / (gradient.abs() + 1e-8)
         assert torch.allclose(new, expected, atol=1e-5)
 
 
-def test_the_gradient_is_clipped_by_its_norm(training: Split, held: Split) -> None:
+def test_the_gradient_is_clipped_by_its_norm(training: Split, judged_on: Split) -> None:
     def norm(**values: Any) -> float:
         squares = [float(gradient.square().sum()) for _, gradient, _, _ in values["steps"]]
         return math.sqrt(sum(squares))
 
-    free = one_step(training, held)
-    clipped = one_step(training, held, recipe__clip_norm=0.01)
+    free = one_step(training, judged_on)
+    clipped = one_step(training, judged_on, recipe__clip_norm=0.01)
     assert norm(steps=free) > 0.1
     assert norm(steps=clipped) == pytest.approx(0.01, rel=1e-3)
     factor = 0.01 / norm(steps=free)
     for (_, whole, _, _), (_, short, _, _) in zip(free, clipped, strict=True):
         assert torch.allclose(short, whole * factor, atol=1e-6)
-    wide = one_step(training, held, recipe__clip_norm=1000.0)
+    wide = one_step(training, judged_on, recipe__clip_norm=1000.0)
     assert norm(steps=wide) == norm(steps=free)
 
 
@@ -365,14 +375,14 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
 
 @pytest.mark.usefixtures("every_step")
 def test_a_loss_that_is_not_finite_stops_at_its_step(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned(monkeypatch, at=5)
     experiment = spec()
     state = State.fresh(experiment, seed=1)
     done: list[Progress | EpochRecord] = []
     with pytest.raises(NonFiniteLoss) as caught:
-        done.extend(train(state, training, held))
+        done.extend(train(state, training, judged_on))
     assert (caught.value.epoch, caught.value.step) == (2, 2)
     rate = learning_rate(experiment.recipe.schedule, 4, steps=9, steps_per_epoch=3)
     assert caught.value.rate == rate
@@ -384,15 +394,15 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(
     assert state.epoch == 1
 
 
-def test_a_rate_that_is_too_high_is_found(training: Split, held: Split) -> None:
+def test_a_rate_that_is_too_high_is_found(training: Split, judged_on: Split) -> None:
     schedule = {"kind": "constant", "peak": 1e6, "warmup": 0.0}
     state = State.fresh(plain(recipe__schedule=schedule, defaults__norm="none"), seed=1)
     with pytest.raises(NonFiniteLoss, match=r"epoch 1, step [23], learning rate 1e\+06"):
-        list(train(state, training, held))
+        list(train(state, training, judged_on))
 
 
 def test_a_last_step_that_ruins_the_result_is_found(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State.fresh(plain(recipe__epochs=2, recipe__ema=None), seed=1)
     learn, count = state.optimizer.step, itertools.count(1)
@@ -406,7 +416,7 @@ def test_a_last_step_that_ruins_the_result_is_found(
     monkeypatch.setattr(state.optimizer, "step", ruin)
     seen: list[EpochRecord] = []
     with pytest.raises(NonFiniteLoss, match="epoch 2, step 3"):
-        seen.extend(it for it in train(state, training, held) if isinstance(it, EpochRecord))
+        seen.extend(it for it in train(state, training, judged_on) if isinstance(it, EpochRecord))
     assert [record.epoch for record in seen] == [1]
     assert state.epoch == 1
 
@@ -414,7 +424,7 @@ def test_a_last_step_that_ruins_the_result_is_found(
 def check(losses: list[float]) -> None:
     """As at the end of the seventh epoch, whose rates are 0.1, 0.2 and so on."""
     rates = [0.1 * (index + 1) for index in range(len(losses))]
-    _check_finite(torch.tensor(losses), Pass((), rates, []), 6)
+    _check_finite(torch.tensor(losses), EpochPlan((), rates, []), 6)
 
 
 def test_the_first_bad_step_of_an_epoch_is_named() -> None:
@@ -435,11 +445,11 @@ def test_a_bad_step_at_either_end_is_found(step: int) -> None:
 
 @pytest.mark.usefixtures("every_step")
 def test_where_steps_are_not_waited_for_nothing_is_yielded_for_a_bad_epoch(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, where only the whole epoch is looked at."""
 
-    def late(losses_S: Tensor, given: Pass, epoch: int, *, first: int | None = None) -> None:
+    def late(losses_S: Tensor, given: EpochPlan, epoch: int, *, first: int | None = None) -> None:
         if first is None:
             _check_finite(losses_S, given, epoch)
 
@@ -448,7 +458,7 @@ def test_where_steps_are_not_waited_for_nothing_is_yielded_for_a_bad_epoch(
     state = State.fresh(spec(), seed=1)
     seen: list[Progress | EpochRecord] = []
     with pytest.raises(NonFiniteLoss, match="epoch 2, step 2"):
-        seen.extend(train(state, training, held))
+        seen.extend(train(state, training, judged_on))
     assert [it.epoch for it in seen if isinstance(it, EpochRecord)] == [1]
     assert sum(isinstance(it, Progress) for it in seen) == 6  # all steps were taken
     assert state.epoch == 1
@@ -459,7 +469,9 @@ def test_where_steps_are_not_waited_for_nothing_is_yielded_for_a_bad_epoch(
 
 @pytest.mark.parametrize("ema", [0.9, None])
 @pytest.mark.parametrize("optimizer", [{"kind": "sgd"}, {"kind": "adamw"}])
-def test_it_learns(training: Split, held: Split, optimizer: dict[str, str], ema: float) -> None:
+def test_it_learns(
+    training: Split, judged_on: Split, optimizer: dict[str, str], ema: float
+) -> None:
     peak = 0.1 if optimizer["kind"] == "sgd" else 0.01
     experiment = spec(
         recipe__optimizer=optimizer,
@@ -468,30 +480,30 @@ def test_it_learns(training: Split, held: Split, optimizer: dict[str, str], ema:
         recipe__epochs=15,
         recipe__batch_size=16,
     )
-    curve = records(State.fresh(experiment, seed=1), training, held)
+    curve = records(State.fresh(experiment, seed=1), training, judged_on)
     assert curve[0].accuracy_percent < 50
     assert curve[-1].accuracy_percent >= 90
     assert curve[-1].loss < curve[0].loss / 5
 
 
-def trained(experiment: Experiment, training: Split, held: Split, *, seed: int) -> Any:
+def trained(experiment: Experiment, training: Split, judged_on: Split, *, seed: int) -> Any:
     state = State.fresh(experiment, seed=seed)
-    curve = [(it.train_loss, it.loss, it.correct) for it in records(state, training, held)]
+    curve = [(it.train_loss, it.loss, it.correct) for it in records(state, training, judged_on)]
     return tensors(state.result), curve
 
 
-def test_the_same_seed_gives_the_same_bits(training: Split, held: Split) -> None:
-    one, first = trained(spec(), training, held, seed=5)
+def test_the_same_seed_gives_the_same_bits(training: Split, judged_on: Split) -> None:
+    one, first = trained(spec(), training, judged_on, seed=5)
     torch.manual_seed(99)  # what the caller does with torch's generator does not matter
     torch.rand(7)
-    two, second = trained(spec(), training, held, seed=5)
+    two, second = trained(spec(), training, judged_on, seed=5)
     assert equal(one, two)
     assert first == second
 
 
-def test_another_seed_gives_others(training: Split, held: Split) -> None:
-    one, first = trained(spec(), training, held, seed=5)
-    two, second = trained(spec(), training, held, seed=6)
+def test_another_seed_gives_others(training: Split, judged_on: Split) -> None:
+    one, first = trained(spec(), training, judged_on, seed=5)
+    two, second = trained(spec(), training, judged_on, seed=6)
     assert not equal(one, two)
     assert first != second
 
@@ -517,10 +529,10 @@ def test_a_fresh_state_leaves_torchs_generator_alone() -> None:
 
 
 def test_dropout_does_not_change_the_shuffle(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_dropout = passes(training, held, monkeypatch)
-    without = passes(training, held, monkeypatch, defaults__dropout=0.0)
+    with_dropout = passes(training, judged_on, monkeypatch)
+    without = passes(training, judged_on, monkeypatch, defaults__dropout=0.0)
     assert with_dropout == without
 
 
@@ -530,7 +542,7 @@ def test_dropout_does_not_change_the_shuffle(
 @pytest.mark.parametrize("ema", [0.9, None])
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_going_on_from_any_epoch_changes_no_bit(
-    training: Split, held: Split, tmp_path: Path, kind: str, ema: float | None
+    training: Split, judged_on: Split, tmp_path: Path, kind: str, ema: float | None
 ) -> None:
     experiment = spec(
         recipe__optimizer={"kind": kind},
@@ -545,7 +557,7 @@ def test_going_on_from_any_epoch_changes_no_bit(
     )
     whole = State.fresh(experiment, seed=8)
     curve = []
-    for record in train(whole, training, held):
+    for record in train(whole, training, judged_on):
         if isinstance(record, EpochRecord):
             curve.append((record.train_loss, record.loss, record.correct, record.rate))
             save_checkpoint(tmp_path / f"epoch{record.epoch}", whole.state_dict())
@@ -555,31 +567,31 @@ def test_going_on_from_any_epoch_changes_no_bit(
         if epoch:
             state.load_state_dict(read_checkpoint(tmp_path / f"epoch{epoch}"))
         torch.manual_seed(epoch)  # another process has drawn other numbers
-        rest = records(state, training, held)
+        rest = records(state, training, judged_on)
         assert [(it.train_loss, it.loss, it.correct, it.rate) for it in rest] == curve[epoch:]
         assert equal(tensors(state.result), final)
         assert equal(tensors(state.model), tensors(whole.model))
 
 
-def test_the_clock_goes_on(training: Split, held: Split) -> None:
+def test_the_clock_goes_on(training: Split, judged_on: Split) -> None:
     state = State.fresh(spec(), seed=1)
     state.seconds = 100.0
-    curve = records(state, training, held)
+    curve = records(state, training, judged_on)
     assert 100 < curve[0].seconds < curve[-1].seconds == state.seconds < 160
 
 
-def test_between_epochs_the_caller_may_use_the_state(training: Split, held: Split) -> None:
+def test_between_epochs_the_caller_may_use_the_state(training: Split, judged_on: Split) -> None:
     """Evaluating it, or saving it, changes no bit of what follows."""
 
     def looking() -> Iterator[EpochRecord]:
         state = State.fresh(spec(recipe__ema=None), seed=5)
-        for record in train(state, training, held):
+        for record in train(state, training, judged_on):
             if isinstance(record, EpochRecord):
                 predict(state.result, training.images, INFO["mnist-5k"])
                 copy.deepcopy(state.state_dict())
                 yield record
 
-    untouched = records(State.fresh(spec(recipe__ema=None), seed=5), training, held)
+    untouched = records(State.fresh(spec(recipe__ema=None), seed=5), training, judged_on)
     assert [it.loss for it in looking()] == [it.loss for it in untouched]
 
 
@@ -587,7 +599,7 @@ def test_between_epochs_the_caller_may_use_the_state(training: Split, held: Spli
 
 
 def test_shared_weights_train_as_one_and_are_saved_once(
-    training: Split, held: Split, tmp_path: Path
+    training: Split, judged_on: Split, tmp_path: Path
 ) -> None:
     experiment = spec(
         blocks=[
@@ -597,7 +609,7 @@ def test_shared_weights_train_as_one_and_are_saved_once(
     )
     state = State.fresh(experiment, seed=1)
     start = tensors(state.model)
-    list(train(state, training, held))
+    list(train(state, training, judged_on))
     end, convolutions = tensors(state.model), []
     for name, tensor in end.items():
         if tensor.ndim == 4 and tensor.shape[1] == 4:
@@ -617,7 +629,7 @@ def test_shared_weights_train_as_one_and_are_saved_once(
 
 
 def test_what_a_step_takes_to_be_made_is_time_of_the_run_but_no_images_speed(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, delay = module.make_step, 0.3
 
@@ -627,21 +639,21 @@ def test_what_a_step_takes_to_be_made_is_time_of_the_run_but_no_images_speed(
 
     monkeypatch.setattr(module, "make_step", slowly)
     state = State.fresh(loaded(recipe__epochs=1).experiment, seed=1)
-    (record,) = (it for it in train(state, training, held) if isinstance(it, EpochRecord))
+    (record,) = (it for it in train(state, training, judged_on) if isinstance(it, EpochRecord))
     assert record.seconds >= delay + 96 / record.images_per_second
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_it_learns_and_goes_on() -> None:
     splits = [synthetic(96, seed=1), synthetic(50, seed=2)]
-    training, held = (Split(it.images.cuda(), it.labels.cuda()) for it in splits)
+    training, judged_on = (Split(it.images.cuda(), it.labels.cuda()) for it in splits)
     experiment = spec(recipe__epochs=15, recipe__batch_size=16, recipe__schedule={"peak": 0.1})
     state = State.fresh(experiment, seed=1, device="cuda")
-    curve = records(state, training, held)
+    curve = records(state, training, judged_on)
     assert curve[-1].accuracy_percent >= 90
     wild = plain(
         recipe__schedule={"kind": "constant", "peak": 1e6, "warmup": 0.0}, defaults__norm="none"
     )
     ruined = State.fresh(wild, seed=1, device="cuda")
     with pytest.raises(NonFiniteLoss, match="epoch 1"):
-        list(train(ruined, training, held))
+        list(train(ruined, training, judged_on))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from small import equal, loaded, tensors
 from torch import Tensor
 
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.runs.checkpoint import checkpoint_bytes, read_checkpoint
@@ -26,7 +26,7 @@ from mnist_arch.training.captured import CapturedStep
 from mnist_arch.training.compiled import CompiledStep, in_a_line
 from mnist_arch.training.engine import Engine, Precision
 from mnist_arch.training.engine_choice import cpu_has_bfloat16, prepare
-from mnist_arch.training.epoch import Pass
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled
 from mnist_arch.training.loop import make_step, train
 from mnist_arch.training.optimizer import Optimizer
@@ -60,7 +60,7 @@ def spec(name: str, **values: Any) -> Experiment:
 def curve(
     state: State,
     training: Split,
-    held: Split,
+    judged_on: Split,
     engine: Engine,
     *,
     keep: Path | None = None,
@@ -68,7 +68,7 @@ def curve(
 ) -> list[EpochRecord]:
     """The epochs; `keep` is where the checkpoint after so many goes."""
     found = []
-    for record in train(state, training, held, engine=engine):
+    for record in train(state, training, judged_on, engine=engine):
         if isinstance(record, EpochRecord):
             found.append(record)
             if keep is not None and len(found) == after:
@@ -99,7 +99,7 @@ def test_a_pass_is_freshly_shuffled(last_batch: str, images: int, sizes: list[in
     rng = torch.Generator()
     rng.set_state(state.shuffle.get_state())
     for epoch in range(2):
-        given = Pass.next(state, images)
+        given = EpochPlan.next(state, images)
         order = torch.randperm(images, generator=rng)
         assert [len(it) for it in given.batches] == sizes
         assert torch.equal(torch.cat(given.batches), order[: sum(sizes)])
@@ -118,7 +118,7 @@ def test_a_pass_is_freshly_shuffled(last_batch: str, images: int, sizes: list[in
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_images() -> None:
-    given = Pass((torch.arange(4), torch.arange(4), torch.arange(2)), [0.1] * 3, [])
+    given = EpochPlan((torch.arange(4), torch.arange(4), torch.arange(2)), [0.1] * 3, [])
     assert given.mean_loss(torch.tensor([1.0, 2.0, 9.0])) == (4 * 1 + 4 * 2 + 2 * 9) / 10
 
 
@@ -128,9 +128,9 @@ def test_holes_between_large_maps_are_cleared_every_few_steps(
 ) -> None:
     """Where the largest map of a batch is just what is kept, or a byte more."""
     experiment = spec("sgd", recipe__batch_size=8)
-    largest = 8 * max(row.activation_bytes for row in plan(experiment).rows)
+    largest = 8 * max(row.activation_bytes for row in plan_network(experiment).rows)
     monkeypatch.setattr(step_module, "LARGEST_KEPT_BYTES", largest - smaller)
-    given, done, found = Pass.next(State.fresh(experiment, seed=3), 96), 0, list[int]()
+    given, done, found = EpochPlan.next(State.fresh(experiment, seed=3), 96), 0, list[int]()
     monkeypatch.setattr(step_module, "give_back_freed", lambda: found.append(done))
     step = PlainStep(State.fresh(experiment, seed=3), training)
     step.begin(given)
@@ -141,7 +141,7 @@ def test_holes_between_large_maps_are_cleared_every_few_steps(
 
 
 def test_without_an_average_a_pass_has_no_weights() -> None:
-    given = Pass.next(State.fresh(spec("no average"), seed=4), 96)
+    given = EpochPlan.next(State.fresh(spec("no average"), seed=4), 96)
     assert (len(given.rates), given.weights) == (3, [])
 
 
@@ -192,11 +192,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[type, list[Given]]:
 @pytest.mark.usefixtures("_no_graph")
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_captured_step_comes_to_the_same_as_a_plain_one(
-    training: Split, held: Split, name: str, given: dict[type, list[Given]]
+    training: Split, judged_on: Split, name: str, given: dict[type, list[Given]]
 ) -> None:
     plain, captured = (State.fresh(spec(name), seed=3) for _ in range(2))
-    one = curve(plain, training, held, PLAIN)
-    other = curve(captured, training, held, CAPTURED)
+    one = curve(plain, training, judged_on, PLAIN)
+    other = curve(captured, training, judged_on, CAPTURED)
     for record, expected in zip(other, one, strict=True):
         assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-5)
         assert record.loss == pytest.approx(expected.loss, rel=1e-4)
@@ -221,14 +221,14 @@ def test_a_captured_step_comes_to_the_same_as_a_plain_one(
 @pytest.mark.usefixtures("_no_graph")
 @pytest.mark.parametrize("name", RECIPES)
 def test_captured_steps_go_on_with_the_same_bits(
-    training: Split, held: Split, name: str, tmp_path: Path
+    training: Split, judged_on: Split, name: str, tmp_path: Path
 ) -> None:
-    goes_on(training, held, spec(name), CAPTURED, tmp_path / "checkpoint")
+    goes_on(training, judged_on, spec(name), CAPTURED, tmp_path / "checkpoint")
 
 
 def goes_on(
     training: Split,
-    held: Split,
+    judged_on: Split,
     experiment: Experiment,
     engine: Engine,
     path: Path,
@@ -236,11 +236,13 @@ def goes_on(
     after: int = 1,
 ) -> None:
     whole = State.fresh(experiment, seed=3)
-    expected = curve(whole, training, held, engine, keep=path, after=after)
+    expected = curve(whole, training, judged_on, engine, keep=path, after=after)
     rest = State.fresh(experiment, seed=3)
     rest.load_state_dict(read_checkpoint(path))
     torch.manual_seed(1)  # another process has drawn other numbers
-    assert without_clock(curve(rest, training, held, engine)) == without_clock(expected[after:])
+    assert without_clock(curve(rest, training, judged_on, engine)) == without_clock(
+        expected[after:]
+    )
     assert equal(tensors(rest.model), tensors(whole.model))
     assert equal(tensors(rest.result), tensors(whole.result))
 
@@ -259,7 +261,7 @@ def test_all_that_varies_lies_at_fixed_addresses(training: Split) -> None:
     before = addresses()
     assert len({it for it in before[:5]}) == 5
     for _ in range(2):
-        step.begin(Pass.next(state, 96))
+        step.begin(EpochPlan.next(state, 96))
         for number in range(3):
             assert int(step.number) == number
             step(number)
@@ -357,7 +359,7 @@ def stepped(kind: type[PlainStep], state: State, training: Split, **options: Any
     state.use_dropout_stream()
     make = compiled if kind is CompiledStep else kind
     step = make(state, training, **options)
-    step.begin(Pass.next(state, len(training)))
+    step.begin(EpochPlan.next(state, len(training)))
     step(0)
     return Stepped(float(step.losses_S[0]), weights_of(state) - before, torch.get_rng_state())
 
@@ -384,12 +386,12 @@ def test_a_compiled_step_is_the_plain_one_to_rounding(training: Split) -> None:
 @pytest.mark.usefixtures("_compiler")
 @pytest.mark.parametrize(("after", "batch"), [(1, 32), (2, 40)])
 def test_compiled_steps_go_on_with_the_same_bits(
-    training: Split, held: Split, tmp_path: Path, after: int, batch: int
+    training: Split, judged_on: Split, tmp_path: Path, after: int, batch: int
 ) -> None:
     """After the first epoch, which is plain, and after one that was compiled but for its end."""
     values = {"recipe__epochs": 3, "recipe__batch_size": batch}
     experiment = loaded(**values, **COMPILED_NETWORK).experiment
-    goes_on(training, held, experiment, COMPILED, tmp_path / "checkpoint", after=after)
+    goes_on(training, judged_on, experiment, COMPILED, tmp_path / "checkpoint", after=after)
 
 
 @pytest.mark.slow
@@ -403,7 +405,7 @@ def test_one_process_compiles_for_any_number_of_runs(training: Split) -> None:
         state = State.fresh(loaded(blocks=[block]).experiment, seed=3)
         with config.patch(recompile_limit=1):
             step = compiled(state, training)
-        step.begin(Pass.next(state, len(training)))
+        step.begin(EpochPlan.next(state, len(training)))
         step(0)
         assert step.losses_S[0] > 0
 
@@ -420,10 +422,12 @@ def test_compiling_leaves_the_state_as_it_was(training: Split) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
-def test_the_first_epoch_is_plain_and_the_others_are_compiled(training: Split, held: Split) -> None:
+def test_the_first_epoch_is_plain_and_the_others_are_compiled(
+    training: Split, judged_on: Split
+) -> None:
     experiment = loaded(recipe__epochs=3, **COMPILED_NETWORK).experiment
     plain, fast = (
-        curve(State.fresh(experiment, seed=3), training, held, engine)
+        curve(State.fresh(experiment, seed=3), training, judged_on, engine)
         for engine in (PLAIN, COMPILED)
     )
     assert without_clock(fast[:1]) == without_clock(plain[:1])
@@ -450,20 +454,20 @@ class Compiler:
             raise RuntimeError("no g++\nand a long story")
 
 
-def said(state: State, training: Split, held: Split) -> list[Any]:
+def said(state: State, training: Split, judged_on: Split) -> list[Any]:
     """What a training with compiled steps yields, with epochs as their numbers."""
     return [
         event.epoch if isinstance(event, EpochRecord) else event
-        for event in train(state, training, held, engine=COMPILED)
+        for event in train(state, training, judged_on, engine=COMPILED)
         if isinstance(event, EpochRecord | Compiling | NotCompiled)
     ]
 
 
-def trained(epochs: int, training: Split, held: Split) -> State:
+def trained(epochs: int, training: Split, judged_on: Split) -> State:
     """A plain training of four epochs that has come so far."""
     state = State.fresh(spec("sgd", recipe__epochs=4), seed=3)
     if epochs:
-        for event in train(state, training, held):
+        for event in train(state, training, judged_on):
             if isinstance(event, EpochRecord) and event.epoch == epochs:
                 break
     return state
@@ -480,57 +484,57 @@ def trained(epochs: int, training: Split, held: Split) -> State:
 )
 def test_a_process_compiles_once_and_not_before_the_second_epoch(
     training: Split,
-    held: Split,
+    judged_on: Split,
     monkeypatch: pytest.MonkeyPatch,
     done: int,
     events: list[Any],
     compiled_before: list[int],
 ) -> None:
     compiler = Compiler(monkeypatch)
-    assert said(trained(done, training, held), training, held) == events
+    assert said(trained(done, training, judged_on), training, judged_on) == events
     assert compiler.compiled_before_epoch == compiled_before
 
 
 def test_what_compiling_takes_is_time_of_the_run_but_no_images_speed(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Compiler(monkeypatch)
     state = State.fresh(spec("sgd", recipe__epochs=2), seed=3)
-    first, second = curve(state, training, held, COMPILED)
+    first, second = curve(state, training, judged_on, COMPILED)
     assert second.seconds - first.seconds >= COMPILER_SECONDS + 96 / second.images_per_second
 
 
 def test_a_single_epoch_is_never_compiled(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler = Compiler(monkeypatch)
-    assert said(State.fresh(spec("sgd", recipe__epochs=1), seed=3), training, held) == [1]
+    assert said(State.fresh(spec("sgd", recipe__epochs=1), seed=3), training, judged_on) == [1]
     assert compiler.compiled_before_epoch == []
 
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_what_cannot_be_compiled_is_said_and_trained_plainly(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch, done: int
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch, done: int
 ) -> None:
     compiler = Compiler(monkeypatch, works=False)
-    state = trained(done, training, held)
+    state = trained(done, training, judged_on)
     trouble = [Compiling(), NotCompiled("no g++")]
-    assert said(state, training, held) == [1, *trouble, 2, 3, 4][done:]
+    assert said(state, training, judged_on) == [1, *trouble, 2, 3, 4][done:]
     assert compiler.compiled_before_epoch == [2]  # it is tried once
     plain = State.fresh(state.experiment, seed=3)
-    curve(plain, training, held, PLAIN)
+    curve(plain, training, judged_on, PLAIN)
     assert equal(tensors(state.model), tensors(plain.model))
     assert equal(tensors(state.result), tensors(plain.result))
 
 
 def test_a_run_that_was_compiled_does_not_become_plain(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Compiler(monkeypatch, works=False)
-    state = trained(2, training, held)
+    state = trained(2, training, judged_on)
     before = checkpoint_bytes(state.state_dict())
     with pytest.raises(DeviceUnavailable, match=r"cannot be compiled here: no g[+][+]$") as caught:
-        said(state, training, held)
+        said(state, training, judged_on)
     assert caught.value.hint == "go on where they can, or start anew with --again --engine plain"
     assert checkpoint_bytes(state.state_dict()) == before
 
@@ -558,7 +562,7 @@ def test_a_compiler_that_fails_half_way_leaves_no_trace(
 
 
 def test_what_is_compiled_is_for_whole_batches(
-    training: Split, held: Split, monkeypatch: pytest.MonkeyPatch
+    training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another shape would be compiled again, in the middle of an epoch."""
     sizes: list[int] = []
@@ -572,8 +576,8 @@ def test_what_is_compiled_is_for_whole_batches(
 
     monkeypatch.setattr(torch, "compile", spy)
     state = State.fresh(spec("incomplete"), seed=3)
-    plain = curve(State.fresh(spec("incomplete"), seed=3), training, held, PLAIN)
-    records = curve(state, training, held, COMPILED)
+    plain = curve(State.fresh(spec("incomplete"), seed=3), training, judged_on, PLAIN)
+    records = curve(state, training, judged_on, COMPILED)
     assert sizes == [40, 40, 40]  # to compile, and in the second epoch, which ends with 16
     for record, expected in zip(records, plain, strict=True):
         assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
@@ -666,11 +670,11 @@ def test_a_compiled_step_in_bfloat16_is_the_exact_one_to_its_rounding(training: 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
 def test_compiled_steps_in_bfloat16_go_on_with_the_same_bits(
-    training: Split, held: Split, tmp_path: Path
+    training: Split, judged_on: Split, tmp_path: Path
 ) -> None:
     experiment = loaded(recipe__epochs=3, **COMPILED_NETWORK).experiment
     engine = COMPILED.model_copy(update=IN_BFLOAT16)
-    goes_on(training, held, experiment, engine, tmp_path / "checkpoint", after=2)
+    goes_on(training, judged_on, experiment, engine, tmp_path / "checkpoint", after=2)
 
 
 def test_the_loss_of_steps_in_bfloat16_is_taken_in_float32(
@@ -691,12 +695,13 @@ def test_the_loss_of_steps_in_bfloat16_is_taken_in_float32(
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "clipped"])
 def test_in_bfloat16_weights_and_evaluation_stay_float32(
-    training: Split, held: Split, name: str
+    training: Split, judged_on: Split, name: str
 ) -> None:
     states = [State.fresh(spec(name), seed=3) for _ in range(2)]
     engines = [PLAIN, PLAIN.model_copy(update=IN_BFLOAT16)]
     whole, half = (
-        curve(state, training, held, engine) for state, engine in zip(states, engines, strict=True)
+        curve(state, training, judged_on, engine)
+        for state, engine in zip(states, engines, strict=True)
     )
     for state in states:
         for tensor in (*tensors(state.model).values(), *tensors(state.result).values()):
@@ -726,10 +731,12 @@ def there(split: Split) -> Split:
 @pytest.mark.gpu
 @pytest.mark.usefixtures("_prepared")
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_graph_comes_to_the_same_as_plain_steps(training: Split, held: Split, name: str) -> None:
+def test_a_graph_comes_to_the_same_as_plain_steps(
+    training: Split, judged_on: Split, name: str
+) -> None:
     plain, graph = (State.fresh(spec(name), seed=3, device="cuda") for _ in range(2))
-    one = curve(plain, there(training), there(held), ON_A_GPU)
-    other = curve(graph, there(training), there(held), GRAPH)
+    one = curve(plain, there(training), there(judged_on), ON_A_GPU)
+    other = curve(graph, there(training), there(judged_on), GRAPH)
     for record, expected in zip(other, one, strict=True):
         assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-3)
     for first, second in ((plain.model, graph.model), (plain.result, graph.result)):
@@ -756,7 +763,7 @@ def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
 def test_no_step_waits_for_the_device(training: Split, engine: Engine) -> None:
     state = State.fresh(spec("clipped"), seed=3, device="cuda")
     step = make_step(engine, state, there(training), batch=32)
-    given = Pass.next(state, len(training))
+    given = EpochPlan.next(state, len(training))
     step.begin(given)
     step(0)  # what torch's libraries set up when they are first used may wait
     try:
@@ -770,14 +777,14 @@ def test_no_step_waits_for_the_device(training: Split, engine: Engine) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.usefixtures("_prepared")
-def test_captured_steps_go_on_as_an_undisturbed_training(training: Split, held: Split) -> None:
+def test_captured_steps_go_on_as_an_undisturbed_training(training: Split, judged_on: Split) -> None:
     whole, first, rest = (State.fresh(spec("sgd"), seed=3, device="cuda") for _ in range(3))
-    expected = curve(whole, there(training), there(held), GRAPH)
-    for record in train(first, there(training), there(held), engine=GRAPH):
+    expected = curve(whole, there(training), there(judged_on), GRAPH)
+    for record in train(first, there(training), there(judged_on), engine=GRAPH):
         if isinstance(record, EpochRecord):
             break
     rest.load_state_dict(copy.deepcopy(first.state_dict()))
-    found = curve(rest, there(training), there(held), GRAPH)
+    found = curve(rest, there(training), there(judged_on), GRAPH)
     assert len(found) == len(expected) - 1
     assert found[-1].train_loss == pytest.approx(expected[-1].train_loss, rel=1e-3)
     for name in ("augment", "shuffle"):
@@ -787,10 +794,10 @@ def test_captured_steps_go_on_as_an_undisturbed_training(training: Split, held: 
 
 @pytest.mark.gpu
 @pytest.mark.usefixtures("_prepared")
-def test_a_graph_in_bfloat16_learns_as_plain_steps_in_it(training: Split, held: Split) -> None:
+def test_a_graph_in_bfloat16_learns_as_plain_steps_in_it(training: Split, judged_on: Split) -> None:
     plain, graph = (State.fresh(spec("sgd"), seed=3, device="cuda") for _ in range(2))
-    one = curve(plain, there(training), there(held), ON_A_GPU.model_copy(update=IN_BFLOAT16))
-    other = curve(graph, there(training), there(held), GRAPH.model_copy(update=IN_BFLOAT16))
+    one = curve(plain, there(training), there(judged_on), ON_A_GPU.model_copy(update=IN_BFLOAT16))
+    other = curve(graph, there(training), there(judged_on), GRAPH.model_copy(update=IN_BFLOAT16))
     for record, expected in zip(other, one, strict=True):
         assert record.train_loss == pytest.approx(expected.train_loss, rel=HALF)
     assert {tensor.dtype for tensor in graph.model.parameters()} == {torch.float32}

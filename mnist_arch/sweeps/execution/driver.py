@@ -18,11 +18,11 @@ from mnist_arch.sweeps.execution.executor import (
     Stopped,
     Task,
 )
-from mnist_arch.sweeps.ledger import Ledger, Pruned, State
-from mnist_arch.sweeps.planning import Planned, Trial
+from mnist_arch.sweeps.ledger import Ledger, Pruned, TrialStatus
+from mnist_arch.sweeps.planning import SweepPlan, Trial
 
 
-class Source(Protocol):
+class TrialSource(Protocol):
     """Where trials come from: a list that is known, or a search that proposes."""
 
     @property
@@ -38,7 +38,7 @@ class Source(Protocol):
         """Whether a trial is worth going on with after this epoch."""
         ...
 
-    def tell(self, trial: Trial, state: State) -> None:
+    def tell(self, trial: Trial, state: TrialStatus) -> None:
         """What became of a trial that came from here."""
         ...
 
@@ -49,7 +49,9 @@ class Queue:
     name = "list"
 
     def __init__(self, trials: Iterable[Trial], ledger: Ledger) -> None:
-        self.waiting = deque(trial for trial in trials if ledger.state(trial) is State.WAITING)
+        self.waiting = deque(
+            trial for trial in trials if ledger.state(trial) is TrialStatus.WAITING
+        )
 
     def next(self) -> Trial | None:
         return self.waiting.popleft() if self.waiting else None
@@ -57,12 +59,12 @@ class Queue:
     def judge(self, event: Epoch) -> bool:
         return True
 
-    def tell(self, trial: Trial, state: State) -> None:
+    def tell(self, trial: Trial, state: TrialStatus) -> None:
         """A list does not change by what comes of it."""
 
 
 def run_trials(
-    planned: Planned, ledger: Ledger, source: Source, executor: Executor
+    plan: SweepPlan, ledger: Ledger, source: TrialSource, executor: Executor
 ) -> Iterator[Event]:
     """Trains all that `source` gives, as many at a time as `executor` takes.
 
@@ -73,7 +75,7 @@ def run_trials(
     while True:
         while executor.free and (trial := source.next()) is not None:
             ledger.started(trial)
-            counted = count(planned.loaded(trial.arm, trial.stage))
+            counted = count(plan.loaded(trial.arm, trial.stage))
             executor.submit(Task(trial, counted, ledger.run(trial)))
             running.add(trial.key)
         if not running:
@@ -87,17 +89,17 @@ def run_trials(
             match event:
                 case Epoch() if not source.judge(event):
                     ledger.prune(trial, _pruned(event, source.name))
-                    source.tell(trial, State.PRUNED)
+                    source.tell(trial, TrialStatus.PRUNED)
                     executor.stop(trial)
                     ended.add(trial.key)
                 case Began() | Epoch() | Stopped():
                     pass
                 case Finished():
-                    source.tell(trial, State.DONE)
+                    source.tell(trial, TrialStatus.DONE)
                 case Failed():
                     if event.failure.kind.is_of_the_trial:  # else the same command tries again
                         ledger.fail(trial, event.failure)
-                    source.tell(trial, State.FAILED)
+                    source.tell(trial, TrialStatus.FAILED)
                 case never:
                     assert_never(never)
             if isinstance(event, Finished | Failed | Stopped):

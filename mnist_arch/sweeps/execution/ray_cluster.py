@@ -17,7 +17,7 @@ from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, Mnis
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
 from mnist_arch.runs.execute import NotDrawn, claim, keep_epoch, run_experiment
-from mnist_arch.runs.images import Material, read_material
+from mnist_arch.runs.images import RunImages, read_images
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
@@ -32,13 +32,13 @@ from mnist_arch.sweeps.execution.executor import (
 )
 from mnist_arch.sweeps.execution.ray_node import (
     Beginning,
-    Images,
-    Order,
-    Said,
+    NodeMessage,
+    NodeTask,
+    ShippedSplit,
     Trained,
     train_on_node,
 )
-from mnist_arch.sweeps.execution.worker import failure_of, judged, wait_for_lock
+from mnist_arch.sweeps.execution.worker import failure_of, judge_after, wait_for_lock
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
@@ -97,7 +97,7 @@ class RayExecutor:
         self.command = command
         self.running: dict[Any, _Running] = {}
         self.ended: list[Event] = []
-        self.shipped: dict[tuple[str, int], tuple[Material, list[Any]]] = {}
+        self.shipped: dict[tuple[str, int], tuple[RunImages, list[Any]]] = {}
         self.connected = False
         self.token = contextlib.ExitStack()
 
@@ -160,10 +160,10 @@ class RayExecutor:
     def _send(self, running: _Running) -> None:
         """Begins a trial, or goes on after the last epoch that has come in."""
         task = running.task
-        material, images = self._ship(task.counted.experiment)
+        images, references = self._ship(task.counted.experiment)
         found = claim(
             task.counted,
-            material,
+            images,
             run=task.run,
             seed=task.trial.seed,
             engine=self.engine,
@@ -173,25 +173,25 @@ class RayExecutor:
             running.lock.close()
             self.ended.append(Finished(task, found))
             return
-        order = Order(found, judged(task.trial), package_versions())
-        running.said = self.train.remote(order, *images)
+        node_task = NodeTask(found, judge_after(task.trial), package_versions())
+        running.said = self.train.remote(node_task, *references)
         self.running[running.said] = running
 
-    def _ship(self, experiment: Experiment) -> tuple[Material, list[Any]]:
+    def _ship(self, experiment: Experiment) -> tuple[RunImages, list[Any]]:
         """Images are read, and put into the object store, once for all with the same hold-out."""
         key = (experiment.dataset, experiment.holdout)
         if key not in self.shipped:
             self.shipped.clear()  # final trials, which have no hold-out, come after all others
-            material = read_material(experiment, data_dir=self.data_dir, device="cpu")
-            splits = (material.training, material.held)
-            references = [self.ray.put(Images.of(split)) for split in splits]
-            self.shipped[key] = replace(material, seconds=0.0), references
+            images = read_images(experiment, data_dir=self.data_dir, device="cpu")
+            splits = (images.training, images.judged_on)
+            references = [self.ray.put(ShippedSplit.of(split)) for split in splits]
+            self.shipped[key] = replace(images, seconds=0.0), references
         return self.shipped[key]
 
     def _next(self, running: _Running) -> Iterator[Event]:
         """What a trial has to say now."""
         try:
-            said: Said = self.ray.get(next(running.said))
+            said: NodeMessage = self.ray.get(next(running.said))
         except StopIteration:
             yield self._finish(running)
             return

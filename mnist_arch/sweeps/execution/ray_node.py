@@ -13,34 +13,34 @@ from numpy.typing import NDArray
 
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.runs.checkpoint import Segment, checkpoint_bytes
+from mnist_arch.runs.checkpoint import ResumePoint, checkpoint_bytes
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.sweeps.execution.worker import failure_of, print_error, printing_to
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.training.engine_choice import resolve_device
-from mnist_arch.training.events import EpochRecord, Judged, NotCompiled
+from mnist_arch.training.events import EpochRecord, JudgeAfter, NotCompiled
 from mnist_arch.training.loop import train
 
 
 @dataclass(frozen=True)
-class Order:
+class NodeTask:
     """What a node is to train."""
 
-    segment: Segment
-    judged: Judged
+    resume_point: ResumePoint
+    judge_after: JudgeAfter
     versions: dict[str, str]
     """Of the driver's packages."""
 
 
 @dataclass(frozen=True)
-class Images:
+class ShippedSplit:
     """A split, as it lies in the object store."""
 
     images: NDArray[Any]
     labels: NDArray[Any]
 
     @classmethod
-    def of(cls, split: Split) -> Images:
+    def of(cls, split: Split) -> ShippedSplit:
         """Of a split on the CPU."""
         return cls(split.images.numpy(), split.labels.numpy())
 
@@ -67,7 +67,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Said:
+class NodeMessage:
     """What comes from a node."""
 
     what: Beginning | Trained | Failure
@@ -76,35 +76,41 @@ class Said:
     """What was printed since the last time."""
 
 
-def train_on_node(order: Order, training: Images, held: Images) -> Iterator[Said]:
-    """Trains what is left of a segment. No file outlives it but those that the driver writes."""
+def train_on_node(
+    task: NodeTask, training: ShippedSplit, judged_on: ShippedSplit
+) -> Iterator[NodeMessage]:
+    """Trains what is left of a run. No file outlives it but those that the driver writes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
         with printing_to(path), path.open("rb") as log:
             try:
-                for what in _trained(order, training, held):
-                    yield Said(what, log.read())
+                for what in _trained(task, training, judged_on):
+                    yield NodeMessage(what, log.read())
             except Exception as error:
                 print_error(error)
-                yield Said(failure_of(error, tail=[]), log.read())
+                yield NodeMessage(failure_of(error, tail=[]), log.read())
 
 
-def _trained(order: Order, training: Images, held: Images) -> Iterator[Beginning | Trained]:
+def _trained(
+    task: NodeTask, training: ShippedSplit, judged_on: ShippedSplit
+) -> Iterator[Beginning | Trained]:
     import ray
 
     node = ray.get_runtime_context().get_node_id()
     for name, here in package_versions().items():
-        if here != (there := order.versions[name]):
+        if here != (there := task.versions[name]):
             message = f"the node {node} has {name} {here}, and the driver {there}"
             raise DeviceUnavailable(message, hint="install the same versions on all nodes")
-    segment = order.segment
-    device = resolve_device(segment.manifest.engine.device)
-    state = segment.state()
+    resume_point = task.resume_point
+    device = resolve_device(resume_point.manifest.engine.device)
+    state = resume_point.state()
     yield Beginning(node, state.epoch)
-    splits = training.split(device), held.split(device)
-    for record in train(state, *splits, judged=order.judged, engine=segment.manifest.engine):
+    splits = training.split(device), judged_on.split(device)
+    for record in train(
+        state, *splits, judge_after=task.judge_after, engine=resume_point.manifest.engine
+    ):
         if isinstance(record, NotCompiled):  # what the driver has written would no longer be true
             message = f"the node {node} cannot compile its steps: {record.trouble}"
             raise DeviceUnavailable(message, hint="install a C++ compiler on all nodes")
         if isinstance(record, EpochRecord):
-            yield Trained(record, checkpoint_bytes(segment.checkpoint_of(state)))
+            yield Trained(record, checkpoint_bytes(resume_point.checkpoint_of(state)))

@@ -24,7 +24,7 @@ from mnist_arch.files import make_folder, now, storage_errors
 from mnist_arch.machine.memory import be_ended_first
 from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.images import Material, read_material
+from mnist_arch.runs.images import RunImages, read_images
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.execution.executor import (
@@ -39,7 +39,7 @@ from mnist_arch.sweeps.execution.executor import (
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import EpochRecord, Judged
+from mnist_arch.training.events import EpochRecord, JudgeAfter
 
 LOCK_SECONDS: Final = 30.0
 """How long a trial waits for the process of an earlier driver, which ends when it notices."""
@@ -75,7 +75,7 @@ class _Worker:
         self.setting = setting
         self.tasks: queue.Queue[Task] = queue.Queue()
         self.to_stop: set[tuple[str, int]] = set()
-        self.images: dict[tuple[str, int], Material] = {}
+        self.images: dict[tuple[str, int], RunImages] = {}
 
     def listen(self) -> None:
         try:
@@ -114,13 +114,13 @@ class _Worker:
         start = time.perf_counter()
         records = run_experiment(
             task.counted,
-            self.material(task.counted.experiment),
+            self._images_of(task.counted.experiment),
             run=task.run,
             seed=task.trial.seed,
             engine=self.setting.engine,
             command=self.setting.command,
             command_seconds=lambda: time.perf_counter() - start,
-            judged=judged(task.trial),
+            judge_after=judge_after(task.trial),
         )
         not_drawn: NotDrawn | None = None
         with contextlib.closing(records):
@@ -140,20 +140,20 @@ class _Worker:
                     yield Stopped(task)
                     return
 
-    def material(self, experiment: Experiment) -> Material:
+    def _images_of(self, experiment: Experiment) -> RunImages:
         """Images are read once for all trials with the same hold-out."""
         key = (experiment.dataset, experiment.holdout)
         if key in self.images:
             return self.images[key]
         self.images.clear()  # final trials, which have no hold-out, come after all others
-        material = read_material(
+        images = read_images(
             experiment, data_dir=self.setting.data_dir, device=self.setting.engine.device
         )
-        self.images[key] = replace(material, seconds=0.0)  # the first trial alone took that time
-        return material
+        self.images[key] = replace(images, seconds=0.0)  # the first trial alone took that time
+        return images
 
 
-def judged(trial: Trial) -> Judged:
+def judge_after(trial: Trial) -> JudgeAfter:
     """A finalist reads its test split once."""
     return "each-epoch" if trial.stage == "ranking" else "last-epoch"
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from mnist_arch.machine.cpus import usable_cpus
 from mnist_arch.machine.memory import Room, room_in_memory
-from mnist_arch.sweeps.planning import Planned
+from mnist_arch.sweeps.planning import SweepPlan
 
 PROGRAM_BYTES: Final = 450_000_000
 """Of a process that trains or hands out trials, beside the maps of a batch: torch, MNIST, and what
@@ -28,7 +28,7 @@ class WorkerCount:
     reason: str = ""
 
 
-def choose_workers(planned: Planned, *, device: str, threads: int) -> WorkerCount:
+def choose_workers(plan: SweepPlan, *, device: str, threads: int) -> WorkerCount:
     """For a sweep on `device`, each of whose trials takes so many threads; 1 on a GPU, which one
     trial fills."""
     if device not in ("auto", "cpu"):
@@ -38,7 +38,7 @@ def choose_workers(planned: Planned, *, device: str, threads: int) -> WorkerCoun
         machine_cpus=os.cpu_count() or 1,
         threads=threads,
         room=room_in_memory(),
-        worker_bytes=PROGRAM_BYTES + MAPS_KEPT * planned.largest_batch_bytes,
+        worker_bytes=PROGRAM_BYTES + MAPS_KEPT * plan.largest_batch_bytes,
     )
 
 

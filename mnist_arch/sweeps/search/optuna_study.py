@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 from mnist_arch.errors import ExtraMissing
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.strict_yaml import place
-from mnist_arch.sweeps.planning import Arm, Planned
+from mnist_arch.sweeps.planning import Arm, SweepPlan
 from mnist_arch.sweeps.search.journal import Journal, damaged
 from mnist_arch.sweeps.search.proposals import Point, search_of, texts_of, values_of
 from mnist_arch.sweeps.spec import Categorical, Dimension, Floats, Integers, Pruning, Search
@@ -32,7 +32,7 @@ POPULATION: Final = 20
 """Of NSGA-II, whose first generation is random: Optuna's 50 are more than many a search has."""
 
 
-def open_study(planned: Planned, journal: Journal, *, make: bool) -> Study | None:
+def open_study(plan: SweepPlan, journal: Journal, *, make: bool) -> Study | None:
     """The study of a sweep's search, made where it is not there yet and is to be.
 
     Its name is a digest of all that its results depend on beside the number of trials, so that an
@@ -47,18 +47,18 @@ def open_study(planned: Planned, journal: Journal, *, make: bool) -> Study | Non
         storage = JournalStorage(cast("BaseJournalBackend", journal))
     except (AssertionError, LookupError, TypeError, ValueError):  # whatever its replay trips over
         raise damaged(journal.path) from None
-    name = study_name(planned)
+    name = study_name(plan)
     if name in optuna.get_all_study_names(storage):
         return optuna.load_study(study_name=name, storage=storage)
     if not make:
         return None
-    return optuna.create_study(study_name=name, storage=storage, directions=_directions(planned))
+    return optuna.create_study(study_name=name, storage=storage, directions=_directions(plan))
 
 
-def _directions(planned: Planned) -> list[StudyDirection]:
+def _directions(plan: SweepPlan) -> list[StudyDirection]:
     from optuna.study import StudyDirection
 
-    match search_of(planned).objective:
+    match search_of(plan).objective:
         case "accuracy":
             return [StudyDirection.MAXIMIZE]
         case "accuracy-parameters":
@@ -80,9 +80,9 @@ def need_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
 
-def study_name(planned: Planned) -> str:
+def study_name(plan: SweepPlan) -> str:
     """`search-` and a digest of the search, its base, its images and what is set for all arms."""
-    search, definition = search_of(planned), planned.definition
+    search, definition = search_of(plan), plan.definition
     space = [[path, it.model_dump(mode="json")] for path, it in search.space.items()]
     content = {
         "format": FORMAT,  # what trials of another one came to says nothing about those of this
@@ -90,8 +90,8 @@ def study_name(planned: Planned) -> str:
         "space": space,  # in its order, by which the samplers go
         "base": definition.base.plain(),
         "above": [[place(it.path), it.value.plain()] for it in definition.above],
-        "dataset": planned.dataset,
-        "holdout": planned.holdout,
+        "dataset": plan.dataset,
+        "holdout": plan.holdout,
     }
     text = json.dumps(content, sort_keys=True)
     return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

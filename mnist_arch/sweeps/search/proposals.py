@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 from mnist_arch.spec.overrides import Override, parse_path
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.naming import Names
-from mnist_arch.sweeps.planning import Arm, Planned
+from mnist_arch.sweeps.planning import Arm, SweepPlan
 from mnist_arch.sweeps.spec import Categorical, Dimension, Floats, Integers, Search
 
 IN_VAIN: Final = 1000
@@ -24,12 +24,12 @@ Point = tuple[Any, ...]
 class Proposals:
     """The proposals of a search, in their order. None is trained, or asked for, here."""
 
-    def __init__(self, planned: Planned) -> None:
-        self._planned = planned
-        self._search = search_of(planned)
+    def __init__(self, plan: SweepPlan) -> None:
+        self._planned = plan
+        self._search = search_of(plan)
         self._size = size_of(self._search)
         self._names = Names(place(parse_path(path, "")) for path in self._search.space)
-        self._named = {arm.name: arm.digest for arm in planned.arms}
+        self._named = {arm.name: arm.digest for arm in plan.arms}
         self._found: dict[str, Arm] = {}
         self.points: set[Point] = set()
         """All that has been proposed."""
@@ -122,9 +122,9 @@ class Proposals:
         return arm
 
 
-def search_of(planned: Planned) -> Search:
+def search_of(plan: SweepPlan) -> Search:
     """The search of a sweep, which must have one."""
-    search = planned.definition.sweep.search
+    search = plan.definition.sweep.search
     assert search is not None
     return search
 

@@ -12,8 +12,8 @@ from mnist_arch.errors import BudgetExceeded
 from mnist_arch.files import is_there
 from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.execution.executor import Epoch
-from mnist_arch.sweeps.ledger import Ledger, State
-from mnist_arch.sweeps.planning import Arm, Planned, Trial
+from mnist_arch.sweeps.ledger import Ledger, TrialStatus
+from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.journal import Journal
 from mnist_arch.sweeps.search.optuna_study import (
     distribution,
@@ -38,46 +38,46 @@ _AGAIN: Final = "again"
 """Attribute of Optuna's trials: the number of the one that it takes up again."""
 
 
-def proposals_so_far(planned: Planned, ledger: Ledger) -> Proposals | None:
+def proposals_so_far(plan: SweepPlan, ledger: Ledger) -> Proposals | None:
     """What a sweep's search has proposed by its journal; None where there is no search.
 
     Nothing is written. Raises ExtraMissing, RunCorrupt and StorageError.
     """
-    if planned.definition.sweep.search is None:
+    if plan.definition.sweep.search is None:
         return None
-    proposals, path = Proposals(planned), _journal_path(ledger)
-    if is_there(path) and (study := open_study(planned, Journal(path), make=False)) is not None:
-        for proposal in _latest(planned, study):
+    proposals, path = Proposals(plan), _journal_path(ledger)
+    if is_there(path) and (study := open_study(plan, Journal(path), make=False)) is not None:
+        for proposal in _latest(plan, study):
             proposals.take(proposal.params)
     return proposals
 
 
-def searched_arms(planned: Planned, ledger: Ledger) -> list[Arm]:
+def searched_arms(plan: SweepPlan, ledger: Ledger) -> list[Arm]:
     """The experiments within the budget that a search has proposed. See `proposals_so_far`."""
-    proposals = proposals_so_far(planned, ledger)
-    return [] if proposals is None else distinct(planned, proposals.arms)
+    proposals = proposals_so_far(plan, ledger)
+    return [] if proposals is None else distinct(plan, proposals.arms)
 
 
-class Search:
+class SearchSource:
     """A Source of trials that are proposed by what came out so far; the ledger's lock is held.
 
     Trials that an earlier process left without an outcome come first. A proposal that breaks the
     budget, or repeats another, does not count as a trial; one that fails or is ended early does.
     """
 
-    def __init__(self, planned: Planned, ledger: Ledger) -> None:
+    def __init__(self, plan: SweepPlan, ledger: Ledger) -> None:
         """Raises ExtraMissing, RunCorrupt and StorageError."""
-        self._planned, self._ledger = planned, ledger
-        self._search = search_of(planned)
-        self._budget = validated(planned.definition.base, planned.definition.source).budget
+        self._planned, self._ledger = plan, ledger
+        self._search = search_of(plan)
+        self._budget = validated(plan.definition.base, plan.definition.source).budget
         self._journal = Journal(_journal_path(ledger))
-        study = open_study(planned, self._journal, make=True)
+        study = open_study(plan, self._journal, make=True)
         assert study is not None
         self._study = study
         self._space = {path: distribution(it) for path, it in self._search.space.items()}
         self._waiting: deque[Trial] = deque()
         self._asked: dict[str, optuna.Trial] = {}  # by digest, what has no outcome yet
-        self.proposals = Proposals(planned)
+        self.proposals = Proposals(plan)
         self._go_on()
 
     @property
@@ -115,13 +115,13 @@ class Search:
             share = record.correct / record.images
             return self._is_worth_it(self._asked[trial.digest], trial.arm, record.epoch, share)
 
-    def tell(self, trial: Trial, state: State) -> None:
+    def tell(self, trial: Trial, state: TrialStatus) -> None:
         """Passes on what became of a trial. Raises StorageError.
 
         A failure that the ledger does not keep, being one of the machine, leaves the trial without
         an outcome, for the next process.
         """
-        if state is State.FAILED and self._ledger.state(trial) is not State.FAILED:
+        if state is TrialStatus.FAILED and self._ledger.state(trial) is not TrialStatus.FAILED:
             return
         self._settle(self._asked.pop(trial.digest), trial, state)
 
@@ -153,14 +153,14 @@ class Search:
             self._study.tell(asked, state=_trial_state("FAIL"))  # of which samplers take no note
         elif arm.rejected:
             self._reject(asked, arm)
-        elif (state := self._state(trial := _trial(arm))) is State.WAITING:
+        elif (state := self._state(trial := _trial(arm))) is TrialStatus.WAITING:
             self._replay(asked, trial)
             self._asked[arm.digest] = asked
             self._waiting.append(trial)
         else:
             self._settle(asked, trial, state)
 
-    def _state(self, trial: Trial) -> State:
+    def _state(self, trial: Trial) -> TrialStatus:
         """By the ledger; what another search has ended early goes on."""
         pruned = self._ledger.pruned(trial)
         if pruned is not None and pruned.by != self.name:
@@ -176,23 +176,23 @@ class Search:
         asked.set_constraint("budget", excess(arm, self._budget))
         self._study.tell(asked, state=_trial_state("PRUNED"))
 
-    def _settle(self, asked: optuna.Trial, trial: Trial, state: State) -> None:
+    def _settle(self, asked: optuna.Trial, trial: Trial, state: TrialStatus) -> None:
         """Tells Optuna what the ledger has of a trial."""
         self._replay(asked, trial)
         match state:
-            case State.DONE:
+            case TrialStatus.DONE:
                 result = self._ledger.result(trial)
                 assert result is not None
                 values = (result.correct / result.images, float(trial.arm.parameters))
                 self._study.tell(asked, values[: len(self._study.directions)])
-            case State.PRUNED:
+            case TrialStatus.PRUNED:
                 pruned = self._ledger.pruned(trial)
                 assert pruned is not None
                 self._report(asked, pruned.epoch, pruned.correct / pruned.images)
                 self._study.tell(asked, state=_trial_state("PRUNED"))
-            case State.FAILED:
+            case TrialStatus.FAILED:
                 self._study.tell(asked, state=_trial_state("FAIL"))
-            case State.WAITING | State.RUNNING | State.REJECTED:
+            case TrialStatus.WAITING | TrialStatus.RUNNING | TrialStatus.REJECTED:
                 raise ValueError(f"{trial.arm.name} has no outcome")
             case never:
                 assert_never(never)
@@ -244,7 +244,7 @@ class Search:
                     self._place(optuna.Trial(self._study, proposal._trial_id), arm)
                 elif arm is None or arm.rejected:
                     continue
-                elif self._state(_trial(arm)) is State.WAITING:
+                elif self._state(_trial(arm)) is TrialStatus.WAITING:
                     self._place(self._again(proposal), arm)
 
     def _again(self, proposal: FrozenTrial) -> optuna.Trial:
@@ -266,9 +266,9 @@ class Search:
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
 
 
-def distinct(planned: Planned, arms: Iterable[Arm]) -> list[Arm]:
+def distinct(plan: SweepPlan, arms: Iterable[Arm]) -> list[Arm]:
     """Each with the arm of the list or grid that is the same experiment, if there is one."""
-    known = {arm.digest: arm.name for arm in planned.arms if not (arm.rejected or arm.same_as)}
+    known = {arm.digest: arm.name for arm in plan.arms if not (arm.rejected or arm.same_as)}
     return [replace(arm, same_as=known.get(arm.digest, "")) for arm in arms]
 
 
@@ -276,7 +276,7 @@ def _journal_path(ledger: Ledger) -> Path:
     return ledger.folder / "study.jsonl"
 
 
-def _latest(planned: Planned, study: optuna.Study) -> list[FrozenTrial]:
+def _latest(plan: SweepPlan, study: optuna.Study) -> list[FrozenTrial]:
     """The proposals in their order, each as it was last taken up.
 
     Without those of which only a part was written when the machine went down.
@@ -284,7 +284,7 @@ def _latest(planned: Planned, study: optuna.Study) -> list[FrozenTrial]:
     latest: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         latest[trial.user_attrs.get(_AGAIN, trial.number)] = trial
-    whole = search_of(planned).space.keys()
+    whole = search_of(plan).space.keys()
     return [trial for trial in latest.values() if trial.params.keys() == whole]
 
 
