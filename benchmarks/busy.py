@@ -22,7 +22,7 @@ from typing import Final
 
 from report import PROGRAM, origin, publish, spread, table
 
-from mnist_arch.spec.sources import zoo_names
+from mnist_arch.zoo.index import zoo_names
 
 OTHER: Final = "import sys; sys.path.insert(0, sys.argv.pop(1)); from cli.app import app; app()"
 """The command of a checkout whose terminal is not installed, and has its former name."""

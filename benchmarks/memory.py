@@ -20,7 +20,7 @@ from peer import measured
 from report import PROGRAM, origin, publish, table
 
 from mnist_arch import load
-from mnist_arch.spec.sources import zoo_names
+from mnist_arch.zoo.index import zoo_names
 
 EPOCHS: Final = {"plain": 1, "fast": 2}
 """By engine."""

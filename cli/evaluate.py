@@ -19,6 +19,7 @@ from mnist_arch.errors import NotAllowed, Problem, SpecError
 from mnist_arch.files import is_folder, is_there, now, read, shown, to_json, write_whole
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.find import TrainedNetwork, find
+from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.result import Reading, SplitName
 
 from . import command_line, heavy_imports
@@ -31,10 +32,10 @@ from .options import (
     DeviceChoice,
     DeviceOption,
     Json,
-    Out,
     ProgressChoice,
     ProgressOption,
     Quiet,
+    Runs,
     Threads,
     at_home,
     complete_dataset,
@@ -53,7 +54,8 @@ def evaluate(
         typer.Argument(
             metavar="WHAT",
             help="A run's folder, a .safetensors file, or the name of a network, which means its "
-            "latest finished run; the latest finished run of all unless given.",
+            "latest finished run, else the weights that ship; the latest finished run of all "
+            "unless given.",
             autocompletion=complete_spec,
         ),
     ] = None,
@@ -91,7 +93,7 @@ def evaluate(
     ] = False,
     device: DeviceOption = DeviceChoice.AUTO,
     threads: Threads = None,
-    out: Out = Path("runs"),
+    runs: Runs = None,
     progress: ProgressOption = ProgressChoice.AUTO,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -115,7 +117,7 @@ def evaluate(
     """
     _check_gallery(gallery)
     named = None if dataset is None else dataset_named(dataset)
-    trained = find(what, parent=out, spec=spec)
+    trained = find(what, runs=runs_folder(runs), spec=spec)
     judged_on = named or trained.dataset
     split = split or trained.default_split(judged_on)
     trained.check(judged_on, split)

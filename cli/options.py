@@ -10,7 +10,7 @@ import typer
 
 from mnist_arch.data.catalog import INFO
 from mnist_arch.files import expanded
-from mnist_arch.spec.sources import zoo_names
+from mnist_arch.zoo.index import zoo_names
 
 MOST_THREADS = 1_024
 
@@ -85,8 +85,19 @@ DeviceOption = Annotated[
     DeviceChoice, typer.Option("--device", help="auto takes cuda, then mps, then cpu.")
 ]
 Out = Annotated[
-    Path,
-    typer.Option("--out", callback=at_home, help="Folder that holds the folders of runs."),
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder that runs are written in; MNIST_ARCH_RUNS, else runs, unless given.",
+    ),
+]
+Runs = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs",
+        metavar="FOLDER",
+        help="Folder that runs are looked for in; MNIST_ARCH_RUNS, else runs, unless given.",
+    ),
 ]
 EngineOption = Annotated[
     EngineChoice,

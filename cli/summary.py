@@ -9,12 +9,14 @@ import typer
 
 from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.files import to_json
-from mnist_arch.spec.loading import json_schema, load
+from mnist_arch.runs.folder import runs_folder
+from mnist_arch.runs.resolve import find_spec
+from mnist_arch.spec.loading import json_schema
 from mnist_arch.spec.overrides import parse_override
 
 from . import errors
 from .consoles import write_json
-from .options import Json, Set, complete_spec
+from .options import Json, Runs, Set, complete_spec
 from .summary_json import as_object
 from .summary_tables import show_comparison, show_markdown, show_one, show_verification
 
@@ -27,7 +29,7 @@ def summary(
         list[str] | None,
         typer.Argument(
             metavar="SPEC",
-            help="Names in the zoo or paths of YAML files; s6 unless given. "
+            help="Names in the zoo or of runs, or paths of YAML files or runs; s6 unless given. "
             "Several stand side by side.",
             autocompletion=complete_spec,
         ),
@@ -46,6 +48,7 @@ def summary(
         bool, typer.Option("--schema", help="Print the JSON Schema of spec files, for editors.")
     ] = False,
     set_: Set = None,
+    runs: Runs = None,
     as_json: Json = False,
 ) -> None:
     """Count a network layer by layer, and hold it against its budget.
@@ -65,7 +68,9 @@ def summary(
         write_json(to_json(json_schema()))
         return
     overrides = [parse_override(text) for text in set_ or ()]
-    counted = [count(load(spec, overrides=overrides)) for spec in specs or ["s6"]]
+    where = runs_folder(runs)
+    loaded = [find_spec(spec, runs=where, overrides=overrides) for spec in specs or ["s6"]]
+    counted = [count(one) for one in loaded]
     verified: Sequence[Verification] | None = _verify(counted) if verify else None
     if as_json:
         checks: Sequence[Verification | None] = verified or [None] * len(counted)

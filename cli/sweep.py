@@ -59,7 +59,7 @@ def sweep(
     ] = None,
     data_dir: DataDir = None,
     device: DeviceOption = DeviceChoice.AUTO,
-    out: Out = Path("runs"),
+    out: Out = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Go on with trials that failed.")
     ] = False,
@@ -100,6 +100,8 @@ def sweep(
     if workers is not None and executor is ExecutorName.RAY:
         raise typer.BadParameter("--workers is for this machine; a Ray cluster takes what fits")
     # Imported here, since the other commands start without it.
+    from mnist_arch.runs.folder import runs_folder
+
     from .sweeping import SweepRequest, run, show_again, show_plan
 
     request = SweepRequest(
@@ -111,7 +113,7 @@ def sweep(
         epochs=epochs,
         data_dir=data_dir,
         device=device,
-        out=out,
+        out=runs_folder(out),
         retry_failed=retry_failed,
         as_json=as_json,
         as_csv=csv,

@@ -17,6 +17,7 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.files import check_folder, now
+from mnist_arch.runs.folder import runs_folder
 from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.execution.executor import Failed
 from mnist_arch.sweeps.execution.worker_count import WorkerCount, choose_workers
@@ -90,7 +91,7 @@ class SweepRequest:
         given = {
             "--dataset": self.dataset,
             "--epochs": self.epochs,
-            "--out": None if self.out == Path("runs") else self.out,
+            "--out": None if self.out == runs_folder(None) else self.out,
         }
         if "--show" not in more:
             given |= {

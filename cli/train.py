@@ -16,11 +16,12 @@ from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import RunError
-from mnist_arch.files import check_folder, expanded, make_folder
+from mnist_arch.files import check_folder, make_folder
 from mnist_arch.machine.cpus import Watch
-from mnist_arch.runs.folder import Run, latest, read_manifest
+from mnist_arch.runs.folder import Run, read_manifest, runs_folder
+from mnist_arch.runs.resolve import find_run, find_spec
 from mnist_arch.runs.result import Result
-from mnist_arch.spec.loading import Loaded, check_dataset, load
+from mnist_arch.spec.loading import Loaded, check_dataset
 from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.training import engine as records
 from mnist_arch.training.engine import Engine
@@ -40,6 +41,7 @@ from .options import (
     ProgressChoice,
     ProgressOption,
     Quiet,
+    Runs,
     Set,
     Threads,
     at_home,
@@ -83,7 +85,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="SPEC",
-            help="Name in the zoo, or path of a YAML file; s6 unless given.",
+            help="Name in the zoo or of a run, or path of a YAML file or a run; s6 unless given.",
             autocompletion=complete_spec,
         ),
     ] = None,
@@ -112,9 +114,11 @@ def train(
     device: DeviceOption = DeviceChoice.AUTO,
     engine: EngineOption = EngineChoice.AUTO,
     threads: Threads = None,
-    out: Out = Path("runs"),
+    out: Out = None,
+    runs: Runs = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run: its folder, or latest.")
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run: its folder, its name, or latest."),
     ] = None,
     from_manifest: Annotated[
         Path | None,
@@ -164,18 +168,19 @@ def train(
         "--device": None if device is DeviceChoice.AUTO else device,
     }
     chosen = {"--engine": None if engine is EngineChoice.AUTO else engine, "--threads": threads}
-    _exclude("--resume", resume, {**settled, **chosen})
+    _exclude("--resume", resume, {**settled, **chosen, "--out": out})
     _exclude("--from-manifest", from_manifest, {**given, **chosen})
     _exclude("--seeds", seeds, {"--seed": seed})
+    found_in, parent = runs_folder(runs), runs_folder(out)
     if resume is not None:
-        request = _resumed(resume, out)
+        request = _resumed(find_run(resume, runs=found_in))
     elif from_manifest is not None:
-        request = _repeated(from_manifest, device, out)
+        request = _repeated(from_manifest, device, parent)
     else:
         overrides = [*map(parse_override, set_ or ()), *_from_flags(flags)]
-        loaded = load("s6" if spec is None else spec, overrides=overrides)
+        loaded = find_spec("s6" if spec is None else spec, runs=found_in, overrides=overrides)
         numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
-        request = TrainRequest(loaded, numbers, device, out, engine, threads)
+        request = TrainRequest(loaded, numbers, device, parent, engine, threads)
     request = replace(request, data_dir=data_dir, again=again, require=require)
     counted = count(request.loaded)
     show = partial(
@@ -238,11 +243,8 @@ def _from_flags(flags: Mapping[str, object]) -> list[Override]:
     ]
 
 
-def _resumed(what: str, parent: Path) -> TrainRequest:
+def _resumed(run: Run) -> TrainRequest:
     """Everything as the manifest of the run has it."""
-    run = latest(parent) if what == "latest" else Run(expanded(what))
-    if run is None:
-        raise RunError(f"there is no run in {parent}", hint="mnist-arch train starts one")
     manifest = run.manifest()
     loaded = manifest.loaded(str(run.manifest_path))
     engine = manifest.engine

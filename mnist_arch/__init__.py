@@ -50,8 +50,8 @@ from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import Block, Conv, Network
 from mnist_arch.spec.overrides import override, parse_override
 from mnist_arch.spec.recipe import Recipe
-from mnist_arch.spec.sources import zoo_names
 from mnist_arch.training.engine import Engine
+from mnist_arch.zoo.index import zoo_names
 
 _threads_spin()  # before torch is imported, by whomever
 

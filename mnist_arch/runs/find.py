@@ -1,25 +1,25 @@
-"""A trained network on disk, found by a folder, a file or a name. Nothing here imports torch."""
+"""A trained network on disk, and what is known of it. Nothing here imports torch."""
 
 from __future__ import annotations
 
-import re
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
-from mnist_arch.files import expanded, is_file, is_folder, is_there, storage_errors
-from mnist_arch.runs.folder import Run, all_runs, latest
+from mnist_arch.files import is_file, is_folder, is_there, storage_errors
+from mnist_arch.runs.folder import Run, all_runs
+from mnist_arch.runs.resolve import Named, find_spec, first_finished, resolve
 from mnist_arch.runs.result import Result, SplitName
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.spec.loading import load, loads
-from mnist_arch.spec.network import NAME_PATTERN
-from mnist_arch.spec.sources import ZOO, is_path, zoo_names
+from mnist_arch.spec.loading import loads
 from mnist_arch.values import check_header_format
+from mnist_arch.zoo.index import Shipped, zoo
 
 PICKLE_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 """Files that other programs keep weights in, as pickles."""
@@ -77,22 +77,16 @@ class TrainedNetwork:
             raise _refusal(message, "--split", "--split test")
 
 
-def find(what: str | None, *, parent: Path, spec: str | None = None) -> TrainedNetwork:
-    """The trained network that `what` names.
+def find(what: str | None, *, runs: Path, spec: str | None = None) -> TrainedNetwork:
+    """The trained network that `what` names; see `resolve`.
 
-    `what` is a run's folder, a weights file, or a name: of a run's folder in `parent`, of a
-    network, which means its latest finished run, or of weights in the zoo. None is the latest
-    finished run of all. `spec` names the network of a weights file.
+    A name is the latest finished run in the folder `runs`, else weights of the zoo. None is the
+    latest finished run of all. `spec` names the network of a weights file.
     Raises RunError, WeightsError, SpecError or StorageError.
     """
-    if what is None:
-        found: Run | Path = _latest(parent)
-    elif _is_name(what, parent):
-        found = _by_name(what, parent)
-    else:
-        found = _by_path(expanded(what))
+    found = _weights(what, runs)
     if isinstance(found, Path):
-        return _of_file(found, spec)
+        return _of_file(found, None if spec is None else find_spec(spec, runs=runs).experiment)
     if spec is not None:
         raise _refusal(
             f"{found.folder} is a run, which knows its network", "--spec", "leave it out"
@@ -114,44 +108,43 @@ def spec_of(metadata: dict[str, str], path: Path) -> Experiment:
     return experiment
 
 
-# -------------------------------------------------------------------------------------- by its name
+# ------------------------------------------------------------------------------------ what is meant
 
 
-def _is_name(what: str, parent: Path) -> bool:
-    """A name with a dot is a path, unless a network of that name was trained."""
-    if re.fullmatch(NAME_PATTERN, what) is None:
-        return False
-    return not is_path(what) or latest(parent, name=what) is not None
+def _weights(what: str | None, runs: Path) -> Run | Path:
+    """The run, or the file of weights."""
+    if what is None:
+        return _finished(all_runs(runs), "", runs)
+    match meaning := resolve(what, runs=runs):
+        case Named(runs_of=[]):
+            return _shipped(meaning.shipped, meaning.name, runs)
+        case Named():
+            return _finished(meaning.runs_of, f" of {meaning.name}", runs)
+        case Shipped():
+            return _shipped(meaning, what, runs)
+        case Run():
+            return meaning
+        case Path():
+            return _by_path(meaning)
+        case never:
+            assert_never(never)
 
 
-def _latest(parent: Path) -> Run:
-    runs = all_runs(parent)
-    for run in runs:
-        if is_there(run.weights_path):
-            return run
-    if runs:
-        raise _unfinished(f"no run in {parent} is finished", runs[0])
-    raise RunError(
-        f"there is no run in {parent}", hint=f"train one: mnist-arch train; {_FILES_HINT}"
-    )
-
-
-def _by_name(name: str, parent: Path) -> Run | Path:
-    if is_there((run := Run(parent / name)).manifest_path):
+def _finished(found: Sequence[Run], of: str, runs: Path) -> Run:
+    if (run := first_finished(found)) is not None:
         return run
-    runs = [run for run in all_runs(parent) if run.name == name]
-    for run in runs:
-        if is_there(run.weights_path):
-            return run
-    if runs:
-        raise _unfinished(f"no run of {name} in {parent} is finished", runs[0])
-    shipped = Path(str(ZOO / f"{name}.safetensors"))
-    if shipped.is_file():
-        return shipped
-    if name in zoo_names():
-        message = f"{name} has no run in {parent}, and its weights are not part of this program"
-        raise RunError(message, hint=f"train it: mnist-arch train {name}; {_FILES_HINT}")
-    raise RunError(f"no run and no network is named {name!r}", hint=_what_there_is(parent))
+    if found:
+        raise _unfinished(f"no run{of} in {runs} is finished", found[0])
+    raise RunError(f"there is no run in {runs}", hint=f"train one: mnist-arch train; {_FILES_HINT}")
+
+
+def _shipped(network: Shipped | None, what: str, runs: Path) -> Path:
+    if network is None:
+        raise RunError(f"no run and no network is named {what!r}", hint=_what_there_is(runs))
+    if is_there(network.weights_path):
+        return network.weights_path
+    message = f"{what} has no run in {runs}, and its weights are not part of this program"
+    raise RunError(message, hint=f"train it: mnist-arch train {what}; {_FILES_HINT}")
 
 
 def _unfinished(message: str, run: Run) -> RunError:
@@ -159,22 +152,16 @@ def _unfinished(message: str, run: Run) -> RunError:
     return RunError(message, hint=f"go on with one: {command}")
 
 
-def _what_there_is(parent: Path) -> str:
-    shipped = sorted(
-        item.name.removesuffix(".safetensors")
-        for item in ZOO.iterdir()
-        if item.name.endswith(".safetensors")
-    )
-    trained = sorted({run.name for run in all_runs(parent)})
-    known = [f"{parent} has runs of {', '.join(trained)}"] if trained else [f"{parent} has no runs"]
+def _what_there_is(runs: Path) -> str:
+    shipped = [name for name, network in zoo().items() if is_there(network.weights_path)]
+    trained = sorted({run.name for run in all_runs(runs)})
+    known = [f"{runs} has runs of {', '.join(trained)}"] if trained else [f"{runs} has no runs"]
     if shipped:
         known.append(f"the zoo has weights of {', '.join(shipped)}")
     return "; ".join((*known, _FILES_HINT))
 
 
 _FILES_HINT: Final = "a file is given by its path, such as mine.safetensors"
-
-# -------------------------------------------------------------------------------------- by its path
 
 
 def _by_path(path: Path) -> Run | Path:
@@ -188,7 +175,7 @@ def _by_path(path: Path) -> Run | Path:
         return Run(path)
     if not is_file(path):
         raise RunError(
-            f"there is no file or folder {str(path)!r}", hint="runs are folders under --out"
+            f"there is no file or folder {str(path)!r}", hint="runs are folders in that of --runs"
         )
     if _start(path).startswith(_PICKLE_STARTS):
         raise _pickle(path)
@@ -221,13 +208,13 @@ def _of_run(run: Run) -> TrainedNetwork:
     return replace(trained, run=run, seed=manifest.seed, result=run.result())
 
 
-def _of_file(path: Path, spec: str | None) -> TrainedNetwork:
+def _of_file(path: Path, experiment: Experiment | None) -> TrainedNetwork:
     metadata = _metadata(path)
-    if spec is None:
+    if experiment is None:
         experiment = spec_of(metadata, path)
         _check_size(path, experiment)
         return _trained(path, experiment, experiment)
-    experiment = trained_as = load(spec).experiment
+    trained_as = experiment
     plan_network(experiment)
     with suppress(WeightsError):  # the header knows better what the weights were trained on
         trained_as = spec_of(metadata, path)

@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any, Self
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, StorageError
 from mnist_arch.files import (
     append_line,
+    expanded,
     hold,
     is_folder,
     is_there,
@@ -172,19 +174,27 @@ def read_manifest(path: Path) -> Manifest:
     """Raises RunError where there is none, RunCorrupt, Earlier- or LaterFormat, or StorageError."""
     if not is_there(path):
         message = f"{shown(path.parent)} is no run: it has no {shown(path.name)}"
-        raise RunError(message, hint="runs are folders under --out")
+        raise RunError(message, hint="runs are folders in that of --runs")
     return read_record(path, Manifest)
 
 
-def all_runs(parent: Path) -> list[Run]:
-    """The runs in a folder, the latest first; folders put aside do not count.
+def runs_folder(given: Path | None) -> Path:
+    """Where runs are: as given, else by MNIST_ARCH_RUNS, else `runs`. Raises PathError."""
+    return expanded(given or os.environ.get("MNIST_ARCH_RUNS") or "runs")
 
-    Those that may not be entered are left out, unless there are no others. Raises StorageError.
+
+def all_runs(parent: Path, *, name: str | None = None) -> list[Run]:
+    """The runs in a folder, of one network where a name is given, the latest first.
+
+    Folders put aside do not count. Those that may not be entered are left out, unless there are no
+    others. Raises StorageError.
     """
     started: dict[Path, str] = {}
     refused: list[StorageError] = []
-    for name in names_in(parent):
-        folder = parent / name
+    for inside in names_in(parent):
+        folder = parent / inside
+        if name not in (None, Run(folder).name):
+            continue
         try:
             if _is_run(folder):
                 started[folder] = _started(folder)
@@ -200,10 +210,7 @@ def all_runs(parent: Path) -> list[Run]:
 
 def latest(parent: Path, *, name: str | None = None) -> Run | None:
     """The run that was started last, of one network where a name is given."""
-    for run in all_runs(parent):
-        if name in (None, run.name):
-            return run
-    return None
+    return next(iter(all_runs(parent, name=name)), None)
 
 
 def _is_run(folder: Path) -> bool:

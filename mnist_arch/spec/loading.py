@@ -62,12 +62,12 @@ def load(what: str, *, overrides: Sequence[Override] = ()) -> Loaded:
     return resolve(tree, source, overrides)
 
 
-def loads(text: str, *, source: str) -> Loaded:
+def loads(text: str, *, source: str, overrides: Sequence[Override] = ()) -> Loaded:
     """The experiment in `text`, which may come from anywhere: it cannot refer to another file."""
     tree = parse(text, source)
     if isinstance(tree.value, dict) and "extends" in tree.value:
         raise SpecError((Problem("`extends` is not allowed here", "extends", source),))
-    return resolve(tree, source)
+    return resolve(tree, source, overrides)
 
 
 def check_dataset(loaded: Loaded) -> None:

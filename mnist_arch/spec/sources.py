@@ -8,8 +8,6 @@ import re
 import shlex
 import unicodedata
 from dataclasses import replace
-from functools import cache
-from importlib import resources
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -26,21 +24,17 @@ from mnist_arch.spec.strict_yaml import (
 )
 from mnist_arch.spec.suggestions import Suggestions
 from mnist_arch.spec.synonyms import plain
+from mnist_arch.zoo.index import name_in_zoo, zoo, zoo_names
 
-ZOO: Final = resources.files("mnist_arch") / "zoo"
 _REPLACED_WHOLE: Final[tuple[KeyPath, ...]] = (("blocks",), ("head",))
 _DEEPEST_EXTENDS: Final = 16
 
 
-@cache
-def zoo_names() -> tuple[str, ...]:
-    """Names of the networks that ship with the package, sorted."""
-    names = (item.name for item in ZOO.iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
-
-
 def is_path(what: str) -> bool:
-    """Whether an argument means a file: it has a separator or a suffix."""
+    """Whether an argument means a file: it has a separator or a suffix.
+
+    What `name_in_zoo` knows is none, for which it is to be asked first.
+    """
     return "/" in what or "\\" in what or FilePath(what).suffix != ""
 
 
@@ -111,12 +105,14 @@ def _entries(tree: Node) -> dict[str, Node]:
 
 def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
     """Text, name for messages, folder and stem of a spec file or zoo network."""
-    if not is_path(what):
-        if what not in zoo_names():
-            problem = _unknown_name(what, beside)
-            raise SpecError((replace(problem, hint=_as_override(what) or problem.hint),))
-        text = (ZOO / f"{what}.yaml").read_text("utf-8")
-        return text, f"zoo/{what}.yaml", FilePath(), what
+    name = name_in_zoo(what)
+    if name is None and not is_path(what):
+        name = what
+    if name is not None:
+        if (shipped := zoo().get(name)) is None:
+            raise SpecError((unknown_name(what, beside),))
+        text = shipped.spec_path.read_text("utf-8")
+        return text, f"zoo/{name}/{shipped.spec_path.name}", shipped.folder, name
     try:
         path = beside / expanded(what)  # which stands alone where it is absolute
     except PathError as error:
@@ -125,13 +121,17 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
     return read_file(path, hint=hint), shown(path), path.parent, path.stem
 
 
-def _unknown_name(what: str, beside: FilePath) -> Problem:
-    near = [name for name in zoo_names() if plain(name) == plain(what)]
-    near += difflib.get_close_matches(what, zoo_names(), n=1)
-    hint = f"did you mean `{near[0]}`?" if near else _names_hint()
+def unknown_name(what: str, beside: FilePath) -> Problem:
+    """What there is to say of a name that no network has, with the nearest one."""
+    name = name_in_zoo(what) or what
+    near = [known for known in zoo_names() if plain(known) == plain(name)]
+    near += difflib.get_close_matches(name, zoo_names(), n=1)
+    hint = f"did you mean `{what.removesuffix(name)}{near[0]}`?" if near else _names_hint()
+    if what != name and os.path.exists(beside / what):
+        hint = f"did you mean the path `./{what}`?"
     if re.fullmatch(NAME_PATTERN, what) and os.path.isfile(beside / f"{what}.yaml"):
         hint = f"did you mean the file `{what}.yaml`?"
-    return Problem(f"no network is named {what!r}", hint=hint)
+    return Problem(f"no network is named {what!r}", hint=_as_override(what) or hint)
 
 
 def _as_override(what: str) -> str:

@@ -312,6 +312,7 @@ OPTIONS: Final[dict[str, str]] = {
     " dataset_dir dataset_path datapath",
     "--out DIR": "out output output_dir out_dir outdir log_dir logdir save_dir save_path run_dir"
     " runs_dir results_dir checkpoint_dir default_root_dir workdir work_dir",
+    "--runs DIR": "runs_dir run_dir runs_folder out out_dir output output_dir workdir work_dir",
     "--resume latest": "resume checkpoint ckpt resume_from resume_from_checkpoint load"
     " restore continue",
     "--engine fast": "engine compile amp fp16 bf16 half mixed_precision precision use_amp autocast"

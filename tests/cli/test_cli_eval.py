@@ -24,9 +24,9 @@ from mnist_arch.evaluation import gallery
 from mnist_arch.evaluation.metrics import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
-from mnist_arch.runs import find as trained
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.experiment import Experiment
+from mnist_arch.zoo import index
 from mnist_arch_cli.app import app
 
 HOLDOUT = 40
@@ -41,7 +41,7 @@ class Eval:
 
     def __call__(self, *arguments: object) -> Result:
         runner = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "118", "TYPER_USE_RICH": "0"})
-        command = ["eval", "--out", self.runs, "--device", "cpu", *arguments]
+        command = ["eval", "--runs", self.runs, "--device", "cpu", *arguments]
         return runner.invoke(app, [str(argument) for argument in command])
 
     def json(self, *arguments: object) -> dict[str, Any]:
@@ -132,8 +132,11 @@ def test_a_name_with_a_dot_is_a_name_where_a_run_has_it(run_eval: Eval) -> None:
 def test_weights_of_the_zoo(
     run_eval: Eval, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trained, "ZOO", tmp_path)
-    save_weights(tmp_path / "shipped.safetensors", build(tiny("shipped")), tiny("shipped"))
+    monkeypatch.setattr(index, "ZOO", tmp_path)
+    network = index.Shipped(tmp_path / "shipped")
+    network.folder.mkdir()
+    network.spec_path.write_text("extends: s6\n")
+    save_weights(network.weights_path, build(tiny("shipped")), tiny("shipped"))
     found = run_eval.json("shipped")
     assert (found["name"], found["run"], found["seed"]) == ("shipped", None, None)
     assert "the zoo has weights of shipped" in run_eval.refused("other")
@@ -558,7 +561,7 @@ for arguments in (["nobody"], ["x.pt"], ["--split", "validation"], ["--dataset",
         assert stop.code == 2, arguments
     assert "torch" not in sys.modules, arguments
 """
-    root = str(Path(trained.__file__).parents[2])
+    root = str(Path(gallery.__file__).parents[2])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r}){code}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

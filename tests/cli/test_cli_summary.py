@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.spec.loading import load
-from mnist_arch.spec.sources import zoo_names
 from mnist_arch.spec.strict_yaml import parse
+from mnist_arch.zoo.index import zoo, zoo_names
 from mnist_arch_cli.app import app
 from mnist_arch_cli.errors import BAD_INPUT, DONE, OUR_BUG, PIPE_CLOSED
 from mnist_arch_cli.formats import size_text
@@ -380,9 +380,8 @@ def test_schema_is_one_and_accepts_every_shipped_network() -> None:
     schema = json.loads(summary("--schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    folder = Path(load.__code__.co_filename).parents[1] / "zoo"
-    for name in zoo_names():
-        validator.validate(parse((folder / f"{name}.yaml").read_text(), name).plain())
+    for name, network in zoo().items():
+        validator.validate(parse(network.spec_path.read_text("utf-8"), name).plain())
     validator.validate(parse(MINE, "mine").plain())
 
 

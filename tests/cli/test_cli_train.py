@@ -397,7 +397,7 @@ def test_latest_is_the_run_that_was_started_last(
         interrupt(patch, after=1)
         for seed in ("3", "1"):
             mnist_arch("small.yaml", "--seed", seed, "--out", "elsewhere", exit_code=130)
-    mnist_arch("--resume", "latest", "--out", "elsewhere")
+    mnist_arch("--resume", "latest", "--runs", "elsewhere")
     finished = {path.parent.name[-3:] for path in Path("elsewhere").glob("*/result.json")}
     assert finished == {"-s1"}
 

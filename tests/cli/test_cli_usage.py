@@ -70,6 +70,7 @@ def test_an_option_that_is_a_key_of_the_spec(command: str, hint: str) -> None:
         ("train --data_dir x", "did you mean --data-dir?"),
         ("train --data-path x", "did you mean --data-dir x?"),
         ("train --output-dir x", "did you mean --out x?"),
+        ("eval --out x", "did you mean --runs x?"),
         ("train --gpu 0", "did you mean --device cuda?"),
         ("train --no-cuda", "did you mean --device cpu?"),
         ("train --n-seeds 3", "did you mean --seeds 3?"),

@@ -24,7 +24,7 @@ from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
 from mnist_arch.spec.overrides import parse_override
 from mnist_arch.spec.recipe import Augment, OneCycle, Recipe
-from mnist_arch.spec.sources import zoo_names
+from mnist_arch.zoo.index import zoo_names
 
 
 def spec(text: str) -> Experiment:

@@ -295,13 +295,12 @@ def test_what_is_public_says_what_it_is() -> None:
 # ----------------------------------------------------------------------------------------- options
 
 OPTIONS = {
-    "summary": "specs --blocks --verify --markdown --schema --set --json",
+    "summary": "specs --blocks --verify --markdown --schema --set --runs --json",
     "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --engine "
-    "--threads --out --resume --from-manifest --again --dry-run --require --set --progress --quiet "
-    "--json",
-    "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --threads --out "
-    "--progress "
+    "--threads --out --runs --resume --from-manifest --again --dry-run --require --set --progress "
     "--quiet --json",
+    "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --threads --runs "
+    "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
 }

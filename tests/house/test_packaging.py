@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,26 @@ def test_every_folder_is_a_package(settings: dict[str, Any]) -> None:
         for first, *inside in folders
     }
     assert names == set(settings["packages"])
+
+
+def test_what_ships_is_built_with_all_its_files(tmp_path: Path) -> None:
+    """The folders of the zoo have names that no package has, and more than one kind of file."""
+    pytest.importorskip("setuptools")
+    source, built = tmp_path / "source", tmp_path / "built"
+    for name in ("mnist_arch", "cli"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("weights.safetensors", "evidence.json"):
+        (source / "mnist_arch/zoo/s6" / name).write_bytes(b"{}")
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(built)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    for ours, theirs in (("mnist_arch", "mnist_arch"), ("cli", "mnist_arch_cli")):
+        assert files_in(built / theirs) == files_in(source / ours)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

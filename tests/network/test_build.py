@@ -40,7 +40,7 @@ from mnist_arch.spec.network import (
     Pool,
     Reduce,
 )
-from mnist_arch.spec.sources import zoo_names
+from mnist_arch.zoo.index import zoo_names
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

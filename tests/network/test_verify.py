@@ -13,7 +13,7 @@ from mnist_arch.errors import ShapeError
 from mnist_arch.network.verify import verify
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
-from mnist_arch.spec.sources import zoo_names
+from mnist_arch.zoo.index import zoo_names
 
 EVERYTHING = """\
 name: everything

@@ -144,7 +144,7 @@ def test_weights(tmp_path: Path, found: int) -> None:
     safetensors.torch.save_file(tensors, path, metadata={**metadata, "format": str(found)})
     refused(lambda: read_weights(path), path, found)
     for spec in (None, "s6"):  # the header says what it was trained on, and is not understood
-        refused(lambda spec=spec: find(str(path), parent=tmp_path, spec=spec), path, found)
+        refused(lambda spec=spec: find(str(path), runs=tmp_path, spec=spec), path, found)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"format": "1"}, {"format": "²"}])

@@ -21,13 +21,14 @@ from mnist_arch.spec.loading import Loaded, json_schema, load, loads
 from mnist_arch.spec.network import Norm
 from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.spec.recipe import AdamW, Cosine, OneCycle
-from mnist_arch.spec.sources import ZOO, is_path, zoo_names
+from mnist_arch.spec.sources import is_path
 from mnist_arch.spec.strict_yaml import MAX_BYTES, parse
 from mnist_arch.spec.yaml_faults import NO_ANCHORS, NO_TAGS
+from mnist_arch.zoo.index import zoo, zoo_names
 
 NETWORK = "blocks: [{channels: [8], reduce: 10}]\n"
 MINE = (Path(__file__).parents[1] / "fixtures" / "mine.yaml").read_text("utf-8")
-S6 = (ZOO / "s6.yaml").read_text("utf-8")
+S6 = zoo()["s6"].spec_path.read_text("utf-8")
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_extends_a_chain_relative_to_each_file(folder: Path) -> None:
     assert loaded.origins["classes"] == "a/b/third.yaml:2"
     assert loaded.origins["holdout"] == "a/b/../second.yaml:2"
     assert loaded.origins["recipe.epochs"] == "a/b/../../first.yaml:3"
-    assert loaded.origins["recipe.batch_size"].startswith("zoo/s6.yaml:")
+    assert loaded.origins["recipe.batch_size"].startswith("zoo/s6/spec.yaml:")
     assert loaded.origins["name"] == "a/b/third.yaml"
 
 
@@ -503,7 +504,7 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
     ],
 )
 def test_override_that_does_not_fit(text: str, path: str, message: str, hint: str) -> None:
-    origin = "zoo/s6.yaml:2" if path == "" else f"--set {text}"
+    origin = "zoo/s6/spec.yaml:2" if path == "" else f"--set {text}"
     assert problem("s6", text) == Problem(message, path, origin, hint)
 
 
@@ -584,7 +585,7 @@ head:
 
 def test_origin_in_the_zoo_says_so() -> None:
     line = S6.splitlines().index("head: {pool: average, size: 3}") + 1
-    assert load("s6").origins["head.size"] == f"zoo/s6.yaml:{line}"
+    assert load("s6").origins["head.size"] == f"zoo/s6/spec.yaml:{line}"
 
 
 # ----------------------------------------------------------------------- the JSON Schema
@@ -636,7 +637,7 @@ def test_schema_objects_refuse_unknown_keys() -> None:
 def test_zoo_and_its_defaults_follow_the_schema(
     validator: jsonschema.Draft202012Validator, name: str
 ) -> None:
-    validator.validate(parse((ZOO / f"{name}.yaml").read_text("utf-8"), name).plain())
+    validator.validate(parse(zoo()[name].spec_path.read_text("utf-8"), name).plain())
     validator.validate(load(name).experiment.model_dump(mode="json"))
 
 

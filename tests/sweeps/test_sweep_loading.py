@@ -13,7 +13,6 @@ from strategies import Draw, Mapping, text_of
 
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.loading import load, validated
-from mnist_arch.spec.sources import zoo_names
 from mnist_arch.spec.strict_yaml import MAX_BYTES
 from mnist_arch.spec.validation import NEEDS_A_NAME
 from mnist_arch.spec.yaml_faults import NO_ANCHORS
@@ -21,6 +20,7 @@ from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.loading import Definition, Listed, load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.spec import MAX_AXES, MAX_TRIALS, Categorical, Floats, Integers, Sweep
+from mnist_arch.zoo.index import zoo_names
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments.yaml"
 ARM = "experiments: [{name: quick}]\n"

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mnist_arch.network.build import build
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.recipe import Recipe
-from mnist_arch.spec.sources import zoo_names
 from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.zoo.index import zoo_names
 
 RATES = (0.05, 0.1, 0.03, 0.2, 1e-3, 0.07)
 SHAPES = ((8, 1, 3, 3), (8,), (16, 8, 1, 1), (16,), (1,), (10, 16), (10,))
