@@ -18,7 +18,7 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -132,7 +132,8 @@ def trained_images(experiment: Experiment, split: Split) -> int:
 
 def epoch_seconds(experiment: Experiment, split: Split) -> Iterator[float]:
     """Training time of one epoch after the other, up to the last but one."""
-    judged_on = Split(split.images[:1], split.labels[:1])  # would be looked at after the last
+    # It would be looked at after the last.
+    judged_on = replace(split, images=split.images[:1], labels=split.labels[:1])
     images = trained_images(experiment, split)
     for record in train(
         State.fresh(experiment, seed=0), split, judged_on, judge_after="last-epoch"
@@ -150,7 +151,9 @@ def measured(
     repeats: int,
 ) -> list[Point]:
     """Every network with every size, in turns."""
-    parts = [Split(whole.images[:size], whole.labels[:size]) for size in sizes]
+    parts = [
+        replace(whole, images=whole.images[:size], labels=whole.labels[:size]) for size in sizes
+    ]
     cases = [
         (channels, network(channels, dataset, epochs=repeats + 1), part)
         for channels in networks

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Final, get_args
@@ -29,7 +29,6 @@ from torch import Tensor
 
 from mnist_arch import State, load, load_split, override
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.data.split import Split
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
 from mnist_arch.training.epoch import EpochPlan
@@ -80,7 +79,8 @@ def replica(rank: int, task: Task, folder: str, seconds: Queue[float]) -> None:
     overrides = [override(f"recipe.{name}", value, origin="") for name, value in values.items()]
     experiment = load("s6", overrides=overrides).with_dataset(task.dataset).experiment
     whole = load_split(task.dataset, "train")
-    own = Split(whole.images[rank :: task.replicas], whole.labels[rank :: task.replicas])
+    part = slice(rank, None, task.replicas)
+    own = replace(whole, images=whole.images[part], labels=whole.labels[part])
     state = State.fresh(experiment, seed=0)
     state.augment.manual_seed(rank)
     if task.replicas > 1:

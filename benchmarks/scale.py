@@ -74,7 +74,8 @@ def measure(what: str, folder: Path) -> dict[str, float]:
 
 def fill_ledger(folder: Path) -> None:
     """A finished run for every trial of the grid."""
-    from mnist_arch.runs.result import Result, Verdicts
+    from mnist_arch.runs.result import Result
+    from mnist_arch.spec.experiment import Verdicts
     from mnist_arch.sweeps.ledger import Ledger
     from mnist_arch.sweeps.loading import load_sweep
     from mnist_arch.sweeps.planning import plan_sweep

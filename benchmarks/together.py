@@ -100,7 +100,7 @@ def made_up(images: int, *, device: Device) -> Split:
     rng = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, *IMAGE_SHAPE), generator=rng, dtype=torch.uint8)
     labels = torch.randint(0, 10, (images,), generator=rng)
-    return Split(pixels.to(device), labels.to(device))
+    return Split(pixels.to(device), labels.to(device), "train")
 
 
 def train(step: PlainStep, training: Split, *, steps: int) -> None:

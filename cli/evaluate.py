@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName, SplitName
 from mnist_arch.drawing import FORMATS, format_of
 from mnist_arch.errors import NotAllowed, Problem, SpecError
 from mnist_arch.files import is_folder, is_there, now, read, shown, to_json, write_whole
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.find import TrainedNetwork, find
 from mnist_arch.runs.folder import runs_folder
-from mnist_arch.runs.result import Reading, SplitName
+from mnist_arch.runs.result import Reading
 
 from . import command_line, heavy_imports
 from .consoles import write_json
@@ -187,7 +186,7 @@ def _load(
 ) -> Split:
     """The images to judge on, on the device. `train` is what is left after the hold-out."""
     from mnist_arch.data.load import load_split
-    from mnist_arch.data.split import Split, hold_out
+    from mnist_arch.data.split import hold_out
 
     if split == "test":
         images = load_split(dataset, "test", data_dir=data_dir)
@@ -195,7 +194,7 @@ def _load(
         images = load_split(dataset, "train", data_dir=data_dir)
         if trained.holdout and dataset == trained.dataset:
             images = hold_out(images, trained.holdout)[split == "validation"]
-    return Split(images.images.to(device), images.labels.to(device), source=images.source)
+    return images.to(device)
 
 
 def _judge(
@@ -221,8 +220,7 @@ def _judge(
         split=split,
         evaluation=evaluation,
         shifted=evaluate_shifted(model, images, info) if tta else None,
-        verdict=accuracy_verdict(
-            trained.experiment.budget,
+        verdict=trained.experiment.budget.accuracy_verdict(
             correct=evaluation.correct,
             images=evaluation.images,
             dataset=dataset,
@@ -262,20 +260,21 @@ def _draw_gallery(report: Report, images: Split, path: Path) -> None:
         report.evaluation,
         images.images,
         class_names=report.class_names,
-        title=f"{title(report)}: {accuracy_text(report.evaluation, report.split)}",
+        title=f"{title(report)}: {accuracy_text(report.evaluation)}",
         kind=format_of(path) or "png",
     )
     write_whole(path, picture)
 
 
 def _reading(report: Report) -> Reading:
+    it = report.evaluation
     return Reading(
         time=now(),
         dataset=report.dataset,
-        split=report.split,
-        correct=report.evaluation.correct,
-        images=report.evaluation.images,
-        accuracy_percent=report.evaluation.accuracy_percent,
+        split=it.split,
+        correct=it.correct,
+        images=it.images,
+        accuracy_percent=it.accuracy_percent,
         command=command_line(),
     )
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_arch.evaluation.metrics import ShiftedScore
+    from mnist_arch.evaluation.metrics import ShiftedJudgement
 
     from .evaluation_tables import Report
 
@@ -47,7 +47,7 @@ def as_object(report: Report) -> dict[str, Any]:
     }
 
 
-def _shifted(score: ShiftedScore) -> dict[str, Any]:
+def _shifted(score: ShiftedJudgement) -> dict[str, Any]:
     return {
         "images": score.images,
         "correct": score.correct,

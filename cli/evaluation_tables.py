@@ -14,17 +14,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.counting.budget import Verdict
-from mnist_arch.data.catalog import INFO, DatasetName, in_words
+from mnist_arch.data.catalog import INFO, DatasetName, SplitName, in_words
 from mnist_arch.runs.find import TrainedNetwork
-from mnist_arch.runs.result import SplitName
+from mnist_arch.spec.experiment import Verdict
 
 from .consoles import stdout
 from .results import VERDICTS
 from .training_display import threads_text
 
 if TYPE_CHECKING:
-    from mnist_arch.evaluation.metrics import Evaluation, Mistake, ShiftedScore
+    from mnist_arch.evaluation.judgement import Judgement
+    from mnist_arch.evaluation.metrics import Evaluation, Mistake, ShiftedJudgement
 
 _FEW_CLASSES: Final = 10
 """Up to this many, the confusion matrix is shown whole; else the pairs that are confused most."""
@@ -41,7 +41,7 @@ class Report:
     dataset: DatasetName
     split: SplitName
     evaluation: Evaluation
-    shifted: ShiftedScore | None
+    shifted: ShiftedJudgement | None
     """With test-time augmentation: an extra."""
     verdict: Verdict
     """On the accuracy rule of the network's budget."""
@@ -69,12 +69,12 @@ def title(report: Report) -> str:
     return f"{trained.experiment.name}{seed} · {judged_on}{origin}"
 
 
-def accuracy_text(score: Evaluation | ShiftedScore, split: SplitName) -> str:
+def accuracy_text(it: Judgement) -> str:
     """`99.52 % (test, 10,000 images, Wilson 95 % 99.36–99.64)`."""
-    decimals = 2 if score.images <= 10_000 else 3  # a mistake in 60,000 images is not 100.00 %
-    low, high = score.interval_percent
+    decimals = 2 if it.images <= 10_000 else 3  # a mistake in 60,000 images is not 100.00 %
+    low, high = it.interval_percent
     return (
-        f"{score.accuracy_percent:.{decimals}f} % ({split}, {score.images:,} images, "
+        f"{it.accuracy_percent:.{decimals}f} % ({it.split}, {it.images:,} images, "
         f"Wilson 95 % {low:.{decimals}f}–{high:.{decimals}f})"
     )
 
@@ -99,10 +99,10 @@ def show(report: Report) -> None:
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     """Label and markup of each number."""
     evaluation, shifted = report.evaluation, report.shifted
-    accuracy = f"{accuracy_text(evaluation, report.split)}, {evaluation.correct:,} correct"
+    accuracy = f"{accuracy_text(evaluation)}, {evaluation.correct:,} correct"
     yield "accuracy", f"[bold]{accuracy}[/]"
     if shifted is not None:
-        text = f"{accuracy_text(shifted, report.split)}, {shifted.correct:,} correct"
+        text = f"{accuracy_text(shifted)}, {shifted.correct:,} correct"
         yield "shifted", f"{text} (an extra: mean of {len(shifted.shifts)} shifts)"
     yield "rule", _rule(report)
     yield "loss", f"{evaluation.loss:.4f} nats (cross-entropy)"

@@ -10,13 +10,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import in_words
 from mnist_arch.errors import NotAllowed, StorageError
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.result import Result, Verdicts
-from mnist_arch.runs.seed_group import GroupResult, group, write_group
-from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.runs.result import Result
+from mnist_arch.runs.score import Score
+from mnist_arch.spec.experiment import Budget, Experiment, Verdict, Verdicts
 
 from .consoles import stdout, write_json
 
@@ -29,37 +28,37 @@ def show_results(
     folders: Sequence[Path],
     *,
     as_json: bool,
-    as_group: bool,
+    as_score: bool,
 ) -> bool:
-    """Prints one result, or a group of them; returns whether every rule has the verdict `kept`.
+    """Prints one result, or their score; returns whether every rule has the verdict `kept`.
 
-    Raises StorageError, after that, for a group that cannot be written.
+    Raises StorageError, after that, for a score that cannot be written.
     """
-    if not as_group:
+    if not as_score:
         (result,), (folder,) = results, folders
         if as_json:
             write_json(result.json_text())
         else:
             _show_one(result, experiment.budget, folder)
         return _all_kept(result.verdicts)
-    whole = group(results, experiment.budget)
-    path, trouble = _write_group(whole, folders[0].parent)
+    score = Score.of(results, experiment.budget)
+    path, trouble = _write_score(score, folders[0].parent)
     if as_json:
-        write_json(whole.json_text())
+        write_json(score.json_text())
     else:
-        _show_group(whole, experiment.budget, folders, path)
+        _show_score(score, experiment.budget, folders, path)
     if trouble is not None:
         raise trouble
-    return _all_kept(whole.verdicts)
+    return _all_kept(score.verdicts)
 
 
-def _write_group(whole: GroupResult, parent: Path) -> tuple[Path | None, StorageError | None]:
+def _write_score(score: Score, parent: Path) -> tuple[Path | None, StorageError | None]:
     """The file, or why there is none: an error for later, when the numbers are shown.
 
     Where the runs may only be read there is no file, and nothing wrong.
     """
     try:
-        return write_group(whole, parent), None
+        return score.write(parent), None
     except NotAllowed:
         return None, None
     except StorageError as error:
@@ -106,18 +105,16 @@ def _lines(*lines: tuple[str, str]) -> None:
         stdout().print(f"{label:<15}{text}", markup=False, soft_wrap=True)
 
 
-def _show_group(
-    whole: GroupResult, budget: Budget, folders: Sequence[Path], path: Path | None
-) -> None:
+def _show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path | None) -> None:
     console = stdout()
     seeds = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{escape(whole.name)} · {in_words(whole.dataset)}",
+        title=f"{escape(score.name)} · {in_words(score.dataset)}",
         title_justify="left",
     )
     for heading in ("seed", "accuracy", "correct", "Wilson 95 %", "best epoch (extra)", "seconds"):
         seeds.add_column(heading, justify="right")
-    for result in whole.results:
+    for result in score.results:
         low, high = result.interval_percent
         seeds.add_row(
             str(result.seed),
@@ -128,22 +125,22 @@ def _show_group(
             f"{result.seconds:,.0f}",
         )
     console.print(seeds)
-    mean = score_text(whole)
+    mean = score_text(score)
     _lines(("final epochs", mean))
-    console.print(_rules("the rules, on the mean", whole.results[0], budget, mean, whole.verdicts))
-    if whole.bound_percent is not None:
-        _lines(("bound of mean", f"≥ {whole.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
+    console.print(_rules("the rules, on the mean", score.results[0], budget, mean, score.verdicts))
+    if score.bound_percent is not None:
+        _lines(("bound of mean", f"≥ {score.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
     _lines(
         *([] if path is None else [("result", str(path))]),
         ("next", f"mnist-arch eval {shlex.quote(str(folders[-1]))}"),
     )
 
 
-def score_text(whole: GroupResult) -> str:
+def score_text(score: Score) -> str:
     """`99.523 ± 0.031 % (test, 5 seeds)`."""
-    seeds = f"{len(whole.seeds)} seed{'s' if len(whole.seeds) != 1 else ''}"
-    spread = "" if whole.spread_percent is None else f" ± {whole.spread_percent:.3f}"
-    return f"{whole.mean_percent:.3f}{spread} % ({whole.split}, {seeds})"
+    seeds = f"{len(score.seeds)} seed{'s' if len(score.seeds) != 1 else ''}"
+    spread = "" if score.spread_percent is None else f" ± {score.spread_percent:.3f}"
+    return f"{score.mean_percent:.3f}{spread} % ({score.split}, {seeds})"
 
 
 def _rules(title: str, result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> Table:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from mnist_arch.counting.advice import advise
-from mnist_arch.counting.budget import within
+from mnist_arch.counting.budget import counts_of, within
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Row
 
@@ -32,7 +32,7 @@ def as_object(counted: CountedExperiment, verification: Verification | None) -> 
         "inference_bytes": sizes.inference_bytes,
         "budget": experiment.budget.model_dump(mode="json"),
         "epochs": experiment.recipe.epochs,
-        "headroom": experiment.budget.parameters_below - 1 - plan.parameters,
+        "headroom": experiment.budget.headroom(counts_of(experiment, plan)).parameters,
         "within_budget": within(experiment, plan),
         "layers": [_layer(row) for row in plan.rows],
         "blocks": [_block(place, rows) for place, rows in plan.parts().items()],

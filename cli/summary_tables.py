@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from mnist_arch.counting.advice import advise
-from mnist_arch.counting.budget import within
+from mnist_arch.counting.budget import counts_of, within
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, Row
 
@@ -257,17 +257,16 @@ def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, st
     yield "input", size_text(sizes.input_bytes)
     yield "forward/backward", f"{size_text(sizes.forward_backward_bytes)} for one image"
     yield "total", f"{size_text(sizes.training_bytes)} in training, for one image"
-    epochs, limit = counted.experiment.recipe.epochs, counted.experiment.budget.epochs_below
-    if epochs >= limit:
-        yield (
-            "epochs",
-            f"[bold red]{epochs:,}, but fewer than {limit:,} are allowed: train would refuse[/]",
-        )
+    budget = counted.experiment.budget
+    counts = counts_of(counted.experiment, plan)
+    if budget.excess(counts).epochs:
+        limit = f"fewer than {budget.epochs_below:,} are allowed"
+        yield "epochs", f"[bold red]{counts.epochs:,}, but {limit}: train would refuse[/]"
 
 
 def _bar(counted: CountedExperiment, *, width: int) -> str:
     """How much of the parameters allowed is used, and what is left of them."""
-    count, allowed = counted.plan.parameters, counted.experiment.budget.parameters_below - 1
+    count, allowed = counted.plan.parameters, counted.experiment.budget.most.parameters
     over = count > allowed
     rest = f"[bold red]{count - allowed:,} too many[/]" if over else f"{allowed - count:,} left"
     text = f"{count:,} of {allowed:,} · {rest}"
@@ -279,10 +278,10 @@ def _bar(counted: CountedExperiment, *, width: int) -> str:
 
 def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
     plan, experiment = counted.plan, counted.experiment
-    headroom = experiment.budget.parameters_below - 1 - plan.parameters
+    headroom = experiment.budget.headroom(counts_of(experiment, plan)).parameters
     return [
         ("parameters", f"{plan.parameters:,}"),
-        ("allowed", f"{experiment.budget.parameters_below - 1:,}"),
+        ("allowed", f"{experiment.budget.most.parameters:,}"),
         ("headroom", f"{headroom:,}" if headroom >= 0 else f"[red]{headroom:,}[/]"),
         ("within budget", "yes" if within(experiment, plan) else "[red]no[/]"),
         ("layers", str(len(plan.rows))),

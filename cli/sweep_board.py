@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_arch.counting.budget import Verdict
 from mnist_arch.data.catalog import in_words
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
 from mnist_arch.files import is_there
+from mnist_arch.spec.experiment import Verdict
 from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text

@@ -39,12 +39,12 @@ from mnist_arch.errors import (
     StorageError,
     WeightsError,
 )
-from mnist_arch.evaluation.score import Score, wilson_interval_percent
+from mnist_arch.evaluation.judgement import Judgement, wilson_interval_percent
 from mnist_arch.machine.waiting import threads_spin as _threads_spin
 from mnist_arch.runs.folder import Run, latest
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result
-from mnist_arch.runs.seed_group import GroupResult, group
+from mnist_arch.runs.score import Score
 from mnist_arch.spec.experiment import Budget, Experiment
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import Block, Conv, Network
@@ -110,7 +110,7 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "ExtraMissing",
-    "GroupResult",
+    "Judgement",
     "LaterFormat",
     "Loaded",
     "Manifest",
@@ -143,7 +143,6 @@ __all__ = [
     "choose_engine",
     "digest",
     "evaluate",
-    "group",
     "hold_out",
     "latest",
     "load",

@@ -147,7 +147,7 @@ def judged_on() -> Split:
     """50 more images of the same kind."""
     from small import synthetic
 
-    return synthetic(50, seed=2)
+    return synthetic(50, seed=2, name="test")
 
 
 @pytest.fixture

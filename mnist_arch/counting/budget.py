@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from fractions import Fraction
-from typing import Literal
 
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import BudgetExceeded, NoVerdict, ShapeError
-from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.experiment import Counts, Experiment
 from mnist_arch.spec.network import Block
-
-Verdict = Literal["kept", "missed", "none"]
 
 
 def check(experiment: Experiment, plan: Plan) -> None:
@@ -26,16 +21,20 @@ def check(experiment: Experiment, plan: Plan) -> None:
 def broken_rules(experiment: Experiment, plan: Plan) -> list[str]:
     """A sentence for each rule that is broken before anything is trained."""
     budget, found = experiment.budget, []
-    limit, count = budget.parameters_below, plan.parameters
-    if count >= limit:
+    counts = counts_of(experiment, plan)
+    excess = budget.excess(counts)
+    if excess.parameters:
         largest = plan.largest
         found.append(
-            f"{count:,} parameters, {count - limit + 1:,} too many for fewer than {limit:,}; "
+            f"{counts.parameters:,} parameters, {excess.parameters:,} too many for fewer than "
+            f"{budget.parameters_below:,}; "
             f"the largest layer is {largest.place} ({largest.parameters:,})"
         )
-    limit, epochs = budget.epochs_below, experiment.recipe.epochs
-    if epochs >= limit:
-        found.append(f"{epochs:,} epochs, {epochs - limit + 1:,} too many for fewer than {limit:,}")
+    if excess.epochs:
+        found.append(
+            f"{counts.epochs:,} epochs, {excess.epochs:,} too many for fewer than "
+            f"{budget.epochs_below:,}"
+        )
     return found
 
 
@@ -54,54 +53,39 @@ def check_verdict(experiment: Experiment) -> None:
     raise NoVerdict(message, hint=f"{hint}, or do not require the rules")
 
 
+def counts_of(experiment: Experiment, plan: Plan) -> Counts:
+    """What the budget limits."""
+    return Counts(plan.parameters, experiment.recipe.epochs)
+
+
 def within(experiment: Experiment, plan: Plan) -> bool:
     """Whether the rules that can be checked without training are kept."""
-    budget, epochs = experiment.budget, experiment.recipe.epochs
-    return plan.parameters < budget.parameters_below and epochs < budget.epochs_below
-
-
-def needed_correct(budget: Budget, images: int) -> int:
-    """The fewest correct images of `images` that keep the accuracy rule."""
-    return math.ceil(_share(budget) * images)
-
-
-def accuracy_verdict(
-    budget: Budget, *, correct: int, images: int, dataset: str, split: str
-) -> Verdict:
-    """Of integer counts, on the test split of the budget's dataset; `none` anywhere else."""
-    if split != "test" or dataset != budget.dataset:
-        return "none"
-    return "kept" if correct >= _share(budget) * images else "missed"
-
-
-def _share(budget: Budget) -> Fraction:
-    """The accuracy rule as an exact share: 99.4 means 994/1000, not the nearest binary number."""
-    return Fraction(str(budget.accuracy_percent)) / 100
+    return not any(experiment.budget.excess(counts_of(experiment, plan)))
 
 
 def _epochs_that_fit(experiment: Experiment) -> Iterator[str]:
-    limit = experiment.budget.epochs_below
-    if experiment.recipe.epochs >= limit > 1:
-        yield f"--epochs {limit - 1:,} would fit"
+    most = experiment.budget.most.epochs
+    if experiment.recipe.epochs > most > 0:
+        yield f"--epochs {most:,} would fit"
 
 
 def _what_fits(experiment: Experiment, plan: Plan) -> Iterator[str]:
     """One change that fits the budget: the largest layer narrower, else all layers."""
-    limit, place = experiment.budget.parameters_below, plan.largest.place
-    if plan.parameters < limit:
+    most, place = experiment.budget.most.parameters, plan.largest.place
+    if plan.parameters <= most:
         return
     for block_index, block in enumerate(experiment.blocks):
         for index, conv in enumerate(block.channels):
             if place == f"blocks[{block_index}].channels[{index}]":
                 for out in _narrower(conv.out):
                     fitting = _count(_with_out(experiment, block_index, index, out))
-                    if fitting is not None and fitting < limit:
+                    if fitting is not None and fitting <= most:
                         change = f"{out} channels instead of {conv.out} at {place}"
                         yield f"{change} would fit ({fitting:,})"
                         return
     for percent in range(95, 0, -5):
         fitting = _count(_scaled(experiment, percent))
-        if fitting is not None and fitting < limit:
+        if fitting is not None and fitting <= most:
             yield f"{percent} % of the channels in every block would fit ({fitting:,})"
             return
     yield "use fewer or smaller layers"

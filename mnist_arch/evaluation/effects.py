@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mnist_arch.evaluation.comparison import LEAST_VARIANCE, squared_deviations
-from mnist_arch.evaluation.score import Interval
+from mnist_arch.evaluation.judgement import Interval
 
 Cells = Mapping[tuple[str, ...], Sequence[int]]
 """Correct images of each run of a cell, by the cell's levels in the order of the axes."""

@@ -16,7 +16,7 @@ from mnist_arch.data.catalog import DatasetInfo
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
-from mnist_arch.evaluation.score import Interval, wilson_interval_percent
+from mnist_arch.evaluation.judgement import Judgement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,15 +78,9 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a model comes to on a split."""
+class Evaluation(Judgement):
+    """A judgement with all that is behind it: classes, calibration, mistakes, and speed."""
 
-    images: int
-    correct: int
-    loss: float
-    """Mean cross-entropy, in nats."""
-    interval_percent: Interval
-    """Wilson's 95 % interval over the images."""
     confusion: tuple[tuple[int, ...], ...]
     """Counts: a row for each label, a column for each prediction."""
     classes: tuple[ClassScore, ...]
@@ -97,10 +91,6 @@ class Evaluation:
     """The most confident ones first, at most MOST_MISTAKES; equals in the order of the split."""
     images_per_second: float
     """Throughput of the forward passes, normalisation included, after one batch to warm up."""
-
-    @property
-    def accuracy_percent(self) -> float:
-        return 100 * self.correct / self.images
 
     @property
     def calibration_error(self) -> float:
@@ -114,19 +104,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class ShiftedScore:
-    """Test-time augmentation: the mean of the probabilities over shifted copies of each image."""
+class ShiftedJudgement(Judgement):
+    """Test-time augmentation: the mean of the probabilities over shifted copies of each image.
 
-    images: int
-    correct: int
-    loss: float
-    """Mean negative logarithm of the label's mean probability, in nats."""
-    interval_percent: Interval
+    Its loss is the mean negative logarithm of the label's mean probability, in nats.
+    """
+
     shifts: tuple[Shift, ...]
-
-    @property
-    def accuracy_percent(self) -> float:
-        return 100 * self.correct / self.images
+    """Whole pixels to the right and down, of each copy."""
 
 
 def evaluate(model: nn.Module, split: Split, info: DatasetInfo) -> Evaluation:
@@ -146,7 +131,7 @@ def evaluate(model: nn.Module, split: Split, info: DatasetInfo) -> Evaluation:
         images=len(split),
         correct=correct,
         loss=mean_loss(logits_NK, split.labels),
-        interval_percent=wilson_interval_percent(correct, len(split)),
+        split=split.name,
         confusion=confusion,
         classes=classes,
         bins=calibration_bins(confidence_N.numpy(), (predicted_N == labels_N).numpy()),
@@ -157,7 +142,7 @@ def evaluate(model: nn.Module, split: Split, info: DatasetInfo) -> Evaluation:
 
 def evaluate_shifted(
     model: nn.Module, split: Split, info: DatasetInfo, *, shifts: Sequence[Shift] = SHIFTS
-) -> ShiftedScore:
+) -> ShiftedJudgement:
     """Judges the mean softmax over shifted copies of each image, filled with background."""
     logs = [
         predict(model, shift(split.images, right=right, down=down), info)
@@ -169,11 +154,11 @@ def evaluate_shifted(
     mean_NK = torch.stack(logs).logsumexp(0) - math.log(len(shifts))
     labels_N = split.labels.cpu()
     correct = count_correct(mean_NK, labels_N)
-    return ShiftedScore(
+    return ShiftedJudgement(
         images=len(split),
         correct=correct,
         loss=float(F.nll_loss(mean_NK, labels_N)),
-        interval_percent=wilson_interval_percent(correct, len(split)),
+        split=split.name,
         shifts=tuple(shifts),
     )
 

@@ -11,11 +11,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mnist_arch.counting.budget import accuracy_verdict
 from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.data.catalog import DatasetName, in_words
+from mnist_arch.data.catalog import in_words
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked, StorageError
-from mnist_arch.evaluation.score import wilson_interval_percent
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
@@ -24,8 +22,8 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import RunImages
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.provenance import git_state, package_versions
-from mnist_arch.runs.result import Result, SplitName, Verdicts
-from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.runs.result import Result
+from mnist_arch.spec.experiment import Counts, Experiment
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import (
@@ -178,7 +176,7 @@ def _stored(run: Run, counted: CountedExperiment, *, seed: int) -> Result | None
         return None
     if (result.digest, result.seed) != (manifest.digest, manifest.seed):
         raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
-    return _judged_anew(result, counted.experiment.budget)
+    return result.under(counted.experiment.budget)
 
 
 def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:
@@ -212,39 +210,32 @@ def _finish(
     """Weights and, last, the result."""
     experiment = state.experiment
     records = _records(run, epochs=state.epoch)
-    judged = [record for record in records if record.correct is not None]
-    final, best = judged[-1], max(judged, key=lambda record: record.correct or 0)
-    assert final.correct is not None  # the last epoch is always judged
-    assert final.loss is not None
+    judged = {it.epoch: one for it in records if (one := it.judgement(images.split)) is not None}
+    final = judged[state.epoch]  # the last epoch is always judged
+    best_epoch = max(judged, key=lambda epoch: judged[epoch].correct)
     save_weights(run.weights_path, state.result, experiment)
-    accuracy_percent = 100 * final.correct / final.images
     result = Result(
         name=experiment.name,
         digest=manifest.digest,
         seed=manifest.seed,
         dataset=experiment.resolved_dataset,
-        split=images.split,
-        correct=final.correct,
-        images=final.images,
-        accuracy_percent=accuracy_percent,
-        interval_percent=wilson_interval_percent(final.correct, final.images),
-        loss=final.loss,
-        best_epoch=best.epoch,
-        best_accuracy_percent=100 * (best.correct or 0) / best.images,
+        **final.values(),
+        best_epoch=best_epoch,
+        best_accuracy_percent=judged[best_epoch].accuracy_percent,
         mistakes=state.mistakes,
         parameters=state.plan.parameters,
         macs=state.plan.macs,
         epochs=state.epoch,
         seconds=state.seconds,
         command_seconds=command_seconds(),
-        verdicts=_verdicts(
-            experiment.budget,
-            parameters=state.plan.parameters,
-            epochs=state.epoch,
-            correct=final.correct,
-            images=final.images,
-            dataset=experiment.resolved_dataset,
-            split=images.split,
+        verdicts=experiment.budget.verdicts(
+            Counts(state.plan.parameters, state.epoch),
+            accuracy=experiment.budget.accuracy_verdict(
+                correct=final.correct,
+                images=final.images,
+                dataset=experiment.resolved_dataset,
+                split=final.split,
+            ),
         ),
     )
     write_whole(run.result_path, result.json_text().encode())
@@ -278,33 +269,6 @@ def _records(run: Run, *, epochs: int) -> list[EpochRecord]:
     except ValidationError as error:
         message = f"{run.metrics_path} is damaged: {error.errors()[0]['msg']}"
         raise RunCorrupt(message, hint=START_ANEW) from None
-
-
-def _judged_anew(result: Result, budget: Budget) -> Result:
-    """A stored result under the budget of now, which may not be that of then."""
-    counts = {"parameters", "epochs", "correct", "images", "dataset", "split"}
-    verdicts = _verdicts(budget, **result.model_dump(include=counts))
-    return result.model_copy(update={"verdicts": verdicts})
-
-
-def _verdicts(
-    budget: Budget,
-    *,
-    parameters: int,
-    epochs: int,
-    correct: int,
-    images: int,
-    dataset: DatasetName,
-    split: SplitName,
-) -> Verdicts:
-    """Of counts, never of rounded numbers."""
-    return Verdicts(
-        parameters="kept" if parameters < budget.parameters_below else "missed",
-        epochs="kept" if epochs < budget.epochs_below else "missed",
-        accuracy=accuracy_verdict(
-            budget, correct=correct, images=images, dataset=dataset, split=split
-        ),
-    )
 
 
 def _keep_manifest(run: Run, manifest: Manifest) -> None:

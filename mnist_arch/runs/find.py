@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName, SplitName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.files import is_file, is_folder, is_there, storage_errors
 from mnist_arch.runs.folder import Run, all_runs
 from mnist_arch.runs.resolve import Named, find_spec, first_finished, resolve
-from mnist_arch.runs.result import Result, SplitName
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import loads
 from mnist_arch.values import check_header_format

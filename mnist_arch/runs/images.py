@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnist_arch.data.catalog import SplitName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split, content_hash, hold_out
-from mnist_arch.runs.result import SplitName
 from mnist_arch.spec.experiment import Experiment
 
 
@@ -18,11 +18,16 @@ class RunImages:
 
     training: Split
     judged_on: Split
-    split: SplitName
-    """Which split `judged_on` is: validation where there is a hold-out, else test."""
+    """Validation where there is a hold-out, else test."""
     sha256: str
+    """`content_hash` of both."""
     seconds: float
     """Time it took to read."""
+
+    @property
+    def split(self) -> SplitName:
+        """Which images the run is judged on."""
+        return self.judged_on.name
 
 
 def read_images(experiment: Experiment, *, data_dir: Path | None, device: str) -> RunImages:
@@ -33,13 +38,10 @@ def read_images(experiment: Experiment, *, data_dir: Path | None, device: str) -
     start = time.perf_counter()
     name = experiment.resolved_dataset
     training = load_split(name, "train", data_dir=data_dir)
-    split: SplitName = "validation" if experiment.holdout else "test"
     if experiment.holdout:
         training, judged_on = hold_out(training, experiment.holdout)
     else:
         judged_on = load_split(name, "test", data_dir=data_dir)
     sha256 = content_hash(training, judged_on)
-    training, judged_on = (
-        Split(part.images.to(device), part.labels.to(device)) for part in (training, judged_on)
-    )
-    return RunImages(training, judged_on, split, sha256, time.perf_counter() - start)
+    training, judged_on = training.to(device), judged_on.to(device)
+    return RunImages(training, judged_on, sha256, time.perf_counter() - start)

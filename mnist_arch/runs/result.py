@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from mnist_arch.counting.budget import Verdict
-from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.catalog import DatasetName, SplitName
+from mnist_arch.evaluation.judgement import Judgement
+from mnist_arch.spec.experiment import Budget, Counts, Verdicts
 from mnist_arch.values import FORMAT, Record
-
-SplitName = Literal["train", "validation", "test"]
-
-
-class Verdicts(Record):
-    """The three rules of the budget."""
-
-    parameters: Verdict
-    epochs: Verdict
-    accuracy: Verdict
 
 
 class Result(Record):
@@ -47,10 +36,23 @@ class Result(Record):
     macs: int
     epochs: int
     seconds: float
-    """Data, training and evaluation, over all segments of the run."""
+    """Data, training and evaluation, over all processes of the run."""
     command_seconds: float
     """The whole command that finished the run, imports included."""
     verdicts: Verdicts
+
+    @property
+    def judgement(self) -> Judgement:
+        """The final epoch."""
+        return Judgement(self.correct, self.images, self.loss, self.split)
+
+    def under(self, budget: Budget) -> Result:
+        """The same with the verdicts of `budget`, which may not be that of when it was stored."""
+        accuracy = budget.accuracy_verdict(
+            correct=self.correct, images=self.images, dataset=self.dataset, split=self.split
+        )
+        verdicts = budget.verdicts(Counts(self.parameters, self.epochs), accuracy=accuracy)
+        return self.model_copy(update={"verdicts": verdicts})
 
 
 class Reading(Record):

@@ -1,8 +1,10 @@
-"""An experiment: a network, a recipe, a dataset and a budget."""
+"""An experiment: a network, a recipe, a dataset and a budget with its verdicts."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from fractions import Fraction
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, StrictFloat, StrictInt
 
@@ -12,7 +14,24 @@ from mnist_arch.spec.network import (
     Network,
 )
 from mnist_arch.spec.recipe import Recipe
-from mnist_arch.values import Spec
+from mnist_arch.values import Record, Spec
+
+Verdict = Literal["kept", "missed", "none"]
+
+
+class Verdicts(Record):
+    """The three rules of the budget."""
+
+    parameters: Verdict
+    epochs: Verdict
+    accuracy: Verdict
+
+
+class Counts(NamedTuple):
+    """The two whole numbers that a budget limits."""
+
+    parameters: int
+    epochs: int
 
 
 class Budget(Spec):
@@ -26,6 +45,37 @@ class Budget(Spec):
     """The final test accuracy is at least this."""
     dataset: DatasetName = "mnist"
     """The dataset on whose test split the accuracy is judged."""
+
+    @property
+    def most(self) -> Counts:
+        """The most that keep the rules, one fewer than those that break them."""
+        return Counts(self.parameters_below - 1, self.epochs_below - 1)
+
+    def headroom(self, counts: Counts) -> Counts:
+        """What is left below the limits; negative where a rule is broken."""
+        return Counts(*(most - count for most, count in zip(self.most, counts, strict=True)))
+
+    def excess(self, counts: Counts) -> Counts:
+        """How many are too many; 0 where a rule is kept."""
+        return Counts(*(max(0, -left) for left in self.headroom(counts)))
+
+    def verdicts(self, counts: Counts, *, accuracy: Verdict = "none") -> Verdicts:
+        """Of counts, never of rounded numbers; for `accuracy` see `accuracy_verdict`."""
+        parameters, epochs = ("missed" if over else "kept" for over in self.excess(counts))
+        return Verdicts(parameters=parameters, epochs=epochs, accuracy=accuracy)
+
+    def accuracy_verdict(self, *, correct: int, images: int, dataset: str, split: str) -> Verdict:
+        """`none` but on the test split of the budget's dataset. Counts may be sums over seeds."""
+        if split != "test" or dataset != self.dataset:
+            return "none"
+        return "kept" if correct >= self.needed_correct(images) else "missed"
+
+    def needed_correct(self, images: int) -> int:
+        """The fewest correct images of `images` that keep the accuracy rule.
+
+        Exact: 99.4 means 994/1000, not the nearest binary number.
+        """
+        return math.ceil(Fraction(str(self.accuracy_percent)) / 100 * images)
 
 
 class Experiment(Network):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
 from mnist_arch.evaluation.effects import Effect, Factor, main_effects
-from mnist_arch.evaluation.score import Score
+from mnist_arch.evaluation.judgement import SeedAccuracies
 from mnist_arch.files import make_folder, storage_errors, write_whole
-from mnist_arch.runs.result import Result, Verdicts
-from mnist_arch.runs.seed_group import group
-from mnist_arch.spec.experiment import Budget
+from mnist_arch.runs.result import Result
+from mnist_arch.runs.score import Score
+from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.proposals import Proposals
@@ -232,20 +232,16 @@ class _Rows:
 
     def _verdicts(self, arm: Arm, tests: Sequence[Result]) -> Verdicts:
         if tests:
-            return group(tests, self.budget).verdicts
+            return Score.of(tests, self.budget).verdicts
         if not arm.digest:  # it cannot be built, and has no counts
             return Verdicts(parameters="none", epochs="none", accuracy="none")
-        return Verdicts(
-            parameters="kept" if arm.parameters < self.budget.parameters_below else "missed",
-            epochs="kept" if arm.epochs < self.budget.epochs_below else "missed",
-            accuracy="none",
-        )
+        return self.budget.verdicts(arm.counts)
 
 
 def _scored(results: Sequence[Result]) -> Scored | None:
     if not results:
         return None
-    score = Score.of([result.correct for result in results], results[0].images)
+    score = SeedAccuracies.of([result.correct for result in results], results[0].images)
     return Scored(
         split=results[0].split,
         images=score.images,

@@ -17,7 +17,7 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import SpecError
-from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.experiment import Budget, Counts, Experiment
 from mnist_arch.spec.loading import (
     FELL_BACK,
     Loaded,
@@ -75,6 +75,11 @@ class Arm:
     proposal: int | None = None
     """Its number among the proposals of the search, from 1, of which it has one trial; None for an
     arm of list or grid."""
+
+    @property
+    def counts(self) -> Counts:
+        """What the budget limits."""
+        return Counts(self.parameters, self.epochs)
 
 
 @dataclass(frozen=True, slots=True)

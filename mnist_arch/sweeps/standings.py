@@ -9,12 +9,11 @@ from typing import Final
 
 from pydantic import Field
 
-from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.catalog import DatasetName, SplitName
 from mnist_arch.errors import ExitCode, FailureKind
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
-from mnist_arch.runs.result import SplitName, Verdicts
-from mnist_arch.spec.experiment import Budget
+from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.values import FORMAT, Record
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mnist_arch.data.catalog import SplitName
+from mnist_arch.evaluation.judgement import Judgement
+
 JudgeAfter = Literal["each-epoch", "last-epoch"]
 """After which epochs a training is judged: a test split that is to be read once, after the last."""
 
@@ -49,10 +52,17 @@ class EpochRecord:
     images_per_second: float
     """Training images a second."""
     seconds: float
-    """Data, training and evaluation of the run so far, in all its segments."""
+    """Data, training and evaluation of the run so far, in all its processes."""
+
+    def judgement(self, split: SplitName) -> Judgement | None:
+        """How good the network is on the images it is judged on; None where it was not judged."""
+        if self.correct is None or self.loss is None:
+            return None
+        return Judgement(self.correct, self.images, self.loss, split)
 
     @property
     def accuracy_percent(self) -> float | None:
+        """Share of the correct images; None where it was not judged."""
         return None if self.correct is None else 100 * self.correct / self.images
 
 

@@ -17,7 +17,7 @@ from tiny_runs import make_run, tiny
 from tiny_sweeps import blocks, write_sweep
 from typer.testing import CliRunner, Result
 
-from mnist_arch.data.catalog import INFO, SHA256, in_words
+from mnist_arch.data.catalog import INFO, SHA256, DatasetSplit, in_words
 from mnist_arch.spec.loading import FELL_BACK, load
 from mnist_arch.sweeps.ledger import Asked, Ledger
 from mnist_arch_cli.app import app
@@ -206,9 +206,9 @@ def test_a_leaderboard_shown_again_says_what_auto_was(
 def test_a_run_that_goes_on_says_what_auto_was(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load_split(name: str, split: str, **_: Any) -> Any:
+    def load_split(name: str, split: DatasetSplit, **_: Any) -> Any:
         assert name == "mnist-5k"
-        return small.synthetic(96 if split == "train" else 50, seed=len(split))
+        return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
     monkeypatch.setattr("mnist_arch.runs.images.load_split", load_split)
     first = run("train", "net.yaml", "--dataset", name)
@@ -237,8 +237,8 @@ def test_an_origin_says_that_auto_fell_back() -> None:
 
 
 def test_titles_name_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_split(name: str, split: str, **_: Any) -> Any:
-        return small.synthetic(96 if split == "train" else 50, seed=len(split))
+    def load_split(name: str, split: DatasetSplit, **_: Any) -> Any:
+        return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
     monkeypatch.setattr("mnist_arch.data.load.load_split", load_split)
     make_run(tmp_path / "runs", tiny(dataset="mnist-5k"))

@@ -25,6 +25,7 @@ import torch
 from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
 from typer.testing import CliRunner, Result
 
+from mnist_arch.data.catalog import DatasetSplit
 from mnist_arch.data.load import Resolved, load_split
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
@@ -89,9 +90,9 @@ class Terminal:
         found = self.sweep.glob("*/manifest.json")
         return {path.parent.name: path.stat().st_mtime_ns for path in found}
 
-    def load_split(self, name: str, split: str, **_: Any) -> Split:
+    def load_split(self, name: str, split: DatasetSplit, **_: Any) -> Split:
         self.opened.append((name, split))
-        return small.synthetic(96 if split == "train" else 50, seed=len(split))
+        return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
 
 @pytest.fixture

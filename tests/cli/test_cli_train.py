@@ -18,9 +18,8 @@ from mnist_arch.errors import NonFiniteLoss, PictureError, StorageError
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.seed_group import GroupResult
+from mnist_arch.runs.score import Score
 from mnist_arch.values import FORMAT
-from mnist_arch_cli import results
 
 # ------------------------------------------------------------------------------------ a training
 
@@ -291,7 +290,7 @@ def test_seeds_make_a_group(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatc
     files = mnist_arch.folders
     (group_file,) = (name for name in files if name.endswith("-seeds2.json"))
     assert [name[-3:] for name in files if name != group_file] == ["-s0", "-s1"]
-    whole = GroupResult.model_validate_json((mnist_arch.folder / "runs" / group_file).read_text())
+    whole = Score.model_validate_json((mnist_arch.folder / "runs" / group_file).read_text())
     assert whole.seeds == [0, 1]
     mean = sum(it.correct for it in whole.results) / 2 / 50 * 100
     assert whole.mean_percent == pytest.approx(mean)
@@ -313,7 +312,7 @@ def test_a_group_that_cannot_be_written_is_shown(
     def no_disk(*_: Any) -> NoReturn:
         raise StorageError("cannot write runs: No space left on device", hint="free some space")
 
-    monkeypatch.setattr(results, "write_group", no_disk)
+    monkeypatch.setattr(Score, "write", no_disk)
     result = mnist_arch("small.yaml", "--seeds", "2", "--epochs", "1", exit_code=3)
     assert "(test, 2 seeds)" in result.stdout
     assert result.stderr.endswith("No space left on device\nhint: free some space\n")

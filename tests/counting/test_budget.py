@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.counting.budget import accuracy_verdict, check, needed_correct, within
+from mnist_arch.counting.budget import check, counts_of, within
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.network.build import build, count_parameters
-from mnist_arch.spec.experiment import Budget, Experiment
+from mnist_arch.spec.experiment import Budget, Counts, Experiment, Verdict, Verdicts
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.overrides import parse_override
 
@@ -173,18 +173,50 @@ def test_a_budget_without_any_epoch_has_no_way_out() -> None:
     assert refusal(s6("recipe.epochs=1", "budget.epochs_below=1")).hint == ""
 
 
+# ------------------------------------------------------------------------------- fewer than so many
+
+
+@pytest.mark.parametrize(
+    ("counts", "headroom", "excess", "verdicts"),
+    [
+        ((19_999, 19), (0, 0), (0, 0), ("kept", "kept")),
+        ((20_000, 20), (-1, -1), (1, 1), ("missed", "missed")),
+        ((18_666, 30), (1_333, -11), (0, 11), ("kept", "missed")),
+        ((0, 1), (19_999, 18), (0, 0), ("kept", "kept")),
+    ],
+)
+def test_fewer_than_a_limit_leaves_it_out(
+    counts: tuple[int, int],
+    headroom: tuple[int, int],
+    excess: tuple[int, int],
+    verdicts: tuple[Verdict, Verdict],
+) -> None:
+    budget, found = Budget(), Counts(*counts)
+    assert (budget.headroom(found), budget.excess(found)) == (headroom, excess)
+    parameters, epochs = verdicts
+    expected = Verdicts(parameters=parameters, epochs=epochs, accuracy="none")
+    assert budget.verdicts(found) == expected
+    assert budget.verdicts(found, accuracy="kept") == expected.model_copy(
+        update={"accuracy": "kept"}
+    )
+
+
+def test_a_plan_and_a_recipe_have_what_a_budget_limits() -> None:
+    assert counts_of(s6(), plan_network(s6())) == Counts(parameters=18_666, epochs=19)
+
+
 # -------------------------------------------------------------------------------------- accuracy
 
 
 def verdict(correct: int, images: int = 10_000, *, percent: float = 99.4) -> str:
     budget = Budget(accuracy_percent=percent)
-    return accuracy_verdict(budget, correct=correct, images=images, dataset="mnist", split="test")
+    return budget.accuracy_verdict(correct=correct, images=images, dataset="mnist", split="test")
 
 
 def test_9940_of_10000_keep_the_rule_and_9939_miss_it() -> None:
     assert verdict(9_940) == "kept"
     assert verdict(9_939) == "missed"
-    assert needed_correct(Budget(), 10_000) == 9_940
+    assert Budget().needed_correct(10_000) == 9_940
 
 
 @pytest.mark.parametrize("percent", [99.4, 99.1, 98.7, 0.7, 57.3, 33.33, 1e-7])
@@ -194,19 +226,19 @@ def test_the_rule_is_exact_where_binary_numbers_are_not(percent: float) -> None:
     assert needed.denominator == 1
     assert verdict(int(needed), images, percent=percent) == "kept"
     assert verdict(int(needed) - 1, images, percent=percent) == "missed"
-    assert needed_correct(Budget(accuracy_percent=percent), images) == needed
+    assert Budget(accuracy_percent=percent).needed_correct(images) == needed
 
 
 def test_the_needed_count_is_rounded_up() -> None:
-    assert needed_correct(Budget(), 1_000) == 994
-    assert needed_correct(Budget(), 333) == 332  # 331.002
-    assert needed_correct(Budget(accuracy_percent=100.0), 7) == 7
-    assert needed_correct(Budget(accuracy_percent=0.0), 7) == 0
+    assert Budget().needed_correct(1_000) == 994
+    assert Budget().needed_correct(333) == 332  # 331.002
+    assert Budget(accuracy_percent=100.0).needed_correct(7) == 7
+    assert Budget(accuracy_percent=0.0).needed_correct(7) == 0
 
 
 @given(images=st.integers(1, 60_000), percent=st.floats(0, 100), correct=st.integers(0, 60_000))
 def test_the_verdict_is_that_of_the_needed_count(images: int, percent: float, correct: int) -> None:
-    needed = needed_correct(Budget(accuracy_percent=percent), images)
+    needed = Budget(accuracy_percent=percent).needed_correct(images)
     assert (verdict(correct, images, percent=percent) == "kept") == (correct >= needed)
 
 
@@ -221,14 +253,14 @@ def test_the_verdict_is_that_of_the_needed_count(images: int, percent: float, co
     ],
 )
 def test_there_is_no_verdict_elsewhere(dataset: DatasetName, split: str) -> None:
-    found = accuracy_verdict(Budget(), correct=10, images=10, dataset=dataset, split=split)
+    found = Budget().accuracy_verdict(correct=10, images=10, dataset=dataset, split=split)
     assert found == "none"
 
 
 def test_a_budget_may_be_about_another_dataset() -> None:
     budget = Budget(dataset="kmnist")
     judged = {
-        name: accuracy_verdict(budget, correct=9_940, images=10_000, dataset=name, split="test")
+        name: budget.accuracy_verdict(correct=9_940, images=10_000, dataset=name, split="test")
         for name in ("kmnist", "mnist")
     }
     assert judged == {"kmnist": "kept", "mnist": "none"}

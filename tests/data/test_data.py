@@ -459,7 +459,7 @@ def split_of(labels: list[int]) -> Split:
     images = torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8)
     images[:, 0, 0, 0] = torch.arange(len(labels)) % 256
     images[:, 0, 0, 1] = torch.arange(len(labels)) // 256
-    return Split(images, torch.tensor(labels, dtype=torch.int64), source="here")
+    return Split(images, torch.tensor(labels, dtype=torch.int64), "train", source="here")
 
 
 def numbers(split: Split) -> list[int]:

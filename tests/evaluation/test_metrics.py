@@ -13,6 +13,7 @@ from mnist_arch.data.catalog import DatasetInfo
 from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
 from mnist_arch.evaluation import metrics as evaluation
+from mnist_arch.evaluation.judgement import wilson_interval_percent
 from mnist_arch.evaluation.metrics import (
     SHIFTS,
     ClassScore,
@@ -25,7 +26,6 @@ from mnist_arch.evaluation.metrics import (
     predict,
     shift,
 )
-from mnist_arch.evaluation.score import wilson_interval_percent
 
 PLAIN = DatasetInfo(0, 0, ("a", "b", "c"), mean=0.0, std=1.0)
 """Pixels reach the model as they are, from 0 to 1."""
@@ -56,7 +56,7 @@ def numbered(labels: list[int]) -> Split:
     """Images whose first pixel is their number."""
     pixels = torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8)
     pixels[:, 0, 0, 0] = torch.arange(len(labels))
-    return Split(pixels, torch.tensor(labels))
+    return Split(pixels, torch.tensor(labels), "test")
 
 
 def case() -> tuple[Table, Split]:
@@ -192,7 +192,7 @@ class Halves(nn.Module):
 def bright_at(column: int) -> Split:
     pixels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
     pixels[0, 0, 5, column] = 255
-    return Split(pixels, torch.tensor([0]))
+    return Split(pixels, torch.tensor([0]), "test")
 
 
 @pytest.mark.parametrize(("right", "down"), SHIFTS)

@@ -140,7 +140,7 @@ def fake(dataset: DatasetName, *, images: int, mistakes: int) -> Evaluation:
         images=images,
         correct=images - mistakes,
         loss=0.1,
-        interval_percent=(0.0, 100.0),
+        split="test",
         confusion=tuple(tuple(map(int, row)) for row in confusion),
         classes=(),
         bins=calibration_bins(confidence, right),

@@ -13,7 +13,7 @@ import pytest
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.evaluation.comparison import ArmRun, compare_with_first
-from mnist_arch.evaluation.score import Score, wilson_interval_percent
+from mnist_arch.evaluation.judgement import SeedAccuracies, wilson_interval_percent
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load
@@ -66,7 +66,7 @@ def test_a_result_is_its_final_epoch_and_its_numbers_follow_from_its_counts(name
 
 def test_the_readme_has_the_score_and_every_seed() -> None:
     results = results_of("s6-mnist.json")
-    score = Score.of([result.correct for result in results], results[0].images)
+    score = SeedAccuracies.of([result.correct for result in results], results[0].images)
     assert score.spread_percent is not None
     assert score.bound_percent is not None
     claim = f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} % (test, {score.runs} seeds)"
@@ -387,7 +387,7 @@ def test_engines_are_compared_with_the_same_experiment_and_seeds() -> None:
     judged = [[ArmRun(it.seed, it.correct, mistakes=None) for it in arm] for arm in results]
     differences = [None, *compare_with_first(judged, images=10_000)]
     for arm, difference, engine in zip(results, differences, ENGINES.values(), strict=True):
-        score = Score.of([result.correct for result in arm], arm[0].images)
+        score = SeedAccuracies.of([result.correct for result in arm], arm[0].images)
         cells = [" in ".join(engine), ", ".join(f"{result.correct:,}" for result in arm)]
         cells.append(f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} %")
         if difference is not None:

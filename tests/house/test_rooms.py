@@ -57,7 +57,7 @@ TORCH_FREE = (
     "counting",
     "evaluation.comparison",
     "evaluation.effects",
-    "evaluation.score",
+    "evaluation.judgement",
     "training.engine",
     "training.events",
     "training.pace",

@@ -20,6 +20,7 @@ from small import equal, folder_name, images_of, loaded, synthetic, tensors
 
 from mnist_arch.counting.counted import count
 from mnist_arch.counting.digest import digest
+from mnist_arch.data.catalog import DatasetSplit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
@@ -33,7 +34,7 @@ from mnist_arch.errors import (
     SpecError,
     StorageError,
 )
-from mnist_arch.evaluation.score import wilson_interval_percent
+from mnist_arch.evaluation.judgement import wilson_interval_percent
 from mnist_arch.network.weights import read_weights
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
@@ -509,7 +510,9 @@ def test_other_images_are_refused(session: Session, images: RunImages) -> None:
     session.until(1)
     changed = images.judged_on.images.clone()
     changed[7, 0, 3, 3] ^= 1
-    session.images = images_of(images.training, Split(changed, images.judged_on.labels))
+    session.images = images_of(
+        images.training, dataclasses.replace(images.judged_on, images=changed)
+    )
     with pytest.raises(RunError, match="was started on other images") as caught:
         session.finish()
     assert caught.value.hint == "restore the data, or start anew with --again"
@@ -760,9 +763,9 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, images: Run
 def test_without_a_hold_out_it_is_judged_on_test(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
 
-    def spy(name: str, split: str, *, data_dir: Path | None) -> Split:
+    def spy(name: str, split: DatasetSplit, *, data_dir: Path | None) -> Split:
         opened.append((name, split, data_dir))
-        return synthetic(96 if split == "train" else 50, seed=1)
+        return synthetic(96 if split == "train" else 50, seed=1, name=split)
 
     monkeypatch.setattr(run_images, "load_split", spy)
     found = read_images(SMALL.experiment, data_dir=Path("here"), device="cpu")

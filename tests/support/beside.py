@@ -49,7 +49,7 @@ def noise(count: int, *, classes: int, seed: int = 1) -> Split:
     """Random images, so that no two pixels of a window are equal for long."""
     rng = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, 1, 28, 28), generator=rng, dtype=torch.uint8)
-    return Split(images, torch.arange(count) % classes, source="noise")
+    return Split(images, torch.arange(count) % classes, "train", source="noise")
 
 
 @dataclass

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mnist_arch.counting.counted import CountedExperiment, count
+from mnist_arch.data.catalog import SplitName
 from mnist_arch.data.split import Split, content_hash
 from mnist_arch.runs.images import RunImages
-from mnist_arch.runs.result import SplitName
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, loads
 
@@ -52,7 +53,7 @@ def folder_name(experiment: Experiment, seed: int) -> str:
     return count(Loaded(experiment, {})).folder_name(seed)
 
 
-def synthetic(number: int, *, seed: int) -> Split:
+def synthetic(number: int, *, seed: int, name: SplitName = "train") -> Split:
     """Each of ten classes is a brighter rectangle at a place of its own, in noise."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(number) % 10
@@ -60,11 +61,12 @@ def synthetic(number: int, *, seed: int) -> Split:
     for image, label in zip(images, labels.tolist(), strict=True):
         top, left = 2 + 13 * (label // 5), 1 + 5 * (label % 5)
         image[0, top : top + 10, left : left + 5] += 50
-    return Split(images, labels, source="synthetic")
+    return Split(images, labels, name, source="synthetic")
 
 
 def images_of(training: Split, judged_on: Split, *, split: SplitName = "test") -> RunImages:
-    return RunImages(training, judged_on, split, content_hash(training, judged_on), 0.0)
+    named = replace(judged_on, name=split)
+    return RunImages(training, named, content_hash(training, judged_on), 0.0)
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.manifest import Manifest
-from mnist_arch.runs.result import Result, Verdicts
-from mnist_arch.spec.experiment import Experiment
+from mnist_arch.runs.result import Result
+from mnist_arch.spec.experiment import Experiment, Verdicts
 from mnist_arch.spec.loading import loads
 from mnist_arch.training.engine import Engine
 
@@ -42,7 +42,7 @@ def images(dataset: DatasetName, split: Literal["train", "test"]) -> Split:
     count = TRAIN_IMAGES if split == "train" else TEST_IMAGES
     rng = torch.Generator().manual_seed(len(dataset) + count)
     pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=rng).to(torch.uint8)
-    return Split(pixels, torch.arange(count) % INFO[dataset].classes, source="random")
+    return Split(pixels, torch.arange(count) % INFO[dataset].classes, split, source="random")
 
 
 def make_run(

@@ -12,7 +12,8 @@ from typing import Any, cast
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import FailureKind
 from mnist_arch.files import write_whole
-from mnist_arch.runs.result import Result, Verdicts
+from mnist_arch.runs.result import Result
+from mnist_arch.spec.experiment import Verdicts
 from mnist_arch.sweeps.execution.executor import Began, Event, Failed, Finished, Stopped, Task
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path
 from mnist_arch.sweeps.loading import load_sweep

@@ -11,6 +11,7 @@ import pytest
 import small
 from typer.testing import CliRunner
 
+from mnist_arch.data.catalog import DatasetSplit
 from mnist_arch.data.split import Split
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
@@ -46,9 +47,9 @@ class Terminal:
         (name,) = (name for name in self.folders if Path(name).suffix == "")
         return Run(self.folder / "runs" / name)
 
-    def load_split(self, name: str, split: str, **_: Any) -> Split:
+    def load_split(self, name: str, split: DatasetSplit, **_: Any) -> Split:
         self.opened.append((name, split))
-        return small.synthetic(96 if split == "train" else 50, seed=len(split))
+        return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from mnist_arch.data.catalog import SplitName
 from mnist_arch.drawing import BLUE, ORANGE, RED, SOFT, Format, file_bytes
-from mnist_arch.evaluation.score import Score
-from mnist_arch.runs.result import SplitName, Verdicts
-from mnist_arch.spec.experiment import Budget
+from mnist_arch.evaluation.judgement import SeedAccuracies
+from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps import front as picture
 from mnist_arch.sweeps.front import NAMED, draw_front
 from mnist_arch.sweeps.ledger import TrialStatus
@@ -31,7 +31,7 @@ def scored(
     percents: Sequence[float], split: SplitName = "validation", first_seed: int = 0
 ) -> Scored:
     correct = [round(IMAGES * percent / 100) for percent in percents]
-    score = Score.of(correct, IMAGES)
+    score = SeedAccuracies.of(correct, IMAGES)
     return Scored(
         split=split,
         images=IMAGES,

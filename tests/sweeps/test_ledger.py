@@ -13,7 +13,8 @@ import pytest
 from mnist_arch.errors import FailureKind, LaterFormat, RunCorrupt, RunLocked, StorageError
 from mnist_arch.files import now, write_whole
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.result import Result, Verdicts
+from mnist_arch.runs.result import Result
+from mnist_arch.spec.experiment import Verdicts
 from mnist_arch.spec.strict_yaml import Node
 from mnist_arch.sweeps.ledger import (
     LOG_LINES,

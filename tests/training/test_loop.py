@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def passes(
 
     monkeypatch.setattr(steps_module, "to_unit", spy)
     experiment = spec(recipe__epochs=3, **values)
-    list(train(State.fresh(experiment, seed=4), Split(images, training.labels), judged_on))
+    list(train(State.fresh(experiment, seed=4), replace(training, images=images), judged_on))
     steps = len(seen) // 3
     return [seen[epoch * steps : (epoch + 1) * steps] for epoch in range(3)]
 
@@ -646,7 +647,7 @@ def test_what_a_step_takes_to_be_made_is_time_of_the_run_but_no_images_speed(
 @pytest.mark.gpu
 def test_on_a_gpu_it_learns_and_goes_on() -> None:
     splits = [synthetic(96, seed=1), synthetic(50, seed=2)]
-    training, judged_on = (Split(it.images.cuda(), it.labels.cuda()) for it in splits)
+    training, judged_on = (it.to("cuda") for it in splits)
     experiment = spec(recipe__epochs=15, recipe__batch_size=16, recipe__schedule={"peak": 0.1})
     state = State.fresh(experiment, seed=1, device="cuda")
     curve = records(state, training, judged_on)

@@ -725,7 +725,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def there(split: Split) -> Split:
-    return Split(split.images.to("cuda"), split.labels.to("cuda"))
+    return split.to("cuda")
 
 
 @pytest.mark.gpu

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from mnist_arch.data.catalog import SplitName
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.runs.checkpoint import ResumePoint, checkpoint_bytes
@@ -38,15 +39,17 @@ class ShippedSplit:
 
     images: NDArray[Any]
     labels: NDArray[Any]
+    name: SplitName
 
     @classmethod
     def of(cls, split: Split) -> ShippedSplit:
         """Of a split on the CPU."""
-        return cls(split.images.numpy(), split.labels.numpy())
+        return cls(split.images.numpy(), split.labels.numpy(), split.name)
 
     def split(self, device: str) -> Split:
         """A copy, since torch cannot share memory that is not to be written to."""
-        return Split(torch.tensor(self.images).to(device), torch.tensor(self.labels).to(device))
+        split = Split(torch.tensor(self.images), torch.tensor(self.labels), self.name)
+        return split.to(device)
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,8 @@ def excess(arm: Arm, budget: Budget) -> float:
     """How far a proposal is over the budget, in budgets; 1 for a network that cannot be built."""
     if not arm.digest:
         return 1.0
-    counts = (arm.parameters, budget.parameters_below), (arm.epochs, budget.epochs_below)
-    return sum(max(0, count - limit + 1) / limit for count, limit in counts)
+    over = budget.excess(arm.counts)
+    return over.parameters / budget.parameters_below + over.epochs / budget.epochs_below
 
 
 # --------------------------------------------------------------------------- samplers and pruners

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.evaluation.score import Score, wilson_interval_percent
+from mnist_arch.evaluation.judgement import Judgement, SeedAccuracies, wilson_interval_percent
 
 # ---------------------------------------------------------------------------------------- Wilson
 
@@ -65,12 +65,29 @@ def test_wilson_lies_in_0_to_100_and_holds_the_share(images: int, share: float) 
     assert 100 * correct / images - 1e-9 <= high <= 100
 
 
-# ----------------------------------------------------------------------------------------- Score
+# -------------------------------------------------------------------------------------- Judgement
+
+
+def test_a_judgement_has_its_accuracy_and_interval() -> None:
+    found = Judgement(correct=9_952, images=10_000, loss=0.02, split="test")
+    assert found.accuracy_percent == 99.52
+    assert found.interval_percent == wilson_interval_percent(9_952, 10_000)
+    assert found.values() == {
+        "correct": 9_952,
+        "images": 10_000,
+        "loss": 0.02,
+        "split": "test",
+        "accuracy_percent": 99.52,
+        "interval_percent": found.interval_percent,
+    }
+
+
+# ----------------------------------------------------------------------------------- SeedAccuracies
 
 
 def test_a_score_by_hand() -> None:
     # 99.40, 99.50 and 99.60 %: mean 99.50, s 0.10, t(0.95, 2) = 2.919986.
-    score = Score.of([9_940, 9_950, 9_960], 10_000)
+    score = SeedAccuracies.of([9_940, 9_950, 9_960], 10_000)
     assert (score.runs, score.images) == (3, 10_000)
     assert score.mean_share == Fraction(995, 1000)
     assert score.mean_percent == 99.5
@@ -79,17 +96,17 @@ def test_a_score_by_hand() -> None:
 
 
 def test_one_run_has_no_spread_and_no_bound() -> None:
-    score = Score.of([9_949], 10_000)
+    score = SeedAccuracies.of([9_949], 10_000)
     assert (score.mean_percent, score.spread_percent, score.bound_percent) == (99.49, None, None)
 
 
 def test_equal_runs_have_no_spread_and_their_mean_as_bound() -> None:
-    score = Score.of([994] * 5, 1_000)
+    score = SeedAccuracies.of([994] * 5, 1_000)
     assert (score.mean_percent, score.spread_percent, score.bound_percent) == (99.4, 0.0, 99.4)
 
 
 def test_the_spread_is_exact_where_floats_cancel() -> None:
-    assert Score.of([10**15, 10**15 + 1], 10**15 + 1).spread_percent == pytest.approx(
+    assert SeedAccuracies.of([10**15, 10**15 + 1], 10**15 + 1).spread_percent == pytest.approx(
         100 * math.sqrt(0.5) / 1e15, rel=1e-12
     )
 
@@ -97,7 +114,7 @@ def test_the_spread_is_exact_where_floats_cancel() -> None:
 @pytest.mark.parametrize(("correct", "images"), [([], 10), ([1], 0)])
 def test_a_score_of_nothing_is_refused(correct: list[int], images: int) -> None:
     with pytest.raises(ValueError, match="at least one run and one image"):
-        Score.of(correct, images)
+        SeedAccuracies.of(correct, images)
 
 
 @given(
@@ -105,7 +122,7 @@ def test_a_score_of_nothing_is_refused(correct: list[int], images: int) -> None:
     images=st.integers(10_000, 60_000),
 )
 def test_scores_agree_with_numpy_and_scipy(correct: list[int], images: int) -> None:
-    score = Score.of(correct, images)
+    score = SeedAccuracies.of(correct, images)
     percents = 100 * np.array(correct) / images
     spread = float(np.std(percents, ddof=1))
     assert score.mean_percent == pytest.approx(float(percents.mean()))

@@ -1,20 +1,24 @@
-"""Scores with their uncertainty: integer counts of correct images inside, percents for reading."""
+"""Accuracies with their uncertainty: counts of correct images inside, percents for reading."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from statistics import NormalDist
+from typing import Any
+
+from mnist_arch.data.catalog import SplitName
 
 Interval = tuple[float, float]
 
 
 def wilson_interval_percent(correct: int, images: int, *, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a share, in percent (Wilson 1927, JASA 22, 209–212).
+    """Wilson's score interval of a share, (low, high) in percent (Wilson 1927, JASA 22, 209–212).
 
-    Without scipy, whose statistics would take a second to import at the end of every run.
+    Without scipy, whose statistics would take a second to import at the end of every run. Raises
+    ZeroDivisionError without images.
     """
     z, share = NormalDist().inv_cdf((1 + confidence) / 2), correct / images
     middle = share + z**2 / (2 * images)
@@ -24,7 +28,37 @@ def wilson_interval_percent(correct: int, images: int, *, confidence: float = 0.
 
 
 @dataclass(frozen=True)
-class Score:
+class Judgement:
+    """How many images of a split a network is right about, and its loss on them."""
+
+    correct: int
+    """Images whose largest output is that of their label."""
+    images: int
+    """Images it was judged on."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+    split: SplitName
+    """The images that it was judged on."""
+
+    @property
+    def accuracy_percent(self) -> float:
+        """100 · correct / images."""
+        return 100 * self.correct / self.images
+
+    @property
+    def interval_percent(self) -> Interval:
+        """Wilson's 95 % interval over the images."""
+        return wilson_interval_percent(self.correct, self.images)
+
+    def values(self) -> dict[str, Any]:
+        """All of these by their names, as stored values have them."""
+        own = {field.name: getattr(self, field.name) for field in fields(Judgement)}
+        accuracy, interval = self.accuracy_percent, self.interval_percent
+        return {**own, "accuracy_percent": accuracy, "interval_percent": interval}
+
+
+@dataclass(frozen=True)
+class SeedAccuracies:
     """Accuracies of several runs that differ in their seed alone, on the same images."""
 
     correct: tuple[int, ...]
@@ -33,10 +67,10 @@ class Score:
     """Images that each run was judged on."""
 
     @classmethod
-    def of(cls, correct: Sequence[int], images: int) -> Score:
+    def of(cls, correct: Sequence[int], images: int) -> SeedAccuracies:
         """Raises ValueError without runs or images."""
         if not correct or images < 1:
-            raise ValueError("a score needs at least one run and one image")
+            raise ValueError("a mean over seeds needs at least one run and one image")
         return cls(tuple(correct), images)
 
     @property

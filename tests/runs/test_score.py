@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mnist_arch.errors import StorageError
-from mnist_arch.runs.result import Result, Verdicts
-from mnist_arch.runs.seed_group import GroupResult, group, write_group
-from mnist_arch.spec.experiment import Budget
+from mnist_arch.runs.result import Result
+from mnist_arch.runs.score import Score
+from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.values import FORMAT
 
 
@@ -40,9 +40,9 @@ def result(correct: int, *, seed: int = 0, **values: Any) -> Result:
     return Result(**{**fields, **values})
 
 
-def of(*correct: int, **values: Any) -> GroupResult:
+def of(*correct: int, **values: Any) -> Score:
     results = [result(count, seed=seed, **values) for seed, count in enumerate(correct)]
-    return group(results, Budget())
+    return Score.of(results, Budget())
 
 
 def test_mean_spread_and_bound_by_hand() -> None:
@@ -99,26 +99,26 @@ def test_without_the_test_split_of_the_dataset_there_is_no_verdict(values: dict[
     "other",
     [{"digest": "cd" * 32}, {"split": "validation"}, {"dataset": "kmnist"}, {"images": 9_999}],
 )
-def test_runs_of_different_experiments_are_no_group(other: dict[str, Any]) -> None:
+def test_runs_of_different_experiments_are_no_score(other: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one experiment on one split"):
-        group([result(5), result(5, seed=1, **other)], Budget())
+        Score.of([result(5), result(5, seed=1, **other)], Budget())
 
 
-def test_nothing_is_no_group() -> None:
+def test_nothing_is_no_score() -> None:
     with pytest.raises(ValueError, match="one experiment on one split"):
-        group([], Budget())
+        Score.of([], Budget())
 
 
-def test_one_seed_twice_is_no_group() -> None:
+def test_one_seed_twice_is_no_score() -> None:
     with pytest.raises(ValueError, match="differ from each other"):
-        group([result(5, seed=1), result(5, seed=1)], Budget())
+        Score.of([result(5, seed=1), result(5, seed=1)], Budget())
 
 
 def test_the_file_holds_everything_exactly(tmp_path: Path) -> None:
     whole = of(9_940, 9_951)
-    path = write_group(whole, tmp_path)
+    path = whole.write(tmp_path)
     assert path == tmp_path / "s6-abababab-seeds2.json"
-    assert GroupResult.model_validate_json(path.read_text()) == whole
+    assert Score.model_validate_json(path.read_text()) == whole
     content = json.loads(path.read_text())
     assert content["format"] == FORMAT
     assert content["mean_percent"] == 99.455
@@ -128,4 +128,4 @@ def test_the_file_holds_everything_exactly(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
-        write_group(of(5, 6), tmp_path / "nowhere")
+        of(5, 6).write(tmp_path / "nowhere")
