@@ -21,7 +21,7 @@ def collected(folder: Path) -> dict[str, Any]:
     if result is None:
         raise RunError(f"{folder} is not finished")
     made = manifest.model_dump(mode="json", exclude={"origins", "experiment", "format"})
-    recipe = manifest.experiment["recipe"]
+    recipe = manifest.experiment.recipe.model_dump(mode="json")
     curve = [
         {"epoch": record["epoch"], "correct": record["correct"], "loss": record["loss"]}
         for record in run.metrics(epochs=result.epochs)

@@ -246,10 +246,9 @@ def _from_flags(flags: Mapping[str, object]) -> list[Override]:
 def _resumed(run: Run) -> TrainRequest:
     """Everything as the manifest of the run has it."""
     manifest = run.manifest()
-    loaded = manifest.loaded(str(run.manifest_path))
     engine = manifest.engine
     return TrainRequest(
-        loaded,
+        manifest.loaded,
         (manifest.seed,),
         DeviceChoice(engine.device),
         run.folder.parent,
@@ -262,7 +261,7 @@ def _repeated(path: Path, device: DeviceChoice, parent: Path) -> TrainRequest:
     """The experiment, seed and engine of a manifest, in a folder of its own."""
     manifest = read_manifest(path)
     return TrainRequest(
-        manifest.loaded(str(path)),
+        manifest.loaded,
         (manifest.seed,),
         device,
         parent,

@@ -89,7 +89,9 @@ def run_experiment(
     if again and is_there(run.folder):
         with run.lock():
             run.put_aside()
-    elif not run.is_new and (stored := _stored(run, counted, seed=seed)) is not None:
+    elif (
+        not run.is_new and (stored := _stored(run, run.manifest(), counted, seed=seed)) is not None
+    ):
         yield Started(run, stored.epochs)  # looking needs no lock, nor the right to write
         if not is_there(run.curves_path):
             yield from _draw_later(run, stored, experiment=counted.experiment)
@@ -150,27 +152,34 @@ def claim(
     if run.is_new:
         manifest = _manifest(counted, images, seed=seed, engine=engine, command=command)
         _keep_manifest(run, manifest)
-    if (stored := _stored(run, counted, seed=seed)) is not None:  # written a moment ago
-        return stored
+        return _resume_point(run, counted, manifest)
     manifest = run.manifest()
+    if (stored := _stored(run, manifest, counted, seed=seed)) is not None:  # written a moment ago
+        return stored
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
         raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
     if manifest.data_sha256 != images.sha256:
         hint = "restore the data, or start anew with --again"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
+    return _resume_point(run, counted, manifest)
+
+
+def _resume_point(run: Run, counted: CountedExperiment, manifest: Manifest) -> ResumePoint:
+    """Where the last checkpoint is, without what was written after it."""
     saved = read_checkpoint(run.checkpoint_path) if is_there(run.checkpoint_path) else None
     resume_point = ResumePoint(counted, manifest, saved, run.checkpoint_path)
     run.keep_metrics(epochs=resume_point.epochs_done)
     return resume_point
 
 
-def _stored(run: Run, counted: CountedExperiment, *, seed: int) -> Result | None:
+def _stored(
+    run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int
+) -> Result | None:
     """The result of the run in a folder, under the budget of now; None where it is not finished.
 
     Raises RunError where the folder holds another run.
     """
-    manifest = run.manifest()
     _check_same_run(run, manifest, counted, seed=seed)
     if (result := run.result()) is None:
         return None
@@ -284,7 +293,7 @@ def _manifest(
     command: list[str],
 ) -> Manifest:
     return Manifest(
-        experiment=counted.experiment.model_dump(mode="json"),
+        experiment=counted.experiment,
         origins=dict(counted.origins),
         digest=counted.digest,
         seed=seed,

@@ -202,7 +202,7 @@ def _of_run(run: Run) -> TrainedNetwork:
     manifest = run.manifest()
     if not is_there(run.weights_path):
         raise _unfinished(f"the run in {run.folder} is not finished: it has no weights", run)
-    experiment = manifest.loaded(str(run.manifest_path)).experiment
+    experiment = manifest.experiment
     _check_size(run.weights_path, experiment)
     trained = _trained(run.weights_path, experiment, experiment)
     return replace(trained, run=run, seed=manifest.seed, result=run.result())

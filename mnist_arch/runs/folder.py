@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, StorageError
+from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, SpecError, StorageError
 from mnist_arch.files import (
     append_line,
     expanded,
@@ -38,6 +38,8 @@ from mnist_arch.files import (
 )
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
+from mnist_arch.spec.loading import validated
+from mnist_arch.spec.strict_yaml import parse
 from mnist_arch.values import FORMAT, check_format, read_record
 
 
@@ -90,7 +92,7 @@ class Run:
         return True
 
     def manifest(self) -> Manifest:
-        """Raises RunError, RunCorrupt, EarlierFormat or LaterFormat."""
+        """What the run is. Raises what `read_manifest` does."""
         return read_manifest(self.manifest_path)
 
     @property
@@ -171,11 +173,29 @@ def _metrics_line(record: dict[str, Any]) -> str:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises RunError where there is none, RunCorrupt, Earlier- or LaterFormat, or StorageError."""
+    """The manifest in a file.
+
+    Raises RunError where there is none, SpecError, with the line, for an experiment that is none,
+    RunCorrupt for whatever else is wrong, EarlierFormat, LaterFormat, or StorageError.
+    """
     if not is_there(path):
         message = f"{shown(path.parent)} is no run: it has no {shown(path.name)}"
         raise RunError(message, hint="runs are folders in that of --runs")
-    return read_record(path, Manifest)
+    try:
+        return read_record(path, Manifest)
+    except RunCorrupt:
+        _check_experiment(path)
+        raise
+
+
+def _check_experiment(path: Path) -> None:
+    """Raises SpecError where the experiment of a damaged manifest is at fault."""
+    try:
+        tree = parse(read(path).decode("utf-8"), str(path))
+    except (UnicodeDecodeError, SpecError):
+        return  # it is no JSON at all
+    if isinstance(tree.value, dict) and "experiment" in tree.entries:
+        validated(tree.entries["experiment"], str(path))
 
 
 def runs_folder(given: Path | None) -> Path:
@@ -220,6 +240,6 @@ def _is_run(folder: Path) -> bool:
 
 def _started(folder: Path) -> str:
     """When a run was started; empty where its manifest is damaged. Raises StorageError."""
-    with contextlib.suppress(RunError):
+    with contextlib.suppress(RunError, SpecError):
         return Run(folder).manifest().started
     return ""

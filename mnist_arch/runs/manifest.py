@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from mnist_arch.spec.loading import Loaded, loads
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.loading import Loaded
 from mnist_arch.training.engine import Engine
 from mnist_arch.values import FORMAT, Record
 
@@ -28,8 +28,8 @@ class Manifest(Record):
     """What a run is, written before it trains; only `with_plain_steps` may come later."""
 
     format: int = FORMAT
-    experiment: dict[str, Any]
-    """The resolved spec, every default filled in."""
+    experiment: Experiment
+    """The resolved spec; every default is written out."""
     origins: dict[str, str]
     """Where each value that is not a default came from."""
     digest: str
@@ -45,10 +45,10 @@ class Manifest(Record):
     started: str
     """UTC, ISO 8601."""
 
-    def loaded(self, source: str) -> Loaded:
-        """The experiment, validated again. Raises SpecError."""
-        experiment = loads(json.dumps(self.experiment), source=source).experiment
-        return Loaded(experiment, self.origins)
+    @property
+    def loaded(self) -> Loaded:
+        """The experiment with the origins of its values, as they were when it was loaded."""
+        return Loaded(self.experiment, self.origins)
 
     def with_plain_steps(self) -> Manifest:
         """The same, of a run whose steps cannot be compiled."""

@@ -87,8 +87,8 @@ def test_flags_stand_above_overrides_and_these_above_the_file(mnist_arch: Termin
     arguments = ["small.yaml", "--set", "recipe.epochs=2", "--set", "recipe.ema=null"]
     mnist_arch(*arguments, "--epochs", "1", "--seed", "7")
     manifest = mnist_arch.run.manifest()
-    assert manifest.experiment["recipe"]["epochs"] == 1
-    assert manifest.experiment["recipe"]["ema"] is None
+    assert manifest.experiment.recipe.epochs == 1
+    assert manifest.experiment.recipe.ema is None
     assert manifest.origins["recipe.epochs"] == "--epochs"
     assert manifest.origins["recipe.ema"] == "--set recipe.ema=null"
     assert manifest.origins["dataset"] == "small.yaml:12"
@@ -253,7 +253,7 @@ def test_the_embedded_sample_in_the_place_of_mnist_cannot_be_overlooked(
         assert content["dataset"] == "mnist-5k"
         assert content["verdicts"]["accuracy"] == "none"
     assert "mnist-5k" in mnist_arch(*arguments).stdout
-    assert mnist_arch.run.manifest().experiment["dataset"] == "mnist-5k"
+    assert mnist_arch.run.manifest().experiment.dataset == "mnist-5k"
 
 
 # ------------------------------------------------------------------------------------ its picture

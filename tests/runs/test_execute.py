@@ -176,7 +176,7 @@ def test_a_run_leaves_its_whole_folder(session: Session) -> None:
 def test_the_manifest_says_what_was_asked_for(reference: Session) -> None:
     manifest = reference.run.manifest()
     assert manifest.format == FORMAT
-    assert manifest.loaded("m").experiment == SMALL.experiment
+    assert manifest.loaded.experiment == SMALL.experiment
     assert manifest.origins == SMALL.origins
     assert manifest.origins["recipe.ema"] == "small.yaml:12"
     assert manifest.digest == digest(SMALL.experiment)

@@ -190,7 +190,7 @@ def test_a_manifest_gives_back_the_very_experiment(file: dict[str, Any]) -> None
     manifest = manifest_of(experiment)
     again = Manifest.model_validate_json(manifest.json_text())
     assert again == manifest
-    found = again.loaded("manifest.json")
+    found = again.loaded
     assert found.experiment == experiment
     assert found.origins == {"recipe": "--set"}
     assert unroll(found.experiment) == unroll(experiment)
@@ -200,7 +200,7 @@ def test_a_manifest_gives_back_the_very_experiment(file: dict[str, Any]) -> None
 
 def manifest_of(experiment: Experiment) -> Manifest:
     return Manifest(
-        experiment=experiment.model_dump(mode="json"),
+        experiment=experiment,
         origins={"recipe": "--set"},
         digest="0" * 64,
         seed=3,
@@ -229,7 +229,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_run_reads_what_it_wrote(run: Run) -> None:
     assert run.manifest().seed == 0
-    assert run.manifest().loaded("m").experiment == tiny()
+    assert run.manifest().loaded.experiment == tiny()
     result = run.result()
     assert result is not None
     assert result.accuracy_percent == 50.0
@@ -313,11 +313,34 @@ def test_a_folder_in_the_place_of_a_file_cannot_be_read(run: Run) -> None:
         run.manifest()
 
 
-def test_a_spec_in_a_manifest_is_validated_like_a_strangers() -> None:
-    content = manifest_of(SMALL).model_dump()
-    for experiment in ({"extends": "/etc/passwd"}, {"name": "x"}, {}):
-        with pytest.raises(SpecError):
-            Manifest.model_validate({**content, "experiment": experiment}).loaded("manifest.json")
+@pytest.mark.parametrize("experiment", [{"extends": "/etc/passwd"}, {"name": "x"}, {}])
+def test_a_spec_in_a_manifest_is_validated_like_a_strangers(
+    run: Run, experiment: dict[str, Any]
+) -> None:
+    changed(run.manifest_path, lambda content: content.update(experiment=experiment))
+    with pytest.raises(SpecError):
+        run.manifest()
+
+
+def test_an_error_in_a_stored_spec_names_its_line(run: Run) -> None:
+    lines = run.manifest_path.read_text().splitlines()
+    (number,) = (number for number, line in enumerate(lines, 1) if '"batch_size"' in line)
+    lines[number - 1] = '      "batch_size": 0,'
+    run.manifest_path.write_text("\n".join(lines))
+    with pytest.raises(SpecError) as caught:
+        run.manifest()
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.origin) == (
+        "recipe.batch_size",
+        f"{run.manifest_path}:{number}",
+    )
+    assert problem.message == "must be at least 2, not 0"
+    assert all_runs(run.folder.parent) == [run]  # others are still found
+
+
+def test_a_manifest_carries_its_experiment(run: Run) -> None:
+    found = run.manifest()
+    assert found.loaded.experiment is found.experiment
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "result.json"])

@@ -57,7 +57,7 @@ def make_run(
     run = Run(parent / small.folder_name(experiment, seed))
     run.folder.mkdir(parents=True)
     manifest = Manifest(
-        experiment=experiment.model_dump(mode="json"),
+        experiment=experiment,
         origins={},
         digest=digest(experiment),
         seed=seed,
