@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import Final, assert_never
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,19 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_arch.data.catalog import in_words
+from mnist_arch.runs.events import NotDrawn, Started
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.estimate import Pace
-from mnist_arch.sweeps.execution.executor import Began, Epoch, Event, Failed, Finished, Stopped
+from mnist_arch.sweeps.execution.executor import Stopped, TrialEvent
+from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import SearchEnded, StageBegan, StageName
+from mnist_arch.training.events import EpochRecord
 
 from .consoles import progress_console
 from .options import ProgressChoice
 from .sweep_tables import folded
 from .training_display import duration, percent, sparkline
-
-if TYPE_CHECKING:
-    from mnist_arch.training.events import EpochRecord
 
 _MOST_OF_NAME: Final = 32
 """Columns of the terminal."""
@@ -63,8 +63,10 @@ class SweepDisplay:
     curves: dict[tuple[str, int], list[EpochRecord]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    not_drawn: dict[tuple[str, int], NotDrawn] = field(default_factory=dict)
+    """Of trials whose result is about to come."""
 
-    def follow(self, events: Iterator[StageBegan | Event | SearchEnded], pace: Pace) -> None:
+    def follow(self, events: Iterator[StageBegan | TrialEvent | SearchEnded], pace: Pace) -> None:
         """Shows a sweep until its end."""
         self.pace = pace
         self.begin()
@@ -73,10 +75,8 @@ class SweepDisplay:
                 match event:
                     case StageBegan():
                         self.stage_began(event)
-                    case Began() | Epoch():
-                        self.went_on(event)
-                    case Finished() | Failed() | Stopped():
-                        self.trial_ended(event)
+                    case TrialEvent():
+                        self.happened(event)
                     case SearchEnded():
                         self.note(event.why)
                     case never:
@@ -103,32 +103,38 @@ class SweepDisplay:
         earlier = f", {len(event.earlier):,} have ended before" if event.earlier else ""
         self.note(f"{_STAGES[event.name]}{count}{earlier}")
 
-    def went_on(self, event: Began | Epoch) -> None:
+    def happened(self, event: TrialEvent) -> None:
+        """Takes note of what happened to a trial, and says so where it goes on or ends."""
         trial = event.task.trial
-        if isinstance(event, Epoch):
-            self.curves[trial.key].append(event.record)
-        elif event.epochs_done:
-            after = f"after epoch {event.epochs_done} of {trial.arm.epochs}"
-            self.note(f"{trial.arm.name} · seed {trial.seed} · goes on {after}")
-
-    def trial_ended(self, event: Finished | Failed | Stopped) -> None:
-        trial = event.task.trial
-        self.waiting.pop(trial.key, None)
-        self.curves.pop(trial.key, None)
-        self.ended += 1
-        match event:
-            case Finished(result=result, not_drawn=not_drawn):
+        match event.what:
+            case Started(epochs_done=done):
+                if done:
+                    after = f"after epoch {done} of {trial.arm.epochs}"
+                    self.note(f"{trial.arm.name} · seed {trial.seed} · goes on {after}")
+            case EpochRecord() as record:
+                self.curves[trial.key].append(record)
+            case NotDrawn() as not_drawn:
+                self.not_drawn[trial.key] = not_drawn
+            case Result() as result:
                 self.pace.learn(trial, result.seconds)
                 self.results[trial.arm.name].append(result)
                 accuracy = percent(result.accuracy_percent)
-                what = f"{result.split} {accuracy} · {duration(result.seconds)}"
-                if not_drawn is not None:
-                    what += f" · no {not_drawn.path.name}: {not_drawn.trouble}"
-            case Failed(failure=failure):
-                what = f"FAILED: {failure.reason}"
+                text = f"{result.split} {accuracy} · {duration(result.seconds)}"
+                if lacks := self.not_drawn.pop(trial.key, None):
+                    text += f" · no {lacks.path.name}: {lacks.trouble}"
+                self._ended(trial, text)
+            case Failure(reason=reason):
+                self._ended(trial, f"FAILED: {reason}")
             case Stopped():
-                what = "PRUNED"
-        parts = [self.progress(), f"{trial.arm.name} · seed {trial.seed} · {what}"]
+                self._ended(trial, "PRUNED")
+            case never:
+                assert_never(never)
+
+    def _ended(self, trial: Trial, text: str) -> None:
+        self.waiting.pop(trial.key, None)
+        self.curves.pop(trial.key, None)
+        self.ended += 1
+        parts = [self.progress(), f"{trial.arm.name} · seed {trial.seed} · {text}"]
         if left := self.left():
             parts.append(f"{left} left")
         self.note(" · ".join(parts))
@@ -202,16 +208,14 @@ class LiveSweepDisplay(SweepDisplay):
         super().stage_began(event)
         self._redraw()
 
-    def went_on(self, event: Began | Epoch) -> None:
-        super().went_on(event)
+    def happened(self, event: TrialEvent) -> None:
         trial = event.task.trial
-        epoch = event.record.epoch if isinstance(event, Epoch) else event.epochs_done
-        self.running[trial.key] = _Running(trial, epoch)
-        self._redraw()
-
-    def trial_ended(self, event: Finished | Failed | Stopped) -> None:
-        self.running.pop(event.task.trial.key, None)
-        super().trial_ended(event)
+        if event.is_last:
+            self.running.pop(trial.key, None)
+        super().happened(event)
+        match event.what:
+            case Started(epochs_done=epoch) | EpochRecord(epoch=epoch):
+                self.running[trial.key] = _Running(trial, epoch)
         self._redraw()
 
     def _redraw(self) -> None:

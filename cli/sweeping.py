@@ -19,10 +19,10 @@ from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.files import check_folder, now
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.sweeps.estimate import pace_so_far
-from mnist_arch.sweeps.execution.executor import Failed
+from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.execution.worker_count import WorkerCount, choose_workers
 from mnist_arch.sweeps.leaderboard import board_of, draw_board, write_board
-from mnist_arch.sweeps.ledger import Asked, Ledger, TrialStatus, log_path
+from mnist_arch.sweeps.ledger import Asked, Failure, Ledger, TrialStatus, log_path
 from mnist_arch.sweeps.loading import Definition, load_sweep
 from mnist_arch.sweeps.planning import Stage, SweepPlan, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
@@ -37,11 +37,14 @@ from .sweep_plan import print_plan, workers_text
 from .training_display import warn_of_sample
 
 if TYPE_CHECKING:
-    from mnist_arch.sweeps.execution.executor import Event, Executor
+    from mnist_arch.sweeps.execution.executor import Executor
     from mnist_arch.sweeps.stages import SearchEnded, StageBegan
 
 
 _RUN_AGAIN = "run the sweep again, where MNIST is"
+
+Lost = tuple[Task, Failure]
+"""A trial that could not be trained, by no fault of its own."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def _planned_as_last_time(request: SweepRequest) -> SweepPlan:
 
 def _run(
     request: SweepRequest, plan: SweepPlan, display: SweepDisplay
-) -> tuple[SweepPlan, list[Failed]]:
+) -> tuple[SweepPlan, list[Lost]]:
     """Runs what is left of the sweep, whose lock is held; returns what the ledger has not kept."""
     definition, ledger = request.definition, request.ledger
     with (
@@ -251,7 +254,7 @@ def _run(
     with executor:
         pace = pace_so_far(plan, ledger, workers=max(1, executor.free))
         events = run_sweep(plan, ledger, executor, retry_failed=request.retry_failed)
-        lost: list[Failed] = []
+        lost: list[Lost] = []
         display.follow(_noting(events, lost), pace)
     return plan, lost
 
@@ -285,24 +288,25 @@ def _ask(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> None:
 
 
 def _noting(
-    events: Iterator[StageBegan | Event | SearchEnded], lost: list[Failed]
-) -> Iterator[StageBegan | Event | SearchEnded]:
+    events: Iterator[StageBegan | TrialEvent | SearchEnded], lost: list[Lost]
+) -> Iterator[StageBegan | TrialEvent | SearchEnded]:
     """Takes note of failures that the ledger does not keep, being none of the trial's."""
     for event in events:
-        if isinstance(event, Failed) and not event.failure.kind.is_of_the_trial:
-            lost.append(event)
+        match event:
+            case TrialEvent(what=Failure() as failure) if not failure.kind.is_of_the_trial:
+                lost.append((event.task, failure))
         yield event
 
 
-def _trials_lost(lost: Sequence[Failed]) -> TrialsLost:
+def _trials_lost(lost: Sequence[Lost]) -> TrialsLost:
     """What has kept trials from being trained, by the first of them."""
-    first, count = lost[0], len(lost)
-    trial, failure = first.task.trial, first.failure
+    (task, failure), count = lost[0], len(lost)
+    trial = task.trial
     which = f"{trial.arm.name}, seed {trial.seed}"
     trials = f"1 trial could not be trained ({which})"
     if count > 1:
         trials = f"{count:,} trials could not be trained (the first: {which})"
-    log = f"its log is {log_path(first.task.run)}"
+    log = f"its log is {log_path(task.run)}"
     hint = "; ".join(filter(None, (failure.hint, log, "the same command tries again")))
     return TrialsLost(f"{trials}: {failure.reason}", kind=failure.kind, hint=hint)
 

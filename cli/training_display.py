@@ -9,7 +9,7 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,18 +20,16 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from mnist_arch.runs.events import NotDrawn, RunEvent, Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
+from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress, Slow
 from mnist_arch.training.thread_choice import SPARE_CPUS
 
 from .consoles import progress_console, stderr
 from .errors import Interrupted
 from .options import ProgressChoice
-
-if TYPE_CHECKING:
-    from mnist_arch.runs.execute import RunEvent, Started
-    from mnist_arch.training.events import EpochRecord, Progress, Slow
 
 _SHOWN_EPOCHS = 8
 _NAME_A_FOLDER = "name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA"
@@ -66,9 +64,6 @@ class Display:
 
         `turn` says which of how many seeds it is, from 1.
         """
-        from mnist_arch.runs.execute import NotDrawn, Started
-        from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress, Slow
-
         run: Run | None = None
         result: Result | None = None
         self.begin(experiment, seed=seed, split=split, turn=turn)

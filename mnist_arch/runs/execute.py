@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +16,7 @@ from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import AccuracyRule, draw_curves
+from mnist_arch.runs.events import NotDrawn, RunEvent, Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import RunImages
 from mnist_arch.runs.manifest import Manifest
@@ -27,41 +26,14 @@ from mnist_arch.spec.experiment import Counts, Experiment
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import (
-    Compiling,
     EpochRecord,
     JudgeAfter,
     NotCompiled,
     Progress,
-    Slow,
 )
 from mnist_arch.training.loop import train
 from mnist_arch.training.pace import SpeedCheck
 from mnist_arch.training.state import State
-
-
-@dataclass(frozen=True)
-class Started:
-    """The first thing a run yields."""
-
-    run: Run
-    epochs_done: int
-    """More than 0 for a run that goes on; all of them for one that is finished."""
-    earlier: tuple[EpochRecord, ...] = ()
-    """The epochs that are done, of a run that goes on."""
-
-
-@dataclass(frozen=True)
-class NotDrawn:
-    """The result is there, its picture is not; the same call tries again."""
-
-    path: Path
-    """Where the picture would be."""
-    trouble: str
-
-
-RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Slow | NotDrawn | Result
-"""What a run yields: first how it starts, last its result, and between them what `train` does, and
-that it is slow."""
 
 
 def run_experiment(

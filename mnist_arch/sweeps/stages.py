@@ -8,7 +8,7 @@ from typing import Literal
 
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
-from mnist_arch.sweeps.execution.executor import Event, Executor
+from mnist_arch.sweeps.execution.executor import Executor, TrialEvent
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
@@ -37,7 +37,7 @@ class SearchEnded:
 
 def run_sweep(
     plan: SweepPlan, ledger: Ledger, executor: Executor, *, retry_failed: bool = False
-) -> Iterator[StageBegan | Event | SearchEnded]:
+) -> Iterator[StageBegan | TrialEvent | SearchEnded]:
     """Trains all that the ledger does not have yet; the ledger's lock is held.
 
     With `retry_failed`, trials that failed go on from their checkpoints. Raises StorageError, and
@@ -67,7 +67,7 @@ def run_sweep(
 
 def _known(
     name: StageName, trials: list[Trial], plan: SweepPlan, ledger: Ledger, executor: Executor
-) -> Iterator[StageBegan | Event]:
+) -> Iterator[StageBegan | TrialEvent]:
     queue = Queue(trials, ledger)
     if queue.waiting:
         yield StageBegan(name, tuple(queue.waiting), _ended(ledger, trials))

@@ -11,16 +11,9 @@ from rich.console import Console
 from tiny_sweeps import HOLDOUT, TIME, blocks, made_up, planned
 
 from mnist_arch.errors import FailureKind
+from mnist_arch.runs.events import NotDrawn, Started
 from mnist_arch.sweeps.estimate import Pace
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
+from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.stages import StageBegan
@@ -60,10 +53,10 @@ class Script:
         loaded = self.plan.loaded(trial.arm, trial.stage)
         return Task(trial, loaded, self.ledger.run(trial))
 
-    def began(self, trial: Trial, epochs_done: int = 0) -> Began:
-        return Began(self.task(trial), epochs_done)
+    def began(self, trial: Trial, epochs_done: int = 0) -> TrialEvent:
+        return TrialEvent(self.task(trial), Started(self.task(trial).run, epochs_done))
 
-    def epoch(self, trial: Trial, epoch: int, correct: int | None) -> Epoch:
+    def epoch(self, trial: Trial, epoch: int, correct: int | None) -> TrialEvent:
         record = EpochRecord(
             epoch=epoch,
             train_loss=1.0,
@@ -74,19 +67,23 @@ class Script:
             images_per_second=1_000.0,
             seconds=5.0 * epoch,
         )
-        return Epoch(self.task(trial), record)
+        return TrialEvent(self.task(trial), record)
 
-    def finished(self, trial: Trial, correct: int, seconds: float = SECONDS) -> Finished:
-        return Finished(self.task(trial), made_up(trial, self.plan, correct, seconds=seconds))
+    def finished(self, trial: Trial, correct: int, seconds: float = SECONDS) -> TrialEvent:
+        return TrialEvent(self.task(trial), made_up(trial, self.plan, correct, seconds=seconds))
 
-    def failed(self, trial: Trial, reason: str) -> Failed:
-        return Failed(self.task(trial), Failure(kind=FailureKind.CRASH, reason=reason, time=TIME))
+    def failed(self, trial: Trial, reason: str) -> TrialEvent:
+        return TrialEvent(
+            self.task(trial), Failure(kind=FailureKind.CRASH, reason=reason, time=TIME)
+        )
 
-    def stopped(self, trial: Trial) -> Stopped:
-        return Stopped(self.task(trial))
+    def stopped(self, trial: Trial) -> TrialEvent:
+        return TrialEvent(self.task(trial), Stopped())
 
 
-def plain(events: Iterable[StageBegan | Event], plan: SweepPlan, *, workers: int = 1) -> list[str]:
+def plain(
+    events: Iterable[StageBegan | TrialEvent], plan: SweepPlan, *, workers: int = 1
+) -> list[str]:
     """The lines that a file would get."""
     console = Console(file=io.StringIO(), width=40)
     SweepDisplay(console).follow(iter(events), Pace(plan, workers=workers))
@@ -137,6 +134,16 @@ def test_a_sweep_that_goes_on_counts_what_has_ended_before(plan: SweepPlan) -> N
     ]
 
 
+def test_a_picture_that_is_missing_is_said_with_the_result(plan: SweepPlan) -> None:
+    script = Script(plan)
+    first = script.ranking[0]
+    trouble = NotDrawn(Path("runs/a/curves.png"), "latex could not be found")
+    not_drawn = TrialEvent(script.task(first), trouble)
+    lines = plain([StageBegan("ranking", (first,)), not_drawn, script.finished(first, 91)], plan)
+    assert len(lines) == 2
+    assert " · 0:10 · no curves.png: latex could not be found" in lines[1]
+
+
 def test_of_a_search_the_end_is_a_number_of_trials(tmp_path: Path) -> None:
     space = {"recipe.schedule.peak": {"kind": "float", "low": 0.01, "high": 0.1}}
     plan = planned(tmp_path, search={"space": space, "trials": 7})
@@ -176,13 +183,13 @@ def drawn(display: LiveSweepDisplay, width: int = 100) -> list[str]:
 
 
 def panel_after(
-    events: Iterable[StageBegan | Event], plan: SweepPlan, *, width: int = 100
+    events: Iterable[StageBegan | TrialEvent], plan: SweepPlan, *, width: int = 100
 ) -> list[str]:
     """The panel after the last of these events."""
     panels: list[list[str]] = []
     display = LiveSweepDisplay(terminal(width))
 
-    def script() -> Iterator[StageBegan | Event]:
+    def script() -> Iterator[StageBegan | TrialEvent]:
         yield from events
         panels.append(drawn(display, width))
 
@@ -281,7 +288,7 @@ def test_the_panel_fits_a_narrow_terminal_whatever_the_names(tmp_path: Path) -> 
 
 
 def test_an_error_takes_the_panel_down(plan: SweepPlan) -> None:
-    def events() -> Iterator[StageBegan | Event]:
+    def events() -> Iterator[StageBegan | TrialEvent]:
         yield StageBegan("ranking", tuple(plan.trials()))
         raise KeyboardInterrupt
 

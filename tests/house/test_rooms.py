@@ -62,6 +62,7 @@ TORCH_FREE = (
     "training.events",
     "training.pace",
     "training.thread_choice",
+    "runs.events",
     "runs.find",
     "runs.folder",
     "runs.manifest",

@@ -5,10 +5,10 @@
     > 4711                                    the driver's process, in the folder sweep/
     > -9                                      its exit code
 
-A driver says what happens to the pipe `events` in its folder: `Epoch grid-1 0 2`. Importing torch
-takes seconds, so it is imported once, and drivers and their workers are forks; that is safe as long
-as a process that forks has one thread and leaves all computing to its children. With `spawn` the
-workers are fresh interpreters, as they are in earnest.
+A driver says what happens to the pipe `events` in its folder: `EpochRecord grid-1 0 2`. To import
+torch takes seconds, so it is imported once, and drivers and their workers are forks; that is safe
+as long as a process that forks has one thread and leaves all computing to its children. With
+`spawn` the workers are fresh interpreters, as they are in earnest.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from typing import Any, NoReturn
 from small_sweep import COMMAND, ENGINE
 
 from mnist_arch.runs import execute as running
+from mnist_arch.runs.events import Started
 from mnist_arch.sweeps.execution import local
-from mnist_arch.sweeps.execution.executor import Began, Epoch, Failed
 from mnist_arch.sweeps.execution.local import LocalExecutor
 from mnist_arch.sweeps.execution.worker import Setting
-from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.stages import StageBegan, run_sweep
+from mnist_arch.training.events import EpochRecord
 
 # What a training imports on its way, which takes longer than the training.
 importlib.import_module("matplotlib.backends.backend_agg")
@@ -87,7 +88,7 @@ def drive(folder: Path, *, spawn: bool) -> NoReturn:
             for event in run_sweep(plan, ledger, executor, retry_failed=True):
                 if not isinstance(event, StageBegan):
                     trial = event.task.trial
-                    words = (type(event).__name__, trial.arm.name, trial.seed, said(event))
+                    words = (type(event.what).__name__, trial.arm.name, trial.seed, said(event))
                     print(*words, file=events, flush=True)
         os._exit(0)
     except BaseException:
@@ -96,13 +97,13 @@ def drive(folder: Path, *, spawn: bool) -> NoReturn:
 
 
 def said(event: Any) -> object:
-    match event:
-        case Began():
-            return event.epochs_done
-        case Epoch():
-            return event.record.epoch
-        case Failed():
-            return event.failure.reason
+    match getattr(event, "what", None):
+        case Started(epochs_done=epochs):
+            return epochs
+        case EpochRecord(epoch=epoch):
+            return epoch
+        case Failure(reason=reason):
+            return reason
     return ""
 
 

@@ -14,16 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_arch.errors import FailureKind
+from mnist_arch.runs.events import Started
 from mnist_arch.sweeps.execution.driver import run_trials
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
+from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.search.source import SearchSource
@@ -84,33 +77,33 @@ class Learners:
     def stop(self, trial: Trial) -> None:
         self.to_stop.add(trial.key)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         for key, task in list(self.tasks.items()):
             for event in self._epoch(key, task):
-                if isinstance(event, Finished | Failed | Stopped):
+                if event.is_last:
                     del self.tasks[key]
                     self.free += 1
                 yield event
 
-    def _epoch(self, key: tuple[str, int], task: Task) -> Iterator[Event]:
+    def _epoch(self, key: tuple[str, int], task: Task) -> Iterator[TrialEvent]:
         epoch = min(self.epochs_done.get(key, 0) + 1, task.trial.arm.epochs)
         if key in self.to_stop:
-            yield Stopped(task)
+            yield TrialEvent(task, Stopped())
             return
         if epoch == 1:
-            yield Began(task, 0)
+            yield TrialEvent(task, Started(task.run, 0))
         correct = self.curve(task.trial, epoch)
         if isinstance(correct, str):
             kind = FailureKind.DATA if correct == "no data" else FailureKind.LOSS
-            yield Failed(task, Failure(kind=kind, reason=correct, time=tiny_sweeps.TIME))
+            yield TrialEvent(task, Failure(kind=kind, reason=correct, time=tiny_sweeps.TIME))
             return
         self.epochs_done[key] = epoch
         task.run.append_metrics(dataclasses.asdict(record(epoch, correct)))
-        yield Epoch(task, record(epoch, correct))
+        yield TrialEvent(task, record(epoch, correct))
         if epoch == task.trial.arm.epochs:
             self.bench.finish(task.trial, correct, seconds=1.0)
             result = tiny_sweeps.made_up(task.trial, self.bench.plan, correct, seconds=1.0)
-            yield Finished(task, result)
+            yield TrialEvent(task, result)
 
 
 def record(epoch: int, correct: int) -> EpochRecord:
@@ -141,13 +134,13 @@ class Process:
         self.learners.curve = curve
         return self
 
-    def finish(self) -> list[Event]:
+    def finish(self) -> list[TrialEvent]:
         return list(self.events)
 
-    def die_after(self, kind: type[Event], count: int) -> Process:
+    def die_after(self, kind: type[Any], count: int) -> Process:
         """Is killed as soon as it has yielded so many events of a kind."""
         for event in self.events:
-            count -= isinstance(event, kind)
+            count -= isinstance(event.what, kind)
             if count == 0:
                 break
         else:

@@ -13,7 +13,7 @@ from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_images
 from mnist_arch.spec.loading import Loaded
-from mnist_arch.sweeps.execution.executor import Event, Executor, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import Executor, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import SweepPlan, plan_sweep
@@ -50,7 +50,7 @@ def tasks(plan: SweepPlan, ledger: Ledger) -> list[Task]:
     ]
 
 
-def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[Event]:
+def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[TrialEvent]:
     """Has all tasks trained, and yields what happens."""
     waiting, running = deque(tasks), 0
     while waiting or running:
@@ -58,7 +58,7 @@ def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[Event]:
             executor.submit(waiting.popleft())
             running += 1
         for event in executor.events():
-            running -= isinstance(event, Finished | Failed | Stopped)
+            running -= event.is_last
             yield event
 
 

@@ -12,9 +12,10 @@ from typing import Any, cast
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import FailureKind
 from mnist_arch.files import write_whole
+from mnist_arch.runs.events import Started
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Verdicts
-from mnist_arch.sweeps.execution.executor import Began, Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial, plan_sweep
@@ -179,15 +180,15 @@ class MadeUpExecutor:
     def stop(self, trial: Trial) -> None:
         raise AssertionError(f"{trial} has ended")
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         task = self.tasks.pop()
         outcome = self.outcome(task.trial)
         if isinstance(outcome, str):
-            yield Failed(task, Failure(kind=FailureKind.LOSS, reason=outcome, time=TIME))
+            yield TrialEvent(task, Failure(kind=FailureKind.LOSS, reason=outcome, time=TIME))
             return
-        yield Began(task, 0)
+        yield TrialEvent(task, Started(task.run, 0))
         self.bench.finish(task.trial, outcome, seconds=10.0)
-        yield Finished(task, made_up(task.trial, self.bench.plan, outcome, seconds=10.0))
+        yield TrialEvent(task, made_up(task.trial, self.bench.plan, outcome, seconds=10.0))
 
 
 class HereExecutor:
@@ -216,7 +217,7 @@ class HereExecutor:
     def stop(self, trial: Trial) -> None:
         self.worker.to_stop.add(trial.key)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         task = self.tasks[0]
         task.run.folder.mkdir(parents=True, exist_ok=True)
         events = self.worker.events(task)
@@ -226,6 +227,6 @@ class HereExecutor:
                 event = next(events, None)
             if event is None:
                 return
-            if isinstance(event, Finished | Failed | Stopped):
+            if event.is_last:
                 self.tasks.popleft()
             yield event

@@ -13,26 +13,20 @@ from tiny_sweeps import HOLDOUT, TIME, made_up, planned
 from mnist_arch.counting.digest import digest
 from mnist_arch.errors import FailureKind, StorageError
 from mnist_arch.files import write_whole
+from mnist_arch.runs.events import NotDrawn, Started
+from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
+from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, TrialStatus
 from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.training.events import EpochRecord
 
 FAILURE = Failure(kind=FailureKind.LOSS, reason="the loss is not finite", time=TIME)
-Script = Callable[[Task], list[Event]]
+Script = Callable[[Task], list[TrialEvent]]
 
 
-def epoch(task: Task, number: int, *, correct: int = 50) -> Epoch:
-    return Epoch(task, EpochRecord(number, 1.0, 1.0, correct, HOLDOUT, 0.1, 1.0, 1.0))
+def epoch(task: Task, number: int, *, correct: int = 50) -> TrialEvent:
+    return TrialEvent(task, EpochRecord(number, 1.0, 1.0, correct, HOLDOUT, 0.1, 1.0, 1.0))
 
 
 class Scripted:
@@ -41,7 +35,7 @@ class Scripted:
     def __init__(self, script: Script, *, size: int = 1) -> None:
         self.script = script
         self.size = size
-        self.running: dict[tuple[str, int], deque[Event]] = {}
+        self.running: dict[tuple[str, int], deque[TrialEvent]] = {}
         self.submitted: list[Task] = []
         self.stopped: list[Trial] = []
         self.most = 0
@@ -67,11 +61,11 @@ class Scripted:
     def stop(self, trial: Trial) -> None:
         self.stopped.append(trial)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         assert self.running, "nothing can happen"
         for key, coming in list(self.running.items()):
             event = coming.popleft()
-            if isinstance(event, Finished | Failed | Stopped):
+            if event.is_last:
                 assert not coming, "the last event of a task is its last"
                 del self.running[key]
             yield event
@@ -85,9 +79,9 @@ class Recording(Queue):
         self.at_least = at_least
         self.told: list[tuple[str, TrialStatus]] = []
 
-    def judge(self, event: Epoch) -> bool:
-        assert event.record.correct is not None
-        return event.record.correct >= self.at_least
+    def judge(self, trial: Trial, record: EpochRecord) -> bool:
+        assert record.correct is not None
+        return record.correct >= self.at_least
 
     def tell(self, trial: Trial, state: TrialStatus) -> None:
         self.told.append((label(trial), state))
@@ -97,8 +91,8 @@ def label(trial: Trial) -> str:
     return f"{trial.arm.name}{trial.seed}"
 
 
-def said(events: list[Event]) -> list[str]:
-    return [f"{label(event.task.trial)} {type(event).__name__}" for event in events]
+def said(events: list[TrialEvent]) -> list[str]:
+    return [f"{label(event.task.trial)} {type(event.what).__name__}" for event in events]
 
 
 @pytest.fixture
@@ -114,9 +108,9 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def done(plan: SweepPlan) -> Script:
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         result = made_up(task.trial, plan, 50, seconds=1.0)
-        return [Began(task, 0), epoch(task, 1), Finished(task, result)]
+        return [TrialEvent(task, Started(task.run, 0)), epoch(task, 1), TrialEvent(task, result)]
 
     return script
 
@@ -129,7 +123,7 @@ def run(
     size: int = 1,
     at_least: int = 0,
     trials: list[Trial] | None = None,
-) -> tuple[list[Event], Scripted, Recording]:
+) -> tuple[list[TrialEvent], Scripted, Recording]:
     source = Recording(plan.trials() if trials is None else trials, ledger, at_least=at_least)
     executor = Scripted(script, size=size)
     return list(run_trials(plan, ledger, source, executor)), executor, source
@@ -143,7 +137,7 @@ def test_every_trial_is_trained_once_in_its_order(plan: SweepPlan, ledger: Ledge
     names = ["a0", "b0", "c0", "a1", "b1", "c1"]
     assert [label(task.trial) for task in executor.submitted] == names
     assert said(events) == [
-        f"{name} {what}" for name in names for what in ("Began", "Epoch", "Finished")
+        f"{name} {what}" for name in names for what in ("Started", "EpochRecord", "Result")
     ]
     assert source.told == [(name, TrialStatus.DONE) for name in names]
     assert executor.most == 1
@@ -153,7 +147,7 @@ def test_as_many_trials_run_as_there_is_room_for(plan: SweepPlan, ledger: Ledger
     events, executor, source = run(plan, ledger, done(plan), size=4)
     assert executor.most == 4
     assert said(events)[:8] == [
-        f"{it} {what}" for what in ("Began", "Epoch") for it in ("a0", "b0", "c0", "a1")
+        f"{it} {what}" for what in ("Started", "EpochRecord") for it in ("a0", "b0", "c0", "a1")
     ]
     assert sorted(source.told) == [
         (f"{it}{seed}", TrialStatus.DONE) for it in "abc" for seed in (0, 1)
@@ -165,13 +159,13 @@ def test_as_many_trials_run_as_there_is_room_for(plan: SweepPlan, ledger: Ledger
 def test_room_that_a_trial_leaves_is_filled_at_once(plan: SweepPlan, ledger: Ledger) -> None:
     """A long trial beside short ones keeps none of them waiting."""
 
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         if label(task.trial) == "a0":
             return [epoch(task, 1)] * 20 + done(plan)(task)
         return done(plan)(task)
 
     events, executor, _ = run(plan, ledger, script, size=2)
-    assert said(events)[-1] == "a0 Finished"
+    assert said(events)[-1] == "a0 Result"
     assert executor.most == 2
 
 
@@ -219,9 +213,9 @@ def test_what_has_an_outcome_is_left_out(plan: SweepPlan, ledger: Ledger) -> Non
 
 
 def failing(plan: SweepPlan, *names: str, failure: Failure = FAILURE) -> Script:
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         if label(task.trial) in names:
-            return [Began(task, 0), Failed(task, failure)]
+            return [TrialEvent(task, Started(task.run, 0)), TrialEvent(task, failure)]
         return done(plan)(task)
 
     return script
@@ -235,17 +229,17 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
     ended = {}
     for event in run_trials(plan, ledger, source, executor):
         trial = event.task.trial
-        if isinstance(event, Failed):
+        if isinstance(event.what, Failure):
             assert Ledger(ledger.folder).state(trial) is TrialStatus.FAILED
             assert Ledger(ledger.folder).failure(trial) == FAILURE
-        if isinstance(event, Finished | Failed):
-            ended[label(trial)] = type(event)
+        if isinstance(event.what, Result | Failure):
+            ended[label(trial)] = type(event.what)
     assert ended == {
-        **dict.fromkeys(["a0", "c0", "a1", "b1"], Finished),
-        **dict.fromkeys(["b0", "c1"], Failed),
+        **dict.fromkeys(["a0", "c0", "a1", "b1"], Result),
+        **dict.fromkeys(["b0", "c1"], Failure),
     }
     assert dict(source.told) == {
-        name: TrialStatus.FAILED if kind is Failed else TrialStatus.DONE
+        name: TrialStatus.FAILED if kind is Failure else TrialStatus.DONE
         for name, kind in ended.items()
     }
     assert len(source.told) == 6
@@ -270,7 +264,7 @@ def test_failure_that_is_not_of_the_trial_is_told_but_not_kept(
     assert ledger.failure(trial) is None
     assert Ledger(ledger.folder).state(trial) is TrialStatus.WAITING
     assert source.told[1] == ("b0", TrialStatus.FAILED)
-    assert said(events)[4] == "b0 Failed"
+    assert said(events)[4] == "b0 Failure"
     _, executor, _ = run(plan, Ledger(ledger.folder), done(plan))
     assert "b0" in [label(task.trial) for task in executor.submitted]
 
@@ -283,14 +277,14 @@ def test_failure_of_the_trial_is_kept(plan: SweepPlan, ledger: Ledger, kind: Fai
 
 
 def test_disk_that_is_full_ends_the_sweep(plan: SweepPlan, ledger: Ledger) -> None:
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         if label(task.trial) == "b0":  # when a file takes the place of the folder
             shutil.rmtree(ledger.folder)
             ledger.folder.touch()
         return failing(plan, "b0")(task)
 
     executor = Scripted(script)
-    seen: list[Event] = []
+    seen: list[TrialEvent] = []
     with pytest.raises(StorageError, match="cannot write"):
         seen.extend(run_trials(plan, ledger, Queue(plan.trials(), ledger), executor))
     assert [label(task.trial) for task in executor.submitted] == ["a0", "b0"]
@@ -299,50 +293,69 @@ def test_disk_that_is_full_ends_the_sweep(plan: SweepPlan, ledger: Ledger) -> No
 # ----------------------------------------------------------------------- ended early
 
 
+def test_what_is_not_the_end_of_a_trial_is_passed_on(plan: SweepPlan, ledger: Ledger) -> None:
+    def script(task: Task) -> list[TrialEvent]:
+        *begun, end = done(plan)(task)
+        return [*begun, TrialEvent(task, NotDrawn(task.run.curves_path, "no disk")), end]
+
+    events, _, source = run(plan, ledger, script)
+    assert said(events)[:4] == ["a0 Started", "a0 EpochRecord", "a0 NotDrawn", "a0 Result"]
+    assert len(source.told) == 6
+
+
 def test_trial_that_is_not_worth_it_is_ended(plan: SweepPlan, ledger: Ledger) -> None:
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         if label(task.trial) == "b0":
-            return [Began(task, 0), epoch(task, 1), epoch(task, 2, correct=7), Stopped(task)]
+            return [
+                TrialEvent(task, Started(task.run, 0)),
+                epoch(task, 1),
+                epoch(task, 2, correct=7),
+                TrialEvent(task, Stopped()),
+            ]
         return done(plan)(task)
 
     source = Recording(plan.trials(), ledger, at_least=10)
     executor = Scripted(script)
-    seen: list[Event] = []
+    seen: list[TrialEvent] = []
     for event in run_trials(plan, ledger, source, executor):
         seen.append(event)
-        if isinstance(event, Epoch) and event.record.correct == 7:
+        if isinstance(event.what, EpochRecord) and event.what.correct == 7:
             pruned = Ledger(ledger.folder).pruned(event.task.trial)
             assert pruned is not None
             assert (pruned.epoch, pruned.correct, pruned.images) == (2, 7, HOLDOUT)
             assert list(map(label, executor.stopped)) == ["b0"]
     mine = [line for line in said(seen) if line.startswith("b0")]
-    assert mine == ["b0 Began", "b0 Epoch", "b0 Epoch", "b0 Stopped"]
+    assert mine == ["b0 Started", "b0 EpochRecord", "b0 EpochRecord", "b0 Stopped"]
     assert [it for it in source.told if it[0] == "b0"] == [("b0", TrialStatus.PRUNED)]
     assert len(source.told) == len(executor.submitted) == 6
     assert list(map(label, executor.stopped)) == ["b0"]
 
 
-@pytest.mark.parametrize("last", ["Stopped", "Finished", "Failed"])
+@pytest.mark.parametrize("last", ["Stopped", "Result", "Failure"])
 def test_what_an_ended_trial_still_does_is_of_no_interest(
     plan: SweepPlan, ledger: Ledger, last: str
 ) -> None:
     """The executor may be some epochs ahead of the driver, or at the end already."""
 
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         if label(task.trial) != "b0":
             return done(plan)(task)
-        ends: dict[str, Event] = {
-            "Stopped": Stopped(task),
-            "Finished": Finished(task, made_up(task.trial, plan, 99, seconds=1.0)),
-            "Failed": Failed(task, FAILURE),
+        ends: dict[str, TrialEvent] = {
+            "Stopped": TrialEvent(task, Stopped()),
+            "Result": TrialEvent(task, made_up(task.trial, plan, 99, seconds=1.0)),
+            "Failure": TrialEvent(task, FAILURE),
         }
-        late = [epoch(task, 2, correct=99), epoch(task, 3, correct=0), Began(task, 3)]
+        late = [
+            epoch(task, 2, correct=99),
+            epoch(task, 3, correct=0),
+            TrialEvent(task, Started(task.run, 3)),
+        ]
         return [epoch(task, 1, correct=7), *late, ends[last]]
 
     events, executor, source = run(plan, ledger, script, at_least=10, size=2)
     trial = plan.trials()[1]
     mine = [line for line in said(events) if line.startswith("b0")]
-    assert mine == ["b0 Epoch", "b0 Stopped"]
+    assert mine == ["b0 EpochRecord", "b0 Stopped"]
     assert [it for it in source.told if it[0] == "b0"] == [("b0", TrialStatus.PRUNED)]
     assert list(map(label, executor.stopped)) == ["b0"]
     assert ledger.state(trial) is TrialStatus.PRUNED
@@ -356,16 +369,16 @@ def test_what_an_ended_trial_still_does_is_of_no_interest(
 def test_ended_trial_takes_its_room_until_it_has_stopped(plan: SweepPlan, ledger: Ledger) -> None:
     order: list[str] = []
 
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         order.append(f"{label(task.trial)} begins")
         if label(task.trial) == "a0":
-            return [epoch(task, 1, correct=0), *[epoch(task, 2)] * 3, Stopped(task)]
+            return [epoch(task, 1, correct=0), *[epoch(task, 2)] * 3, TrialEvent(task, Stopped())]
         return done(plan)(task)
 
     source, executor = Recording(plan.trials(), ledger, at_least=10), Scripted(script)
     for event in run_trials(plan, ledger, source, executor):
         order += said([event])
-    assert order[:4] == ["a0 begins", "a0 Epoch", "a0 Stopped", "b0 begins"]
+    assert order[:4] == ["a0 begins", "a0 EpochRecord", "a0 Stopped", "b0 begins"]
 
 
 # ----------------------------------------------------------------------- a source that proposes
@@ -389,9 +402,9 @@ class OneAtATime(Recording):
 def test_source_is_asked_again_after_every_outcome(plan: SweepPlan, ledger: Ledger) -> None:
     source = OneAtATime(plan.trials(), ledger, at_least=10)
 
-    def script(task: Task) -> list[Event]:
+    def script(task: Task) -> list[TrialEvent]:
         if label(task.trial) == "b0":
-            return [epoch(task, 1, correct=0), Stopped(task)]
+            return [epoch(task, 1, correct=0), TrialEvent(task, Stopped())]
         return failing(plan, "c0")(task)
 
     executor = Scripted(script, size=3)
@@ -402,18 +415,18 @@ def test_source_is_asked_again_after_every_outcome(plan: SweepPlan, ledger: Ledg
         TrialStatus.PRUNED,
         TrialStatus.FAILED,
     ]
-    assert sum(isinstance(event, Finished | Failed | Stopped) for event in events) == 6
+    assert sum(event.is_last for event in events) == 6
 
 
 def test_executor_that_has_nothing_to_tell_is_asked_again(plan: SweepPlan, ledger: Ledger) -> None:
     class Slow(Scripted):
         asked = 0
 
-        def events(self) -> Iterator[Event]:
+        def events(self) -> Iterator[TrialEvent]:
             self.asked += 1
             return super().events() if self.asked % 3 == 0 else iter(())
 
     executor = Slow(done(plan))
     events = list(run_trials(plan, ledger, Queue(plan.trials(), ledger), executor))
-    assert sum(isinstance(event, Finished) for event in events) == 6
+    assert sum(isinstance(event.what, Result) for event in events) == 6
     assert executor.asked == 3 * len(events)

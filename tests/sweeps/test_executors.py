@@ -26,23 +26,17 @@ from small_sweep import (
 from mnist_arch.counting.counted import count
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import FailureKind
+from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
+from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Executor,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
+from mnist_arch.sweeps.execution.executor import Executor, Task, TrialEvent
 from mnist_arch.sweeps.execution.local import LocalExecutor
 from mnist_arch.sweeps.execution.worker import Setting
-from mnist_arch.sweeps.ledger import Ledger, log_path
+from mnist_arch.sweeps.ledger import Failure, Ledger, log_path
 from mnist_arch.sweeps.planning import SweepPlan
 from mnist_arch.sweeps.spec import Resources
+from mnist_arch.training.events import EpochRecord
 
 pytestmark = pytest.mark.slow
 
@@ -120,9 +114,9 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "sweep")
 
 
-def kinds(events: list[Event], task: Task) -> list[str]:
+def kinds(events: list[TrialEvent], task: Task) -> list[str]:
     """What happened to a trial, in order."""
-    return [type(event).__name__ for event in events if event.task.trial.key == task.trial.key]
+    return [type(event.what).__name__ for event in events if event.task.trial.key == task.trial.key]
 
 
 def changed(task: Task, **recipe: Any) -> Task:
@@ -134,11 +128,11 @@ def changed(task: Task, **recipe: Any) -> Task:
 
 
 def until(
-    executor: Executor, task: Task, stop: Callable[[Event], bool]
-) -> tuple[list[Event], Event]:
+    executor: Executor, task: Task, stop: Callable[[TrialEvent], bool]
+) -> tuple[list[TrialEvent], TrialEvent]:
     """All that happens until something happens to a task, which is submitted; others go on."""
     executor.submit(task)
-    events: list[Event] = []
+    events: list[TrialEvent] = []
     while True:
         for event in executor.events():
             events.append(event)
@@ -146,12 +140,12 @@ def until(
                 return events, event
 
 
-def is_epoch(event: Event) -> bool:
-    return isinstance(event, Epoch) and event.record.epoch >= 2
+def is_epoch(event: TrialEvent) -> bool:
+    return isinstance(event.what, EpochRecord) and event.what.epoch >= 2
 
 
-def is_end(event: Event) -> bool:
-    return isinstance(event, Finished | Failed | Stopped)
+def is_end(event: TrialEvent) -> bool:
+    return event.is_last
 
 
 class TestExecutor:
@@ -165,15 +159,15 @@ class TestExecutor:
         events = list(drive(executor, todo))
         assert executor.free == WORKERS
         for number, task in enumerate(todo):
-            assert kinds(events, task) == ["Began", *["Epoch"] * 4, "Finished"]
+            assert kinds(events, task) == ["Started", *["EpochRecord"] * 4, "Result"]
             mine = [event for event in events if event.task.trial.key == task.trial.key]
-            epochs = [event.record.epoch for event in mine if isinstance(event, Epoch)]
+            epochs = [event.what.epoch for event in mine if isinstance(event.what, EpochRecord)]
             assert epochs == [1, 2, 3, 4]
-            assert isinstance(mine[0], Began)
-            assert mine[0].epochs_done == 0
-            assert isinstance(mine[-1], Finished)
-            assert mine[-1].result == task.run.result()
-            assert (mine[-1].result.digest, mine[-1].result.seed) == task.trial.key
+            assert isinstance(mine[0].what, Started)
+            assert mine[0].what.epochs_done == 0
+            assert isinstance(mine[-1].what, Result)
+            assert mine[-1].what == task.run.result()
+            assert (mine[-1].what.digest, mine[-1].what.seed) == task.trial.key
             alone = Run(tmp_path / f"alone-{number}")
             train_here(task.counted, alone, seed=task.trial.seed)
             assert_same_run(task.run, alone)
@@ -186,11 +180,11 @@ class TestExecutor:
         (trial,) = planned.final_trials(planned.arms[0])
         task = Task(trial, count(planned.loaded(trial.arm, "final")), ledger.run(trial))
         events, end = until(executor, task, is_end)
-        correct = [event.record.correct for event in events if isinstance(event, Epoch)]
+        correct = [event.what.correct for event in events if isinstance(event.what, EpochRecord)]
         assert correct[:-1] == [None] * 3
         assert correct[-1] is not None
-        assert isinstance(end, Finished)
-        assert (end.result.split, end.result.images) == ("test", 1000)
+        assert isinstance(end.what, Result)
+        assert (end.what.split, end.what.images) == ("test", 1000)
 
     def test_leaving_ends_all_and_the_same_trial_goes_on(
         self, place: Place, tmp_path: Path, ledger: Ledger
@@ -211,9 +205,9 @@ class TestExecutor:
         with place.executor() as executor:
             assert executor.free == WORKERS
             events, end = until(executor, task, is_end)
-        assert isinstance(events[0], Began)
+        assert isinstance(events[0].what, Started)
         assert events[0].epochs_done >= 2
-        assert isinstance(end, Finished)
+        assert isinstance(end.what, Result)
         alone = Run(tmp_path / "alone")
         train_here(task.counted, alone, seed=task.trial.seed)
         assert_same_run(task.run, alone)
@@ -225,8 +219,8 @@ class TestExecutor:
         train_here(task.counted, task.run, seed=task.trial.seed)
         written = task.run.result_path.stat()
         _, end = until(executor, task, is_end)
-        assert isinstance(end, Finished)
-        assert end.result == task.run.result()
+        assert isinstance(end.what, Result)
+        assert end.what == task.run.result()
         now = task.run.result_path.stat()
         assert (now.st_ino, now.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
 
@@ -238,26 +232,26 @@ class TestExecutor:
             task, schedule=task.counted.experiment.recipe.schedule.model_copy(update={"peak": 1e30})
         )
         _, end = until(executor, diverging, is_end)
-        assert isinstance(end, Failed)
-        assert end.failure.kind is FailureKind.LOSS
-        assert end.failure.reason.startswith("the loss is not finite at epoch 1, step 2")
-        assert end.failure.hint.startswith("lower recipe.schedule.peak")
-        assert end.failure.log_tail == [f"NonFiniteLoss: {end.failure.reason}"]
-        assert log_path(diverging.run).read_text().splitlines() == end.failure.log_tail
+        assert isinstance(end.what, Failure)
+        assert end.what.kind is FailureKind.LOSS
+        assert end.what.reason.startswith("the loss is not finite at epoch 1, step 2")
+        assert end.what.hint.startswith("lower recipe.schedule.peak")
+        assert end.what.log_tail == [f"NonFiniteLoss: {end.what.reason}"]
+        assert log_path(diverging.run).read_text().splitlines() == end.what.log_tail
 
         _, end = until(executor, changed(other, batch_size=0), is_end)
-        assert isinstance(end, Failed)
-        assert end.failure.kind is FailureKind.BUG
-        before, said = end.failure.reason.split(": ", 1)
+        assert isinstance(end.what, Failure)
+        assert end.what.kind is FailureKind.BUG
+        before, said = end.what.reason.split(": ", 1)
         assert before == "this is a bug in mnist-arch"
         assert "modulo by zero" in said
-        assert end.failure.hint == "please report it"
-        assert "Traceback (most recent call last):" in end.failure.log_tail
-        assert end.failure.log_tail[-1] == said
+        assert end.what.hint == "please report it"
+        assert "Traceback (most recent call last):" in end.what.log_tail
+        assert end.what.log_tail[-1] == said
 
         assert executor.free == WORKERS
         _, end = until(executor, other, is_end)
-        assert isinstance(end, Finished)
+        assert isinstance(end.what, Result)
 
     def test_a_folder_that_cannot_be_used_keeps_no_other_trial_waiting(
         self, executor: Executor, planned: SweepPlan, ledger: Ledger
@@ -266,11 +260,11 @@ class TestExecutor:
         other.run.folder.parent.mkdir()
         other.run.folder.write_text("a file")
         events = list(drive(executor, [other, task]))
-        assert kinds(events, other) == ["Failed"]
-        (end,) = (event for event in events if isinstance(event, Failed))
-        assert end.failure.kind is FailureKind.PATH
-        assert str(other.run.folder) in end.failure.reason
-        assert kinds(events, task)[-1] == "Finished"
+        assert kinds(events, other) == ["Failure"]
+        (end,) = (event for event in events if isinstance(event.what, Failure))
+        assert end.what.kind is FailureKind.PATH
+        assert str(other.run.folder) in end.what.reason
+        assert kinds(events, task)[-1] == "Result"
 
     def test_a_worker_that_is_killed_is_a_failure_of_the_machine(
         self, place: Place, tmp_path: Path, ledger: Ledger
@@ -278,7 +272,7 @@ class TestExecutor:
         task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
         with place.executor() as executor:
             executor.submit(task)
-            events: list[Event] = []
+            events: list[TrialEvent] = []
             while not any(is_epoch(event) for event in events):
                 events += executor.events()
             for process in place.training(executor):
@@ -286,9 +280,9 @@ class TestExecutor:
             while not is_end(events[-1]):
                 events += executor.events()
             end = events[-1]
-            assert isinstance(end, Failed)
-            assert end.failure.kind is FailureKind.WORKER
-            assert "its process " in end.failure.reason
+            assert isinstance(end.what, Failure)
+            assert end.what.kind is FailureKind.WORKER
+            assert "its process " in end.what.reason
             assert executor.free == WORKERS
             shorter = replace(
                 other,
@@ -296,7 +290,7 @@ class TestExecutor:
             )
             shorter = replace(shorter, run=Run(tmp_path / "shorter-s0"))
             _, end = until(executor, shorter, is_end)
-            assert isinstance(end, Finished)
+            assert isinstance(end.what, Result)
 
     def test_a_trial_that_is_stopped_leaves_its_place(
         self, executor: Executor, tmp_path: Path, ledger: Ledger
@@ -310,7 +304,7 @@ class TestExecutor:
         executor.stop(task.trial)
         executor.stop(other.trial)
         executor.stop(shorts[0].trial)  # which has not begun
-        events: list[Event] = []
+        events: list[TrialEvent] = []
         while sum(map(is_end, events)) < 2:
             events += executor.events()
         assert kinds(events, task)[-1] == kinds(events, other)[-1] == "Stopped"
@@ -318,7 +312,7 @@ class TestExecutor:
             assert task.run.result() is None
         assert executor.free == WORKERS
         events = list(drive(executor, shorts))
-        assert sum(isinstance(event, Finished) for event in events) == len(shorts)
+        assert sum(isinstance(event.what, Result) for event in events) == len(shorts)
 
 
 def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: SweepPlan) -> None:

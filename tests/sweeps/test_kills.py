@@ -235,7 +235,7 @@ def test_a_worker_that_has_not_noticed_keeps_its_trial(
     with Driver(keeper, folder, spawn=True) as driver:
         while len(begun) < 2:
             kind, name, seed, *_ = driver.says()
-            if kind == "Epoch":
+            if kind == "EpochRecord":
                 begun.add((name, seed))
         left = living(driver.process, of="spawn_main")
         assert len(left) == 2
@@ -255,7 +255,7 @@ def test_a_worker_that_has_not_noticed_keeps_its_trial(
             began: dict[tuple[str, str], int] = {}
             while len(began) < 2:
                 kind, name, seed, number = later.says()
-                if kind == "Began":
+                if kind == "Started":
                     began[name, seed] = int(number)
             assert began.keys() == begun
             assert min(began.values()) >= 1

@@ -18,23 +18,22 @@ from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, ta
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.runs.checkpoint import read_checkpoint
+from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_images
 from mnist_arch.sweeps.execution import ray_node as node
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
-from mnist_arch.sweeps.execution.executor import Began, Epoch, Failed, Task
+from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.execution.ray_cluster import LOSSES, RayExecutor, _connect, _room, _token_for
 from mnist_arch.sweeps.execution.ray_node import (
-    Beginning,
     NodeMessage,
     ShippedSplit,
-    Trained,
     train_on_node,
 )
 from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import NotCompiled
+from mnist_arch.training.events import EpochRecord, NotCompiled
 
 pytestmark = pytest.mark.ray
 
@@ -78,9 +77,9 @@ def test_a_lost_node_loses_no_trial(
             assert executor.free == 2
             for event in run_trials(plan, ledger, Queue(plan.trials(), ledger), executor):
                 key = event.task.trial.key
-                if isinstance(event, Began):
-                    began[key].append(event.epochs_done)
-                if isinstance(event, Epoch) and key == long.key and not lost:
+                if isinstance(event.what, Started):
+                    began[key].append(event.what.epochs_done)
+                if isinstance(event.what, EpochRecord) and key == long.key and not lost:
                     lost = True
                     (on,) = (
                         running.node
@@ -144,8 +143,8 @@ class Pretence:
         return value
 
 
-def beginning(node: str) -> NodeMessage:
-    return NodeMessage(Beginning(node, 0), b"a line\n")
+def beginning(task: Task, node: str) -> NodeMessage:
+    return NodeMessage(Started(task.run, 0), node=node, log=b"a line\n")
 
 
 def on_a_pretence(task: Task, *comes_to: list[Any]) -> tuple[list[Any], Pretence]:
@@ -169,13 +168,15 @@ def task(tmp_path: Path, ledger: Ledger) -> Task:
 def test_a_trial_that_loses_all_its_nodes_fails(task: Task) -> None:
     import ray
 
-    events, pretence = on_a_pretence(task, [beginning("gone"), ray.exceptions.NodeDiedError("no")])
+    events, pretence = on_a_pretence(
+        task, [beginning(task, "gone"), ray.exceptions.NodeDiedError("no")]
+    )
     *began, end = events
-    assert began == [Began(task, 0)] * (LOSSES + 1)
+    assert began == [TrialEvent(task, Started(task.run, 0))] * (LOSSES + 1)
     assert len(pretence.orders) == LOSSES + 1
-    assert isinstance(end, Failed)
-    assert end.failure.kind is FailureKind.NODE
-    assert end.failure.reason == "it was lost 6 times with its node, without an epoch between"
+    assert isinstance(end.what, Failure)
+    assert end.what.kind is FailureKind.NODE
+    assert end.what.reason == "it was lost 6 times with its node, without an epoch between"
 
 
 def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
@@ -185,26 +186,31 @@ def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
     crash = ray.exceptions.WorkerCrashedError()
     unread = ray.exceptions.ObjectLostError("00", None, "")
     events, pretence = on_a_pretence(
-        task, [beginning("gone"), crash], [beginning("here"), unread], [beginning("here"), memory]
+        task,
+        [beginning(task, "gone"), crash],
+        [beginning(task, "here"), unread],
+        [beginning(task, "here"), memory],
     )
     *began, end = events
-    assert began == [Began(task, 0)] * 3
+    assert began == [TrialEvent(task, Started(task.run, 0))] * 3
     assert pretence.cancelled == 3
-    assert isinstance(end, Failed)
-    assert end.failure.kind is FailureKind.MEMORY
-    assert end.failure.reason == "its process was ended for want of memory"
-    assert end.failure.hint == "raise resources.cpus, so that fewer trials share a node"
-    assert end.failure.log_tail == ["a line"] * 3
+    assert isinstance(end.what, Failure)
+    assert end.what.kind is FailureKind.MEMORY
+    assert end.what.reason == "its process was ended for want of memory"
+    assert end.what.hint == "raise resources.cpus, so that fewer trials share a node"
+    assert end.what.log_tail == ["a line"] * 3
 
 
 def test_a_process_that_dies_on_a_node_that_lives_is_a_failure(task: Task) -> None:
     import ray
 
-    events, pretence = on_a_pretence(task, [beginning("here"), ray.exceptions.WorkerCrashedError()])
+    events, pretence = on_a_pretence(
+        task, [beginning(task, "here"), ray.exceptions.WorkerCrashedError()]
+    )
     assert len(pretence.orders) == 1
-    assert isinstance(events[-1], Failed)
-    assert events[-1].failure.kind is FailureKind.WORKER
-    assert events[-1].failure.reason == "its process died, but not the node that it was on"
+    assert isinstance(events[-1].what, Failure)
+    assert events[-1].what.kind is FailureKind.WORKER
+    assert events[-1].what.reason == "its process died, but not the node that it was on"
 
 
 def test_an_error_of_ray_is_a_failure_with_its_text(task: Task) -> None:
@@ -217,11 +223,11 @@ def test_an_error_of_ray_is_a_failure_with_its_text(task: Task) -> None:
     )
     events, _ = on_a_pretence(task, [error])
     (end,) = events
-    assert isinstance(end, Failed)
-    assert end.failure.kind is FailureKind.DEVICE
-    assert end.failure.reason == "a node cannot load what it is to run: no mnist_arch"
-    assert end.failure.hint == "pip install 'mnist-arch[ray]', in the same version, on every node"
-    assert end.failure.log_tail[-1] == "ModuleNotFoundError: mnist_arch"
+    assert isinstance(end.what, Failure)
+    assert end.what.kind is FailureKind.DEVICE
+    assert end.what.reason == "a node cannot load what it is to run: no mnist_arch"
+    assert end.what.hint == "pip install 'mnist-arch[ray]', in the same version, on every node"
+    assert end.what.log_tail[-1] == "ModuleNotFoundError: mnist_arch"
 
 
 # -------------------------------------------------------------------------------- room and address
@@ -371,11 +377,11 @@ def test_a_node_says_each_epoch_with_a_checkpoint(
     task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first, *rest = said_on(task, monkeypatch)
-    assert first == NodeMessage(Beginning("abc", 0), b"")
+    assert first == NodeMessage(Started(task.run, 0), node="abc")
     for epoch, said in enumerate(rest, start=1):
-        assert isinstance(said.what, Trained)
-        assert said.what.record.epoch == epoch
+        assert isinstance(said.what, EpochRecord)
+        assert said.what.epoch == epoch
         path = tmp_path / "checkpoint"
-        path.write_bytes(said.what.checkpoint)
+        path.write_bytes(said.checkpoint)
         assert read_checkpoint(path)["state"]["epoch"] == epoch
     assert len(rest) == 4

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from searching import RATE, SPACE, WIDTH, Process, planned, studies, value, wide_and_slow
 
 from mnist_arch.errors import BudgetExceeded, ExtraMissing, SpecError
-from mnist_arch.sweeps.execution.executor import Finished
+from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.leaderboard import board_of
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.loading import load_sweep
@@ -37,7 +37,7 @@ NARROW = {"budget": {"parameters_below": 22 * 10 + 10}}
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_tells_what_came_out(tmp_path: Path, sampler: str, objective: str) -> None:
     process = Process(tmp_path, planned(tmp_path, trials=12, sampler=sampler, objective=objective))
-    finished = [event.result for event in process.finish() if isinstance(event, Finished)]
+    finished = [event.what for event in process.finish() if isinstance(event.what, Result)]
     assert process.trained == list(range(1, 13))
     assert {(trial.seed, trial.stage) for trial in process.learners.submitted} == {(0, "ranking")}
     values = [[it.correct / it.images, it.parameters] for it in finished]
@@ -70,7 +70,9 @@ def test_tpe_learns(tmp_path: Path) -> None:
     def mean(sampler: str) -> float:
         folder = tmp_path / sampler
         process = Process(folder, planned(folder, trials=40, sampler=sampler))
-        counts = [event.result.correct for event in process.finish() if isinstance(event, Finished)]
+        counts = [
+            event.what.correct for event in process.finish() if isinstance(event.what, Result)
+        ]
         return sum(counts[20:]) / len(counts[20:])
 
     assert mean("tpe") > mean("random") + 3

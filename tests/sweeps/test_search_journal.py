@@ -12,10 +12,12 @@ from optuna.trial import TrialState
 from searching import RATE, Process, planned, states
 
 from mnist_arch.errors import RunCorrupt, StorageError
-from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
+from mnist_arch.runs.events import Started
+from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.search import journal as journal_module
 from mnist_arch.sweeps.search.source import SearchSource, searched_arms
+from mnist_arch.training.events import EpochRecord
 
 
 def journal(folder: Path) -> Path:
@@ -47,7 +49,7 @@ def test_reading_makes_no_files_and_changes_none(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "runs/tiny")
     assert searched_arms(plan, ledger) == []
     assert not ledger.folder.exists()
-    process = Process(tmp_path, plan).die_after(Epoch, 3)
+    process = Process(tmp_path, plan).die_after(EpochRecord, 3)
     journal(tmp_path).chmod(0o444)
     files = written(tmp_path)
     found = searched_arms(plan, ledger)
@@ -64,7 +66,7 @@ def written(folder: Path) -> dict[Path, tuple[int, int, int]]:
 
 def test_a_torn_line_is_put_right(tmp_path: Path) -> None:
     plan = planned(tmp_path, trials=6)
-    first = Process(tmp_path, plan).die_after(Finished, 3)
+    first = Process(tmp_path, plan).die_after(Result, 3)
     whole = journal(tmp_path).read_bytes()
     journal(tmp_path).write_bytes(whole + b'{"op_code":6,"worker_id":"0","tri')
     assert searched_arms(plan, first.ledger) == first.search.arms
@@ -81,7 +83,7 @@ def test_half_a_proposal_is_no_proposal(tmp_path: Path) -> None:
     whole = Process(one, planned(one, trials=4))
     whole.finish()
     plan = planned(other, trials=4)
-    first = Process(other, plan).die_after(Began, 3)
+    first = Process(other, plan).die_after(Started, 3)
     lines = journal(other).read_text().splitlines(keepends=True)
     (cut,) = [
         index
@@ -98,7 +100,7 @@ def test_half_a_proposal_is_no_proposal(tmp_path: Path) -> None:
 def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
     """Optuna's own lock is a link beside the file, which it waits half a minute for."""
     plan = planned(tmp_path, trials=2)
-    Process(tmp_path, plan).die_after(Began, 1)
+    Process(tmp_path, plan).die_after(Started, 1)
     os.symlink(journal(tmp_path), f"{journal(tmp_path)}.lock")
     Process(tmp_path, plan).finish()
     assert states(tmp_path) == [TrialState.COMPLETE] * 2

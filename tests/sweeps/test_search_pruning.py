@@ -11,8 +11,10 @@ from optuna.trial import TrialState
 from searching import Process, planned, studies
 
 from mnist_arch.errors import SpecError
-from mnist_arch.sweeps.execution.executor import Epoch, Finished, Stopped
+from mnist_arch.runs.result import Result
+from mnist_arch.sweeps.execution.executor import Stopped
 from mnist_arch.sweeps.planning import SweepPlan, Trial
+from mnist_arch.training.events import EpochRecord
 
 
 def worse_and_worse(trial: Trial, epoch: int) -> int:
@@ -38,7 +40,7 @@ def test_a_trial_is_ended_at_the_epoch_of_the_file_and_not_before(
     assert list(pruned.values())[:full] == [None] * full
     ended = {name: it.epoch for name, it in pruned.items() if it is not None}
     assert min(ended.values()) == from_epoch
-    assert len([event for event in events if isinstance(event, Stopped)]) == len(ended)
+    assert len([event for event in events if isinstance(event.what, Stopped)]) == len(ended)
     if kind == "median":
         assert len(ended) == 4
     assert len(trials) == 9  # those that were ended count
@@ -55,7 +57,7 @@ def test_no_trial_is_ended_at_its_last_epoch(tmp_path: Path, kind: str, from_epo
     pruning = {"kind": kind, "from_epoch": from_epoch}
     plan = planned(tmp_path, trials=12, sampler="random", pruning=pruning)
     events = Process(tmp_path, plan, curve=worse_and_worse).finish()
-    assert len([event for event in events if isinstance(event, Finished)]) == 12
+    assert len([event for event in events if isinstance(event.what, Result)]) == 12
 
 
 def test_two_objectives_are_not_pruned(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_study_made_anew_ends_the_same_trials_early(
 def test_a_trial_that_goes_on_is_judged_by_all_of_its_epochs(tmp_path: Path) -> None:
     """It was in its third epoch when the process died and the journal was lost."""
     plan = of_seven_epochs(tmp_path, trials=1, sampler="random", pruning=HYPERBAND)
-    first = Process(tmp_path, plan).curve_is(ups_and_downs).die_after(Epoch, 2)
+    first = Process(tmp_path, plan).curve_is(ups_and_downs).die_after(EpochRecord, 2)
     (tmp_path / "runs/tiny/study.jsonl").unlink()
     Process(tmp_path, plan, before=first).curve_is(ups_and_downs).finish()
     ((trial,),) = studies(tmp_path)

@@ -9,10 +9,12 @@ import tiny_sweeps
 from optuna.trial import TrialState
 from searching import RATE, SPACE, Process, planned, states, studies, wide_and_slow
 
-from mnist_arch.sweeps.execution.executor import Began, Epoch, Finished
+from mnist_arch.runs.events import Started
+from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.search.source import searched_arms
+from mnist_arch.training.events import EpochRecord
 
 PRUNED_FROM_1 = {"kind": "median", "from_epoch": 1}
 
@@ -30,9 +32,9 @@ def test_an_interrupted_search_proposes_what_it_would_have_proposed(
     whole = Process(one, plan)
     whole.finish()
     plan = planned(other, sampler=sampler, trials=26)
-    process = Process(other, plan).die_after(Began, 1)
+    process = Process(other, plan).die_after(Started, 1)
     begun = process.trained
-    for kind, count in [(Epoch, 23), (Finished, 3), (Epoch, 1), (Finished, 7)]:
+    for kind, count in [(EpochRecord, 23), (Result, 3), (EpochRecord, 1), (Result, 7)]:
         left, process = process, Process(other, plan, before=process).die_after(kind, count)
         begun += process.trained[left.trained[-1:] == process.trained[:1] :]
     left, process = process, Process(other, plan, before=process)
@@ -55,7 +57,7 @@ def test_the_seed_of_the_search_decides(tmp_path: Path) -> None:
 
 def test_what_was_running_comes_first(tmp_path: Path) -> None:
     plan = planned(tmp_path, trials=10)
-    first = Process(tmp_path, plan, workers=3).die_after(Epoch, 3)
+    first = Process(tmp_path, plan, workers=3).die_after(EpochRecord, 3)
     left = [task.trial for task in first.learners.tasks.values()]
     assert len(left) == 3
     second = Process(tmp_path, plan, before=first)
@@ -69,7 +71,7 @@ def test_what_was_running_comes_first(tmp_path: Path) -> None:
 def test_reports_go_on_where_they_were(tmp_path: Path) -> None:
     """An epoch that is done again, since its checkpoint was lost, is reported once."""
     plan = planned(tmp_path, pruning=PRUNED_FROM_1)
-    first = Process(tmp_path, plan).die_after(Epoch, 1)
+    first = Process(tmp_path, plan).die_after(EpochRecord, 1)
     Process(tmp_path, plan).finish()  # without its checkpoints
     (trials,) = studies(tmp_path)
     assert [list(trial.intermediate_values) for trial in trials] == [[1, 2]] * 8

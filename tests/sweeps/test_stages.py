@@ -12,8 +12,10 @@ import pytest
 from tiny_sweeps import Bench, MadeUpExecutor, blocks, planned
 
 from mnist_arch.errors import BudgetExceeded
-from mnist_arch.sweeps.execution.executor import Began, Failed, Finished
-from mnist_arch.sweeps.ledger import TrialStatus
+from mnist_arch.runs.events import Started
+from mnist_arch.runs.result import Result
+from mnist_arch.sweeps.execution.executor import TrialEvent
+from mnist_arch.sweeps.ledger import Failure, TrialStatus
 from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.stages import StageBegan, run_sweep
 
@@ -42,11 +44,11 @@ def run(
                 found.append(
                     f"{name} {len(trials)}" + (f" after {len(earlier)}" if earlier else "")
                 )
-            case Finished(task=task) | Failed(task=task):
-                failed = " failed" if isinstance(event, Failed) else ""
+            case TrialEvent(task=task, what=Result() | Failure()):
+                failed = " failed" if isinstance(event.what, Failure) else ""
                 found.append(f"{task.trial.arm.name}{task.trial.seed}{failed}")
             case _:
-                assert isinstance(event, Began)
+                assert isinstance(event.what, Started)
     return found
 
 

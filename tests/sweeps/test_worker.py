@@ -12,9 +12,8 @@ from small_sweep import COMMAND, ENGINE, planned_sweep, tasks
 
 from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps.execution import worker as module
-from mnist_arch.sweeps.execution.executor import Failed
 from mnist_arch.sweeps.execution.worker import Setting, _Worker
-from mnist_arch.sweeps.ledger import Ledger
+from mnist_arch.sweeps.ledger import Failure, Ledger
 
 
 class Pipe:
@@ -61,6 +60,6 @@ def test_a_worker_ends_where_its_device_is_broken(
     else:
         worker.train(task)
     (failed,) = pipe.sent
-    assert isinstance(failed, Failed)
-    assert failed.failure.kind is kind
-    assert failed.failure.reason.endswith(str(error))
+    assert isinstance(failed.what, Failure)
+    assert failed.what.kind is kind
+    assert failed.what.reason.endswith(str(error))

@@ -8,18 +8,12 @@ from typing import Protocol, assert_never
 
 from mnist_arch.counting.counted import count
 from mnist_arch.files import now
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Executor,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
-from mnist_arch.sweeps.ledger import Ledger, Pruned, TrialStatus
+from mnist_arch.runs.events import NotDrawn, Started
+from mnist_arch.runs.result import Result
+from mnist_arch.sweeps.execution.executor import Executor, Stopped, Task, TrialEvent
+from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, TrialStatus
 from mnist_arch.sweeps.planning import SweepPlan, Trial
+from mnist_arch.training.events import EpochRecord
 
 
 class TrialSource(Protocol):
@@ -34,7 +28,7 @@ class TrialSource(Protocol):
         """The next trial to train; None while there is none."""
         ...
 
-    def judge(self, event: Epoch) -> bool:
+    def judge(self, trial: Trial, record: EpochRecord) -> bool:
         """Whether a trial is worth going on with after this epoch."""
         ...
 
@@ -56,7 +50,7 @@ class Queue:
     def next(self) -> Trial | None:
         return self.waiting.popleft() if self.waiting else None
 
-    def judge(self, event: Epoch) -> bool:
+    def judge(self, trial: Trial, record: EpochRecord) -> bool:
         return True
 
     def tell(self, trial: Trial, state: TrialStatus) -> None:
@@ -65,7 +59,7 @@ class Queue:
 
 def run_trials(
     plan: SweepPlan, ledger: Ledger, source: TrialSource, executor: Executor
-) -> Iterator[Event]:
+) -> Iterator[TrialEvent]:
     """Trains all that `source` gives, as many at a time as `executor` takes.
 
     The ledger has a trial's outcome before its event is yielded. Raises StorageError.
@@ -83,31 +77,32 @@ def run_trials(
         for event in executor.events():
             trial = event.task.trial
             if trial.key in ended:  # what it still did is of no interest
-                if isinstance(event, Began | Epoch):
+                if not event.is_last:
                     continue
-                event = Stopped(event.task)
-            match event:
-                case Epoch() if not source.judge(event):
-                    ledger.prune(trial, _pruned(event, source.name))
+                event = TrialEvent(event.task, Stopped())
+            match event.what:
+                case EpochRecord() as record if not source.judge(trial, record):
+                    ledger.prune(trial, _pruned(record, source.name))
                     source.tell(trial, TrialStatus.PRUNED)
                     executor.stop(trial)
                     ended.add(trial.key)
-                case Began() | Epoch() | Stopped():
+                case Started() | EpochRecord() | NotDrawn() | Stopped():
                     pass
-                case Finished():
+                case Result():
                     source.tell(trial, TrialStatus.DONE)
-                case Failed():
-                    if event.failure.kind.is_of_the_trial:  # else the same command tries again
-                        ledger.fail(trial, event.failure)
+                case Failure() as failure:
+                    if failure.kind.is_of_the_trial:  # else the same command tries again
+                        ledger.fail(trial, failure)
                     source.tell(trial, TrialStatus.FAILED)
                 case never:
                     assert_never(never)
-            if isinstance(event, Finished | Failed | Stopped):
+            if event.is_last:
                 running.discard(trial.key)
             yield event
 
 
-def _pruned(event: Epoch, by: str) -> Pruned:
-    it = event.record
-    assert it.correct is not None
-    return Pruned(epoch=it.epoch, correct=it.correct, images=it.images, by=by, time=now())
+def _pruned(record: EpochRecord, by: str) -> Pruned:
+    assert record.correct is not None
+    return Pruned(
+        epoch=record.epoch, correct=record.correct, images=record.images, by=by, time=now()
+    )

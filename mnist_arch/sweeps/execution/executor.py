@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mnist_arch.counting.counted import CountedExperiment
+from mnist_arch.runs.events import NotDrawn, Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
-
-if TYPE_CHECKING:
-    from mnist_arch.runs.execute import NotDrawn
-    from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -28,55 +26,29 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Began:
-    """A trial has its images, and trains."""
-
-    task: Task
-    epochs_done: int
-    """More than 0 for a trial that goes on."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A trial has done an epoch, which is on disk."""
-
-    task: Task
-    record: EpochRecord
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A trial has its result, which is on disk."""
-
-    task: Task
-    result: Result
-    not_drawn: NotDrawn | None = None
-    """Why its curves are missing, if they are."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A trial cannot go on. The driver writes that down."""
-
-    task: Task
-    failure: Failure
-
-
-@dataclass(frozen=True)
 class Stopped:
     """A trial was ended because the driver asked for it; its folder is free."""
 
+
+@dataclass(frozen=True)
+class TrialEvent:
+    """Something that happened to a trial, as its run says it, or its end by other means."""
+
     task: Task
+    what: Started | EpochRecord | NotDrawn | Result | Failure | Stopped
+    """All of it is on disk, but a failure, which the driver writes down."""
 
-
-Event = Began | Epoch | Finished | Failed | Stopped
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing more comes of the task."""
+        return isinstance(self.what, Result | Failure | Stopped)
 
 
 class Executor(Protocol):
     """Trains trials somewhere. Their folders are the same wherever that is.
 
-    Every task that was submitted ends with one Finished, Failed or Stopped. A context manager: at
-    its end whatever still runs is ended, and goes on when it is submitted again.
+    Every task that was submitted ends with one event that `is_last`. A context manager: at its end
+    whatever still runs is ended, and goes on when it is submitted again.
     """
 
     def __enter__(self) -> Executor: ...
@@ -96,6 +68,6 @@ class Executor(Protocol):
         """Asks for a trial to be ended soon; one that has ended meanwhile stays as it is."""
         ...
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         """What has happened, oldest first; waits for the first of it, for a second at most."""
         ...

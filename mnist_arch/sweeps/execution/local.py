@@ -15,7 +15,7 @@ from typing import Final
 from mnist_arch.errors import FailureKind
 from mnist_arch.failures import says_no_memory
 from mnist_arch.files import now
-from mnist_arch.sweeps.execution.executor import Event, Failed, Finished, Stopped, Task
+from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.execution.worker import Setting, work
 from mnist_arch.sweeps.ledger import Failure, log_tail
 from mnist_arch.sweeps.planning import Trial
@@ -85,16 +85,16 @@ class LocalExecutor:
                 with contextlib.suppress(OSError):  # it has died, and that will be an event
                     worker.pipe.send(trial)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         ready = wait([worker.pipe for worker in self.workers], timeout=_WAIT_SECONDS)
         for worker in [worker for worker in self.workers if worker.pipe in ready]:
             try:
-                event: Event = worker.pipe.recv()
+                event: TrialEvent = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._died(worker)
                 continue
             worker.has_begun = True
-            if isinstance(event, Finished | Failed | Stopped):
+            if event.is_last:
                 worker.task = None
             yield event
 
@@ -115,12 +115,13 @@ class LocalExecutor:
         worker.pipe.close()
         worker.process.join()
 
-    def _died(self, worker: _Worker) -> Iterator[Event]:
+    def _died(self, worker: _Worker) -> Iterator[TrialEvent]:
         self._bury(worker)
         if worker.task is not None:
             tail = log_tail(worker.task.run)
             code = worker.process.exitcode or 0
-            yield Failed(worker.task, failure_of_death(code, tail, has_begun=worker.has_begun))
+            failure = failure_of_death(code, tail, has_begun=worker.has_begun)
+            yield TrialEvent(worker.task, failure)
 
 
 def failure_of_death(code: int, tail: list[str], *, has_begun: bool) -> Failure:

@@ -16,33 +16,20 @@ from typing import Any, Final, assert_never
 from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
-from mnist_arch.runs.execute import NotDrawn, claim, keep_epoch, run_experiment
+from mnist_arch.runs.events import NotDrawn, Started
+from mnist_arch.runs.execute import claim, keep_epoch, run_experiment
 from mnist_arch.runs.images import RunImages, read_images
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
-from mnist_arch.sweeps.execution.ray_node import (
-    Beginning,
-    NodeMessage,
-    NodeTask,
-    ShippedSplit,
-    Trained,
-    train_on_node,
-)
+from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
+from mnist_arch.sweeps.execution.ray_node import NodeMessage, NodeTask, ShippedSplit, train_on_node
 from mnist_arch.sweeps.execution.worker import failure_of, judge_after, wait_for_lock
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
+from mnist_arch.training.events import EpochRecord
 
 _WAIT_SECONDS: Final = 1.0
 
@@ -61,8 +48,8 @@ class _Running:
     start: float
     lock: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """Keeps the trial's folder, wherever it is trained."""
-    said: Any = None
-    """The generator of what comes from the node."""
+    messages: Any = None
+    """The generator of the messages from the node."""
     node: str = ""
     losses: int = 0
     """Nodes that were lost since the last epoch."""
@@ -96,7 +83,7 @@ class RayExecutor:
         self.data_dir = data_dir
         self.command = command
         self.running: dict[Any, _Running] = {}
-        self.ended: list[Event] = []
+        self.ended: list[TrialEvent] = []
         self.shipped: dict[tuple[str, int], tuple[RunImages, list[Any]]] = {}
         self.connected = False
         self.token = contextlib.ExitStack()
@@ -141,14 +128,14 @@ class RayExecutor:
         for running in list(self.running.values()):
             if running.task.trial.key == trial.key:
                 self._end(running)
-                self.ended.append(Stopped(running.task))
+                self.ended.append(TrialEvent(running.task, Stopped()))
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TrialEvent]:
         if not self.ended and self.running:
             self.ray.wait(list(self.running), timeout=_WAIT_SECONDS)
             ready, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
-            for said in ready:
-                if (running := self.running.get(said)) is None:
+            for messages in ready:
+                if (running := self.running.get(messages)) is None:
                     continue  # it was stopped because of an earlier event
                 try:
                     yield from self._next(running)
@@ -171,11 +158,11 @@ class RayExecutor:
         )
         if isinstance(found, Result):
             running.lock.close()
-            self.ended.append(Finished(task, found))
+            self.ended.append(TrialEvent(task, found))
             return
-        node_task = NodeTask(found, judge_after(task.trial), package_versions())
-        running.said = self.train.remote(node_task, *references)
-        self.running[running.said] = running
+        node_task = NodeTask(task.run, found, judge_after(task.trial), package_versions())
+        running.messages = self.train.remote(node_task, *references)
+        self.running[running.messages] = running
 
     def _ship(self, experiment: Experiment) -> tuple[RunImages, list[Any]]:
         """Images are read, and put into the object store, once for all with the same hold-out."""
@@ -188,39 +175,39 @@ class RayExecutor:
             self.shipped[key] = replace(images, seconds=0.0), references
         return self.shipped[key]
 
-    def _next(self, running: _Running) -> Iterator[Event]:
+    def _next(self, running: _Running) -> Iterator[TrialEvent]:
         """What a trial has to say now."""
         try:
-            said: NodeMessage = self.ray.get(next(running.said))
+            message: NodeMessage = self.ray.get(next(running.messages))
         except StopIteration:
-            yield self._finish(running)
+            yield from self._finish(running)
             return
         except self.ray.exceptions.RayError as error:
             yield from self._broken(running, error)
             return
         task = running.task
         with storage_errors(log_path(task.run)), log_path(task.run).open("ab") as log:
-            log.write(said.log)
-        match said.what:
-            case Beginning(node=node, epochs_done=epochs_done):
-                running.node = node
-                yield Began(task, epochs_done)
-            case Trained(record=record, checkpoint=checkpoint):
-                keep_epoch(task.run, record, checkpoint)
+            log.write(message.log)
+        match message.what:
+            case Started() as started:
+                running.node = message.node
+                yield TrialEvent(task, started)
+            case EpochRecord() as record:
+                keep_epoch(task.run, record, message.checkpoint)
                 running.losses = 0
-                yield Epoch(task, record)
+                yield TrialEvent(task, record)
             case Failure() as failure:
                 self._end(running)
                 tail = log_tail(task.run)
-                yield Failed(task, failure.model_copy(update={"log_tail": tail}))
+                yield TrialEvent(task, failure.model_copy(update={"log_tail": tail}))
             case never:
                 assert_never(never)
 
-    def _finish(self, running: _Running) -> Finished:
+    def _finish(self, running: _Running) -> Iterator[TrialEvent]:
         """Weights, curves and result, from the checkpoint after the last epoch."""
         self._end(running)
         task = running.task
-        *before, result = run_experiment(
+        for event in run_experiment(
             task.counted,
             self._ship(task.counted.experiment)[0],
             run=task.run,
@@ -228,11 +215,11 @@ class RayExecutor:
             engine=self.engine,
             command=self.command,
             command_seconds=lambda: time.perf_counter() - running.start,
-        )
-        assert isinstance(result, Result)
-        return Finished(task, result, next((it for it in before if isinstance(it, NotDrawn)), None))
+        ):
+            if isinstance(event, NotDrawn | Result):
+                yield TrialEvent(task, event)
 
-    def _broken(self, running: _Running, error: Exception) -> Iterator[Event]:
+    def _broken(self, running: _Running, error: Exception) -> Iterator[TrialEvent]:
         """What a trial comes to whose task ended with an error of Ray's own."""
         exceptions, task = self.ray.exceptions, running.task
         self._drop(running)
@@ -270,15 +257,15 @@ class RayExecutor:
         running.lock.close()
         tail = log_tail(task.run) or str(error).splitlines()[-LOG_LINES:]
         failure = Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
-        yield Failed(task, failure)
+        yield TrialEvent(task, failure)
 
     def _is_alive(self, node: str) -> bool:
         return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
 
-    def _failed(self, running: _Running, error: MnistArchError) -> Failed:
+    def _failed(self, running: _Running, error: MnistArchError) -> TrialEvent:
         """A trial that the driver cannot go on with."""
         self._end(running)
-        return Failed(running.task, failure_of(error, tail=log_tail(running.task.run)))
+        return TrialEvent(running.task, failure_of(error, tail=log_tail(running.task.run)))
 
     def _end(self, running: _Running) -> None:
         """Ends a trial for the driver: nothing of it is heard any more, and its folder is free."""
@@ -286,8 +273,8 @@ class RayExecutor:
         running.lock.close()
 
     def _drop(self, running: _Running) -> None:
-        if self.running.pop(running.said, None):
-            self.ray.cancel(running.said)  # does nothing to a task that has ended
+        if self.running.pop(running.messages, None):
+            self.ray.cancel(running.messages)  # does nothing to a task that has ended
 
 
 def _first_line(error: Exception) -> str:

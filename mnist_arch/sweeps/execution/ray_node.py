@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from mnist_arch.data.catalog import SplitName
 from mnist_arch.data.split import Split
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.runs.checkpoint import ResumePoint, checkpoint_bytes
+from mnist_arch.runs.events import Started
+from mnist_arch.runs.folder import Run
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.sweeps.execution.worker import failure_of, print_error, printing_to
 from mnist_arch.sweeps.ledger import Failure
@@ -27,6 +29,8 @@ from mnist_arch.training.loop import train
 class NodeTask:
     """What a node is to train."""
 
+    run: Run
+    """Its folder, where the driver is."""
     resume_point: ResumePoint
     judge_after: JudgeAfter
     versions: dict[str, str]
@@ -53,30 +57,17 @@ class ShippedSplit:
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """A node has the images, and trains."""
-
-    node: str
-    epochs_done: int
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A node has done an epoch."""
-
-    record: EpochRecord
-    checkpoint: bytes
-    """From which the trial can go on anywhere."""
-
-
-@dataclass(frozen=True)
 class NodeMessage:
-    """What comes from a node."""
+    """What comes from a node: an event of the run, with what the driver needs beside it."""
 
-    what: Beginning | Trained | Failure
+    what: Started | EpochRecord | Failure
     """A failure has no tail of the log yet, and is the last."""
-    log: bytes
-    """What was printed since the last time."""
+    node: str = ""
+    """The node's id, which comes with Started."""
+    checkpoint: bytes = b""
+    """From which the trial can go on anywhere; it comes with an epoch."""
+    log: bytes = b""
+    """What was printed since the last message."""
 
 
 def train_on_node(
@@ -87,16 +78,16 @@ def train_on_node(
         path = Path(folder) / "log"
         with printing_to(path), path.open("rb") as log:
             try:
-                for what in _trained(task, training, judged_on):
-                    yield NodeMessage(what, log.read())
+                for message in _trained(task, training, judged_on):
+                    yield replace(message, log=log.read())
             except Exception as error:
                 print_error(error)
-                yield NodeMessage(failure_of(error, tail=[]), log.read())
+                yield NodeMessage(failure_of(error, tail=[]), log=log.read())
 
 
 def _trained(
     task: NodeTask, training: ShippedSplit, judged_on: ShippedSplit
-) -> Iterator[Beginning | Trained]:
+) -> Iterator[NodeMessage]:
     import ray
 
     node = ray.get_runtime_context().get_node_id()
@@ -107,7 +98,7 @@ def _trained(
     resume_point = task.resume_point
     device = resolve_device(resume_point.manifest.engine.device)
     state = resume_point.state()
-    yield Beginning(node, state.epoch)
+    yield NodeMessage(Started(task.run, state.epoch), node=node)
     splits = training.split(device), judged_on.split(device)
     for record in train(
         state, *splits, judge_after=task.judge_after, engine=resume_point.manifest.engine
@@ -116,4 +107,5 @@ def _trained(
             message = f"the node {node} cannot compile its steps: {record.trouble}"
             raise DeviceUnavailable(message, hint="install a C++ compiler on all nodes")
         if isinstance(record, EpochRecord):
-            yield Trained(record, checkpoint_bytes(resume_point.checkpoint_of(state)))
+            checkpoint = checkpoint_bytes(resume_point.checkpoint_of(state))
+            yield NodeMessage(record, checkpoint=checkpoint)

@@ -22,20 +22,13 @@ from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, now, storage_errors
 from mnist_arch.machine.memory import be_ended_first
-from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
+from mnist_arch.runs.events import NotDrawn, Started
+from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import RunImages, read_images
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.sweeps.execution.executor import (
-    Began,
-    Epoch,
-    Event,
-    Failed,
-    Finished,
-    Stopped,
-    Task,
-)
+from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.training.engine import Engine
@@ -95,7 +88,7 @@ class _Worker:
             except OSError:
                 os._exit(1)
 
-    def events(self, task: Task) -> Iterator[Event]:
+    def events(self, task: Task) -> Iterator[TrialEvent]:
         """What comes of a task; an error is an event like others."""
         with contextlib.ExitStack() as stack:
             try:
@@ -105,11 +98,11 @@ class _Worker:
             except Exception as error:
                 print_error(error)
                 failure = failure_of(error, tail=log_tail(task.run))
-                yield Failed(task, failure)
+                yield TrialEvent(task, failure)
                 if failure.kind is FailureKind.ACCELERATOR:
                     os._exit(1)  # the device answers this process with errors from now on
 
-    def run(self, task: Task) -> Iterator[Event]:
+    def run(self, task: Task) -> Iterator[TrialEvent]:
         wait_for_lock(task.run)
         start = time.perf_counter()
         records = run_experiment(
@@ -122,22 +115,14 @@ class _Worker:
             command_seconds=lambda: time.perf_counter() - start,
             judge_after=judge_after(task.trial),
         )
-        not_drawn: NotDrawn | None = None
         with contextlib.closing(records):
             for record in records:
-                match record:
-                    case Started():
-                        yield Began(task, record.epochs_done)
-                    case EpochRecord():
-                        yield Epoch(task, record)
-                    case NotDrawn():
-                        not_drawn = record
-                    case Result():
-                        yield Finished(task, record, not_drawn)
+                if isinstance(record, Started | EpochRecord | NotDrawn | Result):
+                    yield TrialEvent(task, record)
                 if task.trial.key in self.to_stop and not isinstance(record, Result | NotDrawn):
                     self.to_stop.discard(task.trial.key)
                     records.close()
-                    yield Stopped(task)
+                    yield TrialEvent(task, Stopped())
                     return
 
     def _images_of(self, experiment: Experiment) -> RunImages:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, assert_never
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.files import is_there
 from mnist_arch.spec.loading import validated
-from mnist_arch.sweeps.execution.executor import Epoch
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.journal import Journal
@@ -24,6 +23,7 @@ from mnist_arch.sweeps.search.optuna_study import (
     sampler,
 )
 from mnist_arch.sweeps.search.proposals import Proposals, search_of
+from mnist_arch.training.events import EpochRecord
 
 if TYPE_CHECKING:
     import optuna
@@ -102,12 +102,11 @@ class SearchSource:
                 raise BudgetExceeded(f"{message}; the last proposal is {last}", hint=hint)
         return self._waiting.popleft() if self._waiting else None
 
-    def judge(self, event: Epoch) -> bool:
+    def judge(self, trial: Trial, record: EpochRecord) -> bool:
         """Whether a trial is worth going on with; always so before the epoch of the file.
 
         Raises StorageError.
         """
-        trial, record = event.task.trial, event.record
         if self._search.pruning is None:
             return True
         assert record.correct is not None
