@@ -14,6 +14,7 @@ from mnist_arch.errors import MnistArchError
 
 from . import errors
 from .evaluate import evaluate
+from .importing.command import import_
 from .streams import mend_streams, silence
 from .summary import summary
 from .sweep import sweep
@@ -98,6 +99,7 @@ app.command()(summary)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(sweep)
+app.command("import")(import_)
 
 
 @app.callback()

@@ -172,6 +172,9 @@ LIGHT = {
     "sweep sweep.yaml --dataset nothing": 2,
     "sweep sweep.yaml --json --csv": 2,
     "eval weights.pt": 2,
+    "import --help": 0,
+    "import table.txt": 0,
+    "import small.yaml": 2,
 }
 FILES = {
     "small.yaml": "extends: s6\nbudget: {parameters_below: 19000}\n",
@@ -182,6 +185,8 @@ FILES = {
     "sweep.yaml": "grid: {defaults.dropout: [0, 0.1]}\nsearch:\n  trials: 9\n"
     "  space: {recipe.schedule.peak: {kind: float, low: 0.01, high: 0.5, log: true}}\n",
     "over-all.yaml": "grid: {recipe.epochs: [20, 21]}\n",
+    "table.txt": "Conv2d-1  [-1, 10, 26, 26]  100\nReLU-2  [-1, 10, 26, 26]  0\n"
+    "AvgPool2d-3  [-1, 10, 1, 1]  0\n",
     "weights.pt": "",
 }
 SCRIPT = f"""
@@ -303,6 +308,7 @@ OPTIONS = {
     "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
+    "import": "what --out --dropout --choose --partial --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 

@@ -1,0 +1,138 @@
+"""`mnist-arch import`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.files import is_there, read, shown, to_json, write_whole
+
+from ..consoles import stderr, write_data, write_json
+from ..options import Json, at_home
+from ..prose import say
+from ..quoting import printable
+
+if TYPE_CHECKING:
+    from mnist_arch.convert.importing import Imported, Note
+
+
+def import_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="A file with a table of torchsummary, torchinfo or Keras: text, Markdown, "
+            "a notebook; - reads stdin.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            callback=at_home,
+            help="File to write the spec to; stdout unless given.",
+        ),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            "--dropout",
+            metavar="RATE",
+            min=0.0,
+            max=0.99,
+            help="Rate of every dropout whose rate the source does not say.",
+        ),
+    ] = None,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--choose",
+            metavar="PLACE=VALUE",
+            help="Decide what the source leaves open; the error that asks for it says how.",
+        ),
+    ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial", help="Write what there is, with a comment where something is missing."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the network of somebody else as a spec.
+
+    It is carried over exactly, or the command ends with 2 and says what cannot be.
+    What the source does not say is listed as assumed. No code of it is run.
+
+    Examples:
+
+      mnist-arch import summary.txt --dropout 0.1 --out mine.yaml
+
+      mnist-arch import notebook.ipynb --choose table=2
+    """
+    from mnist_arch.convert.importing import Request, import_network
+
+    request = Request(_answers(choose or ()), dropout, partial)
+    imported = import_network(what, request)
+    if out is not None:
+        _write(out, imported.text)
+    _notes(imported)
+    if as_json:
+        write_json(to_json(_as_object(imported)))
+    elif out is None:
+        write_data(imported.text)
+    if out is not None:
+        say(stderr(), f"wrote {shown(out)}; next: mnist-arch summary {shown(out)}")
+
+
+def _answers(given: Sequence[str]) -> dict[str, str]:
+    answers = {}
+    for text in given:
+        place, equals, value = text.rpartition("=")
+        if not equals or not place or not value:
+            hint = "--choose PLACE=VALUE, such as --choose Dropout-12=0.1"
+            raise SpecError((Problem(f"--choose {text} is no answer", hint=hint),))
+        answers[place] = value
+    return answers
+
+
+def _write(out: Path, text: str) -> None:
+    """Writes the spec, but not in the place of one that somebody has written."""
+    if is_there(out) and not read(out).startswith(b"# Imported from "):
+        message = f"{shown(out)} is there, and was not written by an import"
+        raise SpecError((Problem(message, hint="name another file, or remove it"),))
+    write_whole(out, text.encode())
+
+
+def _notes(imported: Imported) -> None:
+    console = stderr()
+    for label, notes, style in (
+        ("missing", imported.missing, "bold red"),
+        ("not carried over", imported.dropped, "yellow"),
+        ("assumed", imported.assumed, "dim"),
+    ):
+        for note in notes:
+            where = f" ({note.place})" if note.place else ""
+            say(console, printable(f"{label}: {note.text}{where}"), style=style)
+
+
+def _as_object(imported: Imported) -> dict[str, object]:
+    def listed(notes: Sequence[Note]) -> list[dict[str, str]]:
+        return [{"text": note.text, "where": str(note.place)} for note in notes]
+
+    return {
+        "format": 1,
+        "spec": dict(imported.tree),
+        "text": imported.text,
+        "origin": imported.origin,
+        "parameters": imported.parameters,
+        "exact": imported.is_exact,
+        "assumed": listed(imported.assumed),
+        "missing": listed(imported.missing),
+        "not_carried_over": listed(imported.dropped),
+    }

@@ -1,0 +1,791 @@
+"""From operations in a row to blocks: the shortest spec that unrolls to exactly these.
+
+Every stretch of the row that one block can say is weighed by the length of its YAML; the cheapest
+way through the row wins. What comes out is unrolled again and compared, operation by operation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import prod
+from typing import Any, Final
+
+from mnist_arch.convert.lowering import Branches, Item, Lack, without_weights
+from mnist_arch.counting import layers as our
+from mnist_arch.counting.unroll import unroll
+from mnist_arch.spec.network import MAX_ITEMS, Defaults, Network
+from mnist_arch.spec.strict_yaml import flow
+
+Tree = dict[str, Any]
+Drop = tuple[float, str]
+"""Rate and kind of a dropout."""
+
+_OPTIONS: Final = (
+    "kernel",
+    "stride",
+    "padding",
+    "padding_mode",
+    "kind",
+    "groups",
+    "bias",
+    "norm",
+    "activation",
+    "order",
+)
+AGAIN: Final = "a layer that is used again, but in a `repeat`"
+_A_BLOCK: Final = 8
+"""What a further block costs beside its text, in characters."""
+_NONE: Final[Drop] = (0.0, "elementwise")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A convolution with what follows it: one entry of `channels`."""
+
+    out: int
+    options: tuple[tuple[str, Any], ...]
+    """Values by name; None where any will do."""
+    dropout: Drop | None
+    weights: tuple[str, ...]
+    channels: int
+    """Channels that come in."""
+    end: int
+
+    def says(self) -> tuple[Any, ...]:
+        """All that its text depends on."""
+        return self.out, self.options, self.dropout
+
+    def value(self, name: str) -> Any:
+        return dict(self.options)[name]
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """No blocks say the row: the item at which every way ends."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The inside of a residual, or of a squeeze-and-excitation, as units."""
+
+    units: tuple[Unit, ...]
+    ratio: int | None
+    skip: our.Convolution | None
+    is_sum: bool
+    end: int
+
+    def says(self) -> tuple[Any, ...]:
+        bias = None if self.skip is None else self.skip.bias
+        return tuple(unit.says() for unit in self.units), self.ratio, bias, self.is_sum
+
+
+# ------------------------------------------------------------------------------------------- units
+
+
+def unit_at(items: Sequence[Item], start: int, *, with_dropout: bool = True) -> Unit | None:
+    """The unit that begins at an item; None where none does."""
+    if start >= len(items) or not isinstance(conv := items[start].op, our.Convolution):
+        return None
+    channels = items[start].in_shape[0]
+    kind, weights, end, out = _kind(conv, channels), [items[start].weights], start + 1, conv.out
+    after = items[end].op if end < len(items) else None
+    if kind == "depthwise" and out == channels and _is_pointwise(after, bias=conv.bias):
+        assert isinstance(after, our.Convolution)
+        kind, out = "separable", after.out
+        weights.append(items[end].weights)
+        end += 1
+    norm: our.Normalization | None = None
+    activation: our.Activation | None = None
+    norm_first = False
+    while end < len(items):
+        op = items[end].op
+        if isinstance(op, our.Normalization) and norm is None:
+            norm, norm_first = op, activation is None
+        elif isinstance(op, our.Activation) and activation is None:
+            activation = op
+        else:
+            break
+        end += 1
+    dropout = None
+    if with_dropout and end < len(items) and isinstance(drop := items[end].op, our.Dropout):
+        dropout, end = (drop.rate, drop.kind), end + 1
+    order = "conv-norm-activation" if norm_first else "conv-activation-norm"
+    same = {1: None}.get(conv.kernel, "same" if conv.padding else "valid")
+    options = {
+        "kernel": conv.kernel,
+        "stride": conv.stride,
+        "padding": same,
+        "padding_mode": conv.padding_mode if conv.padding else None,
+        "kind": kind,
+        "groups": conv.groups if kind == "grouped" else None,
+        "bias": conv.bias,
+        "norm": _norm_text(norm),
+        "activation": "none" if activation is None else activation.kind,
+        "order": order if norm is not None and activation is not None else None,
+    }
+    return Unit(out, tuple(options.items()), dropout, tuple(weights), channels, end)
+
+
+def _kind(conv: our.Convolution, channels: int) -> str:
+    if conv.groups == 1:
+        return "ordinary"
+    return "depthwise" if conv.groups == channels else "grouped"
+
+
+def _is_pointwise(op: object, *, bias: bool) -> bool:
+    match op:
+        case our.Convolution(kernel=1, stride=1, groups=1, bias=it):
+            return it == bias
+    return False
+
+
+def _norm_text(norm: our.Normalization | None) -> str:
+    """A norm as text that can be compared: its kind, and its groups where they are not 4."""
+    if norm is None:
+        return "none"
+    return norm.kind if norm.kind != "group" or norm.groups == 4 else f"group {norm.groups}"
+
+
+def _written(name: str, value: Any) -> Any:
+    """The value of an option as it is written."""
+    if name == "norm" and value.startswith("group "):
+        return {"kind": "group", "groups": int(value.split()[1])}
+    return value
+
+
+# ------------------------------------------------------------------------------------------ blocks
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The `defaults` that blocks are written under."""
+
+    options: tuple[tuple[str, Any], ...]
+    dropout: Drop = _NONE
+    each: bool = False
+
+    def tree(self) -> Tree:
+        own = _language_defaults()
+        tree = {name: _written(name, value) for name, value in self.options if value != own[name]}
+        if self.dropout != _NONE:
+            tree["dropout"] = _dropout_tree(self.dropout, each=self.each)
+        return tree
+
+
+def _language_defaults() -> dict[str, Any]:
+    own = Defaults()
+    values = {name: getattr(own, name) for name in _OPTIONS}
+    values["norm"] = own.norm.kind
+    return values
+
+
+def _dropout_tree(dropout: Drop, *, each: bool) -> Any:
+    rate, kind = dropout
+    tree: Tree = {"rate": rate}
+    if kind != "elementwise":
+        tree["kind"] = kind
+    if each:
+        tree["after"] = "each"
+    return rate if len(tree) == 1 else tree
+
+
+class _Writer:
+    """Blocks under given defaults, and the cheapest row of them."""
+
+    def __init__(self, items: Sequence[Item], base: _Base) -> None:
+        self.items, self.base = items, base
+        self.defaults = dict(base.options)
+        self.uses = Counter(_all_weights(items))
+        self.reached = 0
+
+    def cheapest(self) -> list[tuple[int, list[Tree]] | None]:
+        """For each number of items the cost and the blocks that say so many; None where none do."""
+        best: list[tuple[int, list[Tree]] | None] = [None] * (len(self.items) + 1)
+        best[0] = (0, [])
+        for start in range(len(self.items)):
+            here = best[start]
+            if here is None or len(here[1]) >= MAX_ITEMS:
+                continue
+            for end, block in self.blocks_at(start):
+                self.reached = max(self.reached, end)
+                cost = here[0] + len(flow(block)) + _A_BLOCK
+                known = best[end]
+                if known is None or cost < known[0]:
+                    best[end] = (cost, [*here[1], block])
+        return best
+
+    def blocks_at(self, start: int) -> Iterator[tuple[int, Tree]]:
+        """Every block that begins at an item, with the item after it."""
+        yield from self._tails([], start)
+        yield from self._plain(start)
+        for residuals in self._residuals(start):
+            if (block := self._residual_block(residuals)) is not None:
+                forced = block["bias"] if "bias" in block else self.defaults["bias"]
+                yield from self._tails([], residuals[-1].end, block=block, bias=forced)
+
+    def _plain(self, start: int) -> Iterator[tuple[int, Tree]]:
+        units: list[Unit] = []
+        end = start
+        while len(units) < MAX_ITEMS * 4 and (unit := unit_at(self.items, end)) is not None:
+            units.append(unit)
+            if unit.dropout is not None:
+                bare = unit_at(self.items, end, with_dropout=False)
+                assert bare is not None
+                yield from self._tails([*units[:-1], bare], bare.end)
+            end = unit.end
+            yield from self._tails(units, end)
+
+    def _tails(
+        self,
+        units: list[Unit],
+        end: int,
+        *,
+        block: Tree | None = None,
+        bias: bool | None = None,
+    ) -> Iterator[tuple[int, Tree]]:
+        """A block of units, or of what is given, with everything that may follow them in it."""
+        for tail, stop in self._pools(end):
+            for drop, last in self._drops(stop):
+                if block is not None:
+                    whole = self._with_tail(block, tail, bias=bool(bias))
+                    if whole is not None:
+                        yield from self._with_block_dropout(whole, drop, last)
+                elif units or tail:
+                    yield from self._unit_blocks(units, tail, drop, last)
+
+    def _pools(self, start: int) -> Iterator[tuple[list[tuple[str, Any]], int]]:
+        """A reduce, a pool, a reduce from an item on: each of them may be there."""
+        yield [], start
+        for before, middle in self._reduces(start, "before"):
+            if before and middle > start:
+                yield [("reduce", {**before[0][1], "at": None})], middle
+            for pool, end in self._pool(middle):
+                yield [*before, pool], end
+                if not before:
+                    for after, last in self._reduces(end, "after"):
+                        if after:
+                            yield [pool, *after], last
+
+    def _reduces(self, start: int, at: str) -> Iterator[tuple[list[tuple[str, Any]], int]]:
+        yield [], start
+        unit = unit_at(self.items, start, with_dropout=False)
+        if unit is None or unit.value("kind") != "ordinary":
+            return
+        if unit.value("kernel") == 1 and unit.value("stride") == 1 and self._is_own(unit):
+            yield [("reduce", {"unit": unit, "at": at if at == "before" else None})], unit.end
+
+    def _pool(self, start: int) -> Iterator[tuple[tuple[str, Any], int]]:
+        if start >= len(self.items):
+            return
+        item = self.items[start]
+        match item.op:
+            case our.Pooling(kind=kind, size=size, stride=stride):
+                yield ("pool", _pool_tree(kind, size, stride, usual=size)), start + 1
+            case our.GlobalPooling(kind=kind) if item.in_shape[1] == item.in_shape[2]:
+                side = item.in_shape[1]
+                yield ("pool", _pool_tree(kind, side, side, usual=side)), start + 1
+            case our.Convolution() as op if op.stride > 1 and op.groups == 1:
+                unit = unit_at(self.items, start, with_dropout=False)
+                assert unit is not None
+                is_bare = unit.end == start + 1 and op.out == item.in_shape[0]
+                if is_bare and op.padding == (op.kernel - 1) // 2 and self._is_own(unit):
+                    tree = _pool_tree("convolution", op.kernel, op.stride, usual=2)
+                    yield ("pool", (tree, op)), start + 1
+
+    def _drops(self, start: int) -> Iterator[tuple[Drop | None, int]]:
+        yield None, start
+        if start < len(self.items) and isinstance(op := self.items[start].op, our.Dropout):
+            yield (op.rate, op.kind), start + 1
+
+    def _is_own(self, unit: Unit) -> bool:
+        """Whether nothing else uses its tensors."""
+        return all(self.uses[weights] == 1 for weights in unit.weights)
+
+    # ------------------------------------------------------------------------------ text of a block
+
+    def _unit_blocks(
+        self, units: list[Unit], tail: list[tuple[str, Any]], drop: Drop | None, last: int
+    ) -> Iterator[tuple[int, Tree]]:
+        for base, again, share in _periods(units, self._is_own):
+            for each in self._each(base, drop):
+                block = self._channels(base, each)
+                if again > 1:
+                    block["repeat"] = again
+                    if share:
+                        block["share"] = True
+                whole = self._with_tail(block, tail, bias=block.get("bias", self.defaults["bias"]))
+                if whole is None:
+                    continue
+                if each is not None:
+                    yield last, self._with_dropout(whole, each, each=True)
+                else:
+                    yield from self._with_block_dropout(whole, drop, last)
+
+    def _each(self, units: Sequence[Unit], drop: Drop | None) -> list[Drop | None]:
+        """What `after: each` may say of a block; None is a dropout at its end."""
+        found: list[Drop | None] = [None]
+        rates = Counter(unit.dropout for unit in units if unit.dropout is not None)
+        if units and drop is None:
+            if rates:
+                found.append(rates.most_common(1)[0][0])
+            elif self.base.each:
+                found.append(_NONE)
+        return found
+
+    def _channels(self, units: Sequence[Unit], each: Drop | None, **forced: Any) -> Tree:
+        """Options and `channels` of a block of these units."""
+        block: Tree = {}
+        options = dict(self.defaults)
+        for name in _OPTIONS:
+            values = [value for unit in units if (value := unit.value(name)) is not None]
+            if not values:
+                continue
+            value, count = Counter(values).most_common(1)[0]
+            others = sum(it != self.defaults[name] for it in values)
+            value = forced.get(name, value)
+            if value != self.defaults[name] and (name in forced or 2 * count > len(values)):
+                if others == len(values) or count > 2 or name in forced:
+                    block[name], options[name] = _written(name, value), value
+        channels: list[Any] = []
+        for unit in units:
+            entry: Tree = {"out": unit.out}
+            for name, value in unit.options:
+                if value is not None and value != options[name]:
+                    entry[name] = _written(name, value)
+            if unit.dropout != each and not (unit.dropout is None and each == _NONE):
+                entry["dropout"] = _dropout_tree(unit.dropout or _NONE, each=False)
+            channels.append(entry if len(entry) > 1 else unit.out)
+        return {"channels": channels, **block} if channels else block
+
+    def _with_tail(self, block: Tree, tail: list[tuple[str, Any]], *, bias: bool) -> Tree | None:
+        """The block with its pool and its reduce; None where it cannot say them."""
+        whole = dict(block)
+        order = block.get("order", self.defaults["order"])
+        for name, value in tail:
+            if name == "pool":
+                if isinstance(value, tuple):
+                    value, op = value
+                    mode = block.get("padding_mode", self.defaults["padding_mode"])
+                    if op.bias != bias or (op.padding and op.padding_mode != mode):
+                        return None
+                whole["pool"] = value
+            else:
+                whole["reduce"] = _reduce_tree(value["unit"], bias, order, at=value["at"])
+        return whole
+
+    def _with_block_dropout(
+        self, block: Tree, drop: Drop | None, last: int
+    ) -> Iterator[tuple[int, Tree]]:
+        yield last, self._with_dropout(block, drop or _NONE, each=False)
+
+    def _with_dropout(self, block: Tree, dropout: Drop, *, each: bool) -> Tree:
+        base = self.base
+        is_default = dropout == base.dropout and each == base.each
+        if dropout[0] == 0 and (base.dropout[0] == 0 or (base.each and not block.get("channels"))):
+            is_default = True
+        if is_default:
+            return block
+        return {**block, "dropout": _dropout_tree(dropout, each=each)}
+
+    # ------------------------------------------------------------------------------------ residuals
+
+    def _residuals(self, start: int) -> Iterator[list[Residual]]:
+        """Residuals, or units that a squeeze-and-excitation ends, one after the other."""
+        found: list[Residual] = []
+        end = start
+        while (one := self._residual(end)) is not None and len(found) < MAX_ITEMS:
+            if found and one.says() != found[0].says():
+                if _without_skip(one) != _without_skip(found[0]):
+                    return
+            found.append(one)
+            end = one.end
+            yield list(found)
+
+    def _residual(self, start: int) -> Residual | None:
+        if start >= len(self.items):
+            return None
+        item = self.items[start]
+        if isinstance(item.op, Branches):
+            units, ratio, is_whole = _units_of(item.op.body)
+            if not is_whole or not units:
+                return None
+            skip = item.op.skip
+            if skip is None:
+                return Residual(units, ratio, None, True, start + 1)
+            conv = skip.op
+            assert isinstance(conv, our.Convolution)
+            steps = prod(unit.value("stride") for unit in units)
+            is_ours = conv == our.Convolution(conv.out, 1, conv.weights, conv.bias, steps)
+            if not is_ours or item.in_shape == item.out_shape or self.uses[skip.weights] != 1:
+                return None
+            return Residual(units, ratio, conv, True, start + 1)
+        units_here: list[Unit] = []
+        end = start
+        while (unit := unit_at(self.items, end)) is not None:
+            units_here.append(unit)
+            end = unit.end
+        if units_here and end < len(self.items):
+            if isinstance(gate := self.items[end].op, our.SqueezeExcitation):
+                ratio = _ratio(units_here[-1].out, gate.hidden)
+                return Residual(tuple(units_here), ratio, None, False, end + 1) if ratio else None
+        return None
+
+    def _residual_block(self, residuals: list[Residual]) -> Tree | None:
+        first = residuals[0]
+        biases = {it.skip.bias for it in residuals if it.skip is not None}
+        if len(biases) > 1:
+            return None
+        share = _sharing([list(it.units) for it in residuals], self._is_own)
+        if share is None:
+            return None
+        forced = {"bias": biases.pop()} if biases else {}
+        block = self._channels(first.units, None, **forced)
+        if len(residuals) > 1:
+            block["repeat"] = len(residuals)
+            if share:
+                block["share"] = True
+        if first.is_sum:
+            block["residual"] = True
+        if first.ratio is not None:
+            block["squeeze_excitation"] = first.ratio
+        return block
+
+
+def _without_skip(one: Residual) -> tuple[Any, ...]:
+    words = one.says()
+    return words[0], words[1], words[3]
+
+
+def _units_of(items: Sequence[Item]) -> tuple[tuple[Unit, ...], int | None, bool]:
+    """All items as units and a last squeeze-and-excitation, and whether that is all of them."""
+    units: list[Unit] = []
+    end = 0
+    while (unit := unit_at(items, end)) is not None:
+        units.append(unit)
+        end = unit.end
+    ratio = None
+    if units and end < len(items) and isinstance(gate := items[end].op, our.SqueezeExcitation):
+        ratio = _ratio(units[-1].out, gate.hidden)
+        end += 1
+        if ratio is None:
+            return (), None, False
+    return tuple(units), ratio, end == len(items)
+
+
+def _ratio(channels: int, hidden: int) -> int | None:
+    """A ratio that gives so many hidden channels; None where there is none."""
+    for ratio in range(1, channels + 1):
+        if max(1, channels // ratio) == hidden:
+            return ratio
+    return None
+
+
+def _pool_tree(kind: str, size: int, stride: int, *, usual: int) -> Any:
+    tree: Tree = {"kind": kind}
+    if size != 2:
+        tree["size"] = size
+    if stride != usual:
+        tree["stride"] = stride
+    return kind if len(tree) == 1 else tree
+
+
+def _reduce_tree(unit: Unit, bias: bool, order: str, *, at: str | None) -> Any:
+    tree: Tree = {"out": unit.out}
+    if at is not None:
+        tree["at"] = at
+    if unit.value("bias") != bias:
+        tree["bias"] = unit.value("bias")
+    for name in ("norm", "activation"):
+        if unit.value(name) != "none":
+            tree[name] = _written(name, unit.value(name))
+    if unit.value("order") not in (None, order):
+        tree["order"] = unit.value("order")
+    return unit.out if len(tree) == 1 else tree
+
+
+def _periods(units: Sequence[Unit], is_own: Any) -> Iterator[tuple[Sequence[Unit], int, bool]]:
+    """Ways to say units as fewer of them, repeated; without repeats first."""
+    if len(units) <= MAX_ITEMS and all(map(is_own, units)):
+        yield units, 1, False
+    for length in range(1, len(units) // 2 + 1):
+        again, rest = divmod(len(units), length)
+        if rest or again > MAX_ITEMS or length > MAX_ITEMS:
+            continue
+        if any(units[i].says() != units[i % length].says() for i in range(len(units))):
+            continue
+        rows = [list(units[i : i + length]) for i in range(0, len(units), length)]
+        if (share := _sharing(rows, is_own)) is not None:
+            yield units[:length], again, share
+
+
+def _sharing(rows: list[list[Unit]], is_own: Any) -> bool | None:
+    """Whether repeats share tensors as `share` has them do; None where they do otherwise."""
+    if all(is_own(unit) for row in rows for unit in row):
+        return False
+    for column in zip(*rows, strict=True):
+        for one, two in pairwise(sorted(column, key=lambda unit: unit.channels)):
+            if (one.channels == two.channels) != (one.weights == two.weights):
+                return None
+    inside = [weights for row in rows for unit in row for weights in unit.weights]
+    columns = [{w for unit in column for w in unit.weights} for column in zip(*rows, strict=True)]
+    if sum(map(len, columns)) != len(set(inside)):
+        return None
+    return True
+
+
+def _all_weights(items: Sequence[Item]) -> Iterator[str]:
+    for item in items:
+        if isinstance(item.op, Branches):
+            yield from _all_weights(item.op.body)
+            if item.op.skip is not None:
+                yield item.op.skip.weights
+        elif isinstance(item.op, our.Convolution | our.Linear):
+            yield item.weights
+
+
+# -------------------------------------------------------------------------------------------- head
+
+
+def _heads(items: Sequence[Item], base: _Base, is_own: Any) -> Iterator[tuple[int, Tree]]:
+    """Every head that ends the row, with the item at which it begins."""
+    linear: Tree = {}
+    end = len(items)
+    if items and isinstance(op := items[-1].op, our.Linear):
+        linear = {"linear": True} if op.bias else {"linear": True, "bias": False}
+        end -= 2
+    defaults = dict(base.options)
+    for start in range(max(0, end - 12), end + 1):
+        for tree, stop in _head_parts(items, start, end, defaults, is_own):
+            if stop == end:
+                yield start, {**tree, **linear}
+
+
+def _head_parts(
+    items: Sequence[Item], start: int, end: int, defaults: dict[str, Any], is_own: Any
+) -> Iterator[tuple[Tree, int]]:
+    row = items[:end]
+
+    def drop(at: int, where: str) -> list[tuple[Tree, int]]:
+        found: list[tuple[Tree, int]] = [({}, at)]
+        if at < end and isinstance(op := row[at].op, our.Dropout):
+            tree: Tree = {"rate": op.rate}
+            if op.kind != "elementwise":
+                tree["kind"] = op.kind
+            if where == "before":
+                tree["at"] = where
+            found.append(({"dropout": op.rate if len(tree) == 1 else tree}, at + 1))
+        return found
+
+    def reduce(at: int, where: str, kernel: int) -> list[tuple[Tree, int]]:
+        found: list[tuple[Tree, int]] = [({}, at)]
+        unit = unit_at(row, at, with_dropout=False)
+        if unit is None or not is_own(unit) or unit.value("stride") != 1:
+            return found
+        if unit.value("kernel") == kernel and unit.value("kind") == "ordinary":
+            if unit.value("padding") != "same":
+                tree = _reduce_tree(
+                    unit,
+                    defaults["bias"],
+                    defaults["order"],
+                    at="before" if where == "before" else None,
+                )
+                found.append(({"reduce": tree}, unit.end))
+        return found
+
+    def pool(at: int) -> list[tuple[Tree, int, int]]:
+        side = row[at].in_shape if at < end else (row[-1].out_shape if row else (0, 0, 0))
+        kernel = side[1] if side[1] == side[2] else 0
+        found: list[tuple[Tree, int, int]] = [({"pool": "flatten"}, at, kernel)]
+        if at < end:
+            match row[at].op:
+                case our.Pooling(kind="average", size=size, stride=stride) if size == stride:
+                    found.append(({"pool": "average", "size": size}, at + 1, 1))
+                case our.GlobalPooling(kind="average"):
+                    found.append(({}, at + 1, 1))
+                case our.GlobalPooling():
+                    found.append(({"pool": "global-max"}, at + 1, 1))
+        return found
+
+    for first, a in reduce(start, "before", 1):
+        for second, b in drop(a, "before"):
+            for third, c, kernel in pool(b):
+                for fourth, d in drop(c, "after") if not second else [({}, c)]:
+                    for fifth, e in reduce(d, "after", kernel) if not first else [({}, d)]:
+                        yield {**third, **first, **fifth, **second, **fourth}, e
+
+
+# ------------------------------------------------------------------------------------- the network
+
+
+def write(items: Sequence[Item], classes: int = 10) -> Tree | Stuck:
+    """The shortest `defaults`, `blocks` and `head` that say the row; Stuck where nothing does."""
+    best: tuple[int, Tree] | None = None
+    reached = 0
+    for base in _bases(items):
+        writer = _Writer(items, base)
+        rows = writer.cheapest()
+        reached = max(reached, writer.reached)
+        for start, head in _heads(items, base, writer._is_own):
+            found = rows[start]
+            if found is None or not found[1]:
+                continue
+            tree: Tree = {} if classes == 10 else {"classes": classes}
+            if defaults := base.tree():
+                tree["defaults"] = defaults
+            tree["blocks"] = found[1]
+            if head:
+                tree["head"] = head
+            cost = found[0] + len(flow(defaults)) + len(flow(head))
+            if (best is None or cost < best[0]) and differences(tree, items) == []:
+                best = (cost, tree)
+    return Stuck(reached) if best is None else best[1]
+
+
+def _bases(items: Sequence[Item]) -> Iterator[_Base]:
+    """Defaults that are worth trying: the most common options, with and without a dropout."""
+    units = list(_every_unit(items))
+    options = _language_defaults()
+    large = [unit for unit in units if unit.value("kernel") > 1] or units
+    for name in _OPTIONS:
+        values = Counter(value for unit in large if (value := unit.value(name)) is not None)
+        if name not in ("stride", "groups") and values:
+            value, count = values.most_common(1)[0]
+            if count > values[options[name]]:
+                options[name] = value
+    if options["kind"] in ("grouped", "depthwise"):
+        options["kind"] = "ordinary"
+    plain = tuple(options.items())
+    yield _Base(plain)
+    drops = Counter(
+        (item.op.rate, item.op.kind) for item in items if isinstance(item.op, our.Dropout)
+    )
+    for dropout, _ in drops.most_common(2):
+        yield _Base(plain, dropout)
+        yield _Base(plain, dropout, each=True)
+
+
+def _every_unit(items: Sequence[Item]) -> Iterator[Unit]:
+    index = 0
+    while index < len(items):
+        op = items[index].op
+        if isinstance(op, Branches):
+            yield from _every_unit(op.body)
+        if (unit := unit_at(items, index)) is not None:
+            yield unit
+            index = unit.end
+        else:
+            index += 1
+
+
+def differences(tree: Tree, items: Sequence[Item]) -> list[str]:
+    """Where the spec unrolls to something else than the row: nothing, unless we have a bug."""
+    network = Network.model_validate(tree)
+    ours = list(_signature(unroll(network)))
+    theirs = list(_item_signature(items))
+    if len(ours) != len(theirs):
+        return [f"{len(ours)} operations, not {len(theirs)}"]
+    found = [f"{a} is not {b}" for a, b in zip(ours, theirs, strict=True) if a[:-1] != b[:-1]]
+    if _pattern([a[-1] for a in ours]) != _pattern([b[-1] for b in theirs]):
+        found.append("tensors are shared in another way")
+    return found
+
+
+Signature = tuple[Any, ...]
+
+
+def _signature(layers: Sequence[our.Layer]) -> Iterator[Signature]:
+    for layer in layers:
+        match layer.op:
+            case our.Residual(body=body, skip=skip):
+                yield "residual", layer.in_shape, ""
+                yield from _signature(body)
+                yield "skip", layer.out_shape, ""
+                if skip is not None:
+                    yield from _signature((skip,))
+            case our.Convolution(weights=weights) as op:
+                yield replace(op, weights=""), layer.in_shape, layer.out_shape, weights
+            case op:
+                yield _plain(op, layer.in_shape), layer.in_shape, layer.out_shape, ""
+
+
+def _item_signature(items: Sequence[Item]) -> Iterator[Signature]:
+    for item in items:
+        match item.op:
+            case Branches(body=body, skip=skip):
+                yield "residual", item.in_shape, ""
+                yield from _item_signature(body)
+                yield "skip", item.out_shape, ""
+                if skip is not None:
+                    yield from _item_signature((skip,))
+            case our.Convolution():
+                yield without_weights(item.op), item.in_shape, item.out_shape, item.weights
+            case op:
+                yield _plain(op, item.in_shape), item.in_shape, item.out_shape, ""
+
+
+def _plain(op: our.Op | Branches, shape: our.Shape) -> Any:
+    """A global pool as the pool with a window of the whole map, which it is."""
+    if isinstance(op, our.GlobalPooling) and shape[1] == shape[2]:
+        return our.Pooling(op.kind, shape[1], shape[1])
+    return op
+
+
+def _pattern(names: Sequence[str]) -> list[int]:
+    """Which names are equal, whatever they are."""
+    first: dict[str, int] = {}
+    return [first.setdefault(name, index) if name else -1 for index, name in enumerate(names)]
+
+
+def stuck(items: Sequence[Item], index: int) -> Lack:
+    """What the language lacks where every way through the row ends."""
+    index = min(index, len(items) - 1)
+    item = items[index]
+    before = items[index - 1].op if index else None
+    after = items[index + 1].op if index + 1 < len(items) else None
+    match before, item.op:
+        case ((our.Pooling() | our.GlobalPooling()), our.Normalization()):
+            what = "norm after the pool"
+        case _, our.Normalization():
+            what = f"a norm after {_word(before)}"
+        case our.Activation(), our.Dropout() if isinstance(after, our.Normalization):
+            what = "dropout between activation and norm"
+        case Branches(), our.Activation():
+            what = "an activation after the sum of a residual"
+        case _, our.Activation():
+            what = f"an activation after {_word(before)}"
+        case _, Branches():
+            what = "a residual of this kind"
+        case _, our.Convolution(weights=weights) if list(_all_weights(items)).count(weights) > 1:
+            what = AGAIN
+        case _, our.Convolution():
+            what = f"a convolution of this kind after {_word(before)}"
+        case _:
+            what = f"{_word(item.op)} after {_word(before)}"
+    return Lack(what, item.place)
+
+
+def _word(op: our.Op | Branches | None) -> str:
+    match op:
+        case None:
+            return "the image"
+        case our.Convolution():
+            return "a convolution"
+        case our.Normalization():
+            return "a norm"
+        case our.Activation():
+            return "an activation"
+        case our.Dropout():
+            return "a dropout"
+        case our.Pooling() | our.GlobalPooling():
+            return "a pool"
+        case Branches():
+            return "a residual"
+        case our.SqueezeExcitation():
+            return "a squeeze-and-excitation"
+        case _:
+            return "a fully connected layer"

@@ -1,0 +1,236 @@
+"""A network of somebody else as a spec: exact, or said not to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mnist_arch.convert import blocks
+from mnist_arch.convert.graph import Graph, Norm, text
+from mnist_arch.convert.inference import NO_RATE, infer
+from mnist_arch.convert.lowering import Item, Lack, Lowered, linked, lower, unshared
+from mnist_arch.convert.questions import Answer, Choices, refusal
+from mnist_arch.convert.source import Source, read_source
+from mnist_arch.convert.tables import Table, find_tables, leaves
+from mnist_arch.convert.writing import spec_text
+from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.errors import Problem, SpecError
+from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.network import Network
+from mnist_arch.spec.sources import name_from
+
+KERAS_NORMS: Final = (
+    "batch norm with epsilon 1e-3 and momentum 0.01: here they are 1e-5 and 0.1, so channels of "
+    "little variance are scaled more, and the running statistics follow faster"
+)
+PARTIAL: Final = "--partial writes what there is, with a comment where something is missing"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about an import."""
+
+    text: str
+    place: str = ""
+    """Where it was written in the source; empty where it is of the whole."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A spec, and how it came about."""
+
+    text: str
+    """The spec file."""
+    tree: Mapping[str, Any]
+    origin: str
+    """What it was read from, in a few words."""
+    parameters: int
+    """Of the network that was read."""
+    assumed: tuple[Note, ...] = ()
+    """What the source does not say."""
+    missing: tuple[Note, ...] = ()
+    """Parts of the network that the spec has not; none unless a partial one was asked for."""
+    dropped: tuple[Note, ...] = ()
+    """Parts of the recipe that the spec has not, with what they would have done."""
+
+    @property
+    def is_exact(self) -> bool:
+        return not self.missing
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to read a source."""
+
+    choose: Mapping[str, str] = field(default_factory=dict)
+    """Answers by place, of what the source leaves open."""
+    dropout: float | None = None
+    """Rate of every dropout whose rate nothing says."""
+    is_partial: bool = False
+    """Whether to write what there is where something is missing."""
+    name: str = ""
+    """Name of the network; that of the file unless given."""
+
+
+def import_network(what: str, request: Request | None = None) -> Imported:
+    """The network of a file, or of stdin for `-`, as a spec.
+
+    Raises SpecError, with every place at which it cannot be carried over exactly, and StorageError.
+    """
+    return import_source(read_source(what), request or Request())
+
+
+def import_source(source: Source, request: Request) -> Imported:
+    """As `import_network`, of a source that has been read."""
+    choices = Choices(request.choose)
+    table = _the_table(source, choices)
+    if table is None:
+        raise refusal(
+            f"{source.name} has no table of torchsummary, torchinfo or Keras",
+            hint="print one with summary(model, (1, 28, 28)), or name the file that has it",
+        )
+    inferred = infer(table, choices, dropout=request.dropout, is_partial=request.is_partial)
+    choices.settle()
+    dropped: tuple[Note, ...] = ()
+    if table.tool == "Keras" and any(isinstance(it.op, Norm) for it in inferred.graph.nodes):
+        dropped = (Note(KERAS_NORMS),)
+    origin = f"a table of {table.tool}, {len(table.rows)} rows"
+    made = finish(inferred.graph, source.name, request, origin=origin)
+    notes = [Note(it) for it in choices.assumed]
+    missing = list(made.missing)
+    if request.is_partial and request.dropout is None:
+        missing += [
+            Note(f"the rate of {node_name}, which no table says: {NO_RATE} is written", node.place)
+            for node_name, node in zip(inferred.names, inferred.graph.nodes, strict=True)
+            if _is_dropout(node_name) and node_name not in request.choose
+        ]
+    if not missing:
+        check_table(table, plan(Network.model_validate(_network(made.tree))))
+    assumed = (*made.assumed, *notes)
+    return with_comments(replace(made, assumed=assumed, missing=tuple(missing), dropped=dropped))
+
+
+def _is_dropout(name: str) -> bool:
+    return name.lower().startswith(("dropout", "spatial_dropout"))
+
+
+def _the_table(source: Source, choices: Choices) -> Table | None:
+    """The table of a source; where there are several of other networks, the one that was chosen."""
+    tables = [table for lines in source.printed for table in find_tables(lines)]
+    different: dict[Any, Table] = {}
+    for table in tables:
+        different.setdefault(tuple(leaves(table)), table)
+    if not different:
+        return None
+    answers = [
+        Answer(
+            str(number),
+            f"{table.tool} at {table.origin}, {_count(table):,} parameters",
+            table,
+        )
+        for number, table in enumerate(different.values(), 1)
+    ]
+    chosen = choices.decide(("table",), "several tables", answers, answers[0].value.origin)
+    choices.settle_now()
+    return chosen
+
+
+def _count(table: Table) -> int:
+    return table.total or sum(row.parameters or 0 for row in table.rows)
+
+
+# ---------------------------------------------------------------------------------- graph to a spec
+
+
+def finish(graph: Graph, name: str, request: Request, *, origin: str) -> Imported:
+    """The spec of a graph. Raises SpecError with what the language lacks, unless it may be."""
+    lowered = lower(graph)
+    items, lacks = lowered.items, list(lowered.lacks)
+    classes = _classes(items, lacks)
+    tree = _tree(lowered, lacks, classes, is_partial=request.is_partial)
+    if lacks and not request.is_partial:
+        raise SpecError(tuple(_lacking(lack) for lack in lacks))
+    named = request.name or name_from(Path(name).stem) or "imported"
+    whole = {"name": named, **tree}
+    return Imported(
+        text="",
+        tree=whole,
+        origin=f"{name} ({origin})",
+        parameters=graph.parameters,
+        assumed=tuple(Note(note) for note in lowered.notes),
+        missing=tuple(Note(f"the language lacks {lack.what}", lack.place) for lack in lacks),
+    )
+
+
+def _lacking(lack: Lack) -> Problem:
+    return Problem(f"the language lacks {lack.what}", "", lack.place, PARTIAL)
+
+
+def _classes(items: list[Item], lacks: list[Lack]) -> int:
+    if not items:
+        raise refusal("no layer of the network can be said")
+    shape = items[-1].out_shape
+    if shape[1:] != (1, 1) and not lacks:
+        ends = f"the network ends in {text(shape)}, not in one number a class"
+        raise refusal(ends, items[-1].place, "a flatten or a pool may be missing at its end")
+    return min(shape[0], 4096)
+
+
+def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool) -> dict[str, Any]:
+    """Blocks that say the row; what they cannot say is left out and added to `lacks`."""
+    items = lowered.items
+    while items:
+        if lacks and is_partial:
+            items = linked(items)
+            classes = _classes(items, lacks)
+        written = blocks.write(items, classes)
+        if not isinstance(written, blocks.Stuck):
+            return written
+        at = min(written.index, len(items) - 1)
+        lacks.append(blocks.stuck(items, at))
+        if not is_partial:
+            raise SpecError(tuple(_lacking(lack) for lack in lacks))
+        if lacks[-1].what == blocks.AGAIN:
+            items = unshared(items)
+        else:
+            items = [*items[:at], *items[at + 1 :]]
+    raise refusal("no layer of the network can be said", hint="write the spec by hand")
+
+
+def _network(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key in Network.model_fields}
+
+
+def check_table(table: Table, planned: Plan) -> None:
+    """Raises SpecError where a spec does not have the rows of the table, with the first of them."""
+    theirs = [row for row in table.rows if row.parameters or row.recursive]
+    total = sum(row.parameters or 0 for row in theirs)
+    if table.tool == "Keras":
+        total -= sum(
+            (row.parameters or 0) // 2 for row in theirs if row.layer == "BatchNormalization"
+        )
+    if not table.has_inputs and planned.parameters != total:
+        message = f"the table counts {total:,} parameters, the spec {planned.parameters:,}"
+        raise refusal(message, table.origin)
+
+
+def with_comments(imported: Imported) -> Imported:
+    """The same with its text, which begins with where it came from."""
+    Experiment.model_validate(imported.tree)
+    comments = [f"Imported from {imported.origin}: {imported.parameters:,} parameters."]
+    for title, notes in (
+        ("Missing", imported.missing),
+        ("Not carried over", imported.dropped),
+        ("Assumed", imported.assumed),
+    ):
+        lines = [_line(note) for note in notes]
+        if title == "Assumed" and lines:
+            lines = ["; ".join(lines)]
+        comments += [f"{title}: {line}." for line in lines]
+    return replace(imported, text=spec_text(dict(imported.tree), comments))
+
+
+def _line(note: Note) -> str:
+    return f"{note.text} ({note.place})" if note.place else note.text

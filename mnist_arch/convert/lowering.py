@@ -1,0 +1,404 @@
+"""From a graph to the operations that the block language has; what it lacks is named.
+
+This is where an option of the language that is new becomes known to the import: the case of its
+operation below, and, where it is an option of a block, `blocks`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from mnist_arch.convert import graph as g
+from mnist_arch.convert.questions import refusal
+from mnist_arch.counting import layers as our
+
+ENDS: Final = ("softmax", "log_softmax", "identity")
+"""Functions after the logits that belong to the loss, or do nothing."""
+_OURS: Final = ("relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish")
+
+
+@dataclass(frozen=True)
+class Branches:
+    """A residual: the sum of `body` and the input, which may go through a convolution."""
+
+    body: tuple[Item, ...]
+    skip: Item | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One operation of the language, in a row of them."""
+
+    op: our.Op | Branches
+    in_shape: our.Shape
+    out_shape: our.Shape
+    place: str
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something of the source that cannot be said."""
+
+    what: str
+    place: str
+    """Where it was written."""
+
+
+@dataclass
+class Lowered:
+    """A network in operations of the language, what it lacks, and what was written otherwise."""
+
+    items: list[Item]
+    lacks: list[Lack] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def lower(graph: g.Graph) -> Lowered:
+    """The operations in a row from the image to the logits. Raises SpecError without any."""
+    if graph.output < 0:
+        raise refusal("there is no layer")
+    return _Lowering(graph).run()
+
+
+class _Lowering:
+    def __init__(self, graph: g.Graph) -> None:
+        self.graph = graph
+        self.lacks: list[Lack] = []
+        self.notes: list[str] = []
+        self.dominators = self._dominators()
+        self.seen: set[str] = set()
+        """Tensors of norms, slopes and fully connected layers so far."""
+
+    def run(self) -> Lowered:
+        output = self._without_ends(self.graph.output)
+        nodes = self._chain(output, -1)
+        if nodes is None:
+            last = self.graph.nodes[output]
+            self._lack("branches that are no residual", last.place)
+            nodes = [it for it in self._main_way(output)]
+        items = self._items(nodes)
+        return Lowered(items, self.lacks, self.notes)
+
+    def _lack(self, what: str, place: str) -> None:
+        lack = Lack(what, place)
+        if lack not in self.lacks:
+            self.lacks.append(lack)
+
+    def _without_ends(self, output: int) -> int:
+        while output >= 0:
+            node = self.graph.nodes[output]
+            if isinstance(node.op, g.Act) and node.op.kind in ENDS:
+                if node.op.kind != "identity":
+                    self.notes.append(f"{node.op.kind} at the end is left out: it is in the loss")
+            elif not (isinstance(node.op, g.Flatten) and len(node.in_shape) != 0):
+                break
+            output = node.inputs[0]
+        return output
+
+    # ----------------------------------------------------------------------------- series-parallel
+
+    def _dominators(self) -> list[int]:
+        """For each node those on every way to it, itself among them, as bits; the image is 1."""
+        found: list[int] = []
+        for number, node in enumerate(self.graph.nodes):
+            common = -1
+            for value in node.inputs:
+                common &= 1 if value < 0 else found[value]
+            found.append(common | 1 << (number + 1))
+        return found
+
+    def _common(self, values: tuple[int, ...]) -> int:
+        """The last value that every way to all of them goes through."""
+        common = -1
+        for value in values:
+            common &= 1 if value < 0 else self.dominators[value]
+        return common.bit_length() - 2
+
+    def _chain(self, end: int, start: int) -> list[Any] | None:
+        """Nodes from a value to another, joins as tuples; None where they are no row."""
+        row: list[Any] = []
+        while end != start:
+            if end < start:
+                return None
+            node = self.graph.nodes[end]
+            if len(node.inputs) == 1:
+                row.append(node)
+                end = node.inputs[0]
+                continue
+            before = self._common(node.inputs)
+            if before < start:
+                return None
+            ways = [self._chain(value, before) for value in node.inputs]
+            if any(way is None for way in ways) or not isinstance(node.op, g.Join):
+                return None
+            row.append((node, ways, self.graph.shape(before)))
+            end = before
+        row.reverse()
+        return row
+
+    def _main_way(self, output: int) -> list[g.Node]:
+        """The nodes on the way of first inputs, where there is no better one."""
+        row = []
+        while output >= 0:
+            node = self.graph.nodes[output]
+            if len(node.inputs) == 1:
+                row.append(node)
+            output = node.inputs[0]
+        return row[::-1]
+
+    # ---------------------------------------------------------------------------------- operations
+
+    def _items(self, row: list[Any]) -> list[Item]:
+        items: list[Item] = []
+        flat = False  # after a flatten of a map of several pixels, which waits for its linear layer
+        for index, entry in enumerate(row):
+            if isinstance(entry, tuple):
+                if (item := self._join(*entry)) is not None:
+                    items.append(item)
+                continue
+            node: g.Node = entry
+            before = items[-1].out_shape if items else _map(node.in_shape)
+            match node.op:
+                case g.Flatten():
+                    flat = before[1:] != (1, 1)
+                case g.Linear(out=out, bias=bias) if index == len(row) - 1:
+                    values = before[0] * before[1] * before[2]
+                    item = Item(our.Flatten(), before, (values, 1, 1), node.place)
+                    items.append(item)
+                    last = our.Linear(out, bias)
+                    items.append(Item(last, item.out_shape, (out, 1, 1), node.place, node.weights))
+                    self._check_once(node)
+                case g.Linear(out=out, bias=bias):
+                    side = before[1]
+                    if side != before[2]:
+                        self._lack(
+                            "a fully connected layer on a map that is not square", node.place
+                        )
+                        continue
+                    op = our.Convolution(out, side, node.weights, bias)
+                    items.append(Item(op, before, (out, 1, 1), node.place, node.weights))
+                    self.notes.append(
+                        f"the fully connected layer to {out} is written as a convolution with a "
+                        f"window of the whole {side}×{side} map, which is the same"
+                    )
+                    flat = False
+                case g.Norm() if flat:
+                    self._lack("a norm of the values of a flattened map", node.place)
+                case g.Drop(rate=0):
+                    pass
+                case _:
+                    items += self._leaf(node, before)
+        return items
+
+    def _check_once(self, node: g.Node) -> None:
+        if node.weights in self.seen:
+            self._lack(f"{g.described(node.op)} that is used again", node.place)
+        self.seen.add(node.weights)
+
+    def _join(self, node: g.Node, ways: list[list[Any]], shape: g.Shape) -> Item | None:
+        before, after = _map(shape), _map(node.shape)
+        if node.op == g.Join("product") and len(ways) == 2:
+            factors = next((way for way in ways if way), [])
+            if any(not way for way in ways) and (hidden := self._gate(factors)):
+                return Item(our.SqueezeExcitation(hidden), before, after, node.place)
+            self._lack("a product that is no squeeze-and-excitation", node.place)
+            return None
+        if node.op != g.Join("sum") or len(ways) != 2:
+            words = {"sum": "a sum of more than two", "concatenation": "branches and concatenation"}
+            self._lack(
+                words.get(getattr(node.op, "kind", ""), "a product of more than two"), node.place
+            )
+            return None
+        rows = sorted((self._items(way) for way in ways), key=len)
+        short, body = rows
+        if not body:
+            self._lack("a sum of a value with itself", node.place)
+            return None
+        if short and not (len(short) == 1 and isinstance(short[0].op, our.Convolution)):
+            self._lack(
+                "a residual whose input goes through more than a 1×1 convolution", node.place
+            )
+            return None
+        return Item(Branches(tuple(body), short[0] if short else None), before, after, node.place)
+
+    def _gate(self, way: list[Any]) -> int:
+        """Hidden channels of a squeeze-and-excitation; 0 where it is none like ours."""
+        row = [it for it in way if isinstance(it, g.Node)]
+        row = [it for it in row if not isinstance(it.op, g.Flatten)]
+        if len(row) != len([it for it in way if not _is_flatten(it)]) or len(row) != 5:
+            return 0
+        pool, down, relu, up, gate = (it.op for it in row)
+        is_ours = (
+            pool == g.GlobalPool("average")
+            and _is_pointwise(down)
+            and relu == g.Act("relu")
+            and _is_pointwise(up)
+            and gate == g.Act("sigmoid")
+        )
+        return int(getattr(down, "out", 0)) if is_ours else 0
+
+    def _leaf(self, node: g.Node, before: our.Shape) -> list[Item]:
+        op, after = self._op(node, before), _map(node.shape)
+        if op is None:
+            return []
+        if isinstance(op, our.Normalization) or op == our.Activation("prelu"):
+            self._check_once(node)
+        return [Item(op, before, after, node.place, node.weights)]
+
+    def _op(self, node: g.Node, before: our.Shape) -> our.Op | None:
+        """The operation of the language, or None where there is none."""
+        place = node.place
+        match node.op:
+            case g.Conv() as op:
+                return self._convolution(op, node)
+            case g.Norm(kind="batch" | "group" | "instance" as kind, groups=groups, affine=affine):
+                if not affine:
+                    self._lack(f"{kind} norm without scale and shift", place)
+                return our.Normalization(kind, groups if kind == "group" else 1)
+            case g.Norm(kind="layer", over=over):
+                one = " with one scale and one shift" if over == "one" else ""
+                self._lack(f"layer norm{one}", place)
+            case g.Norm(over=over):
+                self._lack(over, place)
+            case g.Act(kind=kind, value=value) if kind in _OURS:
+                if value is not None and kind == "leaky_relu" and value != 0.01:
+                    self._lack(f"the slope of leaky_relu, {value:g}", place)
+                elif kind == "prelu" and (value or 1) != 1:
+                    self._lack("PReLU with a slope for each channel", place)
+                elif kind == "gelu" and value is not None:
+                    self._lack("GELU by an approximation", place)
+                return our.Activation(kind)
+            case g.Act(kind="identity"):
+                return None
+            case g.Act(kind=kind):
+                self._lack(f"the activation {kind}", place)
+            case g.Drop(rate=rate, spatial=spatial):
+                if rate is None:
+                    raise AssertionError("a dropout without its rate")
+                return our.Dropout(rate, "spatial" if spatial else "elementwise")
+            case g.Pool() as op:
+                return self._pool(op, before, place)
+            case g.GlobalPool(kind=kind):
+                return our.GlobalPooling(kind)
+            case g.Other(what=what):
+                self._lack(what, place)
+            case g.Join(kind=kind):
+                self._lack(f"a {kind} of one value", place)
+        return None
+
+    def _convolution(self, op: g.Conv, node: g.Node) -> our.Convolution | None:
+        (high, wide), (top, bottom, left, right) = op.kernel, op.padding
+        place = node.place
+        if high != wide:
+            self._lack(f"kernels of {high}×{wide}, which are not square", place)
+            return None
+        if op.stride[0] != op.stride[1]:
+            self._lack("a stride that is not the same both ways", place)
+            return None
+        if op.dilation != (1, 1):
+            self._lack("dilation", place)
+            return None
+        if op.fill not in ("zeros", "replicate") and any(op.padding):
+            self._lack(f"padding of the kind {op.fill}", place)
+            return None
+        same = (high - 1) // 2
+        if len({top, bottom, left, right}) > 1:
+            what = f"one-sided `same` padding at stride {op.stride[0]}"
+            self._lack(what if abs(bottom - top) == 1 else "padding that is not even", place)
+            return None
+        if top and (top != same or high % 2 == 0):
+            self._lack(f"a padding of {top} for a kernel of {high}", place)
+            return None
+        made = our.Convolution(
+            op.out, high, node.weights, op.bias, op.stride[0], top, groups=op.groups
+        )
+        is_replicate = op.fill == "replicate" and top > 0
+        return replace(made, padding_mode="replicate") if is_replicate else made
+
+    def _pool(self, op: g.Pool, before: our.Shape, place: str) -> our.Op | None:
+        size = op.size
+        whole = size == before[1:] and not any(op.padding)
+        if size[0] != size[1] or (op.stride[0] != op.stride[1] and not whole):
+            if whole and op.kind == "average":
+                return our.GlobalPooling("average")
+            self._lack(f"a pool of {g.text(size)}, which is not square", place)
+            return None
+        if any(op.padding):
+            self._lack(f"a {op.kind} pool of stride {op.stride[0]} that pads", place)
+            return None
+        if op.dilation != (1, 1):
+            self._lack("a pool with dilation", place)
+            return None
+        stride = op.stride[0]
+        if op.ceil and any((side - size[0]) % stride for side in before[1:]):
+            self._lack("a pool that keeps rows which do not fill a window", place)
+            return None
+        return our.Pooling(op.kind, size[0], size[0] if whole else stride)
+
+
+def _map(shape: g.Shape) -> our.Shape:
+    return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+
+
+def _is_flatten(entry: Any) -> bool:
+    return isinstance(entry, g.Node) and isinstance(entry.op, g.Flatten)
+
+
+def _is_pointwise(op: g.Operation) -> bool:
+    match op:
+        case g.Conv(kernel=(1, 1), stride=(1, 1), groups=1, bias=True):
+            return True
+        case g.Linear(bias=True):
+            return True
+    return False
+
+
+def without_weights(op: our.Op | Branches) -> our.Op | Branches:
+    """An operation as it is compared: who shares tensors is compared apart."""
+    return replace(op, weights="") if isinstance(op, our.Convolution) else op
+
+
+def unshared(items: list[Item]) -> list[Item]:
+    """The row with tensors of its own for each use of a convolution."""
+    return [
+        replace(item, weights=name, op=replace(item.op, weights=name))
+        if isinstance(item.op, our.Convolution)
+        else item
+        for item, name in zip(items, map(str, range(len(items))), strict=True)
+    ]
+
+
+def linked(items: list[Item]) -> list[Item]:
+    """A row from which items were taken out, with the shapes that follow now. Raises SpecError."""
+    shape = items[0].in_shape
+    row: list[Item] = []
+    for item in items:
+        op: our.Op | Branches = item.op
+        channels, high, wide = shape
+        match op:
+            case our.Convolution(groups=groups) if groups == item.in_shape[0] != 1:
+                op = replace(op, groups=channels, out=op.out // groups * channels)
+            case Branches() if item.in_shape != shape:
+                continue
+        match op:
+            case our.Convolution(out=out, kernel=size, stride=step, padding=padding):
+                after = (out, *((side + 2 * padding - size) // step + 1 for side in (high, wide)))
+            case our.Pooling(size=size, stride=step):
+                after = (channels, (high - size) // step + 1, (wide - size) // step + 1)
+            case our.GlobalPooling():
+                after = (channels, 1, 1)
+            case our.Flatten():
+                after = (channels * high * wide, 1, 1)
+            case our.Linear(out=out):
+                after = (out, 1, 1)
+            case Branches():
+                after = item.out_shape
+            case _:
+                after = shape
+        if min(after) < 1 or (isinstance(op, our.Convolution) and channels % op.groups):
+            raise refusal("what is left of the network does not connect", item.place)
+        row.append(replace(item, op=op, in_shape=shape, out_shape=(after[0], after[1], after[2])))
+        shape = row[-1].out_shape
+    return row
