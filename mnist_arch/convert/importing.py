@@ -15,7 +15,7 @@ from mnist_arch.convert.questions import Answer, Choices, refusal
 from mnist_arch.convert.source import Source, read_source
 from mnist_arch.convert.tables import Table, find_tables, leaves
 from mnist_arch.convert.writing import spec_text
-from mnist_arch.counting.plan import Plan, plan
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.network import Network
@@ -107,7 +107,7 @@ def import_source(source: Source, request: Request) -> Imported:
             if _is_dropout(node_name) and node_name not in request.choose
         ]
     if not missing:
-        check_table(table, plan(Network.model_validate(_network(made.tree))))
+        check_table(table, plan_network(Network.model_validate(_network(made.tree))))
     assumed = (*made.assumed, *notes)
     return with_comments(replace(made, assumed=assumed, missing=tuple(missing), dropped=dropped))
 

@@ -10,7 +10,7 @@ import pytest
 from mnist_arch.convert.importing import Imported, Request, import_network, import_source
 from mnist_arch.convert.source import Source, places
 from mnist_arch.convert.tables import as_torchsummary, find_tables, leaves
-from mnist_arch.counting.plan import plan
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import SpecError
 from mnist_arch.spec.loading import load, loads
 
@@ -43,7 +43,7 @@ def rows(*lines: str) -> str:
 
 
 def printed_again(imported: Imported) -> list[object]:
-    (table,) = find_tables(places("again", as_torchsummary(plan(loaded(imported)))))
+    (table,) = find_tables(places("again", as_torchsummary(plan_network(loaded(imported)))))
     return list(leaves(table))
 
 
@@ -70,7 +70,7 @@ def test_the_reference_table_is_the_network_s6() -> None:
     imported = import_network(str(path), Request(dropout=0.2))
     (table,) = find_tables(places("it", path.read_text()))
     assert printed_again(imported) == list(leaves(table))
-    assert plan(loaded(imported)).layers == plan(load("s6").experiment).layers
+    assert plan_network(loaded(imported)).layers == plan_network(load("s6").experiment).layers
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the handed tables are not there")
@@ -88,7 +88,7 @@ def test_the_reference_table_is_the_network_s6() -> None:
 )
 def test_handed_tables_come_out(name: str, parameters: int) -> None:
     imported = import_network(str(HANDED / f"{name}.txt"), Request(dropout=0.1))
-    assert plan(loaded(imported)).parameters == imported.parameters == parameters
+    assert plan_network(loaded(imported)).parameters == imported.parameters == parameters
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the handed tables are not there")
@@ -101,7 +101,7 @@ def test_what_a_handed_table_does_not_say_is_asked_and_decided() -> None:
     assert "--choose DepthwiseSeparable-24=chain" in messages
     choose = {"Conv2d": "stride-2", "DepthwiseSeparable": "chain", "Linear-25": "global-average"}
     imported = import_network(path, Request(choose))
-    assert plan(loaded(imported)).parameters == 3750
+    assert plan_network(loaded(imported)).parameters == 3750
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the handed tables are not there")
@@ -137,7 +137,7 @@ def test_kernels_of_which_two_fit_are_asked_for() -> None:
     assert "1x1-s1-p0-bias: a kernel of 1×1, stride 1, padding 0, 90 parameters" in message
     assert "3x3-g9-s1-p1-bias: a kernel of 3×3 in 9 groups" in message
     imported = of_text(table, choose={"Conv2d-2": "3x3-g9-s1-p1-bias"})
-    assert plan(loaded(imported)).rows[1].kind == "depthwise"
+    assert plan_network(loaded(imported)).rows[1].kind == "depthwise"
     assert "not one of the answers" in refused(table, choose={"Conv2d-2": "5x5"})
 
 
@@ -156,7 +156,7 @@ def test_a_table_without_activations_is_asked_about() -> None:
     table = rows("Conv2d 8 28 28 80", "Conv2d 10 28 28 730", "AdaptiveAvgPool2d 10 1 1 0")
     assert "--choose activations=none" in refused(table)
     imported = of_text(table, choose={"activations": "conv-norm-activation"})
-    names = [row.layer for row in plan(loaded(imported)).rows]
+    names = [row.layer for row in plan_network(loaded(imported)).rows]
     assert names == ["Conv2d", "ReLU", "Conv2d", "AdaptiveAvgPool2d"]
 
 
