@@ -7,16 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from mnist_arch.counting.layers import (
-    Convolution,
-    Dropout,
-    Flatten,
-    GlobalPooling,
-    Layer,
-    Normalization,
-    Pooling,
-    Residual,
-)
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.plan import Plan
 from mnist_arch.spec.network import Network
 
@@ -53,7 +45,7 @@ def advise(network: Network, plan: Plan) -> tuple[Advice, ...]:
 def _flat(layers: tuple[Layer, ...]) -> Iterator[Layer]:
     """Layers in order of execution, the insides of residuals included."""
     for layer in layers:
-        if isinstance(layer.op, Residual):
+        if isinstance(layer.op, ops.Residual):
             yield from _flat(layer.op.body)
         else:
             yield layer
@@ -62,14 +54,14 @@ def _flat(layers: tuple[Layer, ...]) -> Iterator[Layer]:
 def _dropout_on_logits(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     for layer in reversed(layers):
         match layer.op:
-            case Dropout():
+            case ops.Dropout():
                 yield Advice(
                     layer.place,
                     f"dropout of {layer.op.rate:g} on the logits",
                     "it sets scores of classes to 0 at random, right before the loss; "
                     "dropout before the last convolution regularises without that noise",
                 )
-            case Pooling() | GlobalPooling() | Flatten():
+            case ops.Pooling() | ops.GlobalPooling() | ops.Flatten():
                 continue
             case _:
                 return
@@ -98,7 +90,7 @@ def _large_layer(plan: Plan) -> Iterator[Advice]:
 def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     wasted: dict[str, tuple[str, int]] = {}  # by tensor, so that a shared one counts once
     for first, second in pairwise(layers):
-        if isinstance(first.op, Convolution) and first.op.bias and _centres(second):
+        if isinstance(first.op, ops.Convolution) and first.op.bias and _centres(second):
             wasted.setdefault(first.op.weights, (first.place, first.op.out))
     if wasted:
         places, counts = zip(*wasted.values(), strict=True)
@@ -114,13 +106,13 @@ def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
 def _centres(layer: Layer) -> bool:
     """Whether a layer subtracts each channel's mean; group norm does with one channel a group."""
     op = layer.op
-    if not isinstance(op, Normalization):
+    if not isinstance(op, ops.Normalization):
         return False
     return op.kind != "group" or op.groups == layer.in_shape[0]
 
 
 def _no_norm(layers: tuple[Layer, ...]) -> Iterator[Advice]:
-    if not any(isinstance(layer.op, Normalization) for layer in layers):
+    if not any(isinstance(layer.op, ops.Normalization) for layer in layers):
         yield Advice(
             "blocks",
             "no normalisation anywhere",
@@ -133,9 +125,9 @@ def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     for layer in layers:
         height, width = layer.in_shape[1:]
         match layer.op:
-            case Pooling(size=size, stride=stride):
+            case ops.Pooling(size=size, stride=stride):
                 lost = (height - size) % stride
-            case Convolution(kernel=size, stride=stride, padding=padding):
+            case ops.Convolution(kernel=size, stride=stride, padding=padding):
                 lost = (height + 2 * padding - size) % stride - padding  # padding is lost first
             case _:
                 continue

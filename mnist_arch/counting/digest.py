@@ -10,27 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from functools import cache, lru_cache
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mnist_arch.counting.layers import (
-    LAYERS_KEPT,
-    Activation,
-    Convolution,
-    Dropout,
-    Flatten,
-    GlobalPooling,
-    Layer,
-    Linear,
-    Normalization,
-    Op,
-    Pooling,
-    Residual,
-    SqueezeExcitation,
-)
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.recipe import (
@@ -51,23 +38,23 @@ ALWAYS: Final = object()
 """In the place of a default: the field is always written."""
 
 OPERATIONS: Final[dict[type, str]] = {
-    Convolution: "convolution",
-    Normalization: "norm",
-    Activation: "activation",
-    Dropout: "dropout",
-    Pooling: "pool",
-    GlobalPooling: "global-pool",
-    SqueezeExcitation: "squeeze-and-excitation",
-    Residual: "residual",
-    Flatten: "flatten",
-    Linear: "linear",
+    ops.Convolution: "convolution",
+    ops.Normalization: "norm",
+    ops.Activation: "activation",
+    ops.Dropout: "dropout",
+    ops.Pooling: "pool",
+    ops.GlobalPooling: "global-pool",
+    ops.SqueezeExcitation: "squeeze-and-excitation",
+    ops.Residual: "residual",
+    ops.Flatten: "flatten",
+    ops.Linear: "linear",
 }
 """The word of each operation."""
 
 _RISE: Final = {"kind": ("kind", ALWAYS), "peak": ("peak", 0.1), "warmup": ("warmup", 0.2)}
 
 FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
-    Convolution: {
+    ops.Convolution: {
         "out": ("out", ALWAYS),
         "kernel": ("kernel", ALWAYS),
         "weights": ("weights-of", None),
@@ -77,15 +64,15 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "padding_mode": ("padding-mode", "zeros"),
         "groups": ("groups", 1),
     },
-    Normalization: {"kind": ("kind", ALWAYS), "groups": ("groups", 1)},
-    Activation: {"kind": ("kind", ALWAYS)},
-    Dropout: {"rate": ("rate", ALWAYS), "kind": ("kind", "elementwise")},
-    Pooling: {"kind": ("kind", ALWAYS), "size": ("size", ALWAYS), "stride": ("stride", ALWAYS)},
-    GlobalPooling: {"kind": ("kind", ALWAYS)},
-    SqueezeExcitation: {"hidden": ("hidden", ALWAYS)},
-    Residual: {"body": ("body", ALWAYS), "skip": ("skip", None)},
-    Flatten: {},
-    Linear: {"out": ("out", ALWAYS), "bias": ("bias", ALWAYS)},
+    ops.Normalization: {"kind": ("kind", ALWAYS), "groups": ("groups", 1)},
+    ops.Activation: {"kind": ("kind", ALWAYS)},
+    ops.Dropout: {"rate": ("rate", ALWAYS), "kind": ("kind", "elementwise")},
+    ops.Pooling: {"kind": ("kind", ALWAYS), "size": ("size", ALWAYS), "stride": ("stride", ALWAYS)},
+    ops.GlobalPooling: {"kind": ("kind", ALWAYS)},
+    ops.SqueezeExcitation: {"hidden": ("hidden", ALWAYS)},
+    ops.Residual: {"body": ("body", ALWAYS), "skip": ("skip", None)},
+    ops.Flatten: {},
+    ops.Linear: {"out": ("out", ALWAYS), "bias": ("bias", ALWAYS)},
     Recipe: {
         "epochs": ("epochs", 19),
         "batch_size": ("batch-size", 64),
@@ -136,56 +123,67 @@ def digest(experiment: Experiment, *, layers: tuple[Layer, ...] | None = None) -
     """SHA-256 of what a result depends on beside its seed: layers, recipe, dataset, hold-out.
 
     Two specs that mean the same network have the same digest; name and budget do not count.
-    `layers` are those of the experiment's plan, and save unrolling it again.
+    `layers` are those of the experiment's plan, and save unrolling it again. Raises ValueError
+    while the dataset is `auto`.
     """
-    if layers is None:
-        layers = unroll(experiment)
+    text, _ = layers_text(unroll(experiment) if layers is None else layers)
+    return joined_digest(experiment, (text,), recipe_text(experiment.recipe))
+
+
+def joined_digest(experiment: Experiment, layers: Iterable[str], recipe: str) -> str:
+    """The digest of an experiment whose parts are texts already.
+
+    `layers` are the texts of all its layers, one part after the other.
+    """
     if experiment.dataset == "auto":
         raise ValueError("resolve the dataset `auto` before taking the digest")
     content = {
-        "format": FORMAT,
-        "layers": _layers(layers, {}),
-        "recipe": _plain(experiment.recipe),
-        "dataset": experiment.dataset,
+        "dataset": _text(experiment.dataset),
+        "format": _text(FORMAT),
+        "holdout": _text(experiment.holdout) if experiment.holdout else None,
+        "layers": f"[{','.join(filter(None, layers))}]",
+        "recipe": recipe,
     }
-    if experiment.holdout:
-        content["holdout"] = experiment.holdout
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    members = (f'"{key}":{text}' for key, text in content.items() if text is not None)
+    return hashlib.sha256(f"{{{','.join(members)}}}".encode()).hexdigest()
 
 
-def _layers(layers: tuple[Layer, ...], tensors: dict[str, int]) -> list[dict[str, Any]]:
-    """Layers without places and shapes, which follow; `tensors` are those seen, by their number."""
-    return [_layer(layer, tensors) for layer in layers]
+def layers_text(layers: tuple[Layer, ...], tensors: int = 0) -> tuple[str, int]:
+    """Layers as the text that is hashed, and the number of tensors up to their end.
+
+    `tensors` is that before them, none of which they use.
+    """
+    numbers: dict[str, int] = {}
+    written = [_layer(layer, numbers, tensors) for layer in layers]
+    return _text(written)[1:-1], tensors + len(numbers)
 
 
-def _layer(layer: Layer, tensors: dict[str, int]) -> dict[str, Any]:
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as the text that is hashed."""
+    return _text(_plain(recipe))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _layer(layer: Layer, numbers: dict[str, int], first: int) -> dict[str, Any]:
+    """A layer without place and shapes, which follow; `numbers` are those of the tensors so far."""
+    known: dict[str, Any] = {}
     match layer.op:
-        case Convolution(weights=weights) if weights in tensors:
-            return _operation(layer.op, tensors[weights])
-        case Convolution(weights=weights):
-            tensors[weights] = len(tensors)
-            return _operation(layer.op, None)
-        case Residual(body=body, skip=skip) as op:
-            parts = {
-                "body": _layers(body, tensors),
-                "skip": None if skip is None else _layer(skip, tensors),
-            }
-            return {"op": _word(type(op)), **_written(op, parts)}
-        case op:
-            return _operation(op, None)
-
-
-@lru_cache(maxsize=LAYERS_KEPT)
-def _operation(op: Op, weights: int | None) -> dict[str, Any]:
-    """One that holds no others; `weights` is the number of the tensor that it has with another."""
-    return {"op": _word(type(op)), **_written(op, {"weights": weights})}
+        case ops.Convolution(weights=weights):
+            known["weights"] = numbers.get(weights)
+            numbers.setdefault(weights, first + len(numbers))
+        case ops.Residual(body=body, skip=skip):
+            known["body"] = [_layer(it, numbers, first) for it in body]
+            known["skip"] = None if skip is None else _layer(skip, numbers, first)
+    return {"op": _word(type(layer.op)), **_written(layer.op, known)}
 
 
 def _written(value: Any, known: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not at their defaults, by their words; `known` are plain already."""
     found = {}
-    for field, word, default in _fields(value.__class__):
+    for field, (word, default) in _fields(type(value)).items():
         plain = known[field] if field in known else _plain(getattr(value, field))
         if default is ALWAYS or plain != default:
             found[word] = plain
@@ -201,11 +199,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@cache
-def _fields(kind: type[Any]) -> list[tuple[str, str, Any]]:
-    """Fields, words and defaults; an option without a word goes by its own name and default."""
+def _fields(kind: type[Any]) -> dict[str, tuple[str, Any]]:
+    """Words and defaults of all fields; an option without a word has its own name and default."""
+    if kind in FIELDS:
+        return FIELDS[kind]
     words = next((FIELDS[base] for base in kind.__mro__ if base in FIELDS), {})
-    return [(field, *words.get(field, (field, default))) for field, default in _declared(kind)]
+    return {field: words.get(field, (field, default)) for field, default in _declared(kind)}
 
 
 def _declared(kind: type[Any]) -> list[tuple[str, Any]]:

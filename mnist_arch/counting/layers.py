@@ -7,15 +7,12 @@ modules from it, and the modules are counted again. Shapes are (channels, height
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
-
-LAYERS_KEPT: Final = 2**14
-"""Layers that a cache of something derived from one layer holds: some ten megabytes each."""
+from typing import Literal
 
 Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Convolution:
     """A convolution with square kernel. Layers with equal `weights` use one tensor."""
 
@@ -29,7 +26,7 @@ class Convolution:
     groups: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Normalization:
     """A norm with a scale and a shift for each channel; `groups` are those of a group norm."""
 
@@ -37,14 +34,14 @@ class Normalization:
     groups: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Activation:
     """A function of each value."""
 
     kind: Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dropout:
     """Sets values, or with `spatial` whole channels, to 0 in training."""
 
@@ -52,7 +49,7 @@ class Dropout:
     kind: Literal["elementwise", "spatial"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pooling:
     """A window that slides, without padding."""
 
@@ -61,21 +58,21 @@ class Pooling:
     stride: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GlobalPooling:
     """One value a channel from the whole map."""
 
     kind: Literal["max", "average"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SqueezeExcitation:
     """Global average, 1×1 to `hidden`, ReLU, 1×1 back, sigmoid; scales the channels."""
 
     hidden: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Residual:
     """The sum of `body` and the input, which goes through `skip` where the shapes differ."""
 
@@ -83,12 +80,12 @@ class Residual:
     skip: Layer | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Flatten:
     """A map as one list of values, channel by channel."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Linear:
     """A fully connected layer on a flattened map."""
 
@@ -110,7 +107,7 @@ Op = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layer:
     """One operation at one place of the spec."""
 

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Final, Literal, assert_never
+from functools import cached_property
+from typing import Final, Literal, NamedTuple, assert_never
 
-from mnist_arch.counting.layers import (
-    LAYERS_KEPT,
-    Activation,
-    Convolution,
-    Dropout,
-    Flatten,
-    GlobalPooling,
-    Layer,
-    Linear,
-    Normalization,
-    Pooling,
-    Residual,
-    Shape,
-    SqueezeExcitation,
-)
-from mnist_arch.counting.unroll import unroll
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer, Shape
+from mnist_arch.counting.unroll import unroll_parts
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.spec.network import Network
 
@@ -44,7 +31,7 @@ _ACTIVATIONS: Final = {
 _NORMS: Final = {"batch": "BatchNorm2d", "group": "GroupNorm", "instance": "InstanceNorm2d"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One module of the network. Shapes are (channels, height, width)."""
 
@@ -164,10 +151,53 @@ class Plan:
 
 def plan_network(network: Network) -> Plan:
     """Counts `network`. Raises ShapeError where its layers cannot be connected."""
-    layers = unroll(network)
-    counter = _Counter()
+    return joined(_parts(unroll_parts(network)))
+
+
+class Position(NamedTuple):
+    """Where a part of a network begins: what its rows need to know of those before it."""
+
+    rows: int
+    field: int
+    """Receptive field, in pixels."""
+    jump: int
+    """Distance, in input pixels, between neighbouring values of the map."""
+
+
+START: Final = Position(rows=0, field=1, jump=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A block, or the head, counted. It shares no tensors with other parts."""
+
+    layers: tuple[Layer, ...]
+    rows: tuple[Row, ...]
+    end: Position
+
+
+def count_part(layers: tuple[Layer, ...], start: Position) -> Part:
+    """Counts the layers of a block or of the head, which begins at `start`."""
+    counter = _Counter(start)
     counter.add(layers)
-    return Plan(layers, tuple(counter.rows))
+    return Part(layers, tuple(counter.rows), counter.position)
+
+
+def joined(parts: Iterable[Part]) -> Plan:
+    """The plan of a network of all its parts, in their order."""
+    parts = tuple(parts)
+    return Plan(
+        tuple(layer for part in parts for layer in part.layers),
+        tuple(row for part in parts for row in part.rows),
+    )
+
+
+def _parts(unrolled: Iterable[tuple[Layer, ...]]) -> Iterator[Part]:
+    at = START
+    for layers in unrolled:
+        part = count_part(layers, at)
+        yield part
+        at = part.end
 
 
 def _most_live(layers: tuple[Layer, ...], kept: int = 0, *, input_is_kept: bool = False) -> int:
@@ -181,7 +211,7 @@ def _most_live(layers: tuple[Layer, ...], kept: int = 0, *, input_is_kept: bool 
         own = 0 if input_is_kept else before
         beside, input_is_kept = kept + own, False
         match layer.op:
-            case Residual(body=body, skip=skip):
+            case ops.Residual(body=body, skip=skip):
                 most = max(most, _most_live(body, beside, input_is_kept=True))
                 added = after
                 if skip is not None:  # of the input, while the output of the body waits
@@ -189,9 +219,9 @@ def _most_live(layers: tuple[Layer, ...], kept: int = 0, *, input_is_kept: bool 
                     beside -= own  # which nothing needs any more
                     added = 2 * after
                 live = beside + added + after
-            case SqueezeExcitation():
+            case ops.SqueezeExcitation():
                 live = beside + after + layer.out_shape[0]
-            case Dropout() | Flatten():
+            case ops.Dropout() | ops.Flatten():
                 live = beside
             case _:
                 live = beside + after
@@ -200,36 +230,45 @@ def _most_live(layers: tuple[Layer, ...], kept: int = 0, *, input_is_kept: bool 
 
 
 class _Counter:
-    """Walks the layers once, with the receptive field and the tensors seen so far."""
+    """Walks the layers of a part once, with the receptive field and the tensors seen so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Position) -> None:
         self.rows: list[Row] = []
-        self.field = 1
-        self.jump = 1  # distance, in input pixels, between neighbouring values of the map
+        self.before, self.field, self.jump = start
         self.seen: set[str] = set()
+
+    @property
+    def position(self) -> Position:
+        return Position(self.before + len(self.rows), self.field, self.jump)
 
     def add(self, layers: tuple[Layer, ...]) -> None:
         for layer in layers:
             shared = False
             match layer.op:
-                case Activation() | Normalization() | Dropout() | SqueezeExcitation() | Linear():
+                case (
+                    ops.Activation()
+                    | ops.Normalization()
+                    | ops.Dropout()
+                    | ops.SqueezeExcitation()
+                    | ops.Linear()
+                ):
                     pass
-                case Convolution() as op:
+                case ops.Convolution() as op:
                     self._look(op.kernel, op.stride)
                     shared = op.weights in self.seen
                     self.seen.add(op.weights)
-                case Pooling() as op:
+                case ops.Pooling() as op:
                     self._look(op.size, op.stride)
-                case GlobalPooling() | Flatten():
+                case ops.GlobalPooling() | ops.Flatten():
                     self._look(max(layer.in_shape[1:]), 1)
-                case Residual() as op:
+                case ops.Residual() as op:
                     self._residual(op)
                     continue
                 case never:
                     assert_never(never)
-            self.rows += _rows(layer, len(self.rows) + 1, self.field, shared)
+            self.rows += _rows(layer, self.position.rows + 1, self.field, shared)
 
-    def _residual(self, op: Residual) -> None:
+    def _residual(self, op: ops.Residual) -> None:
         field, jump = self.field, self.jump
         self.add(op.body)
         after = self.field, self.jump
@@ -244,12 +283,11 @@ class _Counter:
         self.jump *= stride
 
 
-@lru_cache(maxsize=LAYERS_KEPT)
-def _rows(layer: Layer, index: int, field: int, shared: bool) -> tuple[Row, ...]:
+def _rows(layer: Layer, index: int, field: int, shared: bool) -> Iterator[Row]:
     """The rows of one layer, numbered from `index`."""
-    return tuple(
-        Row(
-            index=index + step,
+    for number, module in enumerate(_modules(layer), index):
+        yield Row(
+            index=number,
             layer=module.name,
             place=layer.place,
             output_shape=module.output_shape,
@@ -262,12 +300,9 @@ def _rows(layer: Layer, index: int, field: int, shared: bool) -> tuple[Row, ...]
             macs=module.macs,
             receptive_field=field,
         )
-        for step, module in enumerate(_modules(layer))
-    )
 
 
-@dataclass(frozen=True)
-class _Module:
+class _Module(NamedTuple):
     """What a row says of a module, wherever it stands."""
 
     name: str
@@ -284,38 +319,38 @@ def _modules(layer: Layer) -> Iterator[_Module]:
     """The modules of one layer; composites give several, and a residual has none of its own."""
     channels, out = layer.in_shape[0], layer.out_shape
     match layer.op:
-        case Convolution() as op:
+        case ops.Convolution() as op:
             weights = channels // op.groups * op.out * op.kernel**2
             parameters = weights + (op.out if op.bias else 0)
             macs = weights * out[1] * out[2]
             kind = _kind(op, channels)
             yield _Module("Conv2d", out, op.kernel, op.stride, kind, parameters, macs=macs)
-        case Normalization(kind=norm):
+        case ops.Normalization(kind=norm):
             # Running mean and variance, and the count of steps.
             buffers = 2 * channels + 1 if norm == "batch" else 0
             yield _Module(_NORMS[norm], out, parameters=2 * channels, buffers=buffers)
-        case Activation(kind=function):
+        case ops.Activation(kind=function):
             yield _Module(_ACTIVATIONS[function], out, parameters=1 if function == "prelu" else 0)
-        case Dropout(kind=what):
+        case ops.Dropout(kind=what):
             yield _Module("Dropout2d" if what == "spatial" else "Dropout", out)
-        case Pooling(kind=pool, size=size, stride=stride):
+        case ops.Pooling(kind=pool, size=size, stride=stride):
             yield _Module("MaxPool2d" if pool == "max" else "AvgPool2d", out, size, stride)
-        case GlobalPooling(kind=pool):
+        case ops.GlobalPooling(kind=pool):
             yield _Module("AdaptiveMaxPool2d" if pool == "max" else "AdaptiveAvgPool2d", out)
-        case Flatten():
+        case ops.Flatten():
             yield _Module("Flatten", out)
-        case Linear() as op:
+        case ops.Linear() as op:
             macs = channels * op.out
             yield _Module("Linear", out, parameters=macs + (op.out if op.bias else 0), macs=macs)
-        case SqueezeExcitation(hidden=hidden):
+        case ops.SqueezeExcitation(hidden=hidden):
             yield from _squeeze_excitation(channels, hidden)
-        case Residual():
+        case ops.Residual():
             pass
         case never:
             assert_never(never)
 
 
-def _kind(op: Convolution, channels: int) -> ConvolutionKind:
+def _kind(op: ops.Convolution, channels: int) -> ConvolutionKind:
     if op.groups == 1:
         return "pointwise" if op.kernel == 1 else "ordinary"
     return "depthwise" if op.groups == channels else "grouped"

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import itertools
 from math import prod
 from typing import Final, assert_never
 
-from mnist_arch.counting.layers import (
-    LAYERS_KEPT,
-    Activation,
-    Convolution,
-    Dropout,
-    Flatten,
-    GlobalPooling,
-    Layer,
-    Linear,
-    Normalization,
-    Op,
-    Pooling,
-    Residual,
-    Shape,
-    SqueezeExcitation,
-)
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer, Shape
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.spec.network import (
@@ -46,16 +32,23 @@ def unroll(network: Network) -> tuple[Layer, ...]:
 
     Raises ShapeError with the place and both shapes where they cannot be connected.
     """
-    _check(network)
-    trace = _Trace(IMAGE_SHAPE)
+    return tuple(itertools.chain.from_iterable(unroll_parts(network)))
+
+
+def unroll_parts(network: Network) -> list[tuple[Layer, ...]]:
+    """The layers of each block, and then of the head. Raises ShapeError."""
+    check_whole(network)
+    parts, shape = [], IMAGE_SHAPE
     for index, block in enumerate(network.blocks):
-        trace.extend(_block(f"blocks[{index}]", block, network.defaults, trace.shape))
-    _head(trace, network.head, network)
-    return tuple(trace.layers)
+        layers = unroll_block(index, block, network.defaults, shape)
+        parts.append(layers)
+        shape = layers[-1].out_shape
+    parts.append(unroll_head(network.head, network.defaults, network.classes, shape))
+    return parts
 
 
-def _check(network: Network) -> None:
-    """Refuses what can be seen before any shape is known."""
+def check_whole(network: Network) -> None:
+    """Raises ShapeError for what no block has alone, and what is seen before any shape is known."""
     convolutions = sum(len(block.channels) * block.repeat for block in network.blocks)
     if convolutions > MAX_CONVOLUTIONS:
         message = f"{convolutions:,} convolutions are more than {MAX_CONVOLUTIONS:,}"
@@ -85,18 +78,20 @@ class _Trace:
         self.layers: list[Layer] = []
         self.shape = shape
 
-    def add(self, place: str, op: Op) -> None:
-        self.extend((_layer(place, op, self.shape),))
+    def add(self, place: str, op: ops.Op) -> None:
+        after = _out_shape(place, op, self.shape)
+        self.layers.append(Layer(place, op, self.shape, after))
+        self.shape = after
 
-    def extend(self, layers: tuple[Layer, ...]) -> None:
-        self.layers += layers
-        self.shape = layers[-1].out_shape
+    def extend(self, other: _Trace) -> None:
+        """Takes the layers of another, which begins where this one ends."""
+        self.layers += other.layers
+        self.shape = other.shape
 
 
-# The networks of a grid are made of few different blocks, and of few different layers.
-@lru_cache(maxsize=512)
-def _block(place: str, block: Block, defaults: Defaults, shape: Shape) -> tuple[Layer, ...]:
-    trace = _Trace(shape)
+def unroll_block(index: int, block: Block, defaults: Defaults, shape: Shape) -> tuple[Layer, ...]:
+    """The layers of the block with this number on a map of `shape`. Raises ShapeError."""
+    place, trace = f"blocks[{index}]", _Trace(shape)
     options = block.over(defaults)
     dropout = defaults.dropout if block.dropout is None else block.dropout
     each = dropout if dropout.after == "each" else None
@@ -131,13 +126,13 @@ def _unit(
             _dropout(unit, here, dropout)
     if block.squeeze_excitation is not None:
         hidden = max(1, unit.shape[0] // block.squeeze_excitation)
-        unit.add(f"{place}.squeeze_excitation", SqueezeExcitation(hidden))
+        unit.add(f"{place}.squeeze_excitation", ops.SqueezeExcitation(hidden))
     if not block.residual:
-        trace.extend(tuple(unit.layers))
+        trace.extend(unit)
         return
     here = f"{place}.residual"
     skip = _skip(here, trace.shape, unit, bias=options.bias, weights=f"{here}#{repeat}")
-    trace.add(here, Residual(tuple(unit.layers), skip))
+    trace.add(here, ops.Residual(tuple(unit.layers), skip))
 
 
 def _skip(place: str, before: Shape, unit: _Trace, *, bias: bool, weights: str) -> Layer | None:
@@ -149,9 +144,9 @@ def _skip(place: str, before: Shape, unit: _Trace, *, bias: bool, weights: str) 
     after = unit.shape
     if before == after:
         return None
-    strides = (layer.op.stride for layer in unit.layers if isinstance(layer.op, Convolution))
-    op = Convolution(after[0], 1, weights, bias, stride=prod(strides))
-    skip = _layer(place, op, before)
+    strides = (layer.op.stride for layer in unit.layers if isinstance(layer.op, ops.Convolution))
+    op = ops.Convolution(after[0], 1, weights, bias, stride=prod(strides))
+    skip = Layer(place, op, before, _out_shape(place, op, before))
     if skip.out_shape != after:
         message = f"the input {_text(before)} cannot be added to the output {_text(after)}"
         raise _error(place, message, "use `padding: same`, so that only strides change the size")
@@ -171,7 +166,7 @@ def _conv(trace: _Trace, place: str, conv: Conv, options: Defaults, owner: str) 
     def add(part: str, out: int, kernel: int, groups: int, stride: int, padding: int) -> None:
         weights = f"{owner}{part}:{trace.shape[0]}"
         mode = options.padding_mode if padding else "zeros"
-        op = Convolution(out, kernel, weights, options.bias, stride, padding, mode, groups)
+        op = ops.Convolution(out, kernel, weights, options.bias, stride, padding, mode, groups)
         trace.add(place, op)
 
     match options.kind:
@@ -195,7 +190,7 @@ def _reduce(
     trace: _Trace, place: str, reduce: Reduce, options: Defaults, *, kernel: int = 1
 ) -> None:
     bias = options.bias if reduce.bias is None else reduce.bias
-    trace.add(place, Convolution(reduce.out, kernel, place, bias))
+    trace.add(place, ops.Convolution(reduce.out, kernel, place, bias))
     order = reduce.order or options.order
     _norm_and_activation(trace, place, reduce.norm, reduce.activation, order)
 
@@ -203,26 +198,27 @@ def _reduce(
 def _norm_and_activation(
     trace: _Trace, place: str, norm: Norm, activation: str, order: LayerOrder
 ) -> None:
-    ops: list[Op] = []
+    found: list[ops.Op] = []
     if activation != "none":
-        ops.append(Activation(activation))  # type: ignore[arg-type]  # "none" is excluded above
+        found.append(ops.Activation(activation))  # type: ignore[arg-type]  # "none" is excluded above
     if norm.kind != "none":
-        ops.append(Normalization(norm.kind, norm.group_count if norm.kind == "group" else 1))
+        groups = norm.group_count if norm.kind == "group" else 1
+        found.append(ops.Normalization(norm.kind, groups))
     if order == "conv-norm-activation":
-        ops.reverse()
-    for op in ops:
+        found.reverse()
+    for op in found:
         trace.add(place, op)
 
 
 def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults) -> None:
     match pool.kind:
         case "max" | "average":
-            trace.add(place, Pooling(pool.kind, pool.size, pool.step))
+            trace.add(place, ops.Pooling(pool.kind, pool.size, pool.step))
         case "convolution":
             padding = (pool.size - 1) // 2
             mode = options.padding_mode if padding else "zeros"
             keep = trace.shape[0]
-            op = Convolution(keep, pool.size, place, options.bias, pool.step, padding, mode)
+            op = ops.Convolution(keep, pool.size, place, options.bias, pool.step, padding, mode)
             trace.add(place, op)
         case "none":
             pass
@@ -232,22 +228,24 @@ def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults) -> None:
 
 def _dropout(trace: _Trace, place: str, dropout: ConvDropout) -> None:
     if dropout.rate > 0:
-        trace.add(place, Dropout(dropout.rate, dropout.kind))
+        trace.add(place, ops.Dropout(dropout.rate, dropout.kind))
 
 
-def _head(trace: _Trace, head: Head, network: Network) -> None:
+def unroll_head(head: Head, defaults: Defaults, classes: int, shape: Shape) -> tuple[Layer, ...]:
+    """The layers from the last map, of `shape`, to one number a class. Raises ShapeError."""
+    trace = _Trace(shape)
     if head.reduce is not None and head.reduce.at == "before":
-        _reduce(trace, "head.reduce", head.reduce, network.defaults)
+        _reduce(trace, "head.reduce", head.reduce, defaults)
     if head.dropout.at == "before":
         _dropout(trace, "head.dropout", head.dropout)
     match head.pool:
         case "average":
             assert head.size is not None
-            trace.add("head.pool", Pooling("average", head.size, head.size))
+            trace.add("head.pool", ops.Pooling("average", head.size, head.size))
         case "global-average":
-            trace.add("head.pool", GlobalPooling("average"))
+            trace.add("head.pool", ops.GlobalPooling("average"))
         case "global-max":
-            trace.add("head.pool", GlobalPooling("max"))
+            trace.add("head.pool", ops.GlobalPooling("max"))
         case "flatten":
             pass
         case never:
@@ -257,54 +255,49 @@ def _head(trace: _Trace, head: Head, network: Network) -> None:
     if head.reduce is not None and head.reduce.at == "after":
         # 1×1 on the list of all values is the same as a window of the whole map, which is square.
         kernel = trace.shape[1] if head.pool == "flatten" else 1
-        _reduce(trace, "head.reduce", head.reduce, network.defaults, kernel=kernel)
+        _reduce(trace, "head.reduce", head.reduce, defaults, kernel=kernel)
     if head.linear:
-        trace.add("head.linear", Flatten())
-        trace.add("head.linear", Linear(network.classes, head.bias))
-    if trace.shape != (network.classes, 1, 1):
-        wanted = (network.classes, 1, 1)
+        trace.add("head.linear", ops.Flatten())
+        trace.add("head.linear", ops.Linear(classes, head.bias))
+    wanted = (classes, 1, 1)
+    if trace.shape != wanted:
         ends = f"the network ends in {_text(trace.shape)}, not in {_text(wanted)}"
-        reduce = f"let the last block reduce to {network.classes}, or set `head.linear: true`"
-        message, hint = f"{ends} for {network.classes} classes", f"{reduce}; pool the whole map"
+        reduce = f"let the last block reduce to {classes}, or set `head.linear: true`"
+        message, hint = f"{ends} for {classes} classes", f"{reduce}; pool the whole map"
         raise _error("head", message, hint)
+    return tuple(trace.layers)
 
 
-@lru_cache(maxsize=LAYERS_KEPT)
-def _layer(place: str, op: Op, shape: Shape) -> Layer:
-    """`op` applied to `shape`, or ShapeError where it cannot be."""
-    return Layer(place, op, shape, _out_shape(place, op, shape))
-
-
-def _out_shape(place: str, op: Op, shape: Shape) -> Shape:
+def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
     """Shape after `op`, or ShapeError where it cannot be applied to `shape`."""
     channels, height, width = shape
     match op:
-        case Convolution():
+        case ops.Convolution():
             if channels % op.groups or op.out % op.groups:
                 both = f"{channels} input and {op.out} output channels"
                 hint = "choose channel counts that are multiples of the groups"
                 raise _error(place, f"{op.groups} groups do not divide {both}", hint)
             return op.out, *_windows(place, shape, op.kernel, op.stride, op.padding)
-        case Pooling():
+        case ops.Pooling():
             return channels, *_windows(place, shape, op.size, op.stride, 0)
-        case GlobalPooling():
+        case ops.GlobalPooling():
             return channels, 1, 1
-        case Flatten():
+        case ops.Flatten():
             return channels * height * width, 1, 1
-        case Linear():
+        case ops.Linear():
             return op.out, 1, 1
-        case Normalization(kind="group") if channels % op.groups:
+        case ops.Normalization(kind="group") if channels % op.groups:
             message = f"{op.groups} norm groups do not divide {channels} channels"
             raise _error(place, message, "norm: {kind: group, groups: …}")
-        case Normalization(kind="instance") if height * width == 1:
+        case ops.Normalization(kind="instance") if height * width == 1:
             message = f"instance norm has nothing to normalise in {_text(shape)}"
             raise _error(place, message, "use another norm here")
-        case Normalization(kind="group") if height * width * channels == op.groups:
+        case ops.Normalization(kind="group") if height * width * channels == op.groups:
             message = f"group norm with {op.groups} groups has nothing to normalise in"
             raise _error(place, f"{message} {_text(shape)}", "use fewer groups, or another norm")
-        case Residual():
+        case ops.Residual():
             return op.body[-1].out_shape
-        case Normalization() | Activation() | Dropout() | SqueezeExcitation():
+        case ops.Normalization() | ops.Activation() | ops.Dropout() | ops.SqueezeExcitation():
             return shape
         case never:
             assert_never(never)

@@ -10,20 +10,8 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, assert_never
 
-from mnist_arch.counting.layers import (
-    Activation,
-    Convolution,
-    Dropout,
-    Flatten,
-    GlobalPooling,
-    Layer,
-    Linear,
-    Normalization,
-    Pooling,
-    Residual,
-    Shape,
-    SqueezeExcitation,
-)
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer, Shape
 
 LEAKY_SLOPE: Final = 0.01
 """Of torch's LeakyReLU below zero."""
@@ -114,29 +102,29 @@ class _Builder:
         while left:
             layer = left.pop(0)
             match layer.op:
-                case Convolution() as op:
+                case ops.Convolution() as op:
                     value = self._convolution(layer, op, value, left)
-                case Normalization() as op:
+                case ops.Normalization() as op:
                     value = self._norm(op, value)
-                case Activation(kind=kind):
+                case ops.Activation(kind=kind):
                     slope = self._parameter((1,)) if kind == "prelu" else -1
                     value = self._activation(kind, value, weight=slope)
-                case Dropout(rate=rate, kind=kind):
+                case ops.Dropout(rate=rate, kind=kind):
                     value = self._add(
                         Kind.DROPOUT, value, layer.out_shape, rate=rate, spatial=kind == "spatial"
                     )
-                case Pooling() as op:
+                case ops.Pooling() as op:
                     value = self._pool(layer, op.size, op.stride, value, averages=op.kind != "max")
-                case GlobalPooling(kind=kind):
+                case ops.GlobalPooling(kind=kind):
                     side = layer.in_shape[1]
                     value = self._pool(layer, side, side, value, averages=kind != "max")
-                case Flatten():
+                case ops.Flatten():
                     pass  # a fully connected layer reads the map
-                case Linear() as op:
+                case ops.Linear() as op:
                     value = self._linear(op, value)
-                case SqueezeExcitation(hidden=hidden):
+                case ops.SqueezeExcitation(hidden=hidden):
                     value = self._squeeze_excitation(hidden, value)
-                case Residual() as op:
+                case ops.Residual() as op:
                     value = self._residual(op, value)
                 case never:
                     assert_never(never)
@@ -158,7 +146,7 @@ class _Builder:
         self.program.parameters.append(shape)
         return len(self.program.parameters) - 1
 
-    def _convolution(self, layer: Layer, op: Convolution, value: int, left: list[Layer]) -> int:
+    def _convolution(self, layer: Layer, op: ops.Convolution, value: int, left: list[Layer]) -> int:
         """A convolution and, of what follows, a rectifier and a batch norm: taken from `left`."""
         channels = layer.in_shape[0]
         if op.weights not in self.weights:
@@ -183,7 +171,7 @@ class _Builder:
             masks=slope is not None,
             slope=slope or 0.0,
         )
-        if not (left and left[0].op == Normalization("batch", 1)):
+        if not (left and left[0].op == ops.Normalization("batch", 1)):
             return value
         left.pop(0)
         self._change_last(masks=False)
@@ -197,7 +185,7 @@ class _Builder:
         scale, shift = self._parameter((shape[0],)), self._parameter((shape[0],))
         self.program.running.append(shape[0])
         slope = _take_rectifier(left)
-        pools = bool(left) and left[0].op == Pooling("max", 2, 2)
+        pools = bool(left) and left[0].op == ops.Pooling("max", 2, 2)
         if pools:
             shape = left.pop(0).out_shape
         return self._add(
@@ -214,7 +202,7 @@ class _Builder:
             pools=pools,
         )
 
-    def _norm(self, op: Normalization, value: int) -> int:
+    def _norm(self, op: ops.Normalization, value: int) -> int:
         """A norm that does not follow a convolution, or a rectified one, right away."""
         if op.kind == "batch":
             return self._batch_norm(value, [], masks_input=False, input_bias=-1)
@@ -233,7 +221,7 @@ class _Builder:
             Kind.POOLING, value, layer.out_shape, size=size, stride=stride, averages=averages
         )
 
-    def _linear(self, op: Linear, value: int) -> int:
+    def _linear(self, op: ops.Linear, value: int) -> int:
         """A convolution whose kernel is the map: weights are by channel, row and column in both."""
         channels, height, width = self.program.values[value]
         weight = self._parameter((op.out, channels * height * width))
@@ -264,7 +252,7 @@ class _Builder:
             **options,
         )
 
-    def _residual(self, op: Residual, value: int) -> int:
+    def _residual(self, op: ops.Residual, value: int) -> int:
         """The skip runs first, so that a norm at the end of the body can add it."""
         operations = self.program.operations
         start = len(operations)
@@ -282,6 +270,6 @@ class _Builder:
 
 def _take_rectifier(left: list[Layer]) -> float | None:
     """The slope below zero of a ReLU or leaky ReLU that comes first, which is taken."""
-    if left and isinstance(left[0].op, Activation) and left[0].op.kind in _RECTIFIERS:
+    if left and isinstance(left[0].op, ops.Activation) and left[0].op.kind in _RECTIFIERS:
         return _RECTIFIERS[left.pop(0).op.kind]  # type: ignore[union-attr]
     return None

@@ -7,19 +7,8 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.counting.layers import (
-    Activation,
-    Convolution,
-    Dropout,
-    Flatten,
-    GlobalPooling,
-    Layer,
-    Linear,
-    Normalization,
-    Pooling,
-    Residual,
-    SqueezeExcitation,
-)
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.seeds import stream_seed
 from mnist_arch.spec.network import Network
@@ -119,42 +108,42 @@ class _Builder:
     def module(self, layer: Layer) -> nn.Module:
         channels = layer.in_shape[0]
         match layer.op:
-            case Convolution() as op:
+            case ops.Convolution() as op:
                 return self._convolution(channels, op)
-            case Normalization(kind="batch"):
+            case ops.Normalization(kind="batch"):
                 return nn.BatchNorm2d(channels)
-            case Normalization(kind="group", groups=groups):
+            case ops.Normalization(kind="group", groups=groups):
                 return nn.GroupNorm(groups, channels)
-            case Normalization(kind="instance"):
+            case ops.Normalization(kind="instance"):
                 return nn.InstanceNorm2d(channels, affine=True)
-            case Activation(kind=kind):
+            case ops.Activation(kind=kind):
                 return _ACTIVATIONS[kind]()
-            case Dropout(kind="spatial", rate=rate):
+            case ops.Dropout(kind="spatial", rate=rate):
                 return nn.Dropout2d(rate)
-            case Dropout(rate=rate):
+            case ops.Dropout(rate=rate):
                 return nn.Dropout(rate)
-            case Pooling(kind="max") as op:
+            case ops.Pooling(kind="max") as op:
                 return nn.MaxPool2d(op.size, op.stride)
-            case Pooling() as op:
+            case ops.Pooling() as op:
                 return nn.AvgPool2d(op.size, op.stride)
-            case GlobalPooling(kind="max"):
+            case ops.GlobalPooling(kind="max"):
                 return nn.AdaptiveMaxPool2d(1)
-            case GlobalPooling():
+            case ops.GlobalPooling():
                 return nn.AdaptiveAvgPool2d(1)
-            case SqueezeExcitation(hidden=hidden):
+            case ops.SqueezeExcitation(hidden=hidden):
                 return Gate(channels, hidden)
-            case Residual(body=body, skip=skip):
+            case ops.Residual(body=body, skip=skip):
                 return Sum(self.sequence(body), None if skip is None else self.module(skip))
-            case Flatten():
+            case ops.Flatten():
                 return nn.Flatten()
-            case Linear() as op:
+            case ops.Linear() as op:
                 return nn.Linear(channels, op.out, bias=op.bias)
-            case Normalization():
+            case ops.Normalization():
                 raise AssertionError(layer.op)
             case never:
                 assert_never(never)
 
-    def _convolution(self, channels: int, op: Convolution) -> nn.Conv2d:
+    def _convolution(self, channels: int, op: ops.Convolution) -> nn.Conv2d:
         if op.weights not in self.convolutions:
             self.convolutions[op.weights] = nn.Conv2d(
                 channels,

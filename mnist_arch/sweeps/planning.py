@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
-from mnist_arch.counting.plan import plan_network
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import SpecError
 from mnist_arch.spec.experiment import Budget, Counts, Experiment
@@ -29,6 +27,7 @@ from mnist_arch.spec.loading import (
 from mnist_arch.spec.overrides import Override, changed, override
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
+from mnist_arch.sweeps.grid import Grid
 from mnist_arch.sweeps.loading import Definition
 from mnist_arch.sweeps.naming import Names, run_name
 
@@ -70,8 +69,8 @@ class Arm:
     """Why it is not trained; empty where it is."""
     same_as: str = ""
     """The name of an earlier arm that is the same experiment, and is trained in its place."""
-    cell: tuple[str, ...] | None = None
-    """The levels of the grid's axes; None for an arm that is not of the grid."""
+    in_grid: bool = False
+    """Whether it is a cell of the grid."""
     proposal: int | None = None
     """Its number among the proposals of the search, from 1, of which it has one trial; None for an
     arm of list or grid."""
@@ -80,6 +79,11 @@ class Arm:
     def counts(self) -> Counts:
         """What the budget limits."""
         return Counts(self.parameters, self.epochs)
+
+    @property
+    def cell(self) -> tuple[str, ...] | None:
+        """The levels of the grid's axes; None for an arm that is not of the grid."""
+        return tuple(it.value for it in self.differs) if self.in_grid else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,13 @@ class SweepPlan:
         return self.definition.axes
 
     @cached_property
-    def _base(self) -> Experiment:
-        return validated(self.definition.base, self.definition.source)
+    def base(self) -> Experiment:
+        """What list, grid and search start from, under what stands above every arm."""
+        above = self.above
+        return resolve(self.definition.base, self.definition.source, above).experiment
 
     @cached_property
-    def _above(self) -> tuple[Override, ...]:
+    def above(self) -> tuple[Override, ...]:
         """What stands above every arm of the ranking."""
         return (*self.definition.above, *self._fixed(self.holdout))
 
@@ -161,7 +167,7 @@ class SweepPlan:
     @property
     def budget(self) -> Budget:
         """The rules of the sweep, which are the same for all arms."""
-        return self._base.budget
+        return self.base.budget
 
     def trials(self) -> list[Trial]:
         """Of the ranking, seed by seed, so that all arms come as far as each other."""
@@ -195,23 +201,27 @@ class SweepPlan:
         """The arm with its digest and counts, or with the reason why it is not trained."""
         tree = arm.tree
         try:
-            for change in (*arm.changes, *self._above, _called(arm)):
+            for change in (*arm.changes, *self.above, _called(arm)):
                 tree = changed(tree, change)
-            experiment = self._validated(tree)
+            experiment = validated(tree, self.definition.source)
             check_dataset(Loaded(experiment, {}))
             plan = plan_network(experiment)
         except SpecError as error:
             reason = "; ".join(str(problem) for problem in error.problems)
             return replace(arm, rejected=f"cannot be built: {reason}")
-        return replace(
-            arm,
-            digest=digest(experiment, layers=plan.layers),
-            parameters=plan.parameters,
-            macs=plan.macs,
-            epochs=experiment.recipe.epochs,
-            batch_bytes=plan.activation_bytes * self._batch(experiment),
-            rejected="; ".join(broken_rules(experiment, plan)),
-        )
+        found = self.counted_as(experiment, plan, digest(experiment, layers=plan.layers))
+        return replace(arm, **found)
+
+    def counted_as(self, experiment: Experiment, plan: Plan, digest: str) -> dict[str, Any]:
+        """What an arm says of its experiment."""
+        return {
+            "digest": digest,
+            "parameters": plan.parameters,
+            "macs": plan.macs,
+            "epochs": experiment.recipe.epochs,
+            "batch_bytes": plan.activation_bytes * self._batch(experiment),
+            "rejected": "; ".join(broken_rules(experiment, plan)),
+        }
 
     def _batch(self, experiment: Experiment) -> int:
         """Images of its largest batch."""
@@ -222,13 +232,6 @@ class SweepPlan:
         """Of the arms that are trained, and of the base, from which a search begins."""
         arms = (self.arm_of("base", ()), *self.arms)
         return max(arm.batch_bytes for arm in arms if not arm.rejected or arm is arms[0])
-
-    def _validated(self, tree: Node) -> Experiment:
-        """The experiment of a tree, of which only what is not the base's is validated again."""
-        try:
-            return Experiment.model_validate(_known(tree, self.definition.base, self._base))
-        except ValidationError:
-            return validated(tree, self.definition.source)  # which says what is wrong
 
 
 def plan_sweep(definition: Definition, *, dataset: DatasetName) -> SweepPlan:
@@ -259,23 +262,6 @@ def _called(arm: Arm) -> Override:
     return Override(("name",), Node(run_name(arm.name), "the sweep"))
 
 
-def _known(node: Node, known: Node, value: Any) -> object:
-    """The plain value of a tree, but `value`, or parts of it, where it is the `known` tree."""
-    if node is known:
-        return value
-    match node.value, known.value:
-        case dict() as entries, dict() as before:
-            return {
-                key: _known(child, before[key], getattr(value, key))
-                if key in before
-                else child.plain()
-                for key, child in entries.items()
-            }
-        case list() as items, list() as before if len(items) == len(before):
-            return [_known(*each) for each in zip(items, before, value, strict=True)]
-    return node.plain()
-
-
 def _difference(change: Override) -> ChangedValue:
     return ChangedValue(place(change.path), flow(change.value.plain()))
 
@@ -293,12 +279,21 @@ def _grid_arms(plan: SweepPlan) -> Iterator[Arm]:
     if not axes:
         return
     names = Names(place(axis.levels[0].path) for axis in axes)
-    values = (zip(axis.levels, map(_difference, axis.levels), strict=True) for axis in axes)
-    for combination in itertools.product(*values):
-        changes, differs = zip(*combination, strict=True)
+    values = [[(it, _difference(it)) for it in axis.levels] for axis in axes]
+    grid = Grid(base, plan.base, axes, plan.above)
+
+    def arm(number: int, **counts: Any) -> Arm:
+        levels = [of[at] for of, at in zip(values, grid.levels(number), strict=True)]
+        changes, differs = zip(*levels, strict=True)
         name = names.name([(it.path, it.value) for it in differs])
-        cell = tuple(difference.value for difference in differs)
-        yield plan.counted(Arm(name, base, changes, differs, cell=cell))
+        return Arm(name, base, changes, differs, in_grid=True, **counts)
+
+    found: list[Arm | None] = [None] * grid.size
+    for cell in grid.cells():
+        counts = plan.counted_as(cell.experiment, cell.plan, cell.digest)
+        found[cell.number] = arm(cell.number, **counts)
+    for number, counted in enumerate(found):
+        yield plan.counted(arm(number)) if counted is None else counted
 
 
 def _leaves(entries: Mapping[str, Node], path: str) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from hypothesis import strategies as st
 from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
+from mnist_arch.counting.unroll import unroll_block, unroll_head
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.loading import Loaded, check_dataset, load, validated
 from mnist_arch.spec.overrides import changed, parse_override
@@ -446,6 +451,55 @@ def test_validating_only_what_is_changed_comes_to_the_same(changes: list[str]) -
         return
     assert (arm.digest, arm.parameters) == (digest(experiment), counted.parameters)
     assert arm.rejected == "; ".join(broken_rules(experiment, counted))
+
+
+_AXES = st.lists(st.sampled_from(sorted(_LEVELS)), min_size=1, max_size=4, unique=True).map(
+    lambda paths: {path: _LEVELS[path] for path in paths}
+)
+
+
+@settings(max_examples=examples(60), derandomize=True, deadline=None, print_blob=True)
+@given(_AXES)
+def test_a_cell_of_a_grid_is_what_it_is_by_itself(axes: dict[str, list[str]]) -> None:
+    """Though it is put together of parts; also where it cannot be built."""
+    grid = ", ".join(f"{path}: [{', '.join(values)}]" for path, values in axes.items())
+    try:
+        found = planned(f"base: s6\ngrid: {{{grid}}}\n", epochs=7)
+    except SpecError:  # an axis that does not fit the base
+        return
+    assert len(found.arms) == math.prod(map(len, axes.values()))
+    for arm in found.arms:
+        alone = found.arm_of(arm.name, arm.changes)
+        assert replace(arm, same_as="", in_grid=False) == alone
+
+
+def test_a_grid_unrolls_each_of_its_parts_once() -> None:
+    """Not each of its 120 cells, which have three blocks and a head."""
+    unrolled: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in (unroll_block.__code__, unroll_head.__code__):
+            unrolled[f"{frame.f_code.co_name} {frame.f_locals.get('index', '')}".strip()] += 1
+
+    text = (
+        "base: s6\ngrid: {blocks.0.channels.0: [4, 5, 6], blocks.0.channels.1: [4, 5],"
+        " blocks.1.channels.0: [8, 9], recipe.epochs: [1, 2, 3, 4, 5],"
+        " recipe.schedule.peak: [0.1, 0.2]}"
+    )
+    Path("sweep.yaml").write_text(text, "utf-8")
+    definition = load_sweep(Path("sweep.yaml"))
+    sys.setprofile(note)
+    try:
+        found = plan_sweep(definition, dataset="mnist")
+    finally:
+        sys.setprofile(None)
+    assert len(found.trials()) == 120 * 3
+    assert unrolled == {
+        "unroll_block 0": 6,
+        "unroll_block 1": 2,
+        "unroll_block 2": 1,
+        "unroll_head": 1,
+    }
 
 
 # ----------------------------------------------------------------------- the shipped file
