@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from mnist_arch.counting.budget import within
 from mnist_arch.counting.plan import Plan
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.files import to_json
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded
 
 from .consoles import stdout, write_json
 from .dataset_notes import auto_text, dataset_now
+from .prose import say
+from .tables import Column, print_tables
 
 _SHORT: Final = {
     "channels": "out",
@@ -43,7 +45,6 @@ def show_dry_run(
     experiment = loaded.experiment
     dataset = dataset_now(experiment.dataset, data_dir)
     values = experiment.model_dump(mode="json")
-    fits = within(experiment, plan)
     if as_json:
         content = {
             "format": 1,
@@ -53,25 +54,34 @@ def show_dry_run(
             "seeds": list(seeds),
             "parameters": plan.parameters,
             "macs": plan.macs,
-            "within_budget": fits,
+            "within_budget": within(experiment, plan),
         }
         write_json(to_json(content))
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("path", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("origin", overflow="fold")
-    for path, value in _leaves(values, ""):
-        table.add_row(escape(path), escape(_text(value)), escape(_origin(loaded.origins, path)))
+    leaves = list(_leaves(values, ""))
+    origins = [escape(_origin(loaded.origins, path)) for path, _ in leaves]
+    columns = [
+        Column("path", [escape(path) for path, _ in leaves], words=True, is_whole=True),
+        Column("value", [escape(_text(value)) for _, value in leaves], words=True),
+        Column("origin", origins, words=True),
+    ]
     console = stdout()
-    limit = experiment.budget.parameters_below
-    console.print(table)
+    print_tables(columns, console)
     console.print()
+    for label, text in _lines(experiment, plan, dataset, seeds):
+        say(console, text, label=f"{label:<12}")
+
+
+def _lines(
+    experiment: Experiment, plan: Plan, dataset: DatasetName, seeds: tuple[int, ...]
+) -> Iterator[tuple[str, str]]:
     if experiment.dataset == "auto":
-        console.print(f"dataset     {auto_text(dataset)}", soft_wrap=True)
-    console.print(f"seeds       {', '.join(map(str, seeds))}")
-    console.print(f"parameters  {plan.parameters:,} (asked: fewer than {limit:,})")
-    console.print(f"budget      {'kept' if fits else 'broken: train would refuse this'}")
+        yield "dataset", auto_text(dataset)
+    yield "seeds", ", ".join(map(str, seeds))
+    limit = experiment.budget.parameters_below
+    yield "parameters", f"{plan.parameters:,} (asked: fewer than {limit:,})"
+    fits = within(experiment, plan)
+    yield "budget", "kept" if fits else "broken: train would refuse this"
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

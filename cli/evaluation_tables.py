@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich import box
-from rich.columns import Columns
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -19,15 +18,21 @@ from mnist_arch.runs.find import TrainedNetwork
 from mnist_arch.spec.experiment import Verdict
 
 from .consoles import stdout
+from .prose import say
 from .results import VERDICTS
+from .tables import Column, Fitted, tables_of
 from .training_display import threads_text
 
 if TYPE_CHECKING:
     from mnist_arch.evaluation.judgement import Judgement
-    from mnist_arch.evaluation.metrics import Evaluation, Mistake, ShiftedJudgement
+    from mnist_arch.evaluation.metrics import Evaluation, ShiftedJudgement
 
 _FEW_CLASSES: Final = 10
 """Up to this many, the confusion matrix is shown whole; else the pairs that are confused most."""
+
+_LABEL: Final = 15
+_BETWEEN: Final = 4
+"""Columns of the terminal."""
 
 _SHOWN: Final = 10
 """Mistakes, and pairs of classes, that are shown."""
@@ -82,18 +87,19 @@ def accuracy_text(it: Judgement) -> str:
 def show(report: Report) -> None:
     """Prints the numbers, then by class, confusion, calibration and mistakes, then the files."""
     console, evaluation = stdout(), report.evaluation
-    console.print(Text(title(report), style="bold"))
+    say(console, Text(title(report), style="bold"))
     console.print()
     for label, text in _lines(report):
-        console.print(Text(f"{label:<15}"), Text.from_markup(text), sep="", soft_wrap=True)
+        say(console, Text.from_markup(text), label=f"{label:<{_LABEL}}")
     console.print()
     _side_by_side(console, _by_class(report), _confusion(report))
     mistakes = [_mistakes(report)] if evaluation.mistakes else []
     _side_by_side(console, _calibration(evaluation), *mistakes)
     for path in report.written:
-        console.print(f"wrote          {path}", markup=False, soft_wrap=True)
+        say(console, str(path), label=f"{'wrote':<{_LABEL}}")
     if not report.written and evaluation.mistakes:
-        console.print("next           the same with --gallery mistakes.png draws the mistakes")
+        text = "the same with --gallery mistakes.png draws the mistakes"
+        say(console, text, label=f"{'next':<{_LABEL}}")
 
 
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
@@ -120,39 +126,81 @@ def _rule(report: Report) -> str:
     return rule + (reason if report.verdict == "none" else "")
 
 
-def _side_by_side(console: Console, *tables: RenderableType) -> None:
+@dataclass(frozen=True)
+class _Titled:
+    """A table with what stands above it."""
+
+    title: str
+    columns: tuple[Column, ...]
+
+    def print(self, console: Console, tables: list[Fitted]) -> None:
+        for number, fitted in enumerate(tables):
+            fitted.print(console, title="" if number else escape(self.title))
+            console.print()
+
+
+def _side_by_side(console: Console, *tables: _Titled) -> None:
     """Tables beside each other where the terminal is wide enough, else below each other."""
-    console.print(Columns(tables, padding=(0, 4)))
+    fitted = [tables_of(it.columns, console) for it in tables]
+    widths = [
+        max(one.total, cell_len(it.title)) for it, (one, *_) in zip(tables, fitted, strict=True)
+    ]
+    are_whole = all(len(it) == 1 and it[0].as_table for it in fitted)
+    if not are_whole or sum(widths) + _BETWEEN * (len(tables) - 1) > console.width:
+        for it, parts in zip(tables, fitted, strict=True):
+            it.print(console, parts)
+        return
+    beside = Table.grid(padding=(0, _BETWEEN), pad_edge=False)
+    for width in widths:
+        beside.add_column(width=width)
+    beside.add_row(
+        *(one.drawn(title=escape(it.title)) for it, (one,) in zip(tables, fitted, strict=True))
+    )
+    console.print(beside)
+    console.print()
 
 
-def _by_class(report: Report) -> Table:
-    table = _table("by class", "class", "images", "recall", "precision")
-    worst = min(score.recall for score in report.evaluation.classes if score.recall is not None)
-    for name, score in zip(report.class_names, report.evaluation.classes, strict=True):
-        recall = _percent(score.recall)
-        is_worst = score.recall == worst < 1
-        table.add_row(
-            escape(name),
-            f"{score.images:,}",
-            f"[yellow]{recall}[/]" if is_worst else recall,
-            _percent(score.precision),
-        )
-    return table
+def _by_class(report: Report) -> _Titled:
+    scores = report.evaluation.classes
+    worst = min(score.recall for score in scores if score.recall is not None)
+    recalls = [
+        f"[yellow]{_percent(it.recall)}[/]" if it.recall == worst < 1 else _percent(it.recall)
+        for it in scores
+    ]
+    return _Titled(
+        "by class",
+        (
+            _names("class", report.class_names, is_key=True),
+            Column("images", [f"{it.images:,}" for it in scores], goes=1),
+            Column("recall", recalls),
+            Column("precision", [_percent(it.precision) for it in scores], goes=2),
+        ),
+    )
 
 
-def _confusion(report: Report) -> Table:
+def _names(heading: str, names: Iterable[str], *, is_key: bool = False, goes: int = 0) -> Column:
+    """Names of classes."""
+    return Column(heading, [*map(escape, names)], words=True, is_key=is_key, goes=goes)
+
+
+def _confusion(report: Report) -> _Titled:
     """Counts: mistakes stand out, and what is right steps back."""
     if len(report.class_names) > _FEW_CLASSES:
         return _confused_pairs(report)
-    names = report.class_names
+    names, rows = report.class_names, report.evaluation.confusion
     short = max(map(len, names)) <= 3
     heads = names if short else tuple(map(str, range(len(names))))
-    table = _table("confusion: truth down, said across", "", *heads, padding=(0, 1))
-    for label, row in enumerate(report.evaluation.confusion):
-        name = heads[label] if short else f"{label} {names[label]}"
-        cells = (_count(count, right=label == said) for said, count in enumerate(row))
-        table.add_row(escape(name), *cells)
-    return table
+    labels = names if short else [f"{label} {name}" for label, name in enumerate(names)]
+    columns = [
+        Column(
+            head,
+            [_count(row[said], right=label == said) for label, row in enumerate(rows)],
+            goes=len(heads) - said,
+        )
+        for said, head in enumerate(heads)
+    ]
+    heading = "confusion: truth down, said across"
+    return _Titled(heading, (_names("", labels, is_key=True), *columns))
 
 
 def _count(count: int, *, right: bool) -> str:
@@ -161,7 +209,7 @@ def _count(count: int, *, right: bool) -> str:
     return f"[bold red]{count}[/]" if count else "[dim]·[/]"
 
 
-def _confused_pairs(report: Report) -> Table:
+def _confused_pairs(report: Report) -> _Titled:
     """The pairs of classes that are confused most, since a matrix of so many would not fit."""
     names = report.class_names
     pairs = [
@@ -170,58 +218,45 @@ def _confused_pairs(report: Report) -> Table:
         for said, count in enumerate(row)
         if count and said != label
     ]
-    table = _table(f"confused most, of {len(pairs):,} pairs", "truth", "said", "images")
-    for count, label, said in sorted(pairs, reverse=True)[: 2 * _SHOWN]:
-        table.add_row(escape(names[-label]), escape(names[-said]), f"{count:,}")
-    return table
+    shown = sorted(pairs, reverse=True)[: 2 * _SHOWN]
+    return _Titled(
+        f"confused most, of {len(pairs):,} pairs",
+        (
+            _names("truth", (names[-label] for _, label, _ in shown), is_key=True),
+            _names("said", (names[-said] for _, _, said in shown), is_key=True),
+            Column("images", [f"{count:,}" for count, _, _ in shown]),
+        ),
+    )
 
 
-def _calibration(evaluation: Evaluation) -> Table:
-    table = _table("calibration", "probability", "images", "mean", "right")
-    for place in evaluation.bins:
-        if place.images:
-            table.add_row(
-                f"{100 * place.low:.0f}–{100 * place.high:.0f} %",
-                f"{place.images:,}",
-                _percent(place.confidence),
-                _percent(place.accuracy),
-            )
-    return table
+def _calibration(evaluation: Evaluation) -> _Titled:
+    bins = [it for it in evaluation.bins if it.images]
+    ranges = [f"{100 * it.low:.0f}–{100 * it.high:.0f} %" for it in bins]
+    return _Titled(
+        "calibration",
+        (
+            Column("probability", ranges, words=True, is_whole=True, is_key=True),
+            Column("images", [f"{it.images:,}" for it in bins], goes=1),
+            Column("mean", [_percent(it.confidence) for it in bins]),
+            Column("right", [_percent(it.accuracy) for it in bins], goes=2),
+        ),
+    )
 
 
-def _mistakes(report: Report) -> Table:
-    evaluation = report.evaluation
+def _mistakes(report: Report) -> _Titled:
+    evaluation, names = report.evaluation, report.class_names
     count = evaluation.images - evaluation.correct
     shown = evaluation.mistakes[:_SHOWN]
-    heading = f"most confident mistakes, {len(shown)} of {count:,}"
-    table = _table(heading, "image", "truth", "said", "probability")
-    for mistake in shown:
-        table.add_row(*_mistake(mistake, report.class_names))
-    return table
-
-
-def _mistake(mistake: Mistake, names: tuple[str, ...]) -> tuple[str, ...]:
-    return (
-        str(mistake.index),
-        escape(names[mistake.label]),
-        f"[red]{escape(names[mistake.predicted])}[/]",
-        _percent(mistake.probability),
+    said = [f"[red]{escape(names[it.predicted])}[/]" for it in shown]
+    return _Titled(
+        f"most confident mistakes, {len(shown)} of {count:,}",
+        (
+            Column("image", [str(it.index) for it in shown], is_key=True),
+            _names("truth", (names[it.label] for it in shown)),
+            Column("said", said, words=True, goes=2),
+            Column("probability", [_percent(it.probability) for it in shown], goes=1),
+        ),
     )
-
-
-def _table(heading: str, *columns: str, padding: tuple[int, int] = (0, 1)) -> Table:
-    """A table whose first column is on the left and whose numbers are on the right."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=heading,
-        title_justify="left",
-        title_style="",
-        padding=padding,
-        min_width=len(heading) + 1,  # Rich would wrap the title
-    )
-    for index, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if index else "left")
-    return table
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,6 @@
-"""Sentences at the terminal: broken between words, and only where a terminal would break them."""
+"""Sentences at the terminal: broken between words, and only where a terminal would break them;
+and frames around what is live.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import os
 import re
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
 from rich.text import Text
 
 from .streams import plainer
@@ -25,6 +28,17 @@ def say(console: Console, text: str | Text, *, label: str = "", style: str = "")
     for number, line in enumerate(lines):
         start = " " * cell_len(label) if number else label
         console.print(Text(start, style=style).append_text(line), style=style, soft_wrap=True)
+
+
+FRAME = 4
+"""Columns of the terminal that the two sides of a frame take."""
+
+
+def framed(title: str, *parts: RenderableType, width: int) -> Panel:
+    """A frame with a title, which stands within where it is too long for the edge."""
+    if cell_len(title) <= width - FRAME - 2:
+        return Panel(Group(*parts), title=Text(title), title_align="left", width=width)
+    return Panel(Group(Text(title, style="bold"), *parts), width=width)
 
 
 def wrapped(text: Text, width: int) -> list[Text]:

@@ -6,18 +6,18 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from mnist_arch.data.catalog import in_words
 from mnist_arch.errors import NotAllowed, StorageError
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
-from mnist_arch.spec.experiment import Budget, Experiment, Verdict, Verdicts
+from mnist_arch.spec.experiment import Budget, Experiment, Verdicts
 
 from .consoles import stdout, write_json
+from .prose import say
+from .tables import Column, print_tables
 
 VERDICTS = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
 
@@ -79,17 +79,12 @@ def _all_kept(verdicts: Verdicts) -> bool:
 
 def _show_one(result: Result, budget: Budget, folder: Path) -> None:
     accuracy = f"{result.accuracy_percent:.2f} %"
-    table = _rules(
-        f"{result.name} · seed {result.seed} · {in_words(result.dataset)}",
-        result,
-        budget,
-        accuracy,
-        result.verdicts,
-    )
+    title = f"{result.name} · seed {result.seed} · {in_words(result.dataset)}"
+    columns = _rules(result, budget, accuracy, result.verdicts)
     run = Run(folder)
     extra = f"{result.best_accuracy_percent:.2f} % in epoch {result.best_epoch}"
-    console = stdout()
-    console.print(table)
+    print_tables(columns, stdout(), title=escape(title))
+    stdout().print()
     _lines(
         ("final epoch", f"{percent_with_interval(result)}, {result.correct:,} correct"),
         ("best epoch", f"{extra} (an extra: chosen after the fact, decides nothing)"),
@@ -100,40 +95,41 @@ def _show_one(result: Result, budget: Budget, folder: Path) -> None:
 
 
 def _lines(*lines: tuple[str, str]) -> None:
-    """What follows a table: a label and a text that is never wrapped."""
+    """What follows a table: a label and a text."""
     for label, text in lines:
-        stdout().print(f"{label:<15}{text}", markup=False, soft_wrap=True)
+        say(stdout(), text, label=f"{label:<15}")
 
 
 def _show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path | None) -> None:
     console = stdout()
-    seeds = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"{escape(score.name)} · {in_words(score.dataset)}",
-        title_justify="left",
-    )
-    for heading in ("seed", "accuracy", "correct", "Wilson 95 %", "best epoch (extra)", "seconds"):
-        seeds.add_column(heading, justify="right")
-    for result in score.results:
-        low, high = result.interval_percent
-        seeds.add_row(
-            str(result.seed),
-            f"{result.accuracy_percent:.2f} %",
-            f"{result.correct:,}",
-            f"{low:.2f}–{high:.2f}",
-            f"{result.best_accuracy_percent:.2f} % ({result.best_epoch})",
-            f"{result.seconds:,.0f}",
-        )
-    console.print(seeds)
+    print_tables(_seeds(score), console, title=f"{escape(score.name)} · {in_words(score.dataset)}")
+    console.print()
     mean = score_text(score)
     _lines(("final epochs", mean))
-    console.print(_rules("the rules, on the mean", score.results[0], budget, mean, score.verdicts))
+    console.print()
+    rules = _rules(score.results[0], budget, mean, score.verdicts)
+    print_tables(rules, console, title="the rules, on the mean")
+    console.print()
     if score.bound_percent is not None:
         _lines(("bound of mean", f"≥ {score.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
     _lines(
         *([] if path is None else [("result", str(path))]),
         ("next", f"mnist-arch eval {shlex.quote(str(folders[-1]))}"),
     )
+
+
+def _seeds(score: Score) -> list[Column]:
+    results = score.results
+    intervals = [it.interval_percent for it in results]
+    best = [f"{it.best_accuracy_percent:.2f} % ({it.best_epoch})" for it in results]
+    return [
+        Column("seed", [str(it.seed) for it in results], is_key=True),
+        Column("accuracy", [f"{it.accuracy_percent:.2f} %" for it in results]),
+        Column("correct", [f"{it.correct:,}" for it in results], goes=4),
+        Column("Wilson 95 %", [f"{low:.2f}–{high:.2f}" for low, high in intervals], goes=3),
+        Column("best epoch (extra)", best, goes=2),
+        Column("seconds", [f"{it.seconds:,.0f}" for it in results], goes=1),
+    ]
 
 
 def score_text(score: Score) -> str:
@@ -143,30 +139,20 @@ def score_text(score: Score) -> str:
     return f"{score.mean_percent:.3f}{spread} % ({score.split}, {seeds})"
 
 
-def _rules(title: str, result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> Table:
+def _rules(result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> list[Column]:
     """The three rules with what was reached; `result` gives parameters and epochs."""
-    table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left")
-    table.add_column("rule")
-    table.add_column("asked", justify="right")
-    table.add_column("reached", justify="right")
-    table.add_column("verdict")
-    judged = verdicts.accuracy != "none"
-    asked_accuracy = f"≥ {budget.accuracy_percent:g} %"
-    rows: list[tuple[str, str, str, Verdict]] = [
-        (
-            "parameters",
-            f"< {budget.parameters_below:,}",
-            f"{result.parameters:,}",
-            verdicts.parameters,
-        ),
-        ("epochs", f"< {budget.epochs_below:,}", f"{result.epochs:,}", verdicts.epochs),
-        (
-            f"{budget.dataset} test accuracy",
-            asked_accuracy,
-            accuracy if judged else "–",
-            verdicts.accuracy,
-        ),
+    asked = [
+        f"< {budget.parameters_below:,}",
+        f"< {budget.epochs_below:,}",
+        f"≥ {budget.accuracy_percent:g} %",
     ]
-    for rule, asked, reached, verdict in rows:
-        table.add_row(rule, asked, reached, VERDICTS[verdict])
-    return table
+    judged = verdicts.accuracy != "none"
+    reached = [f"{result.parameters:,}", f"{result.epochs:,}", accuracy if judged else "–"]
+    found = verdicts.parameters, verdicts.epochs, verdicts.accuracy
+    rules = ["parameters", "epochs", f"{budget.dataset} test accuracy"]
+    return [
+        Column("rule", rules, words=True, is_key=True),
+        Column("asked", asked),
+        Column("reached", reached, goes=1),
+        Column("verdict", [VERDICTS[it] for it in found], words=True),
+    ]

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_never
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from mnist_arch.data.catalog import in_words
 from mnist_arch.evaluation.comparison import Difference
@@ -21,19 +19,11 @@ from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
 
 from .consoles import stdout, write_data, write_json
-from .sweep_tables import (
-    MOST_ROWS,
-    Column,
-    differs_column,
-    empty_table,
-    fitted,
-    lines_below,
-    name_column,
-    print_some,
-    shortened,
-)
+from .sweep_tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
+from .tables import Column, print_tables
 
-_MOST_OF_LEVEL = 46
+_LEVEL = 16
+"""Columns of the terminal."""
 _COVERS = {"welch": "over seeds (Welch)", "mcnemar": "over images (McNemar)"}
 """What the interval of a difference covers."""
 
@@ -58,40 +48,38 @@ def show_board(
     if as_csv:
         write_data(csv_text(board))
         return
-    table = _standings(board, console)
-    console.print(table)
+    title = f"{board.name} · {in_words(board.dataset)}, {board.holdout_images:,} images held out"
+    print_tables(_standings(board), console, title=escape(title))
     print_some(list(_reasons(board)))
     if board.effects:
         console.print()
-        console.print(_effects(board.effects))
+        heading = "main effects on the hold-out accuracy, in percent points"
+        print_tables(_effects(board.effects), console, title=heading)
     console.print()
-    shown = [str(column.header) for column in table.columns]
-    lines_below(*_legend(board, shown), *_where(board, folder, of_another), ("next", next_command))
+    lines_below(*_legend(board), *_where(board, folder, of_another), ("next", next_command))
 
 
-def _standings(board: Leaderboard, console: Console) -> Table:
+def _standings(board: Leaderboard) -> list[Column]:
     """What no arm has yet is no column."""
     arms = board.standings[:MOST_ROWS]
     columns = [
-        Column("rank", [str(it.rank or "–") for it in arms]),
-        Column("", [_marks(it) for it in arms], words=True),
+        Column("rank", [str(it.rank or "–") for it in arms], is_key=True),
+        Column("", [_marks(it) for it in arms], words=True, is_key=True, is_whole=True),
         name_column([_names(it) for it in arms]),
         differs_column({it.name: it.differs for it in arms}, goes=6),
         Column("parameters", [_count(it.parameters) for it in arms], goes=5),
         Column("MACs", [_millions(it.macs) for it in arms], goes=2),
         Column("hold-out %", [_holdout(it) for it in arms]),
         Column("to the first", [_difference(it) for it in arms], goes=3),
-        Column("test %", [_test(it) for it in arms]),
+        Column("test %", [_test(it) for it in arms], goes=7),
         Column("seconds", [_count(round(it.seconds)) for it in arms], goes=1),
         Column("rules", [_rules(it) for it in arms], goes=4),
     ]
-    some = [
+    return [
         column
         for column in columns
         if column.heading not in ("differs", "to the first", "test %") or {*column.cells} != {"–"}
     ]
-    title = f"{board.name} · {in_words(board.dataset)}, {board.holdout_images:,} images held out"
-    return fitted(title, some, console)
 
 
 # ------------------------------------------------------------------------------------------- cells
@@ -158,7 +146,7 @@ def _mark(verdict: Verdict) -> str:
 # --------------------------------------------------------------------------------- below the table
 
 
-def _reasons(board: Leaderboard) -> Iterator[str]:
+def _reasons(board: Leaderboard) -> Iterator[tuple[str, str]]:
     """Why trials failed, which the exit code is about, and then why arms were rejected."""
     for it in board.standings:
         seeds: dict[str, list[str]] = {}
@@ -166,48 +154,49 @@ def _reasons(board: Leaderboard) -> Iterator[str]:
             seeds.setdefault(trial.reason, []).append(str(trial.seed))
         for reason, of in seeds.items():
             which = "seed" if len(of) == 1 else "seeds"
-            yield f"FAILED    {it.name}, {which} {', '.join(of)}: {reason}"
+            yield "FAILED", f"{it.name}, {which} {', '.join(of)}: {reason}"
     for it in board.standings:
         if it.rejected:
-            yield f"REJECTED  {it.name}: {it.rejected}"
+            yield "REJECTED", f"{it.name}: {it.rejected}"
 
 
-def _effects(effects: list[Effect]) -> Table:
-    table = empty_table("main effects on the hold-out accuracy, in percent points")
-    for heading in ("axis", "level", "against"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("effect", "95 %", "runs"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _effects(effects: list[Effect]) -> list[Column]:
     names = short_paths({it.axis for it in effects})
-    for it in effects:
-        interval = "–"
-        if it.interval_percent is not None:
-            low, high = it.interval_percent
-            interval = f"{low:+.3f} to {high:+.3f}"
-        table.add_row(
-            escape(names[it.axis]),
-            escape(shortened(it.level, _MOST_OF_LEVEL)),
-            escape(shortened(it.reference, _MOST_OF_LEVEL)),
-            f"{it.percent:+.3f}",
-            interval,
-            str(it.runs),
-        )
-    return table
+    return [
+        Column("axis", [escape(names[it.axis]) for it in effects], words=True, is_key=True),
+        _levels("level", [it.level for it in effects], is_key=True),
+        _levels("against", [it.reference for it in effects], is_key=False),
+        Column("effect", [f"{it.percent:+.3f}" for it in effects]),
+        Column("95 %", [_interval(it) for it in effects], goes=2),
+        Column("runs", [str(it.runs) for it in effects], goes=1),
+    ]
 
 
-def _legend(board: Leaderboard, shown: list[str]) -> Iterator[tuple[str, str]]:
+def _levels(heading: str, texts: list[str], *, is_key: bool) -> Column:
+    cells = [*map(escape, texts)]
+    goes = 0 if is_key else 3
+    return Column(heading, cells, words=True, is_key=is_key, wants=_LEVEL, goes=goes)
+
+
+def _interval(it: Effect) -> str:
+    if it.interval_percent is None:
+        return "–"
+    low, high = it.interval_percent
+    return f"{low:+.3f} to {high:+.3f}"
+
+
+def _legend(board: Leaderboard) -> Iterator[tuple[str, str]]:
     """What the table's signs mean; of what is not in it, nothing."""
     if any(it.rank for it in board.standings):
         yield "scores", "mean ± standard deviation over the seeds (how many)"
         yield "marks", "* Pareto front of accuracy and parameters · = not told apart from the first"
-    if "to the first" in shown:
-        over = " and ".join(sorted({_COVERS[it.test] for it in _differences(board)}))
+    if differences := _differences(board):
+        over = " and ".join(sorted({_COVERS[it.test] for it in differences}))
         yield (
             "intervals",
             f"95 % of that difference alone, {over}; the mark = is by Holm's correction",
         )
-    if "rules" in shown:
-        yield "rules", "parameters, epochs, accuracy: + kept, - missed, . no verdict"
+    yield "rules", "parameters, epochs, accuracy: + kept, - missed, . no verdict"
     if len(board.standings) > MOST_ROWS:
         rows = f"the first {MOST_ROWS} of {len(board.standings):,}; --csv and --json have them all"
         yield "rows", rows

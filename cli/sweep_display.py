@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, assert_never
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from mnist_arch.data.catalog import in_words
@@ -28,11 +26,13 @@ from mnist_arch.training.events import EpochRecord
 
 from .consoles import progress_console
 from .options import ProgressChoice
-from .sweep_tables import folded
-from .training_display import duration, percent, sparkline
+from .prose import FRAME, framed, say
+from .sweep_tables import name_column
+from .tables import Column, tables_of
+from .training_display import WIDTH, duration, percent, sparkline
 
-_MOST_OF_NAME: Final = 32
-"""Columns of the terminal."""
+_CURVE: Final = 20
+"""Epochs of a curve, the last."""
 _STAGES: Final[dict[StageName, str]] = {
     "ranking": "ranking on the hold-out",
     "search": "searching",
@@ -167,7 +167,7 @@ class SweepDisplay:
         return f"{name}, {float(100 * means[name]):.3f} % ({runs})"
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        say(self.console, text)
 
     @contextlib.contextmanager
     def waiting_for(self, what: str) -> Iterator[None]:
@@ -224,30 +224,35 @@ class LiveSweepDisplay(SweepDisplay):
 
     def panel(self) -> Panel:
         """The display as it stands."""
-        table = Table(box=None, padding=(0, 2))
-        for heading in ("arm", "seed", "epoch", "accuracy", "curve"):
-            table.add_column(
-                heading, justify="right" if heading in ("seed", "accuracy") else "left"
-            )
-        for key, running in self.running.items():
-            arm, records = running.trial.arm, self.curves[key]
-            percents = [it.accuracy_percent for it in records if it.accuracy_percent is not None]
-            table.add_row(
-                escape(folded(arm.name, _MOST_OF_NAME)),
-                str(running.trial.seed),
-                f"{running.epoch}/{arm.epochs}",
-                percent(percents[-1] if percents else None),
-                Text(sparkline(percents), style="green"),
-            )
+        width = min(WIDTH, self.console.width)
+        running = [(it, self._percents(key)) for key, it in self.running.items()]
+        columns = [
+            name_column([it.trial.arm.name for it, _ in running]),
+            Column("seed", [str(it.trial.seed) for it, _ in running], is_key=True),
+            Column("epoch", [f"{it.epoch}/{it.trial.arm.epochs}" for it, _ in running]),
+            Column("accuracy", [percent(it[-1] if it else None) for _, it in running]),
+            Column("curve", [_curve(it) for _, it in running], words=True, is_whole=True, goes=1),
+        ]
+        tables = tables_of(columns, self.console, width=width - FRAME) if running else []
         facts = [f"{self.progress()} done"]
         if best := self.best():
             facts.append(f"best so far: {best}")
         if left := self.left():
             facts.append(f"{left} left")
         plan = self.pace.plan
-        return Panel(
-            Group(Text(" · ".join(facts)), Text(_STAGES[self.stage], style="dim"), table),
-            title=escape(f"{plan.definition.sweep.name} · {in_words(plan.dataset)}"),
-            title_align="left",
-            width=96,
+        return framed(
+            f"{plan.definition.sweep.name} · {in_words(plan.dataset)}",
+            Text(" · ".join(facts)),
+            Text(_STAGES[self.stage], style="dim"),
+            *(table.drawn() for table in tables),
+            width=width,
         )
+
+    def _percents(self, key: tuple[str, int]) -> list[float]:
+        """Of the epochs that were judged."""
+        records = self.curves[key]
+        return [it.accuracy_percent for it in records if it.accuracy_percent is not None]
+
+
+def _curve(percents: list[float]) -> str:
+    return f"[green]{sparkline(percents[-_CURVE:])}[/]" if percents else ""

@@ -19,15 +19,8 @@ from mnist_arch.sweeps.standings import states_text
 from .consoles import stdout, write_json
 from .dataset_notes import auto_text
 from .results import VERDICTS
-from .sweep_tables import (
-    MOST_ROWS,
-    Column,
-    differs_column,
-    fitted,
-    lines_below,
-    name_column,
-    print_some,
-)
+from .sweep_tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
+from .tables import Column, print_tables
 from .training_display import duration
 
 
@@ -45,14 +38,16 @@ def print_plan(plan: SweepPlan, ledger: Ledger, *, workers: WorkerCount, as_json
         Column("parameters", [_count(arm, arm.parameters) for arm in arms], goes=4),
         Column("MACs", [_count(arm, arm.macs) for arm in arms], goes=1),
         Column("epochs", [_count(arm, arm.epochs) for arm in arms], goes=2),
-        Column("trials", [_states(plan, ledger, arm) for arm in arms], words=True, goes=3),
-        Column("verdict", [_verdict(arm) for arm in arms], words=True),
+        Column(
+            "trials", [_states(plan, ledger, arm) for arm in arms], words=True, goes=3, wants=20
+        ),
+        Column("verdict", [_verdict(arm) for arm in arms], words=True, wants=16),
     ]
     if arms:
         columns = [it for it in columns if it.heading != "differs" or {*it.cells} != {"–"}]
         title = f"{_title(plan)}, {plan.holdout:,} images held out"
-        console.print(fitted(title, columns, console))
-        print_some([f"REJECTED  {arm.name}: {arm.rejected}" for arm in arms if arm.rejected])
+        print_tables(columns, console, title=escape(title))
+        print_some([("REJECTED", f"{arm.name}: {arm.rejected}") for arm in arms if arm.rejected])
         console.print()
     lines = [*_lines(plan), ("time left", _time_left(plan, estimate, workers.workers))]
     if workers.reason:

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.rule import Rule
 from rich.text import Text
 
 from mnist_arch.runs.events import NotDrawn, RunEvent, Started
@@ -30,11 +29,15 @@ from mnist_arch.training.thread_choice import SPARE_CPUS
 from .consoles import progress_console, stderr
 from .errors import Interrupted
 from .options import ProgressChoice
+from .prose import FRAME, framed, say
+from .tables import Column, tables_of
 
 _SHOWN_EPOCHS = 8
 _NAME_A_FOLDER = "name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA"
 _BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 96
+WIDTH = 96
+"""Most columns of the terminal that a frame takes."""
+_WARNING = 100
 
 
 def make_display(
@@ -164,7 +167,7 @@ class Display:
         """Takes down what is live."""
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        say(self.console, text)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -190,16 +193,16 @@ class LiveDisplay(Display):
     ) -> None:
         super().begin(experiment, seed=seed, split=split, turn=turn)
         self.records: list[EpochRecord] = []
-        self.width = min(_WIDTH, self.console.width)
+        self.width = min(WIDTH, self.console.width)
         self.bars = Bars(
             TextColumn("{task.description:<6}"),
-            BarColumn(bar_width=max(6, self.width - 56)),
+            BarColumn(bar_width=max(6, self.width - FRAME - 14)),
             TaskProgressColumn(),
-            TextColumn("{task.fields[note]}"),
         )
         epochs = experiment.recipe.epochs
-        self.epochs_bar = self.bars.add_task("epoch", total=epochs, note="")
-        self.steps_bar = self.bars.add_task("batch", total=None, note="")
+        self.epochs_bar = self.bars.add_task("epoch", total=epochs)
+        self.steps_bar = self.bars.add_task("batch", total=None)
+        self.facts = ""
 
     def started(self, event: Started) -> None:
         super().started(event)
@@ -213,12 +216,13 @@ class LiveDisplay(Display):
         epochs = self.experiment.recipe.epochs
         done = event.epoch - 1 + event.step / event.steps
         left = (epochs - done) * event.images / event.images_per_second
-        self.bars.update(
-            self.epochs_bar, completed=done, note=f"{event.epoch}/{epochs} · {duration(left)} left"
+        self.bars.update(self.epochs_bar, completed=done)
+        self.bars.update(self.steps_bar, completed=event.step, total=event.steps)
+        self.facts = (
+            f"epoch {event.epoch}/{epochs} · {duration(left)} left · "
+            f"batch {event.step}/{event.steps} · "
+            f"{event.images_per_second:,.0f} images/s · rate {event.rate:.2g}"
         )
-        speed = f"{event.images_per_second:,.0f} images/s"
-        note = f"{event.step}/{event.steps} · {speed} · rate {event.rate:.2g}"
-        self.bars.update(self.steps_bar, completed=event.step, total=event.steps, note=note)
         self._redraw()
 
     def epoch(self, record: EpochRecord) -> None:
@@ -236,7 +240,7 @@ class LiveDisplay(Display):
         self.live.stop()
         self.live = None
         if self.records:
-            self.console.print(self._framed(self._table(self.records), self._curve()))
+            self.console.print(self._framed(*self._tables(self.records), self._curve()))
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -249,32 +253,36 @@ class LiveDisplay(Display):
 
     def panel(self) -> Panel:
         """The display as it stands."""
-        return self._framed(self.bars, self._table(self.records[-_SHOWN_EPOCHS:]), self._curve())
+        shown = self.records[-_SHOWN_EPOCHS:]
+        return self._framed(self.bars, Text(self.facts), *self._tables(shown), self._curve())
 
     def _framed(self, *parts: RenderableType) -> Panel:
-        title = f"{escape(self.experiment.name)} · {self.which}"
-        return Panel(Group(*parts), title=title, title_align="left", width=self.width)
+        return framed(f"{self.experiment.name} · {self.which}", *parts, width=self.width)
 
     def _curve(self) -> Text:
         percents = [record.accuracy_percent for record in self.records]
         return Text(sparkline([it for it in percents if it is not None]), style="green")
 
-    def _table(self, records: Sequence[EpochRecord]) -> Table:
-        """A row an epoch, as wide as a terminal of 60 columns has room for."""
-        table = Table(box=None, padding=(0, 2 if self.width >= 80 else 1), pad_edge=False)
-        names = "epoch", "train\nloss", f"{self.split}\nloss", f"{self.split}\naccuracy"
-        for heading in (*names, "rate", "images/s"):
-            table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
-        for record in records:
-            table.add_row(
-                str(record.epoch),
-                f"{record.train_loss:.4f}",
-                "–" if record.loss is None else f"{record.loss:.4f}",
-                percent(record.accuracy_percent),
-                f"{record.rate:.4f}",
-                f"{record.images_per_second:,.0f}",
-            )
-        return table
+    def _tables(self, records: Sequence[EpochRecord]) -> Iterator[RenderableType]:
+        """A row an epoch; of none there is none."""
+        if not records:
+            return
+        columns = [
+            Column("epoch", [str(it.epoch) for it in records], is_key=True),
+            Column("train\nloss", [f"{it.train_loss:.4f}" for it in records]),
+            Column(
+                f"{self.split}\nloss",
+                ["–" if it.loss is None else f"{it.loss:.4f}" for it in records],
+                goes=3,
+            ),
+            Column(
+                f"{self.split}\naccuracy", [percent(it.accuracy_percent) for it in records], goes=4
+            ),
+            Column("rate", [f"{it.rate:.4f}" for it in records], goes=1),
+            Column("images/s", [f"{it.images_per_second:,.0f}" for it in records], goes=2),
+        ]
+        for fitted in tables_of(columns, self.console, width=self.width - FRAME):
+            yield fitted.drawn()
 
 
 def percent(accuracy_percent: float | None) -> str:
@@ -316,10 +324,14 @@ def duration(seconds: float) -> str:
 
 def warn_of_sample(reason: str, *, way_out: str = _NAME_A_FOLDER) -> None:
     """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
-    text = (
+    console = stderr()
+    width = min(_WARNING, console.width)
+    console.print(Rule("NOT MNIST", style="bold yellow"), width=width)
+    for text in (
         "This is mnist-5k, the embedded sample of 4,000 training and 1,000 test digits, in the "
-        "place of MNIST. The result is not about MNIST: it has no verdict.\n\n"
-        f"Why: {reason}\n"
-        f"The way out: {way_out}."
-    )
-    stderr().print(Panel(Text(text), title="NOT MNIST", border_style="bold yellow", width=100))
+        "place of MNIST. The result is not about MNIST: it has no verdict.",
+        f"Why: {reason}",
+        f"The way out: {way_out}.",
+    ):
+        say(console, text)
+    console.print(Rule(style="bold yellow"), width=width)

@@ -461,14 +461,14 @@ def test_the_tables_add_up(run_eval: Eval) -> None:
         f"Wilson 95 % {low:.2f}–{high:.2f}), {e.correct} correct"
     )
     assert lines[3] == "rule           ≥ 99.4 % on mnist test: missed"
-    top = next(index for index, line in enumerate(lines) if line.startswith("by class")) + 4
+    top = next(index for index, line in enumerate(lines) if line.startswith("by class")) + 3
     rows = [line.replace("·", "0").replace("%", "").split() for line in lines[top : top + 10]]
     counts = [[int(cell) for cell in row[5:]] for row in rows]
     assert counts == [list(row) for row in e.confusion]
     assert [sum(row) for row in counts] == [int(row[1]) for row in rows]
     assert sum(counts[label][label] for label in range(10)) == e.correct
     images = 0
-    for line in lines[top + 14 :]:
+    for line in lines[top + 10 :]:
         if "–" in line.split("%")[0]:
             images += int(line.split("%")[1].split()[0])
     assert images == TEST_IMAGES

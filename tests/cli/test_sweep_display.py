@@ -85,7 +85,7 @@ def plain(
     events: Iterable[StageBegan | TrialEvent], plan: SweepPlan, *, workers: int = 1
 ) -> list[str]:
     """The lines that a file would get."""
-    console = Console(file=io.StringIO(), width=40)
+    console = Console(stderr=True, file=io.StringIO(), width=40)
     SweepDisplay(console).follow(iter(events), Pace(plan, workers=workers))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -220,6 +220,7 @@ def test_the_panel_has_every_running_trial_with_epoch_accuracy_and_curve(plan: S
         "1/4 done · best so far: a, 91.000 % (1 run) · 0:15 left",
         "ranking on the hold-out",
         "arm seed epoch accuracy curve",
+        "",
         "b 0 1/2 70.00 % █",
         "a 1 1/2 –",
         "",
@@ -230,10 +231,10 @@ def test_the_curve_is_of_the_epochs_that_were_judged(plan: SweepPlan) -> None:
     script = Script(plan)
     (final,) = script.final
     events = [StageBegan("final", (final,)), script.epoch(final, 1, None)]
-    assert panel_after(events, plan)[4].split() == ["a", "2", "1/2", "–"]
+    assert panel_after(events, plan)[5].split() == ["a", "2", "1/2", "–"]
     a0 = script.ranking[0]
     events = [StageBegan("ranking", (a0,)), script.epoch(a0, 1, 80), script.epoch(a0, 2, 90)]
-    assert panel_after(events, plan)[4].split() == ["a", "0", "2/2", "90.00", "%", "▁█"]
+    assert panel_after(events, plan)[5].split() == ["a", "0", "2/2", "90.00", "%", "▁█"]
     assert sparkline([80.0, 90.0]) == "▁█"
 
 
@@ -270,7 +271,7 @@ def test_a_trial_that_ends_leaves_the_panel_and_is_a_line_above_it(plan: SweepPl
     script = Script(plan)
     a0, b0, *_ = script.ranking
     events = [StageBegan("ranking", (a0, b0)), script.began(a0), script.failed(a0, "NaN")]
-    assert len(panel_after(events, plan)) == 5  # no row
+    assert len(panel_after(events, plan)) == 4  # no row, and no table
     display = LiveSweepDisplay(terminal())
     display.follow(iter(events), Pace(plan, workers=1))
     assert "1/2 · a · seed 0 · FAILED: NaN" in shown(display.console)

@@ -180,7 +180,7 @@ def test_no_digit_is_lost_in_a_narrow_terminal(width: int) -> None:
 
 
 def test_a_run_that_goes_on_shows_what_was_before() -> None:
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(stderr=True, file=io.StringIO(), width=80)
     events = run_of(epoch(3), earlier=[epoch(1), epoch(2)])
     Display(console).follow(events, EXPERIMENT, seed=3, split="test")
     lines = shown(console).splitlines()
@@ -203,7 +203,7 @@ def test_of_several_seeds_each_has_its_result(kind: type[Display]) -> None:
 
 
 def test_where_there_is_no_terminal_an_epoch_is_a_line() -> None:
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(stderr=True, file=io.StringIO(), width=80)
     display = Display(console)
     display.begin(EXPERIMENT, seed=3, split="validation")
     display.epoch(RECORD)
@@ -215,7 +215,7 @@ def test_where_there_is_no_terminal_an_epoch_is_a_line() -> None:
 
 def test_the_time_left_is_not_by_the_start_of_the_run() -> None:
     """A first epoch of 60 s of which 40 s were the start's, and then 20 s an epoch."""
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(stderr=True, file=io.StringIO(), width=80)
     display = Display(console)
     display.begin(EXPERIMENT, seed=3, split="test")
     for epoch, seconds in ((1, 60.0), (2, 80.0), (3, 100.0), (19, 420.0)):
@@ -231,7 +231,7 @@ def test_the_time_left_is_not_by_the_start_of_the_run() -> None:
 
 def test_the_time_left_is_not_by_the_time_of_the_compiler() -> None:
     """A plain epoch of 40 s, one of 60 s of which 35 s were the compiler's, and then 25 s each."""
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(stderr=True, file=io.StringIO(), width=80)
     display = Display(console)
     display.begin(EXPERIMENT, seed=3, split="test")
     display.epoch(dataclasses.replace(RECORD, seconds=40.0))
