@@ -65,9 +65,12 @@ def child(what: str, folder: Path) -> None:
     print(json.dumps({"trials": done, "seconds": seconds, "peak_bytes": peak}))
 
 
-def measure(what: str, folder: Path) -> dict[str, float]:
-    """Median of several processes."""
-    command = [sys.executable, __file__, "--child", what, "--folder", str(folder)]
+def measure(what: str, folder: Path, other: Path | None = None) -> dict[str, float]:
+    """Median of several processes, of this checkout or of another one."""
+    program = [sys.executable, __file__]
+    if other is not None:
+        program = [str(other / ".venv/bin/python"), str(other / "benchmarks/scale.py")]
+    command = [*program, "--child", what, "--folder", str(folder)]
     runs = [json.loads(subprocess.check_output(command)) for _ in range(REPEATS)]
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
@@ -117,6 +120,9 @@ def main() -> None:
     options.add_argument("--out", type=Path)
     options.add_argument("--child", choices=("plan", "read"))
     options.add_argument("--folder", type=Path)
+    options.add_argument(
+        "--other", type=Path, help="another checkout, with a .venv, to plan beside"
+    )
     arguments = options.parse_args()
     if arguments.child:
         child(arguments.child, arguments.folder)
@@ -129,6 +135,8 @@ def main() -> None:
             folder = Path(name)
             (folder / "grid.yaml").write_text(sweep_text(size, seeds=1))
             rows["plan"].append(measure("plan", folder))
+            if arguments.other:
+                rows.setdefault("plan, other", []).append(measure("plan", folder, arguments.other))
     for size in SIZES[1:]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
