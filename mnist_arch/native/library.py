@@ -21,14 +21,27 @@ SOURCE: Final = Path(__file__).parent / "source"
 Vectors = Literal["avx512", "avx2", "neon", "plain"]
 """Which vectors the arithmetic is made of: 16, 8, 4 and 4 floats."""
 
+# What `vectors_of` is told of, and no instruction beside it.
 _FLAGS: Final[dict[Vectors, tuple[str, ...]]] = {
-    "avx512": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-    "avx2": ("-march=x86-64-v3",),
+    "avx512": (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+        "-mprefer-vector-width=512",
+    ),
+    "avx2": ("-mavx2", "-mfma"),
     "neon": (),
     "plain": (),
 }
 _COMMON_FLAGS: Final = ("-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
 """Products and sums are fused where it is written, and nowhere else: see vector.h."""
+
+PARTS: Final = (
+    "kernels winograd depthwise stencil map elementwise pooling group_norm loss optimizer".split(),
+    "batch_norm convolution images assembly network memory team interface check".split(),
+)
+"""Sources that are compiled as one: the headers of C++ take longer than most of them.
+
+Only the second part reads those of threads and owned memory. A compiler takes as long for either.
+"""
 
 BUILD_SECONDS: Final = 120
 """After which a compiler is given up."""
@@ -51,9 +64,13 @@ def vectors_here() -> Vectors:
     """The widest vectors that this machine has."""
     import torch
 
-    if platform.machine().lower() in ("arm64", "aarch64"):
+    return vectors_of(platform.machine(), torch.backends.cpu.get_cpu_capability())
+
+
+def vectors_of(processor: str, capability: str) -> Vectors:
+    """The widest vectors of a processor, of which torch says what it has found at run time."""
+    if processor.lower() in ("arm64", "aarch64"):
         return "neon"
-    capability = torch.backends.cpu.get_cpu_capability()
     found: dict[str, Vectors] = {"AVX512": "avx512", "AVX2": "avx2"}
     return found.get(capability, "plain")
 
@@ -110,18 +127,18 @@ def build(compiler: Compiler, vectors: Vectors, *, cache: Path, flags: Sequence[
 
 
 def _compile(compiler: Compiler, vectors: Vectors, *, folder: Path, flags: Sequence[str]) -> Path:
-    """One compiler a source, as many at once as there are cores, the longest first."""
+    """The parts at once."""
     from concurrent.futures import ThreadPoolExecutor
 
-    def compiled(source: Path) -> str:
-        target = str(folder / f"{source.stem}.o")
-        call = [compiler.path, *_COMMON_FLAGS, *_FLAGS[vectors], *flags, "-c", str(source)]
-        _run([*call, "-o", target], seconds=BUILD_SECONDS)
-        return target
+    def compiled(number: int) -> str:
+        part, target = folder / f"part{number}.cpp", folder / f"part{number}.o"
+        part.write_text("".join(f'#include "{name}.cpp"\n' for name in PARTS[number]))
+        call = [compiler.path, *_COMMON_FLAGS, *_FLAGS[vectors], *flags, "-I", str(SOURCE)]
+        _run([*call, "-c", str(part), "-o", str(target)], seconds=BUILD_SECONDS)
+        return str(target)
 
-    sources = sorted(SOURCE.glob("*.cpp"), key=lambda it: -it.stat().st_size)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = [*pool.map(compiled, sources)]
+    with ThreadPoolExecutor(len(PARTS)) as pool:
+        objects = [*pool.map(compiled, range(len(PARTS)))]
     made = folder / "library.so"
     call = [compiler.path, "-shared", "-pthread", *flags, *objects, "-o", str(made)]
     _run(call, seconds=BUILD_SECONDS)
@@ -164,7 +181,7 @@ def load(path: Path) -> ctypes.CDLL:
     library.native_close.restype = None
     library.native_bind.argtypes = [pointer, pointer, text]
     library.native_learn.argtypes = [pointer, pointer, pointer, text]
-    library.native_predict.argtypes = [pointer, pointer, number, number, pointer, text]
+    library.native_predict.argtypes = [pointer, pointer, number, pointer, text]
     library.native_gradients.argtypes = [pointer, pointer]
     library.native_gradients.restype = None
     return library

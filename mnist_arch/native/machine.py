@@ -68,10 +68,25 @@ class _Tensors(Structure):
     ]
 
 
+class _Images(Structure):
+    _fields_ = [
+        ("count", c_int32),
+        ("pixels", c_void_p),
+        ("bytes", c_void_p),
+        ("stored", c_int64),
+        ("places", c_void_p),
+        ("affine", c_void_p),
+        ("displacement", c_void_p),
+        ("erased", c_void_p),
+        ("erased_side", c_int32),
+        ("mean", c_float),
+        ("deviation", c_float),
+    ]
+
+
 class _Step(Structure):
     _fields_ = [
-        ("images", c_int32),
-        ("pixels", c_void_p),
+        ("images", _Images),
         ("labels", c_void_p),
         ("masks", POINTER(c_void_p)),
         ("rate", c_double),
@@ -94,6 +109,32 @@ class Addresses:
     average_means: Sequence[int] = ()
     average_variances: Sequence[int] = ()
     average_batches: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Images of a batch among those that are stored, and what is done to each.
+
+    All are addresses, of which 0 is none. The order is image, channel, row, column;
+    coordinates are from -1 to 1 over the edges of an image.
+    """
+
+    bytes: int
+    """Of all images, uint8."""
+    stored: int
+    """How many of them there are."""
+    places: int
+    """Of the batch's images among them, int64."""
+    mean: float
+    deviation: float
+    """Of all pixels from 0 to 1."""
+    affine: int = 0
+    """(2, 3) of each image, float32: from coordinates after to those before."""
+    displacement: int = 0
+    """(row, column, 2) of each image, float32, added to those before."""
+    erased: int = 0
+    """First row and column of a square in each image, int32."""
+    erased_side: int = 0
 
 
 class Machine:
@@ -146,25 +187,32 @@ class Machine:
         self,
         *,
         images: int,
-        pixels: int,
+        pixels: int | StoredImages,
         labels: int,
         masks: Sequence[int],
         rate: float,
         average_weight: float | None,
     ) -> float:
-        """One step on `images` at the addresses. Returns their mean loss."""
+        """One step on so many images. Returns their mean loss.
+
+        `pixels` is an address of float32 as the network sees them, or says where they are stored.
+        """
         array = (c_void_p * max(len(masks), 1))(*masks)
         weight = -1.0 if average_weight is None else average_weight
-        step = _Step(images, pixels, labels, ctypes.cast(array, POINTER(c_void_p)), rate, weight)
+        seen = _images(images, pixels)
+        step = _Step(seen, labels, ctypes.cast(array, POINTER(c_void_p)), rate, weight)
         loss = c_float()
         if not self.library.native_learn(self._handle, byref(step), byref(loss), self._message):
             self._fail()
         return loss.value
 
-    def predict(self, *, images: int, pixels: int, logits: int, by_average: bool) -> None:
-        """Writes the logits of `images` to an address."""
+    def predict(
+        self, *, images: int, pixels: int | StoredImages, logits: int, by_average: bool
+    ) -> None:
+        """Writes the logits of so many images to an address."""
+        seen = _images(images, pixels)
         if not self.library.native_predict(
-            self._handle, pixels, images, by_average, logits, self._message
+            self._handle, byref(seen), by_average, logits, self._message
         ):
             self._fail()
 
@@ -197,6 +245,12 @@ def _program(program: Program) -> tuple[_Program, Any]:
     kept = values, operations, parameters, running
     counts = (len(it) for it in (values, operations, parameters, program.running))
     return _Program(*counts, *kept), kept
+
+
+def _images(count: int, pixels: int | StoredImages) -> _Images:
+    if isinstance(pixels, int):
+        return _Images(count=count, pixels=pixels)
+    return _Images(count=count, **{it.name: getattr(pixels, it.name) for it in fields(pixels)})
 
 
 def _operation(operation: Operation) -> _Operation:

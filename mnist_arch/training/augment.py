@@ -7,6 +7,7 @@ changes come before the normalisation and what comes into view is filled with 0.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +16,53 @@ from torch import Generator, Tensor
 from mnist_arch.spec.recipe import Augment, Elastic, Erase
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What was drawn for each image of a batch; None where nothing is changed so."""
+
+    affine_N23: Tensor | None = None
+    """Maps from output to input coordinates, both in [-1, 1] over the edges of an image."""
+    displacement_NHW2: Tensor | None = None
+    """Added to input coordinates."""
+    erased: Erased | None = None
+
+
+@dataclass(frozen=True)
+class Erased:
+    """A square of background in some of the images."""
+
+    top_N1: Tensor
+    left_N1: Tensor
+    """First row and column, whole float32."""
+    happens_N1: Tensor
+    """Whether an image has one."""
+
+
+def draw(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Changes:
+    """What is to happen to each image, which is not looked at."""
+    affine_N23 = displacement_NHW2 = None
+    moved = any((spec.rotate_degrees, spec.shift_pixels, spec.scale, spec.shear_degrees))
+    if moved or spec.elastic is not None:
+        affine_N23 = _affine(x_NCHW, spec, rng)
+        if spec.elastic is not None:
+            displacement_NHW2 = _displacement(x_NCHW, spec.elastic, rng)
+    erased = None if spec.erase is None else _square(x_NCHW, spec.erase, rng)
+    return Changes(affine_N23, displacement_NHW2, erased)
+
+
 def augment(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Tensor:
     """Changes each image by its own draw from `rng`. (N, C, H, W) float32 in [0, 1] → same.
 
     One bilinear resampling does rotation, scale, shear, shift and elastic distortion together.
     """
-    moved = any((spec.rotate_degrees, spec.shift_pixels, spec.scale, spec.shear_degrees))
-    if moved or spec.elastic is not None:
-        grid_NHW2 = F.affine_grid(
-            _affine(x_NCHW, spec, rng), list(x_NCHW.shape), align_corners=False
-        )
-        if spec.elastic is not None:
-            grid_NHW2 = grid_NHW2 + _displacement(x_NCHW, spec.elastic, rng)
+    changes = draw(x_NCHW, spec, rng=rng)
+    if changes.affine_N23 is not None:
+        grid_NHW2 = F.affine_grid(changes.affine_N23, list(x_NCHW.shape), align_corners=False)
+        if changes.displacement_NHW2 is not None:
+            grid_NHW2 = grid_NHW2 + changes.displacement_NHW2
         x_NCHW = F.grid_sample(x_NCHW, grid_NHW2, align_corners=False)
-    if spec.erase is not None:
-        x_NCHW = _erase(x_NCHW, spec.erase, rng)
+    if spec.erase is not None and changes.erased is not None:
+        x_NCHW = _erase(x_NCHW, changes.erased, pixels=spec.erase.pixels)
     return x_NCHW
 
 
@@ -69,14 +102,21 @@ def _displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
     return torch.stack((right_NHW * (2 / width), down_NHW * (2 / height)), dim=-1)
 
 
-def _erase(x_NCHW: Tensor, spec: Erase, rng: Generator) -> Tensor:
-    """Sets a square to background in a share of the images; the whole square lies inside."""
+def _square(x_NCHW: Tensor, spec: Erase, rng: Generator) -> Erased:
+    """A square in a share of the images; the whole of it lies inside."""
     count, _, height, width = x_NCHW.shape
     draws = torch.rand(3, count, 1, generator=rng, device=x_NCHW.device)
     top = (draws[0] * (height - spec.pixels + 1)).floor()
     left = (draws[1] * (width - spec.pixels + 1)).floor()
+    return Erased(top, left, draws[2] < spec.probability)
+
+
+def _erase(x_NCHW: Tensor, square: Erased, *, pixels: int) -> Tensor:
+    """Sets the squares to background."""
+    height, width = x_NCHW.shape[2:]
+    top, left = square.top_N1, square.left_N1
     rows = torch.arange(height, device=x_NCHW.device)
     columns = torch.arange(width, device=x_NCHW.device)
-    in_rows = (rows >= top) & (rows < top + spec.pixels) & (draws[2] < spec.probability)
-    in_columns = (columns >= left) & (columns < left + spec.pixels)
+    in_rows = (rows >= top) & (rows < top + pixels) & square.happens_N1
+    in_columns = (columns >= left) & (columns < left + pixels)
     return x_NCHW.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0.0)

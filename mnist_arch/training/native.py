@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +23,9 @@ from mnist_arch.native.library import (
     load,
     vectors_here,
 )
-from mnist_arch.native.machine import Addresses, Machine
+from mnist_arch.native.machine import Addresses, Machine, StoredImages
 from mnist_arch.native.program import Kind, Program, program_of
-from mnist_arch.training.augment import augment
+from mnist_arch.training.augment import draw
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
@@ -56,6 +56,17 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("mnist-arch")) / "native"
 
 
+@dataclass(frozen=True)
+class BatchChanges:
+    """The tensors of an augmentation, as the engine reads them; None is none."""
+
+    affine_N23: Tensor | None
+    displacement_NHW2: Tensor | None
+    corner_N2: Tensor | None
+    """First row and column of what is erased, int32."""
+    erased_side: int
+
+
 class NativeStep(PlainStep):
     """A step in C++. It draws from the same streams in the same order as a plain one.
 
@@ -66,6 +77,7 @@ class NativeStep(PlainStep):
         self, state: State, training: Split, *, batch: int, threads: int, library: ctypes.CDLL
     ) -> None:
         super().__init__(state, training)
+        self.images_NCHW = training.images.contiguous()
         program = with_orders(program_of(plan_network(state.experiment).layers), state.model)
         recipe = state.experiment.recipe
         self.machine = Machine(library, program, recipe, images=batch, threads=threads)
@@ -79,12 +91,13 @@ class NativeStep(PlainStep):
     def learn(
         self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None
     ) -> Tensor:
-        x_NCHW = self.prepared(self.training.images[index_B], augmented=True)
+        index_B = index_B.contiguous()
         labels_N = self.training.labels[index_B]
+        changes = self.changes(len(index_B))
         masks = self.masks(len(index_B))
         loss = self.machine.learn(
             images=len(index_B),
-            pixels=x_NCHW.data_ptr(),
+            pixels=self.stored(index_B, changes),
             labels=labels_N.data_ptr(),
             masks=[mask.data_ptr() for mask in masks],
             rate=float(rate),
@@ -92,13 +105,35 @@ class NativeStep(PlainStep):
         )
         return torch.tensor(loss)
 
-    def prepared(self, images_NCHW: Tensor, *, augmented: bool = False) -> Tensor:
+    def changes(self, images: int) -> BatchChanges:
+        """What the augmentation draws for so many images."""
+        spec = self.state.experiment.recipe.augment
+        shape = self.images_NCHW[:1].expand(images, -1, -1, -1)
+        drawn = draw(shape, spec, rng=self.state.augment)
+        corner_N2 = None
+        if spec.erase is not None and (square := drawn.erased) is not None:
+            top_N1 = square.top_N1.where(square.happens_N1, -spec.erase.pixels)  # all outside
+            corner_N2 = torch.cat((top_N1, square.left_N1), dim=1).int()
+        side = spec.erase.pixels if spec.erase is not None else 0
+        return BatchChanges(drawn.affine_N23, drawn.displacement_NHW2, corner_N2, side)
+
+    def stored(self, index_B: Tensor, changes: BatchChanges) -> StoredImages:
+        """Where the images at `index_B` are, for as long as its tensors live."""
+        return StoredImages(
+            bytes=self.images_NCHW.data_ptr(),
+            stored=len(self.images_NCHW),
+            places=_place(index_B),
+            mean=self.info.mean,
+            deviation=self.info.std,
+            affine=_place(changes.affine_N23),
+            displacement=_place(changes.displacement_NHW2),
+            erased=_place(changes.corner_N2),
+            erased_side=changes.erased_side,
+        )
+
+    def prepared(self, images_NCHW: Tensor) -> Tensor:
         """What the network sees of images: (N, C, H, W) uint8 → float32, contiguous."""
-        x_NCHW = to_unit(images_NCHW)
-        if augmented:
-            spec = self.state.experiment.recipe.augment
-            x_NCHW = augment(x_NCHW, spec, rng=self.state.augment)
-        return normalize(x_NCHW, self.info).contiguous()
+        return normalize(to_unit(images_NCHW), self.info).contiguous()
 
     def masks(self, images: int) -> list[Tensor]:
         """What each dropout keeps, float32 of 0 and 1, as torch's own dropouts would draw it."""
@@ -167,6 +202,14 @@ def addresses(state: State) -> Addresses:
         average_variances=of_average[1],
         average_batches=of_average[2],
     )
+
+
+def _place(tensor: Tensor | None) -> int:
+    """Its address; 0 is none."""
+    if tensor is None:
+        return 0
+    assert tensor.is_contiguous()
+    return tensor.data_ptr()
 
 
 def _statistics(model: nn.Module) -> tuple[list[int], list[int], list[int]]:

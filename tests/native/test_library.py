@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,11 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     assert native.build(compiler, "plain", cache=cache) == path
     assert (tmp_path / "calls").read_text() == calls
     assert sorted(it.name for it in cache.iterdir()) == [".native.lock", path.name]
+
+
+def test_every_source_is_in_one_part() -> None:
+    sources = sorted(it.stem for it in native.SOURCE.glob("*.cpp"))
+    assert sorted(name for part in native.PARTS for name in part) == sources
 
 
 def test_its_name_depends_on_all_that_it_is_made_of(tmp_path: Path) -> None:
@@ -80,6 +88,41 @@ def test_cxx_names_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CXX", str(tmp_path / "nothing"))
     with pytest.raises(native.NoLibrary):
         native.find_compiler()
+
+
+@pytest.mark.parametrize(
+    ("processor", "capability", "vectors"),
+    [
+        ("x86_64", "AVX512", "avx512"),
+        ("AMD64", "AVX2", "avx2"),
+        ("x86_64", "DEFAULT", "plain"),
+        ("x86_64", "NO AVX", "plain"),
+        ("aarch64", "DEFAULT", "neon"),
+        ("arm64", "DEFAULT", "neon"),
+        ("aarch64", "SVE256", "neon"),
+        ("ppc64le", "VSX", "plain"),
+        ("s390x", "Z VECTOR", "plain"),
+    ],
+)
+def test_vectors_are_what_the_processor_has(
+    processor: str, capability: str, vectors: native.Vectors
+) -> None:
+    assert native.vectors_of(processor, capability) == vectors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vectors", ["avx512", "avx2", "neon", "plain"])
+def test_the_sources_compile_for_all_vectors(vectors: native.Vectors, tmp_path: Path) -> None:
+    compiler = shutil.which("aarch64-linux-gnu-g++" if vectors == "neon" else "g++")
+    here = platform.machine().lower() in ("x86_64", "amd64")
+    if compiler is None or not here:
+        pytest.skip(f"there is no compiler for {vectors} here")
+    part = tmp_path / "all.cpp"
+    part.write_text("".join(f'#include "{it.name}"\n' for it in native.SOURCE.glob("*.cpp")))
+    flags = [*native._COMMON_FLAGS, *native._FLAGS[vectors], "-Wall", "-Wextra", "-Werror"]
+    call = [compiler, *flags, "-Wno-psabi", "-fsyntax-only", "-I", str(native.SOURCE), str(part)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_sources_are_there() -> None:

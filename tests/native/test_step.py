@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from beside import experiment_of, noise
+from beside import Native, experiment_of, noise
 from small import equal, loaded, synthetic, tensors
 
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load
 from mnist_arch.training.epoch import EpochPlan
-from mnist_arch.training.native import NativeStep
+from mnist_arch.training.native import BatchChanges, NativeStep
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
+NOTHING = BatchChanges(None, None, None, 0)
+STILL = {"rotate_degrees": 0.0, "shift_pixels": 0.0, "scale": 0.0, "shear_degrees": 0.0}
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {},
     "without momentum": {"optimizer": {"momentum": 0.0, "nesterov": False}},
@@ -26,6 +28,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "clipped": {"clip_norm": 0.01},
     "no average": {"ema": None},
     "smoothed": {"label_smoothing": 0.1},
+    "elastic": {"augment": {"elastic": {"pixels": 1.0}, "rotate_degrees": 30.0}},
+    "erased": {"augment": {**STILL, "erase": {"probability": 0.5, "pixels": 8}}},
+    "shifted far": {"augment": {**STILL, "shift_pixels": 20}},
+    "images as they are": {"augment": STILL},
 }
 SEPARABLE = """
 name: separable
@@ -205,6 +211,36 @@ def test_memory_that_cannot_be_had_is_an_error(library: ctypes.CDLL) -> None:
     program = program_of(plan_network(wide).layers)
     with pytest.raises(MemoryError):
         Machine(library, program, wide.recipe, images=1 << 20, threads=1)
+
+
+def test_stored_images_are_seen_as_prepared_ones(library: ctypes.CDLL) -> None:
+    native = Native(small(), library, images=19)
+    index_B = torch.arange(19).flip(0)
+    prepared_NCHW = native.step.prepared(native.split.images[index_B])
+    found = []
+    for pixels in (prepared_NCHW.data_ptr(), native.step.stored(index_B, NOTHING)):
+        logits_NK = torch.zeros(19, 10)
+        native.step.machine.predict(
+            images=19, pixels=pixels, logits=logits_NK.data_ptr(), by_average=False
+        )
+        found.append(logits_NK)
+    assert found[0].any()
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("place", [-1, 8])
+def test_images_that_are_not_there_are_refused(place: int, library: ctypes.CDLL) -> None:
+    native = Native(small(), library, images=8)
+    index_B, masks = torch.full((8,), place), native.step.masks(8)
+    with pytest.raises(ValueError, match="place of an image"):
+        native.step.machine.learn(
+            images=8,
+            pixels=native.step.stored(index_B, NOTHING),
+            labels=native.split.labels.data_ptr(),
+            masks=[it.data_ptr() for it in masks],
+            rate=0.1,
+            average_weight=0.1,
+        )
 
 
 def test_labels_beyond_the_classes_are_refused(library: ctypes.CDLL) -> None:

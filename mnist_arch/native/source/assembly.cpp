@@ -2,11 +2,13 @@
 
 #include "elementwise.h"
 #include "group_norm.h"
+#include "images.h"
 #include "pooling.h"
 
 namespace {
 
 constexpr std::ptrdiff_t MOST_FLOATS = std::ptrdiff_t(1) << 31;  // of a group of a map
+constexpr std::ptrdiff_t MOST_LENT = 8192 * LANES;  // half a second cache: 256 KiB with AVX2
 
 bool has_two_inputs(const NativeOperation& it) {
     return it.kind == NATIVE_SUM || it.kind == NATIVE_SCALE ||
@@ -40,6 +42,7 @@ void Assembly::build(int threads) {
     share_gradients();
     set_borders();
     plan_gradients();
+    plan_values();
     ask_for_memory(threads);
     written_.assign(program_.value_count, false);
     network_.operations_.resize(program_.operation_count);
@@ -97,6 +100,13 @@ void Assembly::set_borders() {
     }
 }
 
+// Between two meetings a thread works on one group after the other. What is made and used up within has
+// one place for each thread, which stays in its nearer caches, instead of one for each group.
+bool Assembly::meets_within(int first, int last) const {
+    return std::any_of(program_.operations + first, program_.operations + last,
+                       [](const auto& it) { return it.kind == NATIVE_BATCH_NORM; });
+}
+
 // A gradient is needed from the last operation that reads its value back to the one that makes it.
 // After that its room is another's: what is used again soon is still in a cache.
 void Assembly::plan_gradients() {
@@ -118,19 +128,39 @@ void Assembly::plan_gradients() {
     room_of_.assign(program_.value_count, -1);
     for (const Need& need : needs) {
         const std::ptrdiff_t size = network_.ports_[need.value].gradient.group;
+        const bool is_lent = !meets_within(need.to, need.from);
         const auto misfit = [&](const Room& room) { return std::abs(room.group - size); };
         int best = -1;
         for (int index = 0; index < int(rooms_.size()); ++index)
-            if (rooms_[index].free_before > need.from &&
+            if (rooms_[index].free_before > need.from && rooms_[index].is_lent == is_lent &&
                 (best < 0 || misfit(rooms_[index]) < misfit(rooms_[best])))
                 best = index;
         if (best < 0) {
             best = int(rooms_.size());
-            rooms_.emplace_back();
+            rooms_.emplace_back().is_lent = is_lent;
         }
         rooms_[best].group = std::max(rooms_[best].group, size);
         rooms_[best].free_before = need.to;
         room_of_[need.value] = best;
+    }
+}
+
+// What a norm makes is cheap to make again. Where it fits in a cache, and no more than the gradients of
+// weights read it after the next meeting, it is not kept but made again before those.
+void Assembly::plan_values() {
+    is_lent_.assign(program_.value_count, false);
+    network_.again_.resize(program_.operation_count);
+    for (int index = 0; index < program_.operation_count; ++index) {
+        const NativeOperation& it = program_.operations[index];
+        const int last = last_reader_[it.output];
+        const bool is_norm = it.kind == NATIVE_BATCH_NORM && it.other < 0 && !it.pools;
+        if (!is_norm || readers_[it.output] != 1 || last >= program_.operation_count) continue;
+        const NativeOperation& reader = program_.operations[last];
+        if (reader.kind != NATIVE_CONVOLUTION || reader.replicates) continue;
+        if (meets_within(index + 1, last + 1)) continue;
+        if (network_.ports_[it.output].value.group > MOST_LENT) continue;
+        is_lent_[it.output] = true;
+        network_.again_[last].push_back(index);
     }
 }
 
@@ -142,10 +172,19 @@ void Assembly::ask_for_memory(int threads) {
         map.group = map.channels * map.plane();
         memory.want(&map.data, std::size_t(map.group) * groups);
     };
-    for (Port& port : ports) want(port.value);
-    for (Room& room : rooms_) memory.want(&room.data, std::size_t(room.group) * groups);
+    for (int index = 0; index < program_.value_count; ++index) {
+        Map& map = ports[index].value;
+        if (!is_lent_[index]) {
+            want(map);
+            continue;
+        }
+        map.slots = network_.slots_.data();
+        memory.want(&map.data, std::size_t(map.group) * threads);
+    }
+    for (Room& room : rooms_)
+        memory.want(&room.data, std::size_t(room.group) * (room.is_lent ? threads : groups));
     extras_.resize(program_.operation_count);
-    std::size_t scratch = 0;
+    std::size_t scratch = scratch_of_images(ports.front().value);
     for (int index = 0; index < program_.operation_count; ++index) {
         const NativeOperation& it = program_.operations[index];
         const NativeValue& in = program_.values[it.input];
@@ -171,8 +210,10 @@ void Assembly::ask_for_memory(int threads) {
     for (int index = 1; index < program_.value_count; ++index) {
         const int owner = gradient_of_[index];
         ports[index].gradient = ports[owner].gradient;
-        ports[index].gradient.data = rooms_[room_of_[owner]].data;
-        ports[index].gradient.group = rooms_[room_of_[owner]].group;
+        const Room& room = rooms_[room_of_[owner]];
+        ports[index].gradient.data = room.data;
+        ports[index].gradient.group = room.group;
+        ports[index].gradient.slots = room.is_lent ? network_.slots_.data() : nullptr;
     }
 }
 

@@ -21,6 +21,8 @@ private:
     void share_gradients();
     void set_borders();
     void plan_gradients();
+    void plan_values();
+    bool meets_within(int first, int last) const;
     void ask_for_memory(int threads);
     Port input(int value);
     std::unique_ptr<Operation> make(int index);
@@ -43,7 +45,9 @@ private:
         float* data = nullptr;
         std::ptrdiff_t group = 0;  // floats of a group of images
         int free_before = 0;       // the operation whose backward needs it last
+        bool is_lent = false;      // to the group that a thread works on
     };
     std::vector<Room> rooms_;
     std::vector<int> room_of_;  // of each value's gradient
+    std::vector<bool> is_lent_;  // each value
 };

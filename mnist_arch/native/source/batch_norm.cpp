@@ -9,12 +9,6 @@ namespace {
 
 constexpr double EPSILON = 1e-5, MOMENTUM = 0.1;  // as torch has them
 
-/// The four pixels of a window, row by row.
-struct Corners {
-    std::ptrdiff_t place[4];
-    explicit Corners(std::ptrdiff_t row) : place{0, LANES, row, row + LANES} {}
-};
-
 /// Calls work(std::true_type) or work(std::false_type), so that inner loops are without the question.
 template <typename Work>
 void chosen(bool flag, Work work) {
@@ -141,7 +135,7 @@ template <bool RECTIFIES>
 void BatchNorm::apply_and_pool(int group) const {
     const Map &in = input_.value, &out = output_.value;
     const float slope = options_.slope;
-    const Corners corners(in.row());
+    const std::ptrdiff_t below = in.row();
     for (int c = 0; c < in.channels; ++c) {
         const Vector factor = all(channels_[c].factor), offset = all(channels_[c].offset);
         for (int y = 0; y < out.height; ++y) {
@@ -149,8 +143,8 @@ void BatchNorm::apply_and_pool(int group) const {
             float* to = out.at(group, c, y);
             for (int x = 0; x < out.width; ++x, from += 2 * LANES, to += LANES) {
                 Vector best = fma(load(from), factor, offset);
-                for (int k = 1; k < 4; ++k) {
-                    const Vector normed = fma(load(from + corners.place[k]), factor, offset);
+                for (const std::ptrdiff_t place : {std::ptrdiff_t(LANES), below, below + LANES}) {
+                    const Vector normed = fma(load(from + place), factor, offset);
                     best = beats(normed, best) ? normed : best;
                 }
                 store(to, RECTIFIES ? rectified(best, slope) : best);
@@ -161,39 +155,55 @@ void BatchNorm::apply_and_pool(int group) const {
 
 // --------------------------------------------------------------------------------------- backward
 
-/// Calls visit(pixel of the input, gradient after the norm, y, offset in the row) for all pixels
-/// under a window, or for all where nothing is pooled; and end_row() after each row of gradients.
+/// Calls visit(pixel of the input, gradient after the norm, y, offset in the row, 0 or 1) for all
+/// pixels under a window, or for all where nothing is pooled; and end_row() after each row of
+/// gradients. Neighbours have 0 and 1 in turn: a sum of each does not wait for the one before it.
 template <bool RECTIFIES, bool POOLS, typename Visit, typename End>
-void BatchNorm::visit(int group, int channel, Visit visit, End end_row) const {
+IN_LINE inline void BatchNorm::visit(int group, int channel, Visit visit, End end_row) const {
     const Map &in = input_.value, &out = output_.value, &change = output_.gradient;
     const float slope = options_.slope;
     const Vector factor = all(channels_[channel].factor), offset = all(channels_[channel].offset);
-    const Corners corners(in.row());
+    const std::ptrdiff_t below = in.row();
+    const int width = out.width * LANES;
     for (int y = 0; y < out.height; ++y) {
         const float* const gradients = change.at(group, channel, y);
         const float* const from = in.at(group, channel, POOLS ? 2 * y : y);
-        for (int x = 0; x < out.width * LANES; x += LANES) {
-            Vector gradient = load(gradients + x);
-            if (!POOLS) {
+        if constexpr (POOLS) {
+            for (int x = 0; x < width; x += LANES) {
+                const auto place = [&](int k) IN_LINE {
+                    return 2 * x + (k & 1) * LANES + (k >> 1) * below;
+                };
+                Vector value[4], gradient = load(gradients + x);
+                each<4>([&](auto k) IN_LINE { value[k] = load(from + place(k)); });
+                Vector best = fma(value[0], factor, offset);
+                Mask winner{};
+                each<3>([&](auto before) IN_LINE {
+                    constexpr int k = before + 1;
+                    const Vector normed = fma(value[k], factor, offset);
+                    const Mask wins = beats(normed, best);
+                    best = wins ? normed : best;
+                    winner = wins ? Mask{} + k : winner;
+                });
+                if (RECTIFIES) gradient = through_rectifier(gradient, best, slope);
+                each<4>([&](auto k) IN_LINE {
+                    visit(value[k], winner == int(k) ? gradient : Vector{}, 2 * y + (k >> 1),
+                          2 * x + (k & 1) * LANES, k & 1);
+                });
+            }
+        } else {
+            const auto pixel = [&](int x, int turn) IN_LINE {
                 const Vector value = load(from + x);
+                Vector gradient = load(gradients + x);
                 if (RECTIFIES)
                     gradient = through_rectifier(gradient, fma(value, factor, offset), slope);
-                visit(value, gradient, y, x);
-                continue;
+                visit(value, gradient, y, x, turn);
+            };
+            int x = 0;
+            for (; x + LANES < width; x += 2 * LANES) {
+                pixel(x, 0);
+                pixel(x + LANES, 1);
             }
-            Vector value[4], best{};
-            Mask place{};
-            for (int k = 0; k < 4; ++k) {
-                value[k] = load(from + 2 * x + corners.place[k]);
-                const Vector normed = fma(value[k], factor, offset);
-                const Mask wins = k == 0 ? ~Mask{} : beats(normed, best);
-                best = wins ? normed : best;
-                place = wins ? Mask{} + k : place;
-            }
-            if (RECTIFIES) gradient = through_rectifier(gradient, best, slope);
-            for (int k = 0; k < 4; ++k)
-                visit(value[k], place == k ? gradient : Vector{}, 2 * y + k / 2,
-                      2 * x + k % 2 * LANES);
+            if (x < width) pixel(x, 0);
         }
         end_row();
     }
@@ -210,15 +220,15 @@ void BatchNorm::collect_gradients(int group) {
     const int channels = input_.value.channels;
     for (int c = 0; c < channels; ++c) {
         const Vector mean = all(channels_[c].mean);
-        Vector total{}, product{}, row_total{}, row_product{};
-        const auto add = [&](Vector value, Vector gradient, int, int) {
-            row_total = row_total + gradient;
-            row_product = fma(gradient, value - mean, row_product);
+        Vector total{}, product{}, row_total[2]{}, row_product[2]{};
+        const auto add = [&](Vector value, Vector gradient, int, int, int turn) IN_LINE {
+            row_total[turn] = row_total[turn] + gradient;
+            row_product[turn] = fma(gradient, value - mean, row_product[turn]);
         };
-        const auto end_row = [&] {
-            total = total + row_total;
-            product = product + row_product;
-            row_total = row_product = Vector{};
+        const auto end_row = [&]() IN_LINE {
+            total = total + (row_total[0] + row_total[1]);
+            product = product + (row_product[0] + row_product[1]);
+            row_total[0] = row_total[1] = row_product[0] = row_product[1] = Vector{};
         };
         visit<RECTIFIES, POOLS>(group, c, add, end_row);
         sums_[std::size_t(group) * channels + c] = {sum(total), sum(product)};
@@ -269,24 +279,24 @@ void BatchNorm::input_gradient(int group) const {
         const Vector factor = all(it.factor), slope = all(it.slope), away = all(it.away);
         const std::ptrdiff_t row = change.row();
         float* const to = change.at(group, c);
-        Vector total{}, row_total{};
-        const auto pass = [&](Vector value, Vector gradient, int y, int x) {
+        Vector total{}, row_total[2]{};
+        const auto pass = [&](Vector value, Vector gradient, int y, int x, int turn) IN_LINE {
             Vector through = fma(gradient, factor, -fma(value, slope, away));
             if (MASKS) through = through_rectifier(through, value, input_slope);
             through = images ? through : Vector{};
-            row_total = row_total + through;
+            row_total[turn] = row_total[turn] + through;
             store(to + y * row + x, through);
         };
-        const auto end_row = [&] {
-            total = total + row_total;
-            row_total = Vector{};
+        const auto end_row = [&]() IN_LINE {
+            total = total + (row_total[0] + row_total[1]);
+            row_total[0] = row_total[1] = Vector{};
         };
         visit<RECTIFIES, POOLS>(group, c, pass, end_row);
         if (POOLS) {  // an odd last row and column, which no window covers
             const int high = in.height / 2 * 2, wide = in.width / 2 * 2;
             for (int y = 0; y < in.height; ++y)
                 for (int x = y < high ? wide : 0; x < in.width; ++x)
-                    pass(load(in.at(group, c, y) + x * LANES), Vector{}, y, x * LANES);
+                    pass(load(in.at(group, c, y) + x * LANES), Vector{}, y, x * LANES, 0);
             end_row();
         }
         if (bias) bias[c] += sum(total);

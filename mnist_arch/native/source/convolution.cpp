@@ -176,8 +176,7 @@ void Convolution::forward(int group, float* scratch) {
     if (batch_.trains && options_.sums)
         epilogue.sums = options_.sums + std::ptrdiff_t(group) * out.channels * 3 * LANES;
     if (winograd_) return winograd_->apply(group, epilogue, scratch);
-    apply(forward_.stencil, forward_.weights.data(), in.data + group * in.group,
-          out.data + group * out.group, epilogue);
+    apply(forward_.stencil, forward_.weights.data(), in.start(group), out.start(group), epilogue);
 }
 
 void Convolution::backward(int group, float* scratch) {
@@ -220,7 +219,7 @@ void Convolution::weight_gradient(int group, float* sums) const {
     float* const to = parameters_.gradient(group, options_.weight);
     if (winograd_products_) return winograd_products_->correlate(group, places_, to, sums);
     std::fill_n(sums, places_.size() * LANES, 0.0f);
-    correlate(products_, in.data + group * in.group, out.data + group * out.group, sums);
+    correlate(products_, in.start(group), out.start(group), sums);
     for (std::size_t index = 0; index < places_.size(); ++index)
         to[places_[index]] += sum(load(sums + index * LANES));
 }
@@ -232,7 +231,6 @@ void Convolution::input_gradient(int group, float* scratch) const {
     epilogue.adds = input_.adds;
     if (winograd_backward_) return winograd_backward_->apply(group, epilogue, scratch);
     for (const Packed& packed : backward_)
-        apply(packed.stencil, packed.weights.data(), out.data + group * out.group,
-              in.data + group * in.group, epilogue);
+        apply(packed.stencil, packed.weights.data(), out.start(group), in.start(group), epilogue);
     if (window_.replicates) in.fold_border(group);
 }

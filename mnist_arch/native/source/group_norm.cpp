@@ -2,11 +2,11 @@
 
 namespace {
 
-constexpr float EPSILON = 1e-5f;  // as torch has it
+constexpr float GROUP_EPSILON = 1e-5f;  // as torch has it
 
 /// Calls visit(y, offset in the row) for all pixels of a channel.
 template <typename Visit>
-void over(const Map& map, Visit visit) {
+void over_channel(const Map& map, Visit visit) {
     for (int y = 0; y < map.height; ++y)
         for (int x = 0; x < map.width * LANES; x += LANES) visit(y, x);
 }
@@ -46,13 +46,13 @@ void GroupNorm::forward(int group, float*) {
             const Vector distance = value(c, y, x) - mean;
             return distance * distance;
         });
-        const Vector reciprocal = 1.0f / square_root(squares / count + EPSILON);
+        const Vector reciprocal = 1.0f / square_root(squares / count + GROUP_EPSILON);
         store(statistics_.at(group, 2 * index), mean);
         store(statistics_.at(group, 2 * index + 1), reciprocal);
         for (int c = first; c < last; ++c) {
             const Vector scale = all(parameters_.value(options_.scale)[c]);
             const Vector shift = all(parameters_.value(options_.shift)[c]);
-            over(in, [&](int y, int x) {
+            over_channel(in, [&](int y, int x) {
                 const Vector normed = (load(in.at(group, c, y) + x) - mean) * reciprocal;
                 store(out.at(group, c, y) + x, fma(normed, scale, shift));
             });
@@ -87,7 +87,7 @@ void GroupNorm::backward(int group, float*) {
         along = along / count;
         for (int c = first; c < last; ++c) {
             const Vector scale = all(parameters_.value(options_.scale)[c]);
-            over(in, [&](int y, int x) {
+            over_channel(in, [&](int y, int x) {
                 const Vector gradient = load(change.at(group, c, y) + x) * scale;
                 const Vector normed = (load(in.at(group, c, y) + x) - mean) * reciprocal;
                 put(to.at(group, c, y) + x, (gradient - through - normed * along) * reciprocal,

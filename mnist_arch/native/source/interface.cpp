@@ -55,9 +55,9 @@ int native_learn(Network* network, const NativeStep* step, float* loss, char* me
     return tried(message, [&] { *loss = network->learn(*step); });
 }
 
-int native_predict(Network* network, const float* pixels, int images, int by_average,
-                   float* logits, char* message) {
-    return tried(message, [&] { network->predict(pixels, images, by_average != 0, logits); });
+int native_predict(Network* network, const NativeImages* images, int by_average, float* logits,
+                   char* message) {
+    return tried(message, [&] { network->predict(*images, by_average != 0, logits); });
 }
 
 void native_gradients(const Network* network, float* to) { network->copy_gradients(to); }

@@ -19,26 +19,29 @@ constexpr int next_block(int left, int most) {
 }
 
 template <int OUTPUTS, int PIXELS>
-inline void sum_up(const Row& row, int column, Vector (&pixel)[OUTPUTS][PIXELS]) {
+IN_LINE inline void sum_up(const Row& row, int column, Vector (&pixel)[OUTPUTS][PIXELS]) {
     const float* from = row.from + column * row.from_column;
     const float* weight = row.weights;
     const std::ptrdiff_t step = row.from_column;
     for (int tap = 0; tap < row.tap_count; ++tap, weight += OUTPUTS) {
         const float* operand = from + row.taps[tap];
-        Vector x[PIXELS];
         if constexpr (OUTPUTS > 1) {
-            for (int p = 0; p < PIXELS; ++p) x[p] = load(operand + p * step);
-            for (int p = 0; p < PIXELS; ++p) pin(x[p]);
-            for (int o = 0; o < OUTPUTS; ++o) {
+            Vector x[PIXELS];
+            each<PIXELS>([&](auto p) IN_LINE {
+                x[p] = load(operand + p * step);
+                pin(x[p]);
+            });
+            each<OUTPUTS>([&](auto o) IN_LINE {
                 Vector w = all(weight[o]);
                 pin(w);
-                for (int p = 0; p < PIXELS; ++p) pixel[o][p] = fma(w, x[p], pixel[o][p]);
-            }
+                each<PIXELS>([&](auto p) IN_LINE { pixel[o][p] = fma(w, x[p], pixel[o][p]); });
+            });
         } else {
             Vector w = all(weight[0]);
             pin(w);
-            for (int p = 0; p < PIXELS; ++p)
+            each<PIXELS>([&](auto p) IN_LINE {
                 pixel[0][p] = fma(w, load(operand + p * step), pixel[0][p]);
+            });
         }
     }
 }
@@ -52,30 +55,42 @@ struct RowSums {
 template <int OUTPUTS, int PIXELS>
 void block(const Row& row, int column, RowSums<OUTPUTS>& sums) {
     float* const to = row.to + column * row.to_column;
+    const auto place = [&](int o, int p) { return to + o * row.to_channel + p * row.to_column; };
     Vector pixel[OUTPUTS][PIXELS];
-    for (int o = 0; o < OUTPUTS; ++o) {
-        const Vector start = row.bias ? all(row.bias[o]) : Vector{};
-        for (int p = 0; p < PIXELS; ++p)
-            pixel[o][p] = row.adds ? load(to + o * row.to_channel + p * row.to_column) : start;
-    }
+    if (row.adds)
+        each<OUTPUTS * PIXELS>([&](auto k) IN_LINE {
+            pixel[k / PIXELS][k % PIXELS] = load(place(k / PIXELS, k % PIXELS));
+        });
+    else
+        each<OUTPUTS>([&](auto o) IN_LINE {
+            const Vector start = row.bias ? all(row.bias[o]) : Vector{};
+            each<PIXELS>([&](auto p) IN_LINE { pixel[o][p] = start; });
+        });
     sum_up<OUTPUTS, PIXELS>(row, column, pixel);
-    for (int o = 0; o < OUTPUTS; ++o) {
-        if (row.rectifies)
-            for (int p = 0; p < PIXELS; ++p)
-                pixel[o][p] = pixel[o][p] < 0.0f ? pixel[o][p] * row.slope : pixel[o][p];
-        if (row.sums) {
-            float* const kept = row.sums + o * 3 * LANES;
-            if (row.starts_sums && column == 0) start_sums(kept, pixel[o][0]);
-            const Vector first = load(kept);
-            for (int p = 0; p < PIXELS; ++p) {
-                const Vector distance = pixel[o][p] - first;
-                sums.sum[o] = sums.sum[o] + distance;
-                sums.squares[o] = fma(distance, distance, sums.squares[o]);
-            }
-        }
-        for (int p = 0; p < PIXELS; ++p)
-            store(to + o * row.to_channel + p * row.to_column, pixel[o][p]);
+    if (row.rectifies) {
+        const Vector slope = all(row.slope);
+        each<OUTPUTS * PIXELS>([&](auto k) IN_LINE {
+            Vector& it = pixel[k / PIXELS][k % PIXELS];
+            it = it < 0.0f ? it * slope : it;
+        });
     }
+    each<OUTPUTS * PIXELS>([&](auto k) IN_LINE {
+        store(place(k / PIXELS, k % PIXELS), pixel[k / PIXELS][k % PIXELS]);
+    });
+    if (!row.sums) return;
+    each<OUTPUTS>([&](auto o) IN_LINE {
+        float* const kept = row.sums + o * 3 * LANES;
+        if (row.starts_sums && column == 0) start_sums(kept, pixel[o][0]);
+        const Vector first = load(kept);
+        Vector sum = sums.sum[o], squares = sums.squares[o];
+        each<PIXELS>([&](auto p) IN_LINE {
+            const Vector distance = pixel[o][p] - first;
+            sum = sum + distance;
+            squares = fma(distance, distance, squares);
+        });
+        sums.sum[o] = sum;
+        sums.squares[o] = squares;
+    });
 }
 
 template <int OUTPUTS>
@@ -112,20 +127,30 @@ void mix_block(const Mix& mix, int column) {
     const float *from = mix.from + column * LANES, *weight = mix.weights;
     float* const to = mix.to + column * LANES;
     Vector pixel[OUTPUTS][PIXELS];
-    for (int o = 0; o < OUTPUTS; ++o)
-        for (int p = 0; p < PIXELS; ++p) pixel[o][p] = Vector{};
+    each<OUTPUTS * PIXELS>([&](auto k) IN_LINE { pixel[k / PIXELS][k % PIXELS] = Vector{}; });
     for (int c = 0; c < mix.inputs; ++c, from += mix.from_channel, weight += OUTPUTS) {
         Vector x[PIXELS];
-        for (int p = 0; p < PIXELS; ++p) x[p] = load(from + p * LANES);
-        for (int p = 0; p < PIXELS; ++p) pin(x[p]);
-        for (int o = 0; o < OUTPUTS; ++o) {
+        each<PIXELS>([&](auto p) IN_LINE {
+            x[p] = load(from + p * LANES);
+            pin(x[p]);
+        });
+        each<OUTPUTS>([&](auto o) IN_LINE {
             Vector w = all(weight[o]);
             pin(w);
-            for (int p = 0; p < PIXELS; ++p) pixel[o][p] = fma(w, x[p], pixel[o][p]);
-        }
+            each<PIXELS>([&](auto p) IN_LINE { pixel[o][p] = fma(w, x[p], pixel[o][p]); });
+        });
     }
-    for (int o = 0; o < OUTPUTS; ++o)
-        for (int p = 0; p < PIXELS; ++p) store(to + o * mix.to_channel + p * LANES, pixel[o][p]);
+    each<OUTPUTS * PIXELS>([&](auto k) IN_LINE {
+        store(to + k / PIXELS * mix.to_channel + k % PIXELS * LANES, pixel[k / PIXELS][k % PIXELS]);
+    });
+}
+
+/// Of four channels, pairs of pixels were up to a tenth faster than threes where those just fit in the
+/// registers; a single one is slow.
+template <int OUTPUTS>
+int next_mix(int left) {
+    if (OUTPUTS < 4 || REGISTERS > 16) return next_block(left, pixels_beside(OUTPUTS));
+    return left == 1 ? 1 : left % 2 == 1 ? 3 : 2;
 }
 
 using MixBlock = void (*)(const Mix&, int column);
@@ -140,7 +165,7 @@ void mix_blocks(const Mix& mix) {
     constexpr int most = pixels_beside(OUTPUTS);
     static constexpr auto MIXES = mixes<OUTPUTS>(std::make_integer_sequence<int, most>());
     for (int column = 0; column < mix.columns;) {
-        const int pixels = next_block(mix.columns - column, most);
+        const int pixels = next_mix<OUTPUTS>(mix.columns - column);
         MIXES[pixels - 1](mix, column);
         column += pixels;
     }
@@ -157,36 +182,37 @@ constexpr int taps_beside(int outputs) {
 template <int OUTPUTS, int TAPS>
 void multiply_block(const Band& band) {
     Vector sums[OUTPUTS][TAPS];
-    for (int o = 0; o < OUTPUTS; ++o)
-        for (int t = 0; t < TAPS; ++t) sums[o][t] = load(band.sums + o * band.sums_channel + t * LANES);
-    const float* from[TAPS];
-    for (int t = 0; t < TAPS; ++t) from[t] = band.from + band.taps[t];
-    const float* to[OUTPUTS];
-    for (int o = 0; o < OUTPUTS; ++o) to[o] = band.to + o * band.to_channel;
+    const float *from[TAPS], *to[OUTPUTS];
+    const auto place = [&](int k) { return band.sums + k / TAPS * band.sums_channel + k % TAPS * LANES; };
+    each<OUTPUTS * TAPS>([&](auto k) IN_LINE { sums[k / TAPS][k % TAPS] = load(place(k)); });
+    each<TAPS>([&](auto t) IN_LINE { from[t] = band.from + band.taps[t]; });
+    each<OUTPUTS>([&](auto o) IN_LINE { to[o] = band.to + o * band.to_channel; });
     for (int y = 0; y < band.rows; ++y) {
         std::ptrdiff_t there = y * band.from_row, here = y * band.to_row;
         for (int column = 0; column < band.columns; ++column) {
             if constexpr (OUTPUTS > 1) {
                 Vector x[TAPS];
-                for (int t = 0; t < TAPS; ++t) x[t] = load(from[t] + there);
-                for (int t = 0; t < TAPS; ++t) pin(x[t]);
-                for (int o = 0; o < OUTPUTS; ++o) {
+                each<TAPS>([&](auto t) IN_LINE {
+                    x[t] = load(from[t] + there);
+                    pin(x[t]);
+                });
+                each<OUTPUTS>([&](auto o) IN_LINE {
                     Vector d = load(to[o] + here);
                     pin(d);
-                    for (int t = 0; t < TAPS; ++t) sums[o][t] = fma(d, x[t], sums[o][t]);
-                }
+                    each<TAPS>([&](auto t) IN_LINE { sums[o][t] = fma(d, x[t], sums[o][t]); });
+                });
             } else {
                 Vector d = load(to[0] + here);
                 pin(d);
-                for (int t = 0; t < TAPS; ++t)
+                each<TAPS>([&](auto t) IN_LINE {
                     sums[0][t] = fma(d, load(from[t] + there), sums[0][t]);
+                });
             }
             there += band.from_column;
             here += band.to_column;
         }
     }
-    for (int o = 0; o < OUTPUTS; ++o)
-        for (int t = 0; t < TAPS; ++t) store(band.sums + o * band.sums_channel + t * LANES, sums[o][t]);
+    each<OUTPUTS * TAPS>([&](auto k) IN_LINE { store(place(k), sums[k / TAPS][k % TAPS]); });
 }
 
 using Multiply = void (*)(const Band&);

@@ -9,16 +9,20 @@
 struct Map {
     float* data = nullptr;
     int channels = 0, height = 0, width = 0, border = 0;
-    std::ptrdiff_t group = 0;  // floats between two groups
+    std::ptrdiff_t group = 0;  // floats of a group
+    const int* slots = nullptr;  // where each group is, if not in their order: see Assembly
 
     std::ptrdiff_t row() const { return std::ptrdiff_t(width + 2 * border) * LANES; }
     std::ptrdiff_t plane() const { return (height + 2 * border) * row(); }
     int pixels() const { return height * width; }
 
+    float* start(int group_index) const {
+        return data + (slots ? slots[group_index] : group_index) * group;
+    }
+
     /// The first pixel of a channel inside the border; rows are `row()` floats apart.
     float* at(int group_index, int channel, int y = 0) const {
-        return data + group_index * group + channel * plane() + (border + y) * row() +
-               border * LANES;
+        return start(group_index) + channel * plane() + (border + y) * row() + border * LANES;
     }
 
     /// Sets the border of all channels of a group to 0.

@@ -4,9 +4,10 @@
 
 #include "assembly.h"
 #include "check.h"
+#include "images.h"
 
 Network::Network(const NativeProgram& program, const NativeRecipe& recipe, int images, int threads)
-    : batch_{images, false}, most_images_(images), recipe_(recipe),
+    : batch_{images, false}, most_images_(images), slots_(batch_.groups()), recipe_(recipe),
       optimizer_(recipe, program, parameters_), running_(program.running_count),
       team_(std::min(threads, batch_.groups())) {
     check(program);
@@ -35,25 +36,30 @@ void Network::point_at(bool average) {
     running_ = average ? running_averages_ : running_values_;
 }
 
-float Network::learn(const NativeStep& step) {
-    if (step.images < 1 || step.images > most_images_)
+void Network::start(const NativeImages& images, bool trains) {
+    if (images.count < 1 || images.count > most_images_)
         throw std::invalid_argument("count of images");
+    check(images);
+    batch_.images = images.count;
+    batch_.trains = trains;
+    for (int thread = 0; thread < team_.size(); ++thread) {
+        const Groups own = groups_of(thread);
+        std::fill(slots_.begin() + own.first, slots_.begin() + own.last, thread);
+    }
+}
+
+float Network::learn(const NativeStep& step) {
+    start(step.images, true);
     const int classes = ports_.back().value.channels;
-    for (int image = 0; image < step.images; ++image)
+    for (int image = 0; image < step.images.count; ++image)
         if (step.labels[image] < 0 || step.labels[image] >= classes)
             throw std::invalid_argument("label");
-    batch_.images = step.images;
-    batch_.trains = true;
     point_at(false);
     std::copy_n(step.masks, masks_.size(), masks_.begin());
-    const float smoothing = float(recipe_.label_smoothing);
     team_.run([&](int thread) {
         prepare(thread);
-        forward(thread, step.pixels);
-        const Groups own = groups_of(thread);
-        for (int group = own.first; group < own.last; ++group)
-            loss_->learn(group, step.labels, smoothing);
-        backward(thread);
+        forward(thread, step.images);
+        backward(thread, step.labels);
         team_.meet();
         optimizer_.sum_gradients(batch_.groups(), thread, team_.size());
         team_.meet(thread, [&] { optimizer_.settle(); });
@@ -64,14 +70,12 @@ float Network::learn(const NativeStep& step) {
     return loss_->mean();
 }
 
-void Network::predict(const float* pixels, int images, bool by_average, float* logits) {
-    if (images < 1 || images > most_images_) throw std::invalid_argument("count of images");
-    batch_.images = images;
-    batch_.trains = false;
+void Network::predict(const NativeImages& images, bool by_average, float* logits) {
+    start(images, false);
     point_at(by_average);
     team_.run([&](int thread) {
         prepare(thread);
-        forward(thread, pixels);
+        forward(thread, images);
         const Groups own = groups_of(thread);
         for (int group = own.first; group < own.last; ++group) write_logits(group, logits);
     });
@@ -103,14 +107,15 @@ void Network::prepare(int thread) {
 
 // Each group of images goes through all operations up to the next one that has to see the whole batch
 // first; there the threads meet.
-void Network::forward(int thread, const float* pixels) {
+void Network::forward(int thread, const NativeImages& images) {
     const int count = int(operations_.size());
     bool backwards = false;
     for (int first = 0, met = -1;;) {
         int next = first;
         while (next < count && (next == met || !operations_[next]->meets())) ++next;
         each_group(thread, backwards, [&](int group) {
-            if (first == 0) read_pixels(group, pixels);
+            if (first == 0)
+                read_images(images, ports_.front().value, group, batch_.lanes(group), scratch_[thread]);
             for (int index = first; index < next; ++index)
                 operations_[index]->forward(group, scratch_[thread]);
             if (next < count) operations_[next]->collect(group);
@@ -121,16 +126,23 @@ void Network::forward(int thread, const float* pixels) {
     }
 }
 
-void Network::backward(int thread) {
+void Network::backward(int thread, const std::int64_t* labels) {
     const int count = int(operations_.size());
+    const float smoothing = float(recipe_.label_smoothing);
     bool backwards = true;
     for (int left = count, met = count;;) {
         int next = left - 1;
         while (next >= 0 && (next == met || !operations_[next]->meets_backward())) --next;
         each_group(thread, backwards, [&](int group) {
-            if (met == count) std::fill_n(parameters_.gradient(group), parameters_.total, 0.0f);
-            for (int index = left - 1; index > next; --index)
+            if (met == count) {
+                std::fill_n(parameters_.gradient(group), parameters_.total, 0.0f);
+                loss_->learn(group, labels, smoothing);
+            }
+            for (int index = left - 1; index > next; --index) {
+                for (const int before : again_[index])
+                    operations_[before]->forward(group, scratch_[thread]);
                 operations_[index]->backward(group, scratch_[thread]);
+            }
             if (next >= 0) operations_[next]->collect_backward(group);
         });
         if (next < 0) return;
@@ -138,22 +150,6 @@ void Network::backward(int thread) {
         met = next;
         left = next + 1;
     }
-}
-
-void Network::read_pixels(int group, const float* pixels) const {
-    const Map& map = ports_.front().value;
-    const std::ptrdiff_t size = std::ptrdiff_t(map.channels) * map.pixels();
-    const int lanes = batch_.lanes(group);
-    const float* from = pixels + std::ptrdiff_t(group) * LANES * size;
-    for (int channel = 0; channel < map.channels; ++channel)
-        for (int y = 0; y < map.height; ++y) {
-            float* const to = map.at(group, channel, y);
-            for (int x = 0; x < map.width; ++x, ++from) {
-                Vector pixel{};
-                for (int lane = 0; lane < lanes; ++lane) pixel[lane] = from[lane * size];
-                store(to + x * LANES, pixel);
-            }
-        }
 }
 
 void Network::write_logits(int group, float* logits) const {

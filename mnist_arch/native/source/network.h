@@ -42,7 +42,7 @@ public:
     float learn(const NativeStep& step);
 
     /// The logits of images, [image][class], by the network or by its running average.
-    void predict(const float* pixels, int images, bool by_average, float* logits);
+    void predict(const NativeImages& images, bool by_average, float* logits);
 
     /// Those of the last step, before clipping: parameter by parameter.
     void copy_gradients(float* to) const;
@@ -54,15 +54,16 @@ private:
     Groups groups_of(int thread) const;
     template <typename Work>
     void each_group(int thread, bool& backwards, Work work) const;
+    void start(const NativeImages& images, bool trains);
     void prepare(int thread);
-    void forward(int thread, const float* pixels);
-    void backward(int thread);
-    void read_pixels(int group, const float* pixels) const;
+    void forward(int thread, const NativeImages& images);
+    void backward(int thread, const std::int64_t* labels);
     void write_logits(int group, float* logits) const;
     void point_at(bool average);
 
     Batch batch_;
     int most_images_;
+    std::vector<int> slots_;  // the thread of each group
     Parameters parameters_;
     NativeRecipe recipe_;
     Optimizer optimizer_;
@@ -71,6 +72,7 @@ private:
     std::vector<BatchNorm::Running> running_values_, running_averages_;
     std::vector<Port> ports_;
     std::vector<std::unique_ptr<Operation>> operations_;
+    std::vector<std::vector<int>> again_;  // operations forward again before each one's backward
     std::vector<const float*> masks_;
     std::vector<float*> scratch_;
     std::unique_ptr<CrossEntropy> loss_;

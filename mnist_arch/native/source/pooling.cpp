@@ -24,6 +24,7 @@ Vector Pooling::mean(const float* window) const {
 }
 
 void Pooling::forward(int group, float*) {
+    if (halves()) return halve(group);
     const Map &in = input_.value, &out = output_.value;
     for (int c = 0; c < out.channels; ++c)
         for (int y = 0; y < out.height; ++y) {
@@ -39,8 +40,9 @@ void Pooling::forward(int group, float*) {
 // Windows may overlap, so gradients add up; pixels that none covers have none.
 void Pooling::backward(int group, float*) {
     if (!input_.wanted()) return;
+    if (halves() && covers()) return halve_backward(group);
     const Map &in = input_.value, &out = output_.value, &to = input_.gradient;
-    const bool covers = stride_ == size_ && in.height % size_ == 0 && !input_.adds;
+    const bool covers = this->covers();
     for (int c = 0; c < out.channels; ++c) {
         if (!input_.adds && !covers)
             for (int y = 0; y < in.height; ++y)
@@ -71,5 +73,51 @@ void Pooling::spread(Vector gradient, Vector best, const float* from, float* to,
             const Mask here = left & (load(from + y * from_row + x * LANES) == best);
             put(pixel, here ? gradient : Vector{}, adds);
             left &= ~here;
+        }
+}
+
+// -------------------------------------------------------------------------------- the usual 2×2 maximum
+
+namespace {
+
+Mask is_over(Vector x, Vector best) { return (x > best) | (x != x); }
+
+}  // namespace
+
+void Pooling::halve(int group) const {
+    const Map &in = input_.value, &out = output_.value;
+    for (int c = 0; c < out.channels; ++c)
+        for (int y = 0; y < out.height; ++y) {
+            const float *upper = in.at(group, c, 2 * y), *lower = upper + in.row();
+            float* to = out.at(group, c, y);
+            for (int x = 0; x < out.width; ++x, upper += 2 * LANES, lower += 2 * LANES, to += LANES) {
+                Vector best = load(upper);
+                for (const float* const from : {upper + LANES, lower, lower + LANES}) {
+                    const Vector value = load(from);
+                    best = is_over(value, best) ? value : best;
+                }
+                store(to, best);
+            }
+        }
+}
+
+void Pooling::halve_backward(int group) const {
+    const Map &in = input_.value, &out = output_.value, &to = input_.gradient;
+    for (int c = 0; c < out.channels; ++c)
+        for (int y = 0; y < out.height; ++y) {
+            const float *const from = in.at(group, c, 2 * y), *const best = out.at(group, c, y);
+            const float* const change = output_.gradient.at(group, c, y);
+            float* const first = to.at(group, c, 2 * y);
+            for (int x = 0; x < out.width; ++x) {
+                const Vector gradient = load(change + x * LANES), largest = load(best + x * LANES);
+                Mask left = ~Mask{};  // lanes whose largest pixel was not met yet
+                each<4>([&](auto k) IN_LINE {
+                    const std::ptrdiff_t column = (2 * x + (k & 1)) * LANES;
+                    const Vector value = load(from + (k >> 1) * in.row() + column);
+                    const Mask here = left & (value == largest);
+                    store(first + (k >> 1) * to.row() + column, here ? gradient : Vector{});
+                    left &= ~here;
+                });
+            }
         }
 }

@@ -78,9 +78,22 @@ struct NativeTensors {
     std::int64_t* const* average_batches;
 };
 
+/// The images of a pass. Coordinates are from -1 to 1 over the edges of an image.
+struct NativeImages {
+    std::int32_t count;
+    const float* pixels;         // [image][channel][row][column] as the network sees them, or null:
+    const std::uint8_t* bytes;   // of all images that are stored, in the same order
+    std::int64_t stored;         // how many these are
+    const std::int64_t* places;  // [image] among them
+    const float* affine;         // [image][2][3] from coordinates after to those before, or null
+    const float* displacement;   // [image][row][column][2], added to those before, or null
+    const std::int32_t* erased;  // [image][2]: first row and column of a square, or null
+    std::int32_t erased_side;
+    float mean, deviation;       // of pixels from 0 to 1, for the normalisation
+};
+
 struct NativeStep {
-    std::int32_t images;
-    const float* pixels;         // [image][channel][row][column]
+    NativeImages images;
     const std::int64_t* labels;  // [image]
     const float* const* masks;   // of each dropout, in the order of the program
     double rate;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "depthwise.h"
 #include "kernels.h"
 
 namespace {
@@ -15,6 +16,7 @@ int rows_of_band(int columns) {
 
 void apply(const Stencil& stencil, const float* weights, const float* from, float* to,
            const Epilogue& epilogue) {
+    if (is_depthwise(stencil)) return apply_depthwise(stencil, weights, from, to, epilogue);
     const int tap_count = int(stencil.taps.size());
     Row row{};
     row.taps = stencil.taps.data();
@@ -46,6 +48,7 @@ void apply(const Stencil& stencil, const float* weights, const float* from, floa
 }
 
 void correlate(const Stencil& stencil, const float* from, const float* to, float* sums) {
+    if (is_depthwise(stencil)) return correlate_depthwise(stencil, from, to, sums);
     const int tap_count = int(stencil.taps.size());
     const int most = rows_of_band(stencil.columns);
     Band band{};

@@ -6,7 +6,7 @@ namespace {
 /// from whom they wait for where there are more threads than cores.
 constexpr int LOOKS = 2000;
 
-void pause() {
+void rest() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -17,7 +17,7 @@ void pause() {
 void wait_while(const std::atomic<int>& value, int old) {
     for (int look = 0; look < LOOKS; ++look) {
         if (value.load(std::memory_order_acquire) != old) return;
-        pause();
+        rest();
     }
     value.wait(old, std::memory_order_acquire);
 }

@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 
-#if defined(__AVX2__) || defined(__AVX512F__)
+// g++ has these functions without their header, which takes longer to read than most sources.
+#if defined(__AVX2__) && defined(__clang__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
@@ -26,6 +28,9 @@ constexpr int LANES = 4, REGISTERS = 32;
 constexpr int LANES = 4, REGISTERS = 16;
 #endif
 
+/// Of lambdas.
+#define IN_LINE __attribute__((always_inline))
+
 typedef float Vector __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t Mask __attribute__((vector_size(4 * LANES), may_alias));
 
@@ -33,16 +38,15 @@ inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(
 inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
 
 /// The same value in all lanes.
-inline Vector all(float value) {
-#if defined(__AVX512F__)
-    return _mm512_set1_ps(value);
-#elif defined(__AVX2__)
-    return _mm256_set1_ps(value);
-#elif defined(__ARM_NEON)
-    return vdupq_n_f32(value);
-#else
-    return Vector{value, value, value, value};
-#endif
+inline Vector all(float value) { return value - Vector{}; }
+
+/// Calls work(0), work(1) … with constants, in line. A loop is as right, but g++ unrolls it too late to
+/// see that arrays of vectors fit in registers, and then copies them to the stack and back.
+template <int COUNT, typename Work>
+IN_LINE inline void each(Work work) {
+    [&]<int... INDEX>(std::integer_sequence<int, INDEX...>) IN_LINE {
+        (work(std::integral_constant<int, INDEX>{}), ...);
+    }(std::make_integer_sequence<int, COUNT>{});
 }
 
 /// Keeps a value in its register: g++ would rather load it again for each product.
@@ -54,10 +58,14 @@ inline void pin([[maybe_unused]] Vector& value) {
 
 /// a · b + c, rounded once where the machine can.
 inline Vector fma(Vector a, Vector b, Vector c) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && defined(__clang__)
     return _mm512_fmadd_ps(a, b, c);
-#elif defined(__AVX2__)
+#elif defined(__AVX512F__)
+    return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4);  // 4 rounds as the machine is set to
+#elif defined(__AVX2__) && defined(__clang__)
     return _mm256_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+    return __builtin_ia32_vfmaddps256(a, b, c);
 #elif defined(__ARM_NEON)
     return vfmaq_f32(c, a, b);
 #else
@@ -69,10 +77,14 @@ inline Vector fma(Vector a, Vector b, Vector c) {
 inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 
 inline Vector square_root(Vector x) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && defined(__clang__)
     return _mm512_sqrt_ps(x);
-#elif defined(__AVX2__)
+#elif defined(__AVX512F__)
+    return __builtin_ia32_sqrtps512_mask(x, Vector{}, -1, 4);
+#elif defined(__AVX2__) && defined(__clang__)
     return _mm256_sqrt_ps(x);
+#elif defined(__AVX2__)
+    return __builtin_ia32_sqrtps256(x);
 #else
     for (int lane = 0; lane < LANES; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
     return x;
@@ -81,11 +93,12 @@ inline Vector square_root(Vector x) {
 
 /// Sum of all lanes, in halves: an order that does not depend on the compiler.
 inline float sum(Vector x) {
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; ++lane) lanes[lane] = x[lane];
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-    return lanes[0];
+    typedef float Four __attribute__((vector_size(16)));
+    Four parts[LANES / 4];
+    __builtin_memcpy(parts, &x, sizeof x);
+    for (int half = LANES / 8; half > 0; half /= 2)
+        for (int part = 0; part < half; ++part) parts[part] += parts[part + half];
+    return (parts[0][0] + parts[0][2]) + (parts[0][1] + parts[0][3]);
 }
 
 /// All bits set in the first `count` lanes.

@@ -8,6 +8,10 @@ namespace {
 
 constexpr int FREQUENCIES = 16;
 
+/// Floats by which frequencies lie further apart than their tiles take: a line of a cache. With a power
+/// of two between them, those of a tile would take the same few places of it.
+constexpr std::ptrdiff_t APART = 16;
+
 int rows_of_strip(int side, int tiles) {
     const int rows = (side + 1) / 2;
     return std::clamp((tiles + rows - 1) / rows, 1, rows);
@@ -47,18 +51,18 @@ void changes_to_frequencies(Pixel pixel, int tiles, float* to, std::ptrdiff_t fr
 }
 
 /// Aᵀ x A: the four pixels of a tile from its frequencies.
-inline void to_pixels(const float* x, std::ptrdiff_t frequency, Vector (&pixel)[2][2]) {
+IN_LINE inline void to_pixels(const float* x, std::ptrdiff_t frequency, Vector (&pixel)[4]) {
     Vector upper[4], lower[4];
-    for (int column = 0; column < 4; ++column) {
+    each<4>([&](auto column) IN_LINE {
         const Vector a = load(x + column * frequency), b = load(x + (4 + column) * frequency);
         const Vector c = load(x + (8 + column) * frequency), d = load(x + (12 + column) * frequency);
         upper[column] = a + b + c;
         lower[column] = b - c - d;
-    }
-    pixel[0][0] = upper[0] + upper[1] + upper[2];
-    pixel[0][1] = upper[1] - upper[2] - upper[3];
-    pixel[1][0] = lower[0] + lower[1] + lower[2];
-    pixel[1][1] = lower[1] - lower[2] - lower[3];
+    });
+    pixel[0] = upper[0] + upper[1] + upper[2];
+    pixel[1] = upper[1] - upper[2] - upper[3];
+    pixel[2] = lower[0] + lower[1] + lower[2];
+    pixel[3] = lower[1] - lower[2] - lower[3];
 }
 
 /// Two rows of pixels of a channel, or the last one.
@@ -68,41 +72,38 @@ struct Pixels {
     int width, height;
 
     /// Writes them from the frequencies of a row of tiles.
-    void write(const float* from, std::ptrdiff_t frequency, const Epilogue& epilogue, int channel,
+    template <bool ADDS, bool SUMS>
+    void write(const float* from, std::ptrdiff_t frequency, Vector bias, float slope, float* sums,
                bool starts_sums) const {
-        const Vector bias = epilogue.bias ? all(epilogue.bias[channel]) : Vector{};
-        float* const sums = epilogue.sums ? epilogue.sums + channel * 3 * LANES : nullptr;
-        const bool adds = epilogue.adds;
-        const float slope = epilogue.rectifies ? epilogue.slope : 1;
-        Vector sum{}, squares{};
+        Vector sum[2]{}, squares[2]{}, start{};
+        const auto finish = [&](Vector pixel, int k, int x) IN_LINE {
+            float* const place = first + (k >> 1) * row + (x + (k & 1)) * LANES;
+            Vector value = pixel + bias;
+            if (ADDS) value = value + load(place);
+            value = value < 0.0f ? value * slope : value;
+            store(place, value);
+            if (!SUMS) return;
+            const Vector distance = value - start;
+            sum[k & 1] = sum[k & 1] + distance;
+            squares[k & 1] = fma(distance, distance, squares[k & 1]);
+        };
         for (int x = 0; x < width; x += 2, from += LANES) {
-            Vector pixel[2][2];
+            Vector pixel[4];
             to_pixels(from, frequency, pixel);
-            float* const to = first + x * LANES;
-            const int wide = std::min(2, width - x), high = height;
-            if (x == 0 && sums && starts_sums) {
-                const Vector corner = pixel[0][0] + bias;
-                start_sums(sums, corner < 0.0f ? corner * slope : corner);
+            if (SUMS && x == 0) {
+                const Vector corner = pixel[0] + bias;
+                if (starts_sums) start_sums(sums, corner < 0.0f ? corner * slope : corner);
+                start = load(sums);
             }
-            for (int k = 0; k < 4; ++k) {
-                if (k / 2 >= high || k % 2 >= wide) continue;
-                float* const place = to + k / 2 * row + k % 2 * LANES;
-                Vector value = pixel[k / 2][k % 2] + bias;
-                if (adds) value = value + load(place);
-                value = value < 0.0f ? value * slope : value;
-                store(place, value);
-                pixel[k / 2][k % 2] = value;
+            if (height >= 2 && x + 2 <= width) {
+                each<4>([&](auto k) IN_LINE { finish(pixel[k], k, x); });
+                continue;
             }
-            if (!sums) continue;
-            const Vector corner = load(sums);
-            for (int k = 0; k < 4; ++k) {
-                if (k / 2 >= high || k % 2 >= wide) continue;
-                const Vector distance = pixel[k / 2][k % 2] - corner;
-                sum = sum + distance;
-                squares = fma(distance, distance, squares);
-            }
+            finish(pixel[0], 0, x);
+            if (x + 2 <= width) finish(pixel[1], 1, x);
+            if (height >= 2) finish(pixel[2], 2, x);
         }
-        if (sums) add_row(sums, sum, squares);
+        if (SUMS) add_row(sums, sum[0] + sum[1], squares[0] + squares[1]);
     }
 };
 
@@ -154,14 +155,13 @@ Winograd::Winograd(const Map& from, const Map& to, int padding, int tiles)
 
 std::size_t Winograd::scratch(int inputs, int outputs, int side, int tiles) {
     const std::size_t run = std::size_t((side + 1) / 2) * rows_of_strip(side, tiles) * LANES;
-    const std::size_t sums = std::size_t(inputs) * outputs * LANES;
-    return FREQUENCIES * (run * (inputs + outputs) + sums);
+    const std::size_t pairs = std::size_t(inputs) * outputs;
+    return FREQUENCIES * (run * (inputs + outputs) + 2 * APART + pairs) + 4 * pairs * LANES;
 }
 
 void Winograd::pack(const float* weights, const std::vector<int>& places) {
     const int inputs = from_.channels;
     int first = 0;
-    float* block = weights_.data();
     for (const int outputs : blocks_) {
         for (int o = 0; o < outputs; ++o)
             for (int c = 0; c < inputs; ++c) {
@@ -170,12 +170,14 @@ void Winograd::pack(const float* weights, const std::vector<int>& places) {
                 for (int k = 0; k < 9; ++k) w[k / 3][k % 3] = weights[place[k]];
                 weights_to_frequencies(w, x);
                 for (int f = 0; f < FREQUENCIES; ++f)
-                    block[(f * inputs + c) * outputs + o] = x[f / 4][f % 4];
+                    weights_[std::size_t(f * to_.channels + first) * inputs + c * outputs + o] =
+                        x[f / 4][f % 4];
             }
-        block += FREQUENCIES * inputs * outputs;
         first += outputs;
     }
 }
+
+std::ptrdiff_t Winograd::apart(int channels) const { return channels * run_ + APART; }
 
 Winograd::Strip Winograd::strip(int first) const {
     const int last = std::min(first + strip_rows_, tiles_high_);
@@ -184,7 +186,7 @@ Winograd::Strip Winograd::strip(int first) const {
 
 // [frequency][input][tile]
 void Winograd::read(int group, const Strip& strip, float* frequencies) const {
-    const std::ptrdiff_t row = from_.row(), step = from_.channels * run_;
+    const std::ptrdiff_t row = from_.row(), step = apart(from_.channels);
     for (int c = 0; c < from_.channels; ++c)
         for (int y = strip.first; y < strip.last; ++y) {
             const float* const pixels = from_.at(group, c, 2 * y - padding_) - padding_ * LANES;
@@ -197,90 +199,126 @@ void Winograd::read(int group, const Strip& strip, float* frequencies) const {
         }
 }
 
-// [frequency][output][tile]
-void Winograd::read_changes(int group, const Strip& strip, float* frequencies) const {
-    const std::ptrdiff_t step = to_.channels * run_;
+// One row of frequencies, [4][input][tile].
+void Winograd::read_row(int group, const Strip& strip, int k, float* frequencies) const {
+    const std::ptrdiff_t row = from_.row(), step = apart(from_.channels);
+    constexpr int UPPER[] = {0, 1, 2, 1}, LOWER[] = {2, 2, 1, 3};
+    for (int c = 0; c < from_.channels; ++c)
+        for (int y = strip.first; y < strip.last; ++y) {
+            const float* const pixels = from_.at(group, c, 2 * y - padding_) - padding_ * LANES;
+            float* const to = frequencies + c * run_ + (y - strip.first) * tiles_wide_ * LANES;
+            const float *const upper = pixels + UPPER[k] * row, *const lower = pixels + LOWER[k] * row;
+            if (k == 1)
+                row_to_frequencies<true>(upper, lower, tiles_wide_, to, step);
+            else
+                row_to_frequencies<false>(upper, lower, tiles_wide_, to, step);
+        }
+}
+
+// One row of frequencies, [4][output][tile].
+void Winograd::read_changes(int group, const Strip& strip, int k, float* frequencies) const {
+    const std::ptrdiff_t step = apart(to_.channels);
     for (int o = 0; o < to_.channels; ++o)
         for (int y = strip.first; y < strip.last; ++y) {
             const float* const a = to_.at(group, o, 2 * y);
             const float* const b = a + to_.row();
             float* const to = frequencies + o * run_ + (y - strip.first) * tiles_wide_ * LANES;
-            const auto transform = [&](int k, auto pixel) {
-                changes_to_frequencies(pixel, tiles_wide_, to + 4 * k * step, step);
+            const auto transform = [&](auto pixel) IN_LINE {
+                changes_to_frequencies(pixel, tiles_wide_, to, step);
             };
-            transform(0, [&](int x) { return load(a + x * LANES); });
-            transform(1, [&](int x) { return load(a + x * LANES) + load(b + x * LANES); });
-            transform(2, [&](int x) { return load(a + x * LANES) - load(b + x * LANES); });
-            transform(3, [&](int x) { return -load(b + x * LANES); });
+            switch (k) {
+                case 0: transform([&](int x) IN_LINE { return load(a + x * LANES); }); break;
+                case 1:
+                    transform([&](int x) IN_LINE { return load(a + x * LANES) + load(b + x * LANES); });
+                    break;
+                case 2:
+                    transform([&](int x) IN_LINE { return load(a + x * LANES) - load(b + x * LANES); });
+                    break;
+                default: transform([&](int x) IN_LINE { return -load(b + x * LANES); });
+            }
         }
 }
 
-// From [frequency][output of the block][tile].
-void Winograd::write(int group, const Strip& strip, int output, const float* frequencies,
-                     int outputs, const Epilogue& epilogue) const {
-    const std::ptrdiff_t step = outputs * run_;
-    for (int o = 0; o < outputs; ++o) {
-        const float* from = frequencies + o * run_;
+// From [frequency][output][tile].
+void Winograd::write(int group, const Strip& strip, const float* frequencies,
+                     const Epilogue& epilogue) const {
+    const std::ptrdiff_t step = apart(to_.channels);
+    const float slope = epilogue.rectifies ? epilogue.slope : 1;
+    for (int channel = 0; channel < to_.channels; ++channel) {
+        const float* from = frequencies + channel * run_;
+        const Vector bias = epilogue.bias ? all(epilogue.bias[channel]) : Vector{};
+        float* const sums = epilogue.sums ? epilogue.sums + channel * 3 * LANES : nullptr;
         for (int y = 2 * strip.first; y < 2 * strip.last; y += 2, from += tiles_wide_ * LANES) {
-            const Pixels pixels{to_.at(group, output + o, y), to_.row(), to_.width,
+            const Pixels pixels{to_.at(group, channel, y), to_.row(), to_.width,
                                 std::min(2, to_.height - y)};
-            pixels.write(from, step, epilogue, output + o, y == 0);
+            if (epilogue.adds)
+                pixels.write<true, false>(from, step, bias, slope, nullptr, false);
+            else if (sums)
+                pixels.write<false, true>(from, step, bias, slope, sums, y == 0);
+            else
+                pixels.write<false, false>(from, step, bias, slope, nullptr, false);
         }
     }
 }
 
 void Winograd::apply(int group, const Epilogue& epilogue, float* scratch) const {
     const int inputs = from_.channels;
-    float* const mixed = scratch + FREQUENCIES * inputs * run_;
+    float* const mixed = scratch + FREQUENCIES * apart(inputs);
     for (int first = 0; first < tiles_high_; first += strip_rows_) {
         const Strip strip = this->strip(first);
         read(group, strip, scratch);
         const float* weights = weights_.data();
-        int output = 0;
-        for (const int outputs : blocks_) {
-            for (int f = 0; f < FREQUENCIES; ++f, weights += inputs * outputs)
-                mix({scratch + f * inputs * run_, run_, inputs, weights, mixed + f * outputs * run_,
-                     run_, strip.tiles},
-                    outputs);
-            write(group, strip, output, mixed, outputs, epilogue);
-            output += outputs;
+        for (int f = 0; f < FREQUENCIES; ++f) {
+            const float* const from = scratch + f * apart(inputs);
+            float* to = mixed + f * apart(to_.channels);
+            for (const int outputs : blocks_) {
+                mix({from, run_, inputs, weights, to, run_, strip.tiles}, outputs);
+                weights += inputs * outputs;
+                to += outputs * run_;
+            }
         }
+        write(group, strip, mixed, epilogue);
     }
 }
 
+// A row of frequencies after the other: those of more tiles fit in a cache, so that sums are read and
+// written less often.
 void Winograd::correlate(int group, const std::vector<int>& places, float* gradient,
                          float* scratch) const {
-    const int inputs = from_.channels, outputs = to_.channels;
-    float* const changes = scratch + FREQUENCIES * inputs * run_;
-    float* const sums = changes + FREQUENCIES * outputs * run_;
-    const std::ptrdiff_t pairs = std::ptrdiff_t(inputs) * outputs * LANES;
-    std::fill_n(sums, FREQUENCIES * pairs, 0.0f);
+    const int inputs = from_.channels, outputs = to_.channels, pairs = inputs * outputs;
+    float* const changes = scratch + 4 * apart(inputs);
+    float* const sums = changes + 4 * apart(outputs);
+    float* const totals = sums + std::ptrdiff_t(4) * pairs * LANES;  // [frequency][pair]
     Band band{};
     band.taps = taps_.data();
     band.rows = 1;
     band.from_column = band.to_column = LANES;
     band.to_channel = run_;
     band.sums_channel = std::ptrdiff_t(inputs) * LANES;
-    for (int first = 0; first < tiles_high_; first += strip_rows_) {
-        const Strip strip = this->strip(first);
-        read(group, strip, scratch);
-        read_changes(group, strip, changes);
-        band.columns = strip.tiles;
-        for (int f = 0; f < FREQUENCIES; ++f) {
-            int output = 0;
-            for (const int size : blocks_) {
-                band.from = scratch + f * inputs * run_;
-                band.to = changes + (f * outputs + output) * run_;
-                band.sums = sums + f * pairs + output * band.sums_channel;
-                multiply(band, size, inputs);
-                output += size;
+    for (int k = 0; k < 4; ++k) {
+        std::fill_n(sums, std::ptrdiff_t(4) * pairs * LANES, 0.0f);
+        for (int first = 0; first < tiles_high_; first += strip_rows_) {
+            const Strip strip = this->strip(first);
+            read_row(group, strip, k, scratch);
+            read_changes(group, strip, k, changes);
+            band.columns = strip.tiles;
+            for (int f = 0; f < 4; ++f) {
+                int output = 0;
+                for (const int size : blocks_) {
+                    band.from = scratch + f * apart(inputs);
+                    band.to = changes + f * apart(outputs) + output * run_;
+                    band.sums = sums + (f * outputs + output) * band.sums_channel;
+                    multiply(band, size, inputs);
+                    output += size;
+                }
             }
         }
+        for (int index = 0; index < 4 * pairs; ++index)
+            totals[4 * k * pairs + index] = sum(load(sums + std::ptrdiff_t(index) * LANES));
     }
-    for (int pair = 0; pair < inputs * outputs; ++pair) {
+    for (int pair = 0; pair < pairs; ++pair) {
         float x[4][4], w[3][3];
-        for (int f = 0; f < FREQUENCIES; ++f)
-            x[f / 4][f % 4] = sum(load(sums + f * pairs + std::ptrdiff_t(pair) * LANES));
+        for (int f = 0; f < FREQUENCIES; ++f) x[f / 4][f % 4] = totals[f * pairs + pair];
         frequencies_to_weights(x, w);
         for (int k = 0; k < 9; ++k) gradient[places[std::size_t(pair) * 9 + k]] += w[k / 3][k % 3];
     }

@@ -14,7 +14,7 @@ class Winograd {
 public:
     /// Tiles that are worked on together, in whole rows: few, so that all channels of them stay in a
     /// cache, and for `correlate` more, since its sums are read and written once for so many.
-    static constexpr int TILES = 14, TILES_OF_PRODUCTS = 42;
+    static constexpr int TILES = 14, TILES_OF_PRODUCTS = 56;
 
     /// `from` is read from `padding` pixels before its first row and column on. Of a map with odd
     /// sides a tile reads, without consequences, one pixel more: its border has it.
@@ -37,16 +37,17 @@ private:
         int first, last, tiles;  // rows, and tiles of all of them
     };
 
+    std::ptrdiff_t apart(int channels) const;  // floats between two frequencies
     Strip strip(int first) const;
     void read(int group, const Strip&, float* frequencies) const;
-    void read_changes(int group, const Strip&, float* frequencies) const;
-    void write(int group, const Strip&, int output, const float* frequencies, int outputs,
-               const Epilogue&) const;
+    void read_row(int group, const Strip&, int k, float* frequencies) const;
+    void read_changes(int group, const Strip&, int k, float* frequencies) const;
+    void write(int group, const Strip&, const float* frequencies, const Epilogue&) const;
 
     Map from_, to_;
     int padding_, tiles_wide_, tiles_high_, strip_rows_;
     std::ptrdiff_t run_;  // floats of a channel's tiles at one frequency
     std::vector<int> blocks_;     // of outputs
     std::vector<int> taps_;       // the inputs at one frequency
-    std::vector<float> weights_;  // [block][frequency][input][output of the block]
+    std::vector<float> weights_;  // [frequency][block][input][output of the block]
 };
