@@ -117,7 +117,7 @@ def _values(problem: Problem) -> dict[str, object]:
     place = problem.origin if isinstance(problem.origin, Origin) else None
     return {
         "message": problem.message,
-        "path": problem.path,
+        "path": problem.place,
         "where": problem.origin,
         "line": place and place.line,
         "column": place and place.column,

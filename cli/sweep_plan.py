@@ -60,7 +60,7 @@ def _title(plan: SweepPlan) -> str:
 
 
 def _differs(arm: Arm) -> dict[str, str]:
-    return {it.path: it.value for it in arm.differs}
+    return {it.place: it.value for it in arm.differs}
 
 
 def _count(arm: Arm, count: int) -> str:
@@ -70,7 +70,7 @@ def _count(arm: Arm, count: int) -> str:
 def _states(plan: SweepPlan, ledger: Ledger, arm: Arm) -> str:
     if arm.same_as:
         return "–"
-    return states_text(Counter(map(ledger.state, ranking_trials(plan, arm)))) or "–"
+    return states_text(Counter(map(ledger.status, ranking_trials(plan, arm)))) or "–"
 
 
 def _verdict(arm: Arm) -> str:
@@ -133,7 +133,7 @@ def _plan_values(
                 "rejected": arm.rejected,
                 "same_as": arm.same_as,
                 "trials": [
-                    {"seed": trial.seed, "state": ledger.state(trial)}
+                    {"seed": trial.seed, "state": ledger.status(trial)}
                     for trial in ranking_trials(plan, arm)
                 ],
             }

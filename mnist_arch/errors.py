@@ -135,8 +135,8 @@ class Problem:
 
     message: str
     """What is wrong, in one sentence."""
-    path: str = ""
-    """The place in the spec, such as `blocks[0].kernel`; empty where it is the whole text."""
+    place: str = ""
+    """Where in the spec, such as `blocks[0].kernel`; empty where it is the whole text."""
     origin: str = ""
     """Where the value came from: `file.yaml:14`, `--set …`, or empty where nothing is known. An
     `Origin` has the line to quote, too."""
@@ -144,7 +144,7 @@ class Problem:
     """The way out: the nearest valid name, or the values allowed."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return f"{self.place}: {self.message}" if self.place else self.message
 
 
 class SpecError(MnistArchError):

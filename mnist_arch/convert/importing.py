@@ -203,7 +203,7 @@ def _network(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key in Network.model_fields}
 
 
-def check_table(table: Table, planned: Plan) -> None:
+def check_table(table: Table, plan: Plan) -> None:
     """Raises SpecError where a spec does not have the rows of the table, with the first of them."""
     theirs = [row for row in table.rows if row.parameters or row.recursive]
     total = sum(row.parameters or 0 for row in theirs)
@@ -211,8 +211,8 @@ def check_table(table: Table, planned: Plan) -> None:
         total -= sum(
             (row.parameters or 0) // 2 for row in theirs if row.layer == "BatchNormalization"
         )
-    if not table.has_inputs and planned.parameters != total:
-        message = f"the table counts {total:,} parameters, the spec {planned.parameters:,}"
+    if not table.has_inputs and plan.parameters != total:
+        message = f"the table counts {total:,} parameters, the spec {plan.parameters:,}"
         raise refusal(message, table.origin)
 
 

@@ -279,15 +279,15 @@ def _keras_row(entry: Sequence[Origin], columns: Sequence[int], *, boxed: bool) 
 # -------------------------------------------------------------------------------------------- back
 
 
-def as_torchsummary(planned: Plan) -> str:
+def as_torchsummary(plan: Plan) -> str:
     """A counted network as torchsummary prints it, so that both can be compared line by line."""
     line = "-" * 64
     lines = [line, f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}", "=" * 64]
-    for row in planned.rows:
+    for row in plan.rows:
         sides = row.output_shape if row.layer not in ("Flatten", "Linear") else row.output_shape[:1]
         shape = str([-1, *sides])
         lines.append(f"{f'{row.layer}-{row.index}':>20}  {shape:>25} {row.parameters:>15,}")
-    return "\n".join([*lines, "=" * 64, f"Total params: {planned.parameters:,}", ""])
+    return "\n".join([*lines, "=" * 64, f"Total params: {plan.parameters:,}", ""])
 
 
 def leaves(table: Table) -> Iterator[tuple[str, Shape | None, int]]:

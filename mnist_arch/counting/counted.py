@@ -21,7 +21,7 @@ class CountedExperiment:
     experiment: Experiment
     plan: Plan
     origins: Mapping[str, str]
-    """Path, such as `recipe.epochs`, to where its value was written; defaults are not in it."""
+    """Place, such as `recipe.epochs`, to where its value was written; defaults are not in it."""
 
     @cached_property
     def digest(self) -> str:
@@ -54,5 +54,5 @@ def count(loaded: Loaded) -> CountedExperiment:
     try:
         return CountedExperiment(loaded.experiment, plan_network(loaded.experiment), loaded.origins)
     except ShapeError as error:
-        where = (replace(problem, origin=loaded.near(problem.path)) for problem in error.problems)
+        where = (replace(problem, origin=loaded.near(problem.place)) for problem in error.problems)
         raise ShapeError(tuple(where)) from None

@@ -54,7 +54,7 @@ def hold_out(split: Split, images: int) -> tuple[Split, Split]:
         message = (
             f"{images:,} of {total:,} images cannot be held out: every class keeps a training image"
         )
-        raise SpecError((Problem(message, path="holdout", hint=f"from 0 to {allowed:,}"),))
+        raise SpecError((Problem(message, place="holdout", hint=f"from 0 to {allowed:,}"),))
     held = torch.from_numpy(_stratified(split.labels.numpy(), images))
     validation = replace(select(split, held), name="validation")
     return select(split, ~held), validation

@@ -18,14 +18,14 @@ Cells = Mapping[tuple[str, ...], Sequence[int]]
 class Factor:
     """An axis of a grid, as the analysis of its results sees it."""
 
-    path: str
+    place: str
     """What varies, such as `defaults.dropout`."""
     levels: tuple[str, ...]
     """Its values as text; the first is the reference."""
 
     def __post_init__(self) -> None:
         if not self.levels or len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"{self.path}: an axis has levels that differ from each other")
+            raise ValueError(f"{self.place}: an axis has levels that differ from each other")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Effect:
     """One level of an axis against its reference, in percent points of accuracy."""
 
     axis: str
-    """The path of the axis."""
+    """The place of the axis."""
     level: str
     reference: str
     percent: float
@@ -124,7 +124,7 @@ def _effect(
         half = 100 * margin * weight / (len(matched) * images)
         interval = percent - half, percent + half
     return Effect(
-        axis=factor.path,
+        axis=factor.place,
         level=level,
         reference=factor.levels[0],
         percent=percent,

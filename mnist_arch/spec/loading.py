@@ -27,7 +27,7 @@ class Loaded:
 
     experiment: Experiment
     origins: Mapping[str, str]
-    """Path, such as `recipe.epochs`, to `file:line`, `--set` or a flag."""
+    """Place, such as `recipe.epochs`, to `file:line`, `--set` or a flag."""
 
     def with_dataset(self, name: DatasetName) -> Loaded:
         """The same with what `auto` came to; where that is not MNIST, its origin says so."""
@@ -40,16 +40,17 @@ class Loaded:
         """Whether it is on the embedded sample since MNIST could not be had."""
         return self.origin("dataset") == FELL_BACK
 
-    def origin(self, path: str) -> str:
-        return self.origins.get(path, "")
+    def origin(self, place: str) -> str:
+        """Where the value at `place` was written; empty for a default."""
+        return self.origins.get(place, "")
 
-    def near(self, path: str) -> str:
-        """Origin of the first value at `path` or in it, else around it; empty if there is none."""
-        while path:
+    def near(self, place: str) -> str:
+        """Origin of the first value at `place` or in it, else around it; empty if there is none."""
+        while place:
             for known, origin in self.origins.items():
-                if known == path or known.startswith((f"{path}.", f"{path}[")):
+                if known == place or known.startswith((f"{place}.", f"{place}[")):
                     return origin
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
         return ""
 
 

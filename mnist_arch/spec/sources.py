@@ -151,7 +151,7 @@ def _names_hint() -> str:
 def _with_origin(problem: Problem, origin: str) -> Problem:
     if problem.origin:
         return problem
-    return Problem(problem.message, problem.path or "extends", origin, problem.hint)
+    return Problem(problem.message, problem.place or "extends", origin, problem.hint)
 
 
 def merge(base: Node, over: Node, path: KeyPath) -> Node:

@@ -3,9 +3,9 @@
     from pathlib import Path
     from mnist_arch.sweeps import Ledger, board_of, load_sweep, plan_sweep
 
-    planned = plan_sweep(load_sweep(Path("experiments.yaml")), dataset="mnist")
-    print(len(planned.trials()))
-    print(board_of(planned, Ledger(Path("runs/experiments"))).standings[0])
+    plan = plan_sweep(load_sweep(Path("experiments.yaml")), dataset="mnist")
+    print(len(plan.trials()))
+    print(board_of(plan, Ledger(Path("runs/experiments"))).standings[0])
 
 Nothing here needs torch but what trains: `LocalExecutor` in `local`, `RayExecutor` in `cluster`.
 """

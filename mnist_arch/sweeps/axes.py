@@ -20,9 +20,10 @@ _ALONE: Final = "each value of an axis has to fit the base by itself"
 
 @dataclass(frozen=True)
 class Axis:
-    """A path of the spec and the values that a grid gives it."""
+    """A place in the spec and the values that a grid gives it."""
 
-    path: str
+    place: str
+    """Such as `defaults.dropout`."""
     levels: tuple[Override, ...]
 
     @cached_property
@@ -102,9 +103,9 @@ class AxisChecks:
             except SpecError as error:
                 for problem in error.problems:
                     found = told_at(problem, level.value)
-                    if not found.path.startswith(place(level.path)):
+                    if not found.place.startswith(place(level.path)):
                         found = replace(found, hint=found.hint or _ALONE)
-                    problems.setdefault((found.message, found.path), found)
+                    problems.setdefault((found.message, found.place), found)
         if problems:
             raise SpecError(tuple(problems.values()))
 

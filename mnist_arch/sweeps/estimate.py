@@ -68,13 +68,13 @@ def whole_sweep(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Estimate:
     pace = pace_so_far(plan, ledger, workers=workers)
     searched = searched_arms(plan, ledger)
     ranking = _ranking(plan, searched)
-    if any(ledger.state(trial) is TrialStatus.WAITING for trial in ranking):
+    if any(ledger.status(trial) is TrialStatus.WAITING for trial in ranking):
         final = _likely_finals(plan, ranking, pace)
     else:
         first = finalists(plan, ranked_arms(plan, ledger, searched))
         final = [trial for arm in first for trial in plan.final_trials(arm)]
     seconds = sum(
-        pace.left(trial for trial in stage if ledger.state(trial) is TrialStatus.WAITING).seconds
+        pace.left(trial for trial in stage if ledger.status(trial) is TrialStatus.WAITING).seconds
         for stage in (ranking, final)
     )
     return Estimate(seconds, bool(pace.ratios))

@@ -49,7 +49,7 @@ def ranked_arms(plan: SweepPlan, ledger: Ledger, searched: Sequence[Arm] = ()) -
     found = []
     for arm in _alone((*plan.arms, *searched)):
         trials = ranking_trials(plan, arm)
-        done = [trial for trial in trials if ledger.state(trial) is TrialStatus.DONE]
+        done = [trial for trial in trials if ledger.status(trial) is TrialStatus.DONE]
         results = [result for trial in done if (result := ledger.result(trial)) is not None]
         if results and len(results) == len(trials):
             found.append(Ranked(arm, tuple(results)))
@@ -199,7 +199,7 @@ class _Rows:
             rank=rank,
             name=arm.name,
             also=self.also.get(arm.name, []),
-            differs={change.path: change.value for change in arm.differs},
+            differs={it.place: it.value for it in arm.differs},
             parameters=arm.parameters,
             macs=arm.macs,
             epochs=arm.epochs,
@@ -216,15 +216,15 @@ class _Rows:
         )
 
     def _outcome(self, trial: Trial) -> Outcome:
-        state = self.ledger.state(trial)
-        if state is TrialStatus.WAITING and self.running and self.ledger.has_begun(trial):
-            state = TrialStatus.RUNNING
-        self.states[state] += 1
-        begun = state is not TrialStatus.WAITING or self.ledger.has_begun(trial)
-        failure = self.ledger.failure(trial) if state is TrialStatus.FAILED else None
+        status = self.ledger.status(trial)
+        if status is TrialStatus.WAITING and self.running and self.ledger.has_begun(trial):
+            status = TrialStatus.RUNNING
+        self.states[status] += 1
+        begun = status is not TrialStatus.WAITING or self.ledger.has_begun(trial)
+        failure = self.ledger.failure(trial) if status is TrialStatus.FAILED else None
         return Outcome(
             seed=trial.seed,
-            state=state,
+            state=status,
             reason=failure.reason if failure else "",
             kind=failure.kind if failure else None,
             folder=self.ledger.run(trial).folder.name if begun else "",
@@ -288,5 +288,5 @@ def _effects(plan: SweepPlan, ranked: Sequence[Ranked]) -> list[Effect]:
     cells = {arm.cell: counts[arm.digest] for arm in plan.arms if arm.cell and arm.digest in counts}
     if not cells:
         return []
-    axes = [Factor(axis.path, axis.texts) for axis in plan.axes]
+    axes = [Factor(axis.place, axis.texts) for axis in plan.axes]
     return main_effects(cells, axes, images=ranked[0].images)

@@ -135,7 +135,7 @@ class Ledger:
         """Whether some of it has been trained, or is about to be."""
         return self._is_there(trial) and is_there(self.run(trial).manifest_path)
 
-    def state(self, trial: Trial) -> TrialStatus:
+    def status(self, trial: Trial) -> TrialStatus:
         """As the files say; RUNNING is known only to who runs it."""
         if not self._is_there(trial):
             return TrialStatus.WAITING

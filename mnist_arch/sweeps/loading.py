@@ -128,8 +128,8 @@ def _collecting(found: Found, inside: str = "") -> Iterator[None]:
     except SpecError as error:
         for problem in error.problems:
             flag = problem.origin.startswith("--")
-            path = problem.path if flag else ".".join(filter(None, (inside, problem.path)))
-            found[replace(problem, path=path)] = None
+            place = problem.place if flag else ".".join(filter(None, (inside, problem.place)))
+            found[replace(problem, place=place)] = None
 
 
 # ------------------------------------------------------------------------------------ base and list

@@ -42,7 +42,8 @@ HOLD_OUT_SHARE = 12
 class ChangedValue:
     """A value of an arm that is not its base's."""
 
-    path: str
+    place: str
+    """In the spec."""
     value: str
     """As one would write it in YAML."""
 
@@ -285,7 +286,7 @@ def _grid_arms(plan: SweepPlan) -> Iterator[Arm]:
     def arm(number: int, **counts: Any) -> Arm:
         levels = [of[at] for of, at in zip(values, grid.levels(number), strict=True)]
         changes, differs = zip(*levels, strict=True)
-        name = names.name([(it.path, it.value) for it in differs])
+        name = names.name([(it.place, it.value) for it in differs])
         return Arm(name, base, changes, differs, in_grid=True, **counts)
 
     found: list[Arm | None] = [None] * grid.size

@@ -45,7 +45,9 @@ def run_sweep(
     """
     trials = plan.trials()
     for trial in trials:
-        if ledger.state(trial) is TrialStatus.PRUNED:  # by a search, which alone has a use for that
+        if (
+            ledger.status(trial) is TrialStatus.PRUNED
+        ):  # by a search, which alone has a use for that
             ledger.take_up(trial)
     if retry_failed:
         _forgive(ledger, [*trials, *_trials_of(plan, searched_arms(plan, ledger))])
@@ -82,11 +84,11 @@ def _ended(ledger: Ledger, trials: Sequence[Trial]) -> tuple[tuple[Trial, Result
     return tuple(
         (trial, ledger.result(trial))
         for trial in trials
-        if ledger.state(trial) is not TrialStatus.WAITING
+        if ledger.status(trial) is not TrialStatus.WAITING
     )
 
 
 def _forgive(ledger: Ledger, trials: list[Trial]) -> None:
     for trial in trials:
-        if ledger.state(trial) is TrialStatus.FAILED:
+        if ledger.status(trial) is TrialStatus.FAILED:
             ledger.take_up(trial)

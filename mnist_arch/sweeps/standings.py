@@ -119,7 +119,7 @@ class Leaderboard(Record):
     effects: list[Effect]
     """Main effects of a grid's axes on the hold-out accuracy."""
     states: dict[TrialStatus, int]
-    """Number of trials in each state, finalists' included."""
+    """Number of trials of each status, finalists' included."""
     search: Proposed | None
     """What the search has proposed; null where there is none."""
 

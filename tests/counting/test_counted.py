@@ -72,4 +72,4 @@ def test_what_cannot_be_connected_is_told_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(ShapeError) as caught:
         count(loaded)
     (problem,) = caught.value.problems
-    assert (problem.path, problem.origin) == ("blocks[1].channels[0]", "small.yaml:6")
+    assert (problem.place, problem.origin) == ("blocks[1].channels[0]", "small.yaml:6")

@@ -62,7 +62,7 @@ def test_an_unbalanced_grid_by_hand() -> None:
     # 0.02 against 0.01 without dropout: 96 - 91, 3 and 2 runs.
     half = margin * math.sqrt(1 / 2 + 1 / 3) / 2
     assert fast == Effect(
-        axis=RATE.path,
+        axis=RATE.place,
         level="0.02",
         reference="0.01",
         percent=2.5,
@@ -123,7 +123,7 @@ def test_a_grid_without_axes_has_no_effects() -> None:
 def test_an_axis_of_one_level_has_no_effects() -> None:
     cells = {("0.01", "5"): (90, 91), ("0.02", "5"): (93, 92)}
     effects = main_effects(cells, [RATE, Factor("recipe.epochs", ("5",))], images=100)
-    assert [it.axis for it in effects] == [RATE.path]
+    assert [it.axis for it in effects] == [RATE.place]
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ def test_in_a_balanced_grid_effects_are_differences_of_level_means(
 
     effects = main_effects(cells, [RATE, DROPOUT], images=100)
     assert [(it.axis, it.level) for it in effects] == [
-        (RATE.path, "0.02"),
-        (RATE.path, "0.04"),
-        (DROPOUT.path, "0.1"),
+        (RATE.place, "0.02"),
+        (RATE.place, "0.04"),
+        (DROPOUT.place, "0.1"),
     ]
     for it in effects:
-        axis = [RATE.path, DROPOUT.path].index(it.axis)
+        axis = [RATE.place, DROPOUT.place].index(it.axis)
         expected = mean(axis, it.level) - mean(axis, it.reference)
         assert it.percent == pytest.approx(expected, abs=1e-9)
 
@@ -196,7 +196,7 @@ def test_the_other_reference_turns_the_effect(
     cells: dict[tuple[str, ...], tuple[int, ...]],
 ) -> None:
     *_, there = main_effects(cells, [RATE, DROPOUT], images=100)
-    turned = Factor(DROPOUT.path, DROPOUT.levels[::-1])
+    turned = Factor(DROPOUT.place, DROPOUT.levels[::-1])
     *_, back = main_effects(cells, [RATE, turned], images=100)
     assert there.interval_percent is not None
     assert back.percent == -there.percent

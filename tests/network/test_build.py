@@ -284,7 +284,7 @@ def test_changed_network_is_refused_in_a_sentence_or_agrees(
         drawn = loads(text_of(spec), source="drawn.yaml").experiment
         macs = plan_network(drawn).macs
     except SpecError as error:
-        said = [problem.path != "" and problem.message != "" for problem in error.problems]
+        said = [problem.place != "" and problem.message != "" for problem in error.problems]
     else:
         said = [True]
         if macs < 20_000_000:

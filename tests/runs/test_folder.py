@@ -330,7 +330,7 @@ def test_an_error_in_a_stored_spec_names_its_line(run: Run) -> None:
     with pytest.raises(SpecError) as caught:
         run.manifest()
     (problem,) = caught.value.problems
-    assert (problem.path, problem.origin) == (
+    assert (problem.place, problem.origin) == (
         "recipe.batch_size",
         f"{run.manifest_path}:{number}",
     )

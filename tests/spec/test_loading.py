@@ -91,7 +91,7 @@ def test_file_is_called_by_its_stem_unless_it_has_a_name(folder: Path) -> None:
 def test_file_whose_stem_is_no_name_needs_one(folder: Path) -> None:
     (folder / "網.yaml").write_text(f"extends: s6\n{NETWORK}")
     found = problem("網.yaml")
-    assert (found.message, found.path, found.origin) == ("`name` is missing", "name", "網.yaml:1")
+    assert (found.message, found.place, found.origin) == ("`name` is missing", "name", "網.yaml:1")
     assert "such as `name: mine`" in found.hint
 
 
@@ -276,7 +276,7 @@ def test_extends_what_is_not_there(folder: Path) -> None:
     )
     missing = problem("b.yaml")
     assert missing.message == "'d.yaml' cannot be read: No such file or directory"
-    assert (missing.path, missing.origin) == ("extends", "c.yaml:1")
+    assert (missing.place, missing.origin) == ("extends", "c.yaml:1")
 
 
 @pytest.mark.parametrize("value", ["", "8", "[s6]", "{a: b}", "null", "true"])
@@ -289,7 +289,7 @@ def test_extends_is_a_name_or_a_path(folder: Path, value: str) -> None:
 def test_extends_a_path_that_cannot_be(folder: Path, value: str) -> None:
     write(folder, a=f"extends: {value}\n")
     found = problem("a.yaml")
-    assert (found.path, found.origin) == ("extends", "a.yaml:1")
+    assert (found.place, found.origin) == ("extends", "a.yaml:1")
     assert found.message.isprintable()
 
 
@@ -301,7 +301,7 @@ def test_problems_of_a_base_are_told_at_the_base(folder: Path) -> None:
         broken="extends: torn.yaml\n",
         torn="blocks: [",
     )
-    assert [(found.path, found.origin) for found in problems("mine.yaml")] == [
+    assert [(found.place, found.origin) for found in problems("mine.yaml")] == [
         ("blocks[0].reduce", "base.yaml:1"),
         ("recipe.epochs", "base.yaml:2"),
         ("recipe.epoch", "mine.yaml:3"),
@@ -423,7 +423,7 @@ def test_override_that_cannot_be_read(text: str, found: Problem) -> None:
     with pytest.raises(SpecError) as caught:
         parse_override(text)
     assert caught.value.problems == (
-        Problem(found.message, found.path, f"--set {text}", found.hint),
+        Problem(found.message, found.place, f"--set {text}", found.hint),
     )
 
 
@@ -753,7 +753,7 @@ def _assert_told(found: tuple[Problem, ...]) -> None:
     for told in found:
         assert told.message
         assert told.message.isprintable()
-        assert told.path.isprintable()
+        assert told.place.isprintable()
         assert told.hint.isprintable()
 
 

@@ -519,4 +519,4 @@ def test_a_short_form_is_opened_by_what_is_set_or_merged_into_it(tmp_path: Path)
 
 def test_a_short_form_of_no_kind_is_told_those_that_there_are() -> None:
     found = problem("recipe: {optimizer: adam}")
-    assert (found.path, found.message) == ("recipe.optimizer", "'adam' is not one of the values")
+    assert (found.place, found.message) == ("recipe.optimizer", "'adam' is not one of the values")

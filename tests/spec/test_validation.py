@@ -32,7 +32,7 @@ def problem(text: str) -> Problem:
     """The one problem of `text` after a good network, without its line, which is the fourth."""
     (found,) = problems(f"{NETWORK}\n{text}")
     assert found.origin == "net.yaml:4"
-    return Problem(found.message, found.path, hint=found.hint)
+    return Problem(found.message, found.place, hint=found.hint)
 
 
 def test_all_problems_of_a_file_at_once() -> None:
@@ -172,7 +172,7 @@ dataset: minst
 )
 def test_sentence(text: str, path: str, message: str) -> None:
     found = problem(text)
-    assert (found.message, found.path) == (message, path)
+    assert (found.message, found.place) == (message, path)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_sentence(text: str, path: str, message: str) -> None:
 def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
     (found,) = problems(f"name: x\nblocks: {blocks}\n")
     line = 1 if path == "" else 2
-    assert (found.message, found.path, found.origin) == (message, path, f"net.yaml:{line}")
+    assert (found.message, found.place, found.origin) == (message, path, f"net.yaml:{line}")
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_word_that_is_not_one_of_the_values(text: str, path: str, given: str, hi
 )
 def test_kind_that_no_optimizer_has(kind: str, shown: str) -> None:
     found = problem(f"recipe: {{optimizer: {{kind: {kind}}}}}")
-    assert found.path == "recipe.optimizer.kind"
+    assert found.place == "recipe.optimizer.kind"
     assert found.message == f"{shown} is not one of the values"
 
 
@@ -339,7 +339,7 @@ def test_name_that_no_folder_can_have(name: str) -> None:
     assert found.message == (
         f"must be letters, digits, dots, dashes and underscores, at most 64, not {shown}"
     )
-    assert (found.path, found.origin) == ("name", "net.yaml:1")
+    assert (found.place, found.origin) == ("name", "net.yaml:1")
 
 
 def test_name_that_is_half_a_character() -> None:

@@ -41,7 +41,7 @@ def planned(folder: Path, *arms: dict[str, Any], top: Any = None, **search: Any)
 
 def value(trial: Trial, path: str) -> float:
     """What the search gave a trial at a path."""
-    (text,) = (it.value for it in trial.arm.differs if it.path == path)
+    (text,) = (it.value for it in trial.arm.differs if it.place == path)
     return float(text)
 
 

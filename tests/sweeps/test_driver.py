@@ -83,8 +83,8 @@ class Recording(Queue):
         assert record.correct is not None
         return record.correct >= self.at_least
 
-    def tell(self, trial: Trial, state: TrialStatus) -> None:
-        self.told.append((label(trial), state))
+    def tell(self, trial: Trial, status: TrialStatus) -> None:
+        self.told.append((label(trial), status))
 
 
 def label(trial: Trial) -> str:
@@ -230,7 +230,7 @@ def test_failure_is_written_before_it_is_told_and_the_others_go_on(
     for event in run_trials(plan, ledger, source, executor):
         trial = event.task.trial
         if isinstance(event.what, Failure):
-            assert Ledger(ledger.folder).state(trial) is TrialStatus.FAILED
+            assert Ledger(ledger.folder).status(trial) is TrialStatus.FAILED
             assert Ledger(ledger.folder).failure(trial) == FAILURE
         if isinstance(event.what, Result | Failure):
             ended[label(trial)] = type(event.what)
@@ -262,7 +262,7 @@ def test_failure_that_is_not_of_the_trial_is_told_but_not_kept(
     events, _, source = run(plan, ledger, failing(plan, "b0", failure=failure))
     trial = plan.trials()[1]
     assert ledger.failure(trial) is None
-    assert Ledger(ledger.folder).state(trial) is TrialStatus.WAITING
+    assert Ledger(ledger.folder).status(trial) is TrialStatus.WAITING
     assert source.told[1] == ("b0", TrialStatus.FAILED)
     assert said(events)[4] == "b0 Failure"
     _, executor, _ = run(plan, Ledger(ledger.folder), done(plan))
@@ -358,7 +358,7 @@ def test_what_an_ended_trial_still_does_is_of_no_interest(
     assert mine == ["b0 EpochRecord", "b0 Stopped"]
     assert [it for it in source.told if it[0] == "b0"] == [("b0", TrialStatus.PRUNED)]
     assert list(map(label, executor.stopped)) == ["b0"]
-    assert ledger.state(trial) is TrialStatus.PRUNED
+    assert ledger.status(trial) is TrialStatus.PRUNED
     assert ledger.failure(trial) is None
     pruned = ledger.pruned(trial)
     assert pruned is not None
@@ -394,8 +394,8 @@ class OneAtATime(Recording):
         self.ready = self.ready and trial is None
         return trial
 
-    def tell(self, trial: Trial, state: TrialStatus) -> None:
-        super().tell(trial, state)
+    def tell(self, trial: Trial, status: TrialStatus) -> None:
+        super().tell(trial, status)
         self.ready = True
 
 

@@ -149,7 +149,7 @@ def new_folder(parent: Path, name: str, *, text: str = TEXT) -> Path:
 
 def all_done(planned: SweepPlan, folder: Path) -> bool:
     ledger = Ledger(folder / "sweep")
-    return all(ledger.state(trial) is TrialStatus.DONE for trial in planned.trials())
+    return all(ledger.status(trial) is TrialStatus.DONE for trial in planned.trials())
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def assert_as_if_alone(planned: SweepPlan, folder: Path, alone: list[Run]) -> No
     ledger = Ledger(folder / "sweep")
     assert len([path for path in ledger.folder.iterdir() if path.is_dir()]) == TRIALS
     for reference, trial in zip(alone, planned.trials(), strict=True):
-        assert ledger.state(trial) is TrialStatus.DONE
+        assert ledger.status(trial) is TrialStatus.DONE
         assert_same_run(ledger.run(trial), reference)
         lines = ledger.run(trial).metrics_path.read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == list(range(1, EPOCHS + 1))

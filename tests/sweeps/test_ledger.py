@@ -87,7 +87,7 @@ def finished(folder: Path, trial: Trial, *, correct: int = 3) -> Run:
 
 def test_nothing_is_known_of_a_folder_that_is_not_there(folder: Path) -> None:
     ledger, it = Ledger(folder), trial()
-    assert ledger.state(it) is TrialStatus.WAITING
+    assert ledger.status(it) is TrialStatus.WAITING
     assert ledger.result(it) is ledger.failure(it) is ledger.pruned(it) is None
     assert not ledger.has_begun(it)
     assert ledger.run(it).folder == folder / "a-10000000-s0"
@@ -99,7 +99,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
     for folder in (tmp_path / "runs", tmp_path / "runs" / "sweep"):
         with pytest.raises(StorageError, match="Not a directory") as caught:
-            Ledger(folder).state(trial())
+            Ledger(folder).status(trial())
         assert caught.value.hint.startswith(f"{tmp_path / 'runs'} is a file, not a folder")
 
 
@@ -111,7 +111,7 @@ def test_states_are_what_the_files_say(folder: Path) -> None:
     Ledger(folder).fail(failed, FAILURE)
     Ledger(folder).prune(pruned, PRUNED)
     ledger = Ledger(folder)
-    states = [ledger.state(it) for it in (done, failed, pruned, half, trial(digest="5"))]
+    states = [ledger.status(it) for it in (done, failed, pruned, half, trial(digest="5"))]
     assert states == [
         TrialStatus.DONE,
         TrialStatus.FAILED,
@@ -130,25 +130,25 @@ def test_trial_that_was_ended_counts_as_ended_whatever_it_still_did(folder: Path
     it = trial()
     finished(folder, it)
     Ledger(folder).prune(it, PRUNED)
-    assert Ledger(folder).state(it) is TrialStatus.PRUNED
+    assert Ledger(folder).status(it) is TrialStatus.PRUNED
 
 
 def test_trial_that_failed_and_was_done_later_is_done(folder: Path) -> None:
     it = trial()
     begun(folder, it)
     Ledger(folder).fail(it, FAILURE)
-    assert Ledger(folder).state(it) is TrialStatus.FAILED
+    assert Ledger(folder).status(it) is TrialStatus.FAILED
     write_whole(Ledger(folder).run(it).result_path, result_of(it).json_text().encode())
-    assert Ledger(folder).state(it) is TrialStatus.DONE
+    assert Ledger(folder).status(it) is TrialStatus.DONE
 
 
 def test_seeds_and_experiments_are_told_apart(folder: Path) -> None:
     finished(folder, trial(seed=1))
     ledger = Ledger(folder)
-    assert ledger.state(trial(seed=1)) is TrialStatus.DONE
-    assert ledger.state(trial(seed=0)) is TrialStatus.WAITING
-    assert ledger.state(trial(seed=11)) is TrialStatus.WAITING
-    assert ledger.state(trial(digest="2", seed=1)) is TrialStatus.WAITING
+    assert ledger.status(trial(seed=1)) is TrialStatus.DONE
+    assert ledger.status(trial(seed=0)) is TrialStatus.WAITING
+    assert ledger.status(trial(seed=11)) is TrialStatus.WAITING
+    assert ledger.status(trial(digest="2", seed=1)) is TrialStatus.WAITING
 
 
 # ----------------------------------------------------------------------- an edited file
@@ -158,7 +158,7 @@ def test_trial_keeps_its_folder_when_its_name_changes(folder: Path) -> None:
     run = finished(folder, trial("early"))
     ledger = Ledger(folder)
     assert ledger.run(trial("dropout=0.1")) == run
-    assert ledger.state(trial("dropout=0.1")) is TrialStatus.DONE
+    assert ledger.status(trial("dropout=0.1")) is TrialStatus.DONE
     assert ledger.result(trial("dropout=0.1")) == result_of(trial("early"))
 
 
@@ -170,17 +170,17 @@ def test_trials_that_are_no_longer_in_the_file_are_left_alone(folder: Path) -> N
     ledger.fail(it, FAILURE)
     ledger.take_up(it)
     assert kept.result() == result_of(trial("old", digest="7"))
-    assert Ledger(folder).state(trial("back-again", digest="7")) is TrialStatus.DONE
+    assert Ledger(folder).status(trial("back-again", digest="7")) is TrialStatus.DONE
 
 
 def test_folder_of_a_trial_that_begins_is_known_from_then_on(folder: Path) -> None:
     folder.mkdir(parents=True)
     ledger, it = Ledger(folder), trial("early")
-    assert ledger.state(it) is TrialStatus.WAITING  # by which the folder has been read
+    assert ledger.status(it) is TrialStatus.WAITING  # by which the folder has been read
     ledger.started(it)
     assert ledger.run(trial("late")).folder.name == "early-10000000-s0"
     finished(folder, it)
-    assert ledger.state(it) is TrialStatus.DONE
+    assert ledger.status(it) is TrialStatus.DONE
 
 
 def test_other_things_in_the_folder_are_no_trials(folder: Path) -> None:
@@ -189,7 +189,7 @@ def test_other_things_in_the_folder_are_no_trials(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     (folder / ".lock").touch()
     assert Ledger(folder).run(it).folder == folder / "a-10000000-s0"
-    assert Ledger(folder).state(it) is TrialStatus.WAITING
+    assert Ledger(folder).status(it) is TrialStatus.WAITING
 
 
 # ----------------------------------------------------------------------- failures
@@ -201,9 +201,9 @@ def test_failure_is_forgiven_and_what_was_trained_is_kept(folder: Path) -> None:
     ledger.fail(it, FAILURE)  # a trial can fail before its process has made its folder
     run = ledger.run(it)
     run.checkpoint_path.touch()
-    assert ledger.state(it) is TrialStatus.FAILED
+    assert ledger.status(it) is TrialStatus.FAILED
     ledger.take_up(it)
-    assert ledger.state(it) is TrialStatus.WAITING
+    assert ledger.status(it) is TrialStatus.WAITING
     assert ledger.failure(it) is None
     assert run.checkpoint_path.exists()
     ledger.take_up(it)  # twice is once
@@ -228,7 +228,7 @@ def test_what_was_asked_for_is_kept(folder: Path) -> None:
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     ledger, it = Ledger(tmp_path / "runs" / "sweep"), trial()
-    assert ledger.state(it) is TrialStatus.WAITING
+    assert ledger.status(it) is TrialStatus.WAITING
     (tmp_path / "runs").touch()
     for write in (
         lambda: ledger.fail(it, FAILURE),
@@ -250,7 +250,7 @@ def test_damaged_result_is_no_result(folder: Path) -> None:
         (result_of(trial()).json_text().replace('"correct": 3', '"correct": null'), "correct"),
     ):
         run.result_path.write_text(content)
-        for ask in (Ledger(folder).state, Ledger(folder).result):
+        for ask in (Ledger(folder).status, Ledger(folder).result):
             with pytest.raises(RunCorrupt, match=reason) as caught:
                 ask(trial())
             assert str(run.result_path) in str(caught.value)
@@ -276,9 +276,9 @@ def test_experiments_whose_digests_begin_alike_do_not_take_each_others_results(
     mine, theirs = trial("a", digest="123456781"), trial("b", digest="123456782")
     finished(folder, mine)
     ledger = Ledger(folder)
-    assert ledger.state(mine) is TrialStatus.DONE
+    assert ledger.status(mine) is TrialStatus.DONE
     assert ledger.result(theirs) is None
-    assert ledger.state(theirs) is TrialStatus.WAITING
+    assert ledger.status(theirs) is TrialStatus.WAITING
     assert ledger.result(mine) == result_of(mine)
 
 
@@ -351,4 +351,4 @@ def test_arm_of_a_trial_says_nothing_about_its_state(folder: Path) -> None:
     it = trial()
     finished(folder, it)
     other = Trial(replace(it.arm, rejected="no", same_as="x"), it.seed, "final", it.digest)
-    assert Ledger(folder).state(other) is TrialStatus.DONE
+    assert Ledger(folder).status(other) is TrialStatus.DONE

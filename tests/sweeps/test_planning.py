@@ -76,7 +76,7 @@ def test_arms_are_those_of_the_list_and_then_every_cell_of_the_grid() -> None:
         (f"order={activation},dropout=0.1", (activation, "0.1")),
         (f"order={activation},dropout=0.2", (activation, "0.2")),
     ]
-    assert [axis.path for axis in found.axes] == ["defaults.order", "defaults.dropout"]
+    assert [axis.place for axis in found.axes] == ["defaults.order", "defaults.dropout"]
     assert found.arms[5].differs == (
         ChangedValue("defaults.order", activation),
         ChangedValue("defaults.dropout", "0"),
@@ -138,7 +138,7 @@ def test_what_an_experiment_of_the_list_differs_in_is_what_it_says() -> None:
         "    head: {linear: true, pool: global-max}\n"
         "  - {name: c, extends: mine.yaml}\n"
     )
-    assert {name: [(it.path, it.value) for it in arm.differs] for name, arm in found.items()} == {
+    assert {name: [(it.place, it.value) for it in arm.differs] for name, arm in found.items()} == {
         "a": [],
         "b": [
             ("recipe.ema", "null"),
@@ -550,7 +550,7 @@ from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import plan_sweep
 planned = plan_sweep(load_sweep(Path(sys.argv[1])), dataset=sys.argv[2])
-states = {Ledger(Path("runs")).state(trial).value for trial in planned.trials()}
+states = {Ledger(Path("runs")).status(trial).value for trial in planned.trials()}
 print(json.dumps([len(planned.arms), sorted(states)]))
 """
 

@@ -98,7 +98,7 @@ def test_a_lost_node_loses_no_trial(
     assert again >= 1
     assert [began[trial.key] for trial in others] == [[0]] * 3
     for number, task in enumerate(tasks(plan, ledger)):
-        assert ledger.state(task.trial) is TrialStatus.DONE
+        assert ledger.status(task.trial) is TrialStatus.DONE
         alone = Run(tmp_path / f"alone-{number}")
         train_here(task.counted, alone, seed=task.trial.seed)
         assert_same_run(task.run, alone)

@@ -94,7 +94,7 @@ def test_proposals_follow_the_file(tmp_path: Path) -> None:
     for arm in process.search.arms:
         assert [change.value.origin for change in arm.changes] == ["the search"] * 5
         for it in arm.differs:
-            taken.setdefault(it.path, set()).add(it.value)
+            taken.setdefault(it.place, set()).add(it.value)
         recipe = plan.loaded(arm, "ranking").experiment.recipe
         assert recipe.optimizer.kind in {it.value for it in arm.differs}
     assert taken[WIDTH] == {"4", "8", "12", "16"}
@@ -348,7 +348,7 @@ def test_a_mistake_in_the_space_is_shown_at_its_line(tmp_path: Path) -> None:
     )
     with pytest.raises(SpecError) as caught:
         load_sweep(file)
-    found = [(problem.path, problem.origin) for problem in caught.value.problems]
+    found = [(problem.place, problem.origin) for problem in caught.value.problems]
     assert found == [
         ("recipe.schedule.paek", f"{file}:5"),
         ("recipe.epochs", f"{file}:8"),

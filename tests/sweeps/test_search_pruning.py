@@ -65,7 +65,7 @@ def test_two_objectives_are_not_pruned(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="since a front has no order") as caught:
         planned(tmp_path, objective="accuracy-parameters", pruning=pruning)
     (problem,) = caught.value.problems
-    assert problem.path.startswith("search")
+    assert problem.place.startswith("search")
 
 
 # -------------------------------------------------------------------------- a study that is lost

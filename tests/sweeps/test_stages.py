@@ -101,7 +101,7 @@ def test_an_arm_that_fails_is_no_finalist_and_the_others_go_on(bench: Bench) -> 
 
     found = run(bench, one_fails)
     assert found == [*RANKING[:5], "b1 failed", "c1", "final 4", "a2", "a3", "c2", "c3"]
-    assert bench.ledger.state(bench.trial("b", 1)) is TrialStatus.FAILED
+    assert bench.ledger.status(bench.trial("b", 1)) is TrialStatus.FAILED
     assert run(bench) == []  # a failure is kept
     again = run(bench, retry_failed=True)
     assert again == ["ranking 1 after 5", "b1", "final 2 after 2", "b2", "b3"]

@@ -56,7 +56,7 @@ def problem(text: str, **flags: Any) -> Problem:
 
 def names(found: list[Problem]) -> list[tuple[str, str]]:
     """Place and line of each."""
-    return [(it.path, it.origin.removeprefix("sweep.yaml:")) for it in found]
+    return [(it.place, it.origin.removeprefix("sweep.yaml:")) for it in found]
 
 
 # ----------------------------------------------------------------------- the whole file
@@ -172,7 +172,7 @@ def test_all_problems_of_the_file_are_told_at_once_in_its_own_order_of_keys() ->
         ("experiment", "7"),
     ]
     keys = ", ".join(sorted(Sweep.model_fields))
-    said = {it.path: it for it in found}
+    said = {it.place: it for it in found}
     assert said["experiment"].message == "unknown key `experiment`"
     assert said["experiment"].hint == f"did you mean `experiments`? valid: {keys}"
     assert said["finalists.seed"].hint == "did you mean `seeds`? valid: seeds, top"
@@ -208,7 +208,7 @@ def test_all_problems_of_the_file_are_told_at_once_in_its_own_order_of_keys() ->
 )
 def test_value_that_does_not_fit(line: str, path: str, message: str) -> None:
     found = problem(f"{ARM}{line}\n")
-    assert (found.path, found.origin) == (path, "sweep.yaml:2")
+    assert (found.place, found.origin) == (path, "sweep.yaml:2")
     assert found.message.startswith(message)
 
 
@@ -226,7 +226,7 @@ def test_value_that_does_not_fit(line: str, path: str, message: str) -> None:
 )
 def test_arms_of_another_form(text: str, path: str, message: str) -> None:
     found = problem(text)
-    assert (found.message, found.path, found.origin) == (message, path, "sweep.yaml:1")
+    assert (found.message, found.place, found.origin) == (message, path, "sweep.yaml:1")
 
 
 @pytest.mark.parametrize("text", ["seeds: 3", "experiments: []", "grid: {}", "search:\ngrid: {}"])
@@ -298,7 +298,7 @@ def test_problems_of_the_base_are_told_once_at_their_lines() -> None:
     assert names(found) == [("base.recipe.epochs", "mine.yaml:2"), ("base.recipe.epoch", "4")]
     assert found[1].hint.startswith("did you mean `epochs`?")
     missing = problem(f"base: {{classes: 10}}\n{ARM}")
-    assert (missing.message, missing.path) == ("`blocks` is missing", "base.blocks")
+    assert (missing.message, missing.place) == ("`blocks` is missing", "base.blocks")
     assert missing.origin == "sweep.yaml:1"
 
 
@@ -464,10 +464,10 @@ def test_experiment_that_cannot_be_connected_is_told_at_its_own_line() -> None:
 def test_mistake_that_an_experiment_brings_along_is_told_where_it_stands() -> None:
     Path("mine.yaml").write_text("blocks:\n  - {channels: [8], reduce: 9}\n")
     found = problem("experiments: [{name: a, extends: mine.yaml}]")
-    assert (found.path, found.origin) == ("experiments[0].head", "")
+    assert (found.place, found.origin) == ("experiments[0].head", "")
     Path("mine.yaml").write_text("\nblocks: 3\n")
     found = problem("experiments: [{name: a, extends: mine.yaml}]")
-    assert (found.path, found.origin) == ("experiments[0].blocks", "mine.yaml:2")
+    assert (found.place, found.origin) == ("experiments[0].blocks", "mine.yaml:2")
 
 
 # ----------------------------------------------------------------------- the grid
@@ -488,7 +488,7 @@ def test_axis_has_its_levels_in_their_order() -> None:
         "  defaults.bias: [True, false]\n"
     )
     found = axes(text)
-    assert [(axis.path, axis.texts) for axis in found] == [
+    assert [(axis.place, axis.texts) for axis in found] == [
         ("defaults.dropout", ("0.2", "0.1", "0")),
         ("blocks[1].pool.kind", ("max", "average")),
         ("recipe.ema", ("null", "0.5")),
@@ -540,7 +540,7 @@ def test_axis_has_its_levels_in_their_order() -> None:
 )
 def test_axis_of_a_path_that_there_is_not(path: str, place: str, message: str, hint: str) -> None:
     found = problem(f'grid:\n  "{path}":\n    - 3\n    - 4\n    - 5\n')
-    assert found.path == place
+    assert found.place == place
     assert found.message == message
     assert found.hint.startswith(hint)
     assert found.origin == "sweep.yaml:3"
@@ -619,7 +619,7 @@ def test_axis_that_would_undo_another(first: str, second: str, hint: str) -> Non
     path, other = (line.partition(":")[0] for line in (second, first))
     found = problem(f"grid:\n  {first}\n  {second}\n")
     assert found.message == f"this axis would replace what the axis `{other}` sets"
-    assert (found.path, found.origin) == (path, "sweep.yaml:3")
+    assert (found.place, found.origin) == (path, "sweep.yaml:3")
     assert found.hint == hint
     if path != other and "blocks" not in path:
         assert len(axes(f"grid:\n  {second}\n  {first}\n")) == 2
@@ -664,10 +664,10 @@ def test_grid_of_too_many_trials_or_axes() -> None:
     )
     names = "\n".join(f"  - {{name: a{number}}}" for number in range(101))
     found = problem(f"seeds: 1000\nexperiments:\n{names}\n")
-    assert (found.path, found.origin) == ("experiments", "sweep.yaml:3")
+    assert (found.place, found.origin) == ("experiments", "sweep.yaml:3")
     rows = "".join(f"  a{number}: [1, 2]\n" for number in range(MAX_AXES + 1))
     found = problem(f"grid:\n{rows}")
-    assert found.path == "grid"
+    assert found.place == "grid"
     assert found.message.startswith(f"must have at most {MAX_AXES} items")
 
 
@@ -720,7 +720,7 @@ def test_dimensions_of_a_space() -> None:
 def test_dimension_that_is_none(dimension: str, message: str) -> None:
     found = problem(f"search: {{trials: 3, space: {{recipe.clip_norm: {dimension}}}}}")
     assert found.message == message
-    assert found.path.startswith("search.space")
+    assert found.place.startswith("search.space")
     assert found.origin == "sweep.yaml:1"
 
 
@@ -810,7 +810,7 @@ def test_dimensions_that_do_not_fit_the_spec() -> None:
 )
 def test_search_that_is_none(search: str, path: str, message: str) -> None:
     found = problems(f"search: {search}")[0]
-    assert (found.path, found.message, found.origin) == (path, message, "sweep.yaml:1")
+    assert (found.place, found.message, found.origin) == (path, message, "sweep.yaml:1")
 
 
 # ----------------------------------------------------------------------- the flags
@@ -830,7 +830,7 @@ def test_flags_stand_above_the_file() -> None:
 
 def test_flags_that_do_not_fit() -> None:
     found = problem(ARM, dataset="mnist5k")
-    assert (found.path, found.origin) == ("dataset", "--dataset")
+    assert (found.place, found.origin) == ("dataset", "--dataset")
     assert found.hint.startswith("did you mean `mnist-5k`?")
     found = problem(ARM, epochs=0)
     assert found == Problem("must be more than 0, not 0", "recipe.epochs", "--epochs")
@@ -879,7 +879,7 @@ def _assert_told(found: tuple[Problem, ...]) -> None:
     assert found
     for told in found:
         assert told.message
-        assert f"{told.message}{told.path}{told.hint}".isprintable()
+        assert f"{told.message}{told.place}{told.hint}".isprintable()
 
 
 _LINES = EXPERIMENTS.read_text("utf-8").splitlines(keepends=True)

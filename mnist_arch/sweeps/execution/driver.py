@@ -32,7 +32,7 @@ class TrialSource(Protocol):
         """Whether a trial is worth going on with after this epoch."""
         ...
 
-    def tell(self, trial: Trial, state: TrialStatus) -> None:
+    def tell(self, trial: Trial, status: TrialStatus) -> None:
         """What became of a trial that came from here."""
         ...
 
@@ -44,7 +44,7 @@ class Queue:
 
     def __init__(self, trials: Iterable[Trial], ledger: Ledger) -> None:
         self.waiting = deque(
-            trial for trial in trials if ledger.state(trial) is TrialStatus.WAITING
+            trial for trial in trials if ledger.status(trial) is TrialStatus.WAITING
         )
 
     def next(self) -> Trial | None:
@@ -53,7 +53,7 @@ class Queue:
     def judge(self, trial: Trial, record: EpochRecord) -> bool:
         return True
 
-    def tell(self, trial: Trial, state: TrialStatus) -> None:
+    def tell(self, trial: Trial, status: TrialStatus) -> None:
         """A list does not change by what comes of it."""
 
 

@@ -25,7 +25,7 @@ class Proposals:
     """The proposals of a search, in their order. None is trained, or asked for, here."""
 
     def __init__(self, plan: SweepPlan) -> None:
-        self._planned = plan
+        self._plan = plan
         self._search = search_of(plan)
         self._size = size_of(self._search)
         self._names = Names(place(parse_path(path, "")) for path in self._search.space)
@@ -114,7 +114,7 @@ class Proposals:
         ]
         places = [place(change.path) for change in made]
         name = self._names.name(list(zip(places, texts, strict=True)))
-        arm = self._planned.arm_of(name, made, proposal=self.count)
+        arm = self._plan.arm_of(name, made, proposal=self.count)
         number = 1
         while self._named.get(arm.name, arm.digest) != arm.digest:  # which rounds alike
             number += 1

@@ -67,7 +67,7 @@ class SearchSource:
 
     def __init__(self, plan: SweepPlan, ledger: Ledger) -> None:
         """Raises ExtraMissing, RunCorrupt and StorageError."""
-        self._planned, self._ledger = plan, ledger
+        self._plan, self._ledger = plan, ledger
         self._search = search_of(plan)
         self._budget = validated(plan.definition.base, plan.definition.source).budget
         self._journal = Journal(_journal_path(ledger))
@@ -83,7 +83,7 @@ class SearchSource:
     @property
     def arms(self) -> list[Arm]:
         """Proposals within the budget so far, each experiment once."""
-        return distinct(self._planned, self.proposals.arms)
+        return distinct(self._plan, self.proposals.arms)
 
     def next(self) -> Trial | None:
         """The next trial to train; None while there is none, and at the end.
@@ -114,15 +114,15 @@ class SearchSource:
             share = record.correct / record.images
             return self._is_worth_it(self._asked[trial.digest], trial.arm, record.epoch, share)
 
-    def tell(self, trial: Trial, state: TrialStatus) -> None:
+    def tell(self, trial: Trial, status: TrialStatus) -> None:
         """Passes on what became of a trial. Raises StorageError.
 
         A failure that the ledger does not keep, being one of the machine, leaves the trial without
         an outcome, for the next process.
         """
-        if state is TrialStatus.FAILED and self._ledger.state(trial) is not TrialStatus.FAILED:
+        if status is TrialStatus.FAILED and self._ledger.status(trial) is not TrialStatus.FAILED:
             return
-        self._settle(self._asked.pop(trial.digest), trial, state)
+        self._settle(self._asked.pop(trial.digest), trial, status)
 
     @property
     def name(self) -> str:
@@ -152,19 +152,19 @@ class SearchSource:
             self._study.tell(asked, state=_trial_state("FAIL"))  # of which samplers take no note
         elif arm.rejected:
             self._reject(asked, arm)
-        elif (state := self._state(trial := _trial(arm))) is TrialStatus.WAITING:
+        elif (status := self._status(trial := _trial(arm))) is TrialStatus.WAITING:
             self._replay(asked, trial)
             self._asked[arm.digest] = asked
             self._waiting.append(trial)
         else:
-            self._settle(asked, trial, state)
+            self._settle(asked, trial, status)
 
-    def _state(self, trial: Trial) -> TrialStatus:
+    def _status(self, trial: Trial) -> TrialStatus:
         """By the ledger; what another search has ended early goes on."""
         pruned = self._ledger.pruned(trial)
         if pruned is not None and pruned.by != self.name:
             self._ledger.take_up(trial)
-        return self._ledger.state(trial)
+        return self._ledger.status(trial)
 
     def _reject(self, asked: optuna.Trial, arm: Arm) -> None:
         """Says by how much the budget is broken, by which TPE finds its way back into it.
@@ -175,10 +175,10 @@ class SearchSource:
         asked.set_constraint("budget", excess(arm, self._budget))
         self._study.tell(asked, state=_trial_state("PRUNED"))
 
-    def _settle(self, asked: optuna.Trial, trial: Trial, state: TrialStatus) -> None:
+    def _settle(self, asked: optuna.Trial, trial: Trial, status: TrialStatus) -> None:
         """Tells Optuna what the ledger has of a trial."""
         self._replay(asked, trial)
-        match state:
+        match status:
             case TrialStatus.DONE:
                 result = self._ledger.result(trial)
                 assert result is not None
@@ -236,14 +236,14 @@ class SearchSource:
         import optuna
         from optuna.trial import TrialState
 
-        for proposal in _latest(self._planned, self._study):
+        for proposal in _latest(self._plan, self._study):
             arm = self.proposals.take(proposal.params)
             with self._journal.at_once():
                 if proposal.state is TrialState.RUNNING:
                     self._place(optuna.Trial(self._study, proposal._trial_id), arm)
                 elif arm is None or arm.rejected:
                     continue
-                elif self._state(_trial(arm)) is TrialStatus.WAITING:
+                elif self._status(_trial(arm)) is TrialStatus.WAITING:
                     self._place(self._again(proposal), arm)
 
     def _again(self, proposal: FrozenTrial) -> optuna.Trial:
