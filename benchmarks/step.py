@@ -119,7 +119,7 @@ def product_gflops(left: torch.Tensor, right: torch.Tensor) -> float:
 def epochs_of(
     experiment: Experiment, dataset: DatasetName, engine: Engine
 ) -> Iterator[EpochRecord]:
-    """The real loop, an epoch at a time; the held images are judged after the last one only."""
+    """The real loop, an epoch at a time; it is judged after the last one only."""
     training, judged_on = load_split(dataset, "train"), load_split(dataset, "test")
     state = State.fresh(experiment, seed=0)
     for record in train(state, training, judged_on, judge_after="last-epoch", engine=engine):

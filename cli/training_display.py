@@ -286,7 +286,7 @@ class LiveDisplay(Display):
 
 
 def percent(accuracy_percent: float | None) -> str:
-    """Of an epoch; a dash for one that was not judged."""
+    """An accuracy as text; a dash for an epoch that was not judged."""
     return "–" if accuracy_percent is None else f"{accuracy_percent:.2f} %"
 
 

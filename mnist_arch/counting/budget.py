@@ -11,7 +11,10 @@ from mnist_arch.spec.network import Block
 
 
 def check(experiment: Experiment, plan: Plan) -> None:
-    """Raises BudgetExceeded where the network or the recipe breaks a rule, with what would fit."""
+    """Refuses a network or a recipe that breaks a rule.
+
+    Raises BudgetExceeded, whose hint says what would fit.
+    """
     if messages := broken_rules(experiment, plan):
         hints = [*_what_fits(experiment, plan), *_epochs_that_fit(experiment)]
         message = f"{experiment.name}: {'; '.join(messages)}"
@@ -39,7 +42,10 @@ def broken_rules(experiment: Experiment, plan: Plan) -> list[str]:
 
 
 def check_verdict(experiment: Experiment) -> None:
-    """Raises NoVerdict where the accuracy rule can be neither kept nor missed by such a run."""
+    """Refuses a run that cannot answer the accuracy rule: with a hold-out, or of another dataset.
+
+    Raises NoVerdict, or ValueError while the dataset is `auto`.
+    """
     dataset, asked = experiment.resolved_dataset, experiment.budget.dataset
     if dataset == asked and not experiment.holdout:
         return

@@ -25,7 +25,10 @@ class CountedExperiment:
 
     @cached_property
     def digest(self) -> str:
-        """See `counting.digest`. Raises ValueError while the dataset is `auto`."""
+        """SHA-256, in hexadecimal, of what the experiment means; see `counting.digest`.
+
+        Raises ValueError while the dataset is `auto`.
+        """
         return digest(self.experiment, layers=self.plan.layers)
 
     def with_dataset(self, name: DatasetName) -> CountedExperiment:
@@ -37,7 +40,7 @@ class CountedExperiment:
 
     @property
     def fell_back(self) -> bool:
-        """See `Loaded.fell_back`."""
+        """Whether it is on the embedded sample since MNIST could not be had."""
         return Loaded(self.experiment, self.origins).fell_back
 
     def folder_name(self, seed: int) -> str:

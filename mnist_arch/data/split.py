@@ -55,9 +55,9 @@ def hold_out(split: Split, images: int) -> tuple[Split, Split]:
             f"{images:,} of {total:,} images cannot be held out: every class keeps a training image"
         )
         raise SpecError((Problem(message, place="holdout", hint=f"from 0 to {allowed:,}"),))
-    held = torch.from_numpy(_stratified(split.labels.numpy(), images))
-    validation = replace(select(split, held), name="validation")
-    return select(split, ~held), validation
+    is_held_out = torch.from_numpy(_stratified(split.labels.numpy(), images))
+    validation = replace(select(split, is_held_out), name="validation")
+    return select(split, ~is_held_out), validation
 
 
 def content_hash(*splits: Split) -> str:

@@ -61,6 +61,7 @@ class Difference:
 
     @property
     def told_apart(self) -> bool:
+        """Whether it is more than chance, after Holm's adjustment."""
         return self.adjusted_p_value < TOLD_APART_BELOW
 
 

@@ -68,13 +68,14 @@ class SeedAccuracies:
 
     @classmethod
     def of(cls, correct: Sequence[int], images: int) -> SeedAccuracies:
-        """Raises ValueError without runs or images."""
+        """The accuracies of runs with so many correct images each. Raises ValueError for none."""
         if not correct or images < 1:
             raise ValueError("a mean over seeds needs at least one run and one image")
         return cls(tuple(correct), images)
 
     @property
     def runs(self) -> int:
+        """How many there are."""
         return len(self.correct)
 
     @property
@@ -84,6 +85,7 @@ class SeedAccuracies:
 
     @property
     def mean_percent(self) -> float:
+        """Mean accuracy, in percent."""
         return float(100 * self.mean_share)
 
     @property

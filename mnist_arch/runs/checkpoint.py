@@ -66,7 +66,10 @@ class ResumePoint:
 
     @property
     def epochs_done(self) -> int:
-        """Raises RunCorrupt, EarlierFormat or LaterFormat."""
+        """Epochs that the checkpoint is after; 0 before the first.
+
+        Raises RunCorrupt, EarlierFormat or LaterFormat.
+        """
         if self.checkpoint is None:
             return 0
         with self._damage_found():
@@ -101,7 +104,7 @@ class ResumePoint:
         return state
 
     def checkpoint_of(self, state: State) -> dict[str, Any]:
-        """What the next segment goes on from, if this one ends after the epoch just done."""
+        """What the next process goes on from, if this one ends after the epoch just done."""
         state_dict = state.state_dict()
         return {"format": FORMAT, "digest": self.manifest.digest, "state": state_dict}
 

@@ -56,7 +56,10 @@ class TrainedNetwork:
         return "validation" if self.holdout and dataset == self.dataset else "test"
 
     def check(self, dataset: DatasetName, split: SplitName) -> None:
-        """Raises SpecError where the network cannot be judged on these images, or not honestly."""
+        """Refuses images on which the network cannot be judged, or not honestly.
+
+        Raises SpecError.
+        """
         name, classes = self.experiment.name, INFO[dataset].classes
         if self.experiment.classes != classes:
             message = (

@@ -56,30 +56,37 @@ class Run:
 
     @property
     def manifest_path(self) -> Path:
+        """File of what the run is."""
         return self.folder / "manifest.json"
 
     @property
     def metrics_path(self) -> Path:
+        """File of its epochs, one a line."""
         return self.folder / "metrics.jsonl"
 
     @property
     def checkpoint_path(self) -> Path:
+        """File of what its training goes on from."""
         return self.folder / "checkpoint"
 
     @property
     def weights_path(self) -> Path:
+        """File of the weights of its result."""
         return self.folder / "weights.safetensors"
 
     @property
     def curves_path(self) -> Path:
+        """Picture of its epochs."""
         return self.folder / "curves.png"
 
     @property
     def result_path(self) -> Path:
+        """File of its result, which is written last."""
         return self.folder / "result.json"
 
     @property
     def readings_path(self) -> Path:
+        """File of later readings of the test split, one a line."""
         return self.folder / "readings.jsonl"
 
     @property
@@ -126,6 +133,7 @@ class Run:
         return aside
 
     def append_metrics(self, record: dict[str, Any]) -> None:
+        """Writes an epoch below those that are there. Raises StorageError."""
         append_line(self.metrics_path, _metrics_line(record))
 
     def metrics(self, *, epochs: int) -> list[dict[str, Any]]:
@@ -157,6 +165,7 @@ class Run:
         return [records[epoch] for epoch in epochs]
 
     def append_reading(self, reading: Reading) -> None:
+        """Writes a reading below those that are there. Raises StorageError."""
         append_line(self.readings_path, json.dumps(reading.model_dump(mode="json"), sort_keys=True))
 
     def keep_metrics(self, *, epochs: int) -> None:

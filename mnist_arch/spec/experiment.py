@@ -60,12 +60,18 @@ class Budget(Spec):
         return Counts(*(max(0, -left) for left in self.headroom(counts)))
 
     def verdicts(self, counts: Counts, *, accuracy: Verdict = "none") -> Verdicts:
-        """Of counts, never of rounded numbers; for `accuracy` see `accuracy_verdict`."""
+        """What the rules come to, by counts and no rounded numbers.
+
+        `accuracy` is what `accuracy_verdict` gives, or `none` before a training.
+        """
         parameters, epochs = ("missed" if over else "kept" for over in self.excess(counts))
         return Verdicts(parameters=parameters, epochs=epochs, accuracy=accuracy)
 
     def accuracy_verdict(self, *, correct: int, images: int, dataset: str, split: str) -> Verdict:
-        """`none` but on the test split of the budget's dataset. Counts may be sums over seeds."""
+        """What the accuracy rule comes to: `none` but on the test split of the budget's dataset.
+
+        Counts may be sums over seeds, which judge their mean.
+        """
         if split != "test" or dataset != self.dataset:
             return "none"
         return "kept" if correct >= self.needed_correct(images) else "missed"

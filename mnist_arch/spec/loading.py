@@ -72,8 +72,10 @@ def loads(text: str, *, source: str, overrides: Sequence[Override] = ()) -> Load
 
 
 def check_dataset(loaded: Loaded) -> None:
-    """Raises SpecError where the network has not one output for each class of its dataset, or the
-    hold-out leaves a class no image to train on.
+    """Refuses an experiment that does not fit its dataset.
+
+    Raises SpecError where the network has not one output for each class, or the hold-out leaves a
+    class no image to train on.
     """
     experiment = loaded.experiment
     name = "mnist" if experiment.dataset == "auto" else experiment.dataset
@@ -88,7 +90,7 @@ def check_dataset(loaded: Loaded) -> None:
 
 
 def check_holdout(images: int, dataset: DatasetName, *, origin: str = "") -> None:
-    """Raises SpecError where so many held out leave a class of the dataset no training image."""
+    """Refuses a hold-out that leaves a class of the dataset no training image. Raises SpecError."""
     info = INFO[dataset]
     if images > info.most_held_out:
         message = f"{images:,} of the {info.train_images:,} training images of {dataset}"

@@ -136,7 +136,7 @@ class Ledger:
         return self._is_there(trial) and is_there(self.run(trial).manifest_path)
 
     def status(self, trial: Trial) -> TrialStatus:
-        """As the files say; RUNNING is known only to who runs it."""
+        """What became of a trial, as its files say; RUNNING is known only to who runs it."""
         if not self._is_there(trial):
             return TrialStatus.WAITING
         run = self.run(trial)

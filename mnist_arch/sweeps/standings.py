@@ -82,7 +82,7 @@ class Standing(Record):
 
     @property
     def states(self) -> Counter[TrialStatus]:
-        """Of its trials of the ranking; an arm that is rejected has none."""
+        """How many trials of the ranking have each status; an arm that is rejected has none."""
         return Counter(trial.state for trial in self.trials)
 
     @property

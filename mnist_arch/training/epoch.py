@@ -25,7 +25,10 @@ class EpochPlan:
 
     @classmethod
     def next(cls, state: State, images: int) -> EpochPlan:
-        """Of the epoch that `state` comes to: freshly shuffled."""
+        """The plan of the epoch that `state` comes to, freshly shuffled over so many images.
+
+        Draws from the state's stream for shuffling.
+        """
         recipe = state.experiment.recipe
         sizes = recipe.batches(images)
         order_N = torch.randperm(images, generator=state.shuffle)[: sum(sizes)]

@@ -32,6 +32,7 @@ class ParameterGroup:
     states: list[TensorState]
 
     def gradients(self) -> list[Tensor]:
+        """The gradients of its tensors, which all have one."""
         return cast(list[Tensor], [tensor.grad for tensor in self.tensors])
 
     def kept(self, name: str) -> list[Tensor]:

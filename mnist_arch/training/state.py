@@ -81,6 +81,7 @@ class State:
 
     @property
     def device(self) -> torch.device:
+        """Where the model is."""
         return next(self.model.parameters()).device
 
     def use_dropout_stream(self) -> None:

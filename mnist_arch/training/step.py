@@ -40,7 +40,7 @@ class PlainStep:
         )
 
     def get_ready(self) -> Iterable[Compiling | NotCompiled]:
-        """Before each epoch: whatever this kind of step then needs. Yields what is to be said."""
+        """Does what this kind of step needs before each epoch. Yields what is to be said."""
         return ()
 
     def begin(self, epoch: EpochPlan) -> None:

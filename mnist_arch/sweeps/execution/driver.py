@@ -21,7 +21,7 @@ class TrialSource(Protocol):
 
     @property
     def name(self) -> str:
-        """By which what it ends early is marked."""
+        """The name by which what it ends early is marked."""
         ...
 
     def next(self) -> Trial | None:
@@ -38,7 +38,7 @@ class TrialSource(Protocol):
 
 
 class Queue:
-    """Trials that are known beforehand; what the ledger has as finished is left out."""
+    """Trials that are known beforehand, without those that have ended by the ledger."""
 
     name = "list"
 

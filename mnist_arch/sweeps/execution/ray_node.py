@@ -42,12 +42,14 @@ class ShippedSplit:
     """A split, as it lies in the object store."""
 
     images: NDArray[Any]
+    """(N, 1, 28, 28) uint8."""
     labels: NDArray[Any]
+    """(N,) int64."""
     name: SplitName
 
     @classmethod
     def of(cls, split: Split) -> ShippedSplit:
-        """Of a split on the CPU."""
+        """A split on the CPU, as numpy arrays."""
         return cls(split.images.numpy(), split.labels.numpy(), split.name)
 
     def split(self, device: str) -> Split:

@@ -144,7 +144,10 @@ def judge_after(trial: Trial) -> JudgeAfter:
 
 
 def wait_for_lock(run: Run) -> None:
-    """Raises RunLocked where another process keeps the folder."""
+    """Waits until the folder is free, for LOCK_SECONDS at most.
+
+    Raises RunLocked where another process keeps it.
+    """
     end = time.monotonic() + LOCK_SECONDS
     while True:
         try:

@@ -126,7 +126,7 @@ class SearchSource:
 
     @property
     def name(self) -> str:
-        """Of the study, by which what it has ended early is marked."""
+        """The name of the study, by which what it has ended early is marked."""
         return self._study.study_name
 
     # ------------------------------------------------------------------------------- proposals
