@@ -16,7 +16,7 @@ from mnist_arch.files import is_there
 from mnist_arch.spec.experiment import Verdict
 from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.naming import short_paths
-from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text, states_text
+from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Standing, csv_text, states_text
 
 from .consoles import stdout, write_data, write_json
 from .sweep_tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
@@ -101,7 +101,7 @@ def _marks(it: Standing) -> str:
     return ("*" if it.front else " ") + ("=" if it.tied else " ")
 
 
-def _score(scored: Scored) -> str:
+def _score(scored: ArmScore) -> str:
     """`98.933 ± 0.042 (3)`."""
     spread = "" if scored.spread_percent is None else f" ± {scored.spread_percent:.3f}"
     return f"{scored.mean_percent:.3f}{spread} ({len(scored.seeds)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from mnist_arch.data.catalog import DatasetName, SplitName
 from mnist_arch.evaluation.judgement import SeedAccuracies
@@ -14,23 +14,41 @@ from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.values import FORMAT, Record
 
 
-class Score(Record):
-    """What several seeds of an experiment come to at their final epochs: mean, spread, bound."""
+class SeedScore(Record):
+    """What several seeds come to on one split: mean, spread and bound, in percent."""
 
-    format: int = FORMAT
-    name: str
-    digest: str
-    dataset: DatasetName
     split: SplitName
-    seeds: list[int]
     images: int
     """Images that each run was judged on."""
+    seeds: list[int]
     mean_percent: float
     """Mean accuracy of the seeds."""
     spread_percent: float | None
     """Sample standard deviation (n - 1) over the seeds, in percent points; null for one seed."""
     bound_percent: float | None
     """One-sided 95 % lower bound of the mean over seeds; null for one seed."""
+
+    @staticmethod
+    def values_of(results: Sequence[Result]) -> dict[str, Any]:
+        """The values of these fields for runs on the same images, in the order given."""
+        seeds = SeedAccuracies.of([it.correct for it in results], results[0].images)
+        return {
+            "split": results[0].split,
+            "images": seeds.images,
+            "seeds": [it.seed for it in results],
+            "mean_percent": seeds.mean_percent,
+            "spread_percent": seeds.spread_percent,
+            "bound_percent": seeds.bound_percent,
+        }
+
+
+class Score(SeedScore):
+    """The final epochs of all seeds of an experiment, with its verdicts."""
+
+    format: int = FORMAT
+    name: str
+    digest: str
+    dataset: DatasetName
     verdicts: Verdicts
     """The accuracy rule is judged on the mean, as an exact fraction."""
     results: list[Result]
@@ -46,23 +64,17 @@ class Score(Record):
         if len({it.seed for it in results}) != len(results):
             raise ValueError("the seeds of a score differ from each other")
         first = results[0]
-        seeds = SeedAccuracies.of([result.correct for result in results], first.images)
         accuracy = budget.accuracy_verdict(
-            correct=sum(seeds.correct),
-            images=seeds.runs * seeds.images,
+            correct=sum(it.correct for it in results),
+            images=sum(it.images for it in results),
             dataset=first.dataset,
             split=first.split,
         )
         return cls(
+            **cls.values_of(results),
             name=first.name,
             digest=first.digest,
             dataset=first.dataset,
-            split=first.split,
-            seeds=[result.seed for result in results],
-            images=first.images,
-            mean_percent=seeds.mean_percent,
-            spread_percent=seeds.spread_percent,
-            bound_percent=seeds.bound_percent,
             verdicts=first.verdicts.model_copy(update={"accuracy": accuracy}),
             results=list(results),
         )

@@ -21,7 +21,7 @@ from mnist_arch.drawing import (
     frame_and_grid,
     new_figure,
 )
-from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing
+from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Standing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def draw_front(board: Leaderboard, *, kind: Format = "png") -> bytes:
         return file_bytes(figure, kind)
 
 
-def _holdout(it: Standing) -> Scored:
+def _holdout(it: Standing) -> ArmScore:
     assert it.holdout is not None
     return it.holdout
 
@@ -110,7 +110,7 @@ def _place(axes: Axes, it: Standing) -> tuple[float, float]:
     return it.parameters, max(_holdout(it).mean_percent, axes.get_ylim()[0])
 
 
-def _draw_score(axes: Axes, it: Standing, scored: Scored, marker: str, color: str) -> None:
+def _draw_score(axes: Axes, it: Standing, scored: ArmScore, marker: str, color: str) -> None:
     """Mean and standard deviation; test is an open mark."""
     axes.errorbar(
         it.parameters,
@@ -237,6 +237,6 @@ def _rejected_by(board: Leaderboard) -> int:
     return 0 if board.search is None else board.search.rejected
 
 
-def _text(scored: Scored) -> str:
+def _text(scored: ArmScore) -> str:
     spread = "" if scored.spread_percent is None else f" ± {scored.spread_percent:.3f}"
     return f"{scored.mean_percent:.3f}{spread}"

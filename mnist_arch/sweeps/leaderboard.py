@@ -11,7 +11,6 @@ from pathlib import Path
 
 from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
 from mnist_arch.evaluation.effects import Effect, Factor, main_effects
-from mnist_arch.evaluation.judgement import SeedAccuracies
 from mnist_arch.files import make_folder, storage_errors, write_whole
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
@@ -20,7 +19,7 @@ from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.proposals import Proposals
 from mnist_arch.sweeps.search.source import distinct, proposals_so_far
-from mnist_arch.sweeps.standings import Leaderboard, Outcome, Proposed, Scored, Standing, csv_text
+from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Outcome, Proposed, Standing, csv_text
 
 
 @dataclass(frozen=True)
@@ -206,11 +205,11 @@ class _Rows:
             trials=[self._outcome(trial) for trial in trials],
             final=[self._outcome(trial) for trial in final],
             rejected=arm.rejected,
-            holdout=_scored(results),
+            holdout=ArmScore.of(results) if results else None,
             against_first=against_first,
             tied=tied,
             front=front,
-            test=_scored(whole),
+            test=ArmScore.of(whole) if whole else None,
             seconds=sum(result.seconds for result in (*own, *tests) if result is not None),
             verdicts=self._verdicts(arm, whole),
         )
@@ -236,21 +235,6 @@ class _Rows:
         if not arm.digest:  # it cannot be built, and has no counts
             return Verdicts(parameters="none", epochs="none", accuracy="none")
         return self.budget.verdicts(arm.counts)
-
-
-def _scored(results: Sequence[Result]) -> Scored | None:
-    if not results:
-        return None
-    score = SeedAccuracies.of([result.correct for result in results], results[0].images)
-    return Scored(
-        split=results[0].split,
-        images=score.images,
-        seeds=[result.seed for result in results],
-        correct=list(score.correct),
-        mean_percent=score.mean_percent,
-        spread_percent=score.spread_percent,
-        bound_percent=score.bound_percent,
-    )
 
 
 def _against_first(ranked: Sequence[Ranked]) -> list[Difference | None]:

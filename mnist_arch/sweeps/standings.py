@@ -5,32 +5,32 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Self
 
 from pydantic import Field
 
-from mnist_arch.data.catalog import DatasetName, SplitName
+from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import ExitCode, FailureKind
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
+from mnist_arch.runs.result import Result
+from mnist_arch.runs.score import SeedScore
 from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.values import FORMAT, Record
 
 
-class Scored(Record):
+class ArmScore(SeedScore):
     """Runs of one arm on one split."""
 
-    split: SplitName
-    images: int
-    seeds: list[int]
     correct: list[int]
     """Correct images of each run."""
-    mean_percent: float
-    spread_percent: float | None
-    """Sample standard deviation (n - 1), in percent points; null for one run."""
-    bound_percent: float | None
-    """One-sided 95 % lower bound of the mean over seeds; null for one run."""
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Self:
+        """The score of runs on the same images. Raises IndexError without runs."""
+        return cls(**cls.values_of(results), correct=[it.correct for it in results])
 
 
 class Outcome(Record):
@@ -66,14 +66,14 @@ class Standing(Record):
     """Of a finalist, its trials on all training images."""
     rejected: str
     """Why it is not trained; empty where it is."""
-    holdout: Scored | None
+    holdout: ArmScore | None
     against_first: Difference | None
     """This arm minus the first; null for the first, and where there is nothing to compare."""
     tied: bool
     """Whether it cannot be told apart from the first; true of the first itself."""
     front: bool
     """Whether no other arm is as accurate with fewer parameters, or better with as many."""
-    test: Scored | None
+    test: ArmScore | None
     """Of a finalist all of whose runs, which read the test split once each, are done."""
     seconds: float
     """Of all its runs together."""
@@ -183,7 +183,7 @@ def states_text(states: Counter[TrialStatus]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
 
 
-def _cells(scored: Scored | None) -> tuple[object, object, object]:
+def _cells(scored: ArmScore | None) -> tuple[object, object, object]:
     if scored is None:
         return "", "", 0
     spread = "" if scored.spread_percent is None else scored.spread_percent

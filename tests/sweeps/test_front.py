@@ -22,17 +22,17 @@ from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps import front as picture
 from mnist_arch.sweeps.front import NAMED, draw_front
 from mnist_arch.sweeps.ledger import TrialStatus
-from mnist_arch.sweeps.standings import Leaderboard, Outcome, Proposed, Scored, Standing
+from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Outcome, Proposed, Standing
 
 IMAGES = 5000
 
 
 def scored(
     percents: Sequence[float], split: SplitName = "validation", first_seed: int = 0
-) -> Scored:
+) -> ArmScore:
     correct = [round(IMAGES * percent / 100) for percent in percents]
     score = SeedAccuracies.of(correct, IMAGES)
-    return Scored(
+    return ArmScore(
         split=split,
         images=IMAGES,
         seeds=list(range(first_seed, first_seed + len(correct))),

@@ -15,7 +15,7 @@ from tiny_sweeps import HOLDOUT, Bench, blocks, planned
 
 from mnist_arch.sweeps.leaderboard import board_of, draw_board, leaderboard, write_board
 from mnist_arch.sweeps.ledger import TrialStatus
-from mnist_arch.sweeps.standings import Leaderboard, Scored, Standing, csv_text
+from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Standing, csv_text
 from mnist_arch.values import FORMAT
 
 ARMS = [{"name": name, **blocks(size)} for name, size in (("a", 4), ("b", 2), ("c", 6), ("d", 3))]
@@ -152,7 +152,7 @@ def test_one_experiment_under_two_names_is_one_row(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------- scores
 
 
-def check(found: Scored | None, *correct: int, images: int = HOLDOUT, seeds: list[int]) -> None:
+def check(found: ArmScore | None, *correct: int, images: int = HOLDOUT, seeds: list[int]) -> None:
     """Works everything out in another way than the library does."""
     assert found is not None
     shares = [100 * count / images for count in correct]
