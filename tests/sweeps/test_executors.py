@@ -206,7 +206,7 @@ class TestExecutor:
             assert executor.free == WORKERS
             events, end = until(executor, task, is_end)
         assert isinstance(events[0].what, Started)
-        assert events[0].epochs_done >= 2
+        assert events[0].what.epochs_done >= 2
         assert isinstance(end.what, Result)
         alone = Run(tmp_path / "alone")
         train_here(task.counted, alone, seed=task.trial.seed)
