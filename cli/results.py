@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -29,8 +29,11 @@ def show_results(
     *,
     as_json: bool,
     as_score: bool,
+    note: Callable[[str], None],
 ) -> bool:
     """Prints one result, or their score; returns whether every rule has the verdict `kept`.
+
+    What is not kept where the runs may only be read is given to `note`.
 
     Raises StorageError, after that, for a score that cannot be written.
     """
@@ -47,20 +50,17 @@ def show_results(
         write_json(score.json_text())
     else:
         _show_score(score, experiment.budget, folders, path)
-    if trouble is not None:
+    if isinstance(trouble, NotAllowed):
+        note(f"the score is not kept in a file: {trouble}")
+    elif trouble is not None:
         raise trouble
     return _all_kept(score.verdicts)
 
 
 def _write_score(score: Score, parent: Path) -> tuple[Path | None, StorageError | None]:
-    """The file, or why there is none: an error for later, when the numbers are shown.
-
-    Where the runs may only be read there is no file, and nothing wrong.
-    """
+    """The file, or why there is none: a note or an error for later, when the numbers are shown."""
     try:
         return score.write(parent), None
-    except NotAllowed:
-        return None, None
     except StorageError as error:
         return None, error
 

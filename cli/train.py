@@ -203,7 +203,12 @@ def train(
     where = f"the result is kept in {folders[0] if seeds is None else folders[0].parent}"
     with answering(where):
         kept = show_results(
-            results, request.loaded.experiment, folders, as_json=as_json, as_score=seeds is not None
+            results,
+            request.loaded.experiment,
+            folders,
+            as_json=as_json,
+            as_score=seeds is not None,
+            note=display.note,
         )
     if require and not kept:
         raise typer.Exit(errors.ANSWER_IS_NO)

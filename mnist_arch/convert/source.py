@@ -49,7 +49,7 @@ def _bounded(file: BinaryIO, name: str) -> bytes:
     content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         hint = "clear the outputs of a notebook, or take out the part with the network"
-        raise refusal(f"{name} is longer than {MAX_BYTES >> 20} MiB", hint=hint)
+        raise refusal(f"{name} is longer than {MAX_BYTES:,} bytes", hint=hint)
     return content
 
 

@@ -21,7 +21,11 @@ from mnist_arch.values import FORMAT, check_header_format
 
 _SHOWN = 6
 _WRAPPERS: Final = ("_orig_mod.", "module.")
-"""Prefixes of names: of torch.compile, and of DataParallel and DistributedDataParallel."""
+"""Prefixes of names: of torch.compile, and of DataParallel, DistributedDataParallel and
+AveragedModel.
+"""
+_AVERAGED: Final = "n_averaged"
+"""How often torch.optim.swa_utils.AveragedModel has averaged, which is no weight."""
 
 
 def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -79,10 +83,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same under the names that the network itself has, without those of its wrappers."""
+    names = [name for name in tensors if name != _AVERAGED]
     for prefix in _WRAPPERS:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-            return _unwrapped(inner)
+        if names and all(name.startswith(prefix) for name in names):
+            return _unwrapped({name.removeprefix(prefix): tensors[name] for name in names})
     return tensors
 
 

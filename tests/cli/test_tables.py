@@ -47,7 +47,12 @@ def drawn(columns: list[Column], width: int, title: str = "") -> str:
 def _result(capsys: pytest.CaptureFixture[str]) -> str:
     result = made_up_result(EXPERIMENT, seed=3)
     results.show_results(
-        [result], EXPERIMENT, [Path("runs/s6-00000000-s3")], as_json=False, as_score=False
+        [result],
+        EXPERIMENT,
+        [Path("runs/s6-00000000-s3")],
+        as_json=False,
+        as_score=False,
+        note=print,
     )
     return capsys.readouterr().out
 
@@ -176,3 +181,16 @@ def test_where_there_is_no_room_beside_the_keys_a_row_stands_alone() -> None:
 def test_a_value_is_not_separated_from_its_name() -> None:
     lines = [line.plain for line in folded(Text("peak=0.05,order=conv-activation-norm"), 18)]
     assert lines == ["peak=0.05,", "order=conv-", "activation-norm"]
+
+
+def test_a_score_that_may_not_be_written_is_noted(
+    tmp_path: Path, freeze: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    freeze(tmp_path)
+    notes: list[str] = []
+    made = [made_up_result(EXPERIMENT, seed=seed) for seed in range(2)]
+    folders = [tmp_path / "a", tmp_path / "b"]
+    results.show_results(made, EXPERIMENT, folders, as_json=True, as_score=True, note=notes.append)
+    assert '"seeds"' in capsys.readouterr().out
+    assert len(notes) == 1
+    assert notes[0].startswith("the score is not kept in a file: cannot write ")

@@ -138,6 +138,20 @@ def test_names_of_wrappers_before_every_name_are_left_out(tmp_path: Path, prefix
     assert f"{prefix}{first}" in read_weights(tmp_path / "x")[0]
 
 
+def test_averaged_weights_are_those_of_the_network(tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(build(SMALL))
+    stored = {name: it.contiguous() for name, it in averaged.state_dict().items()}
+    assert "n_averaged" in stored
+    safetensors.torch.save_file(stored, tmp_path / "x")
+    found, _ = read_weights(tmp_path / "x")
+    assert equal(tensors(build_with(SMALL, found, tmp_path / "x")), tensors(averaged.module))
+    alone = {name: it.contiguous() for name, it in build(SMALL).state_dict().items()}
+    safetensors.torch.save_file({**alone, "n_averaged": torch.tensor(3)}, tmp_path / "x")
+    found, _ = read_weights(tmp_path / "x")
+    with pytest.raises(WeightsError, match="n_averaged is not in the network"):
+        build_with(SMALL, found, tmp_path / "x")
+
+
 def test_missing_surplus_and_different_tensors_are_named(tmp_path: Path) -> None:
     found = {name: tensor.detach() for name, tensor in unique_tensors(build(SMALL)).items()}
     names = list(found)
