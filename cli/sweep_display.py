@@ -22,14 +22,14 @@ from mnist_arch.sweeps.execution.executor import Stopped, TrialEvent
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import SearchEnded, StageBegan, StageName
-from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord, Slow
 
 from .consoles import progress_console
 from .options import ProgressChoice
 from .prose import FRAME, framed, say
 from .sweep_tables import name_column
 from .tables import Column, tables_of
-from .training_display import WIDTH, duration, percent, sparkline
+from .training_display import WIDTH, duration, percent, slow_trial_text, sparkline
 
 _CURVE: Final = 20
 """Epochs of a curve, the last."""
@@ -58,6 +58,7 @@ class SweepDisplay:
     """Trials of the stage that have not ended."""
     ended: int = 0
     """Trials of the stage that have, those of earlier commands included."""
+    was_slow: bool = False
     results: dict[str, list[Result]] = field(default_factory=lambda: defaultdict(list))
     """Of this stage, by arm."""
     curves: dict[tuple[str, int], list[EpochRecord]] = field(
@@ -113,6 +114,12 @@ class SweepDisplay:
                     self.note(f"{trial.arm.name} · seed {trial.seed} · goes on {after}")
             case EpochRecord() as record:
                 self.curves[trial.key].append(record)
+            case Slow() as slow if not self.was_slow:  # what slows one down slows down the others
+                self.was_slow = True
+                text = slow_trial_text(slow, workers=self.pace.workers)
+                self.note(f"{trial.arm.name} · seed {trial.seed} · {text}")
+            case Slow():
+                pass
             case NotDrawn() as not_drawn:
                 self.not_drawn[trial.key] = not_drawn
             case Result() as result:

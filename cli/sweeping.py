@@ -17,10 +17,12 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.files import check_folder, now
+from mnist_arch.machine.memory import room_under_limits
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.sweeps.estimate import pace_so_far
 from mnist_arch.sweeps.execution.executor import Task, TrialEvent
-from mnist_arch.sweeps.execution.worker_count import WorkerCount, choose_workers
+from mnist_arch.sweeps.execution.worker_count import WorkerCount, check_room, choose_workers
+from mnist_arch.sweeps.extras import need_optuna, need_ray
 from mnist_arch.sweeps.leaderboard import board_of, draw_board, write_board
 from mnist_arch.sweeps.ledger import Asked, Failure, Ledger, TrialStatus, log_path
 from mnist_arch.sweeps.loading import Definition, load_sweep
@@ -321,6 +323,17 @@ def _refuse(request: SweepRequest, plan: SweepPlan) -> None:
         first = plan.arms[0]
         message = f"no arm of {sweep.name} is within the budget; {first.name}: {first.rejected}"
         raise BudgetExceeded(message, hint="--dry-run lists them all")
+    if sweep.search is not None:
+        need_optuna()
+    if request.on_ray:
+        need_ray()
+    check_room(
+        plan,
+        room_under_limits(),
+        device=request.device_wanted,
+        programs=2 if request.on_ray else 1,
+        trials=0 if request.ray_address else 1,
+    )
     check_named_folder(plan.dataset, request.data_dir)
     check_folder(request.ledger.folder)
 
@@ -338,14 +351,11 @@ def _executor(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> 
         experiment = plan.loaded(base, stage).experiment
         read_images(experiment, data_dir=request.data_dir, device="cpu")
     if request.on_ray:
-        from mnist_arch.sweeps.execution.ray_cluster import RayExecutor
+        from mnist_arch.sweeps.execution.ray_driver import Cluster, RayDriver
 
-        return RayExecutor(
-            address=request.ray_address,
-            resources=request.definition.sweep.resources,
-            data_dir=request.data_dir,
-            command=command_line(),
-        )
+        resources = request.definition.sweep.resources
+        cluster = Cluster(request.ray_address, resources, request.data_dir, command_line())
+        return RayDriver(cluster)
     device = resolve_device(request.device_wanted)
     # On a CPU every network would have to be compiled by itself, and trials are to be alike where
     # the sweep goes on, on another machine.

@@ -13,11 +13,12 @@ import typer
 
 from mnist_arch.counting import budget
 from mnist_arch.counting.counted import CountedExperiment, count
-from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import RunError
 from mnist_arch.files import check_folder, make_folder
 from mnist_arch.machine.cpus import Watch
+from mnist_arch.machine.memory import room_under_limits
 from mnist_arch.runs.folder import Run, read_manifest, runs_folder
 from mnist_arch.runs.resolve import find_run, find_spec
 from mnist_arch.runs.result import Result
@@ -25,6 +26,7 @@ from mnist_arch.spec.loading import Loaded, check_dataset
 from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.training import engine as records
 from mnist_arch.training.engine import Engine
+from mnist_arch.training.memory import check_memory, training_bytes
 
 from . import STARTED, command_line, errors, heavy_imports
 from .consoles import answering
@@ -228,8 +230,21 @@ def _refuse(request: TrainRequest, counted: CountedExperiment, auto: DatasetName
     left = runs if request.again else [run for run in runs if not run.is_finished]
     if left and request.require:
         budget.check_verdict(counted.experiment)
+    if left:
+        _check_memory(request, counted)
     for run in left:
         check_folder(run.folder)
+
+
+def _check_memory(request: TrainRequest, counted: CountedExperiment) -> None:
+    """Raises OutOfMemory where a limit leaves less than a training needs."""
+    batch_bytes = 0
+    if request.device in (DeviceChoice.AUTO, DeviceChoice.CPU):
+        experiment = counted.experiment
+        images = INFO[experiment.resolved_dataset].train_images
+        batch = min(experiment.recipe.batch_size, images)
+        batch_bytes = counted.plan.activation_bytes * batch
+    check_memory(training_bytes(batch_bytes), room_under_limits(), what="a training")
 
 
 def _exclude(option: str, value: object, others: Mapping[str, object]) -> None:

@@ -305,14 +305,32 @@ def threads_text(threads: int) -> str:
 def slow_text(slow: Slow) -> str:
     """How slow, why that may be, and the way out."""
     others = slow.usable_cpus - slow.free_cpus
-    where = f"this network with {threads_text(slow.threads)} leads one to expect"
-    text = f"slow: {slow.images_per_second:,.0f} images/s, where {where} {slow.expected:,.0f}. "
+    text = _how_slow(slow)
     fewer = "" if slow.threads == 1 else "--again --threads 1"
     if others > SPARE_CPUS:
         text += f"Other programs keep {others:.1f} of {slow.usable_cpus:g} CPUs busy: end them"
         return text + (f", or start anew with {fewer}" if fewer else "")
     text += "No other program is at work, so it may be the machine"
     return text + (f"; {fewer} may be faster" if fewer else "")
+
+
+def slow_trial_text(slow: Slow, *, workers: int) -> str:
+    """The same of a trial of a sweep, beside which others of it train."""
+    siblings = (workers - 1) * slow.threads
+    others = slow.usable_cpus - slow.free_cpus - siblings
+    text = _how_slow(slow)
+    if others > SPARE_CPUS:
+        text += f"Other programs keep {others:.1f} of {slow.usable_cpus:g} CPUs busy: end them"
+        return text + (", or train fewer trials at a time" if workers > 1 else "")
+    if siblings + slow.threads > slow.usable_cpus:
+        busy = f"{workers} trials at a time share {slow.usable_cpus:g} CPUs"
+        return f"{text}{busy}: train fewer at a time"
+    return f"{text}No other program is at work, so it may be the machine"
+
+
+def _how_slow(slow: Slow) -> str:
+    where = f"this network with {threads_text(slow.threads)} leads one to expect"
+    return f"slow: {slow.images_per_second:,.0f} images/s, where {where} {slow.expected:,.0f}. "
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import Plan, Row, plan_network
 from mnist_arch.errors import (
     BudgetExceeded,
+    ClusterFailed,
     DataUnavailable,
     DeviceUnavailable,
     EarlierFormat,
@@ -30,6 +31,7 @@ from mnist_arch.errors import (
     MnistArchError,
     NonFiniteLoss,
     NoVerdict,
+    OutOfMemory,
     Problem,
     RunCorrupt,
     RunError,
@@ -100,6 +102,7 @@ __all__ = [
     "Block",
     "Budget",
     "BudgetExceeded",
+    "ClusterFailed",
     "Compiling",
     "Conv",
     "DataUnavailable",
@@ -119,6 +122,7 @@ __all__ = [
     "NoVerdict",
     "NonFiniteLoss",
     "NotCompiled",
+    "OutOfMemory",
     "Plan",
     "Problem",
     "Progress",

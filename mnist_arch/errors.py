@@ -8,7 +8,9 @@
     ├── NonFiniteLoss         training diverged
     ├── DataUnavailable       the images are missing, corrupt or cannot be fetched
     ├── DeviceUnavailable     the device that was asked for is not on this machine
+    ├── OutOfMemory           a limit leaves less memory than a training needs
     ├── ExtraMissing          an optional dependency is not installed
+    ├── ClusterFailed         a cluster cannot be asked for anything any more
     ├── RunError              a run's folder cannot be used as asked
     │   ├── RunLocked         another process holds the folder
     │   ├── RunCorrupt        a file of the run is damaged
@@ -69,7 +71,9 @@ class FailureKind(StrEnum):
     LOSS = "NonFiniteLoss", ExitCode.ANSWER_IS_NO
     DATA = "DataUnavailable", ExitCode.MACHINE_CANNOT
     DEVICE = "DeviceUnavailable", ExitCode.MACHINE_CANNOT
+    MEMORY = "OutOfMemory", ExitCode.MACHINE_CANNOT
     EXTRA = "ExtraMissing", ExitCode.MACHINE_CANNOT
+    CLUSTER = "ClusterFailed", ExitCode.MACHINE_CANNOT
     RUN = "RunError", ExitCode.BAD_INPUT
     LOCKED = "RunLocked", ExitCode.MACHINE_CANNOT
     CORRUPT = "RunCorrupt", ExitCode.MACHINE_CANNOT
@@ -82,12 +86,10 @@ class FailureKind(StrEnum):
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
 
     # Of what others raise, and of processes that end.
-    MEMORY = "OutOfMemory", ExitCode.MACHINE_CANNOT
     ACCELERATOR = "AcceleratorFailed", ExitCode.MACHINE_CANNOT
     SYSTEM = "SystemRefused", ExitCode.MACHINE_CANNOT
     WORKER = "WorkerDied", ExitCode.MACHINE_CANNOT
     NODE = "NodeLost", ExitCode.MACHINE_CANNOT
-    CLUSTER = "ClusterFailed", ExitCode.MACHINE_CANNOT
     CRASH = "WorkerCrashed", ExitCode.OUR_BUG
     BUG = "Bug", ExitCode.OUR_BUG
 
@@ -201,10 +203,22 @@ class DeviceUnavailable(MnistArchError):
     kind = FailureKind.DEVICE
 
 
+class OutOfMemory(MnistArchError):
+    """A limit leaves less memory than a training needs. Raised before the system would end it."""
+
+    kind = FailureKind.MEMORY
+
+
 class ExtraMissing(MnistArchError):
     """An optional dependency is not installed; the hint says how to."""
 
     kind = FailureKind.EXTRA
+
+
+class ClusterFailed(MnistArchError):
+    """A Ray cluster is lost, or cannot do what every trial needs of it. No trial has failed."""
+
+    kind = FailureKind.CLUSTER
 
 
 class RunError(MnistArchError):

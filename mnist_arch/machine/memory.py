@@ -26,12 +26,29 @@ def room_in_memory(root: Path = ROOT) -> Room:
     return min(_rooms(root), key=lambda room: room.bytes)
 
 
+def room_under_limits(root: Path = ROOT) -> Room | None:
+    """The least that a control group or a limit of the process leaves, beyond which nothing can be
+    had; None where there is no such limit."""
+    return min(_limited(root, _own()), key=lambda room: room.bytes, default=None)
+
+
 def _rooms(root: Path) -> Iterator[Room]:
     import psutil
 
-    info: Any = psutil.Process().memory_info()
-    own = info.rss - getattr(info, "shared", 0)  # pages of files are counted by nobody here
+    own = _own()
     yield Room(psutil.virtual_memory().available + own, "free on this machine")
+    yield from _limited(root, own)
+
+
+def _own() -> float:
+    """Bytes that this process has, without pages of files, which are counted by nobody here."""
+    import psutil
+
+    info: Any = psutil.Process().memory_info()
+    return float(info.rss - getattr(info, "shared", 0))
+
+
+def _limited(root: Path, own: float) -> Iterator[Room]:
     for limit in memory_limits(root):
         used = 0.0 if limit.used is None else max(0.0, limit.used - own)
         yield Room(limit.most - used, f"left by the limit of {limit.name}")

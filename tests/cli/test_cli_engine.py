@@ -340,6 +340,38 @@ def test_a_repeated_run_stays_on_the_device_of_its_manifest(
     assert Run(repeated).weights_path.read_bytes() == run.weights_path.read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--resume", "--from-manifest"])
+def test_a_run_that_is_given_refuses_threads(mnist_arch: Terminal, option: str) -> None:
+    mnist_arch("small.yaml", "--epochs", "1", "--threads", "1")
+    what = {"--resume": "latest", "--from-manifest": str(mnist_arch.run.manifest_path)}[option]
+    result = mnist_arch(option, what, "--threads", "2", exit_code=2)
+    assert f"{option} excludes --threads" in result.stderr
+
+
+def test_threads_of_a_run_that_goes_on_are_kept(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = interrupted(mnist_arch, monkeypatch)
+    with_engine(run, threads=1)
+    seen = engines_trained_with(monkeypatch)
+    result = mnist_arch("small.yaml", "--threads", "2")
+    kept = "keeps its 1 thread; --again would start it anew"
+    assert any(kept in line for line in result.stderr.splitlines())
+    assert [engine.threads for engine in seen] == [1]
+    assert run.manifest().engine.threads == 1
+
+
+def test_threads_of_a_manifest_are_repeated(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch("small.yaml", "--epochs", "1", "--threads", "2")
+    run = mnist_arch.run
+    assert run.manifest().engine.threads == 2
+    seen = engines_trained_with(monkeypatch)
+    mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
+    assert [engine.threads for engine in seen] == [2]
+
+
 def test_a_new_seed_has_the_machines_threads_beside_one_that_goes_on(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,8 +42,7 @@ from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
 from mnist_arch.sweeps import front as picture
-from mnist_arch.sweeps.execution import local
-from mnist_arch.sweeps.execution import ray_cluster as cluster
+from mnist_arch.sweeps.execution import local, ray_driver
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training import engine_choice
@@ -649,18 +648,19 @@ def test_on_a_cpu_trials_are_alike_on_any_machine(
 def test_a_cluster_is_asked_for_by_name(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[dict[str, Any]] = []
+    made: list[ray_driver.Cluster] = []
 
-    def noting(**options: Any) -> NoReturn:
-        made.append(options)
+    def noting(cluster: ray_driver.Cluster) -> NoReturn:
+        made.append(cluster)
         raise StorageError("enough")
 
-    monkeypatch.setattr(cluster, "RayExecutor", noting)
+    monkeypatch.setattr("mnist_arch_cli.sweeping.need_ray", lambda: None)
+    monkeypatch.setattr(ray_driver, "RayDriver", noting)
     mnist_arch("tiny.yaml", "--executor", "ray", "--ray-address", "auto", exit_code=3)
     mnist_arch("tiny.yaml", "--executor", "ray", "--data-dir", "images", exit_code=3)
-    assert [it["address"] for it in made] == ["auto", None]
-    assert [it["data_dir"] for it in made] == [None, Path("images")]
-    assert made[0]["resources"].cpus == 1
+    assert [it.address for it in made] == ["auto", None]
+    assert [it.data_dir for it in made] == [None, Path("images")]
+    assert made[0].resources.cpus == 1
 
 
 # ---------------------------------------------------------------------------------------- the plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 from mnist_arch.data.load import Resolved
 from mnist_arch_cli.app import app
 
-ANSWER_IS_NO, BAD_INPUT = 1, 2
+ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT = 1, 2, 3
 LONG = "x" * 300
 
 
@@ -90,6 +91,36 @@ def test_train(arguments: str, code: int, said: str) -> None:
 def test_sweep(top: dict[str, Any], arguments: str, code: int, said: str) -> None:
     write_sweep(Path("tiny.yaml"), {"name": "a", **blocks(4)}, **top)
     refused_alike("sweep", "tiny.yaml", *arguments.split(), code=code, said=said)
+
+
+@pytest.mark.parametrize(
+    ("missing", "top", "arguments", "said", "hint"),
+    [
+        (
+            "optuna",
+            {"search": {"trials": 2, "space": {"recipe.schedule.peak": [0.1, 0.2]}}},
+            "",
+            "a search needs optuna",
+            "pip install 'mnist-arch[search]'",
+        ),
+        ("ray", {}, "--executor ray", "a sweep on a cluster needs ray", "'mnist-arch[ray]'"),
+        ("ray", {}, "--executor ray --ray-address a:1", "needs ray", "'mnist-arch[ray]'"),
+    ],
+)
+def test_an_extra_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    top: dict[str, Any],
+    arguments: str,
+    said: str,
+    hint: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    write_sweep(Path("tiny.yaml"), {"name": "a", **blocks(4)}, **top)
+    refused_alike("sweep", "tiny.yaml", *arguments.split(), code=MACHINE_CANNOT, said=said)
+    result = CliRunner().invoke(app, ["sweep", "tiny.yaml", *arguments.split(), "--dry-run"])
+    assert result.stdout.startswith("tiny")  # the plan is shown before it is refused
+    assert hint in result.stderr
 
 
 def test_the_sample_in_the_place_of_mnist_is_refused_before_it_is_read(

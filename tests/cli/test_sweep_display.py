@@ -17,9 +17,9 @@ from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.stages import StageBegan
-from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord, Slow
 from mnist_arch_cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
-from mnist_arch_cli.training_display import sparkline
+from mnist_arch_cli.training_display import slow_trial_text, sparkline
 
 SECONDS = 10.0
 
@@ -89,6 +89,42 @@ def plain(
     SweepDisplay(console).follow(iter(events), Pace(plan, workers=workers))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
+
+
+def test_that_trials_are_far_too_slow_is_said_once(plan: SweepPlan) -> None:
+    script = Script(plan)
+    a0, b0, *_ = script.ranking
+    slow = Slow(100.0, 3_700.0, threads=1, usable_cpus=2.0, free_cpus=0.5)
+    lags = [TrialEvent(script.task(trial), slow) for trial in (a0, b0)]
+    began = [script.began(trial) for trial in (a0, b0)]
+    ends = [script.finished(trial, 91) for trial in (a0, b0)]
+    lines = plain([StageBegan("ranking", (a0, b0)), *began, *lags, *ends], plan)
+    (line,) = (line for line in lines if "slow: " in line)
+    assert line == (
+        "a · seed 0 · slow: 100 images/s, where this network with 1 thread leads one to expect "
+        "3,700. Other programs keep 1.5 of 2 CPUs busy: end them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("workers", "usable", "free", "why"),
+    [
+        (2, 4.0, 3.0, "No other program is at work, so it may be the machine"),  # the other worker
+        (
+            2,
+            4.0,
+            1.0,
+            "Other programs keep 2.0 of 4 CPUs busy: end them, or train fewer trials at a time",
+        ),
+        (4, 2.0, 0.0, "4 trials at a time share 2 CPUs: train fewer at a time"),
+        (1, 2.0, 2.0, "No other program is at work, so it may be the machine"),
+    ],
+)
+def test_the_other_trials_of_a_sweep_are_no_other_programs(
+    workers: int, usable: float, free: float, why: str
+) -> None:
+    slow = Slow(100.0, 3_700.0, threads=1, usable_cpus=usable, free_cpus=free)
+    assert slow_trial_text(slow, workers=workers).endswith(f" 3,700. {why}")
 
 
 def test_where_there_is_no_terminal_a_trial_is_a_line(plan: SweepPlan) -> None:

@@ -165,6 +165,9 @@ LIGHT = {
     "sweep sweep.yaml --dry-run": 0,
     "sweep sweep.yaml --dry-run --json": 0,
     "sweep sweep.yaml --show": 0,
+    "sweep search.yaml --show": 0,
+    "sweep search.yaml --dry-run": 3,  # optuna is not here
+    "sweep sweep.yaml --dry-run --executor ray": 3,
     "sweep sweep.yaml --show --csv": 0,
     "sweep over-all.yaml": 1,
     "sweep nothing.yaml": 2,
@@ -182,7 +185,8 @@ FILES = {
     "broken.yaml": "extends: s6\nrecipe: {epoch: 3}\n",
     "shapes.yaml": "extends: s6\nblocks: [{channels: [9], kind: grouped, groups: 2}]\n",
     "text.yaml": "blocks: [",
-    "sweep.yaml": "grid: {defaults.dropout: [0, 0.1]}\nsearch:\n  trials: 9\n"
+    "sweep.yaml": "grid: {defaults.dropout: [0, 0.1]}\n",
+    "search.yaml": "search:\n  trials: 9\n"
     "  space: {recipe.schedule.peak: {kind: float, low: 0.01, high: 0.5, log: true}}\n",
     "over-all.yaml": "grid: {recipe.epochs: [20, 21]}\n",
     "table.txt": "Conv2d-1  [-1, 10, 26, 26]  100\nReLU-2  [-1, 10, 26, 26]  0\n"

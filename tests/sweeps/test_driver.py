@@ -19,7 +19,7 @@ from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, TrialStatus
 from mnist_arch.sweeps.planning import SweepPlan, Trial
-from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord, Slow
 
 FAILURE = Failure(kind=FailureKind.LOSS, reason="the loss is not finite", time=TIME)
 Script = Callable[[Task], list[TrialEvent]]
@@ -290,6 +290,18 @@ def test_disk_that_is_full_ends_the_sweep(plan: SweepPlan, ledger: Ledger) -> No
     assert [label(task.trial) for task in executor.submitted] == ["a0", "b0"]
 
 
+def test_a_trial_that_lags_goes_on(plan: SweepPlan, ledger: Ledger) -> None:
+    slow = Slow(1.0, 100.0, threads=1, usable_cpus=2.0, free_cpus=2.0)
+
+    def script(task: Task) -> list[TrialEvent]:
+        began, *rest = done(plan)(task)
+        return [began, TrialEvent(task, slow), *rest]
+
+    events, _, source = run(plan, ledger, script)
+    assert said(events)[:4] == ["a0 Started", "a0 Slow", "a0 EpochRecord", "a0 Result"]
+    assert {state for _, state in source.told} == {TrialStatus.DONE}
+
+
 # ----------------------------------------------------------------------- ended early
 
 
@@ -345,9 +357,11 @@ def test_what_an_ended_trial_still_does_is_of_no_interest(
             "Result": TrialEvent(task, made_up(task.trial, plan, 99, seconds=1.0)),
             "Failure": TrialEvent(task, FAILURE),
         }
+        slow = Slow(1.0, 100.0, threads=1, usable_cpus=2.0, free_cpus=2.0)
         late = [
             epoch(task, 2, correct=99),
             epoch(task, 3, correct=0),
+            TrialEvent(task, slow),
             TrialEvent(task, Started(task.run, 3)),
         ]
         return [epoch(task, 1, correct=7), *late, ends[last]]

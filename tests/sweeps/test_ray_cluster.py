@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from small_cluster import cluster_of
 from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, tasks, train_here
 
 from mnist_arch.data.load import load_split
-from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind
+from mnist_arch.errors import ClusterFailed, DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.runs.checkpoint import read_checkpoint
 from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
@@ -33,7 +34,7 @@ from mnist_arch.sweeps.execution.ray_node import (
 from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import EpochRecord, NotCompiled
+from mnist_arch.training.events import EpochRecord, NotCompiled, Slow
 
 pytestmark = pytest.mark.ray
 
@@ -201,6 +202,15 @@ def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
     assert end.what.log_tail == ["a line"] * 3
 
 
+def test_a_node_that_is_too_slow_is_told(task: Task) -> None:
+    import ray
+
+    slow = Slow(1.0, 100.0, threads=1, usable_cpus=2.0, free_cpus=2.0)
+    crash = ray.exceptions.WorkerCrashedError()
+    events, _ = on_a_pretence(task, [beginning(task, "here"), NodeMessage(slow), crash])
+    assert events[1] == TrialEvent(task, slow)
+
+
 def test_a_process_that_dies_on_a_node_that_lives_is_a_failure(task: Task) -> None:
     import ray
 
@@ -211,6 +221,7 @@ def test_a_process_that_dies_on_a_node_that_lives_is_a_failure(task: Task) -> No
     assert isinstance(events[-1].what, Failure)
     assert events[-1].what.kind is FailureKind.WORKER
     assert events[-1].what.reason == "its process died, but not the node that it was on"
+    assert events[-1].what.hint.startswith("if that was for memory, raise resources.cpus")
 
 
 def test_an_error_of_ray_is_a_failure_with_its_text(task: Task) -> None:
@@ -228,6 +239,67 @@ def test_an_error_of_ray_is_a_failure_with_its_text(task: Task) -> None:
     assert end.what.reason == "a node cannot load what it is to run: no mnist_arch"
     assert end.what.hint == "pip install 'mnist-arch[ray]', in the same version, on every node"
     assert end.what.log_tail[-1] == "ModuleNotFoundError: mnist_arch"
+
+
+def errors_of_a_driver() -> list[Any]:
+    """What calls of Ray raise where a cluster is lost or full, with a word of what is said."""
+    exceptions = pytest.importorskip("ray.exceptions", reason="needs the extra ray")
+    return [
+        pytest.param(error, said, id=type(error).__name__)
+        for error, said in (
+            (exceptions.RaySystemError("the system"), "does not do what it is asked for: "),
+            (exceptions.RpcError("failed to connect to all addresses"), "connect to all"),
+            (exceptions.LocalRayletDiedError(), "raylet"),
+            (exceptions.ObjectStoreFullError("no room"), "the object store .* is full"),
+            (exceptions.OutOfDiskError("no room"), "the object store .* is full"),
+            (exceptions.GetTimeoutError("late"), "late"),
+            (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+            (TimeoutError("no answer"), "no answer"),
+            (RuntimeError("the GCS is gone"), "the GCS is gone"),
+        )
+    ]
+
+
+@pytest.mark.parametrize("call", ["nodes", "put", "wait", "remote", "get"])
+@pytest.mark.parametrize(("error", "said"), errors_of_a_driver())
+def test_an_error_of_the_cluster_is_no_bug_and_no_failure_of_a_trial(
+    task: Task, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception, said: str
+) -> None:
+    """It ends the sweep with 3; what a task itself comes to is told of its trial."""
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    ray = Pretence([beginning(task, "here")])
+    executor = executor_for("a:1")
+    monkeypatch.setattr(ray, call, fails)
+    executor.ray, executor.train = ray, SimpleNamespace(remote=ray.remote)
+    monkeypatch.setattr(ray, "cancel", fails)  # nor is it of interest at the end
+    try:
+        *_, end = drive(executor, [task])
+        assert isinstance(end.what, Failure)
+        kind, message, hint = end.what.kind, end.what.reason, end.what.hint
+    except ClusterFailed as failed:
+        kind, message = failed.kind, str(failed)
+        hint = failed.hint
+    executor.__exit__()
+    assert "the same command goes on" in hint
+    assert kind.exit_code == 3
+    assert not kind.is_of_the_trial
+    assert re.search(said, message)
+    with task.run.lock():  # which is free
+        assert task.run.result() is None
+
+
+def test_an_error_of_the_cluster_within_a_task_is_no_bug(task: Task) -> None:
+    import ray
+
+    full = ray.exceptions.ObjectStoreFullError("no room")
+    error = ray.exceptions.RayTaskError("train_on_node", "a line", full)
+    ((end,), _) = on_a_pretence(task, [error])
+    assert isinstance(end.what, Failure)
+    assert end.what.kind is FailureKind.CLUSTER
+    assert "--object-store-memory" in end.what.hint
 
 
 # -------------------------------------------------------------------------------- room and address
@@ -303,6 +375,29 @@ def test_a_cluster_that_wants_a_token_says_so() -> None:
     assert "~/.ray/auth_token" in caught.value.hint
 
 
+def test_a_cluster_of_other_versions_says_which() -> None:
+    """In the words of Ray 2.60, whose first line has none of them."""
+    error = RuntimeError(
+        "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n    Python: 3.11.2\n"
+        "This process on node a was started with:\n    Ray: 2.60.0\n    Python: 3.12.1\n"
+    )
+    with pytest.raises(DeviceUnavailable) as caught:
+        _connect(Initialised(error), "a:1")
+    assert str(caught.value) == (
+        "the Ray cluster at a:1 has Ray 2.59.0 with Python 3.11.2, and this command Ray 2.60.0 "
+        "with Python 3.12.1"
+    )
+    assert caught.value.hint == "install the same versions of Ray and Python on all machines"
+
+
+@pytest.mark.parametrize(
+    "error", [Exception("the node timed out"), OSError("AF_UNIX path too long"), KeyError("node")]
+)
+def test_whatever_ray_raises_at_its_start_is_no_bug(error: Exception) -> None:
+    with pytest.raises(DeviceUnavailable, match=r"^no Ray cluster at this machine: "):
+        _connect(Initialised(error), None)
+
+
 @pytest.mark.parametrize(
     ("address", "environment", "given"),
     [
@@ -327,7 +422,9 @@ def test_a_cluster_of_this_machine_leaves_no_token_in_the_home(
 
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ExtraMissing, match=r"^a sweep on a cluster needs ray$") as caught:
+    with pytest.raises(
+        ExtraMissing, match=r"^a sweep on a cluster needs ray, of the extra `ray`$"
+    ) as caught:
         executor_for()
     assert caught.value.hint == "pip install 'mnist-arch[ray]'"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from small_sweep import COMMAND, ENGINE, planned_sweep, tasks
 
 from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps.execution import worker as module
+from mnist_arch.sweeps.execution.executor import TrialEvent
 from mnist_arch.sweeps.execution.worker import Setting, _Worker
 from mnist_arch.sweeps.ledger import Failure, Ledger
+from mnist_arch.training.events import Slow
 
 
 class Pipe:
@@ -26,6 +29,19 @@ class Pipe:
 
 class Ended(BaseException):
     """Instead of the end of this process."""
+
+
+def test_a_trial_that_is_too_slow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(1.0, 100.0, threads=1, usable_cpus=2.0, free_cpus=2.0)
+
+    def slowly(*_: object, **__: object) -> Iterator[Slow]:
+        yield slow
+
+    monkeypatch.setattr(module, "run_experiment", slowly)
+    pipe = Pipe()
+    task = tasks(planned_sweep(tmp_path), Ledger(tmp_path / "sweep"))[0]
+    _Worker(cast(Any, pipe), Setting(ENGINE, None, COMMAND)).train(task)
+    assert pipe.sent == [TrialEvent(task, slow)]
 
 
 @pytest.mark.parametrize(

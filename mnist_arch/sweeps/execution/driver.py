@@ -13,7 +13,7 @@ from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.execution.executor import Executor, Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, TrialStatus
 from mnist_arch.sweeps.planning import SweepPlan, Trial
-from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord, Slow
 
 
 class TrialSource(Protocol):
@@ -86,7 +86,7 @@ def run_trials(
                     source.tell(trial, TrialStatus.PRUNED)
                     executor.stop(trial)
                     ended.add(trial.key)
-                case Started() | EpochRecord() | NotDrawn() | Stopped():
+                case Started() | EpochRecord() | Slow() | NotDrawn() | Stopped():
                     pass
                 case Result():
                     source.tell(trial, TrialStatus.DONE)

@@ -12,7 +12,7 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
-from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord, Slow
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TrialEvent:
     """Something that happened to a trial, as its run says it, or its end by other means."""
 
     task: Task
-    what: Started | EpochRecord | NotDrawn | Result | Failure | Stopped
+    what: Started | EpochRecord | Slow | NotDrawn | Result | Failure | Stopped
     """All of it is on disk, but a failure, which the driver writes down."""
 
     @property

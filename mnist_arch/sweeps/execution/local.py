@@ -35,7 +35,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _uninterruptible() -> Iterator[None]:
+def uninterruptible() -> Iterator[None]:
     """Ctrl-C goes to the driver alone, also while a worker is still being started."""
     if threading.current_thread() is not threading.main_thread():
         yield  # where signals are not received, and may not be set
@@ -103,7 +103,7 @@ class LocalExecutor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self.setting), daemon=True)
-        with _uninterruptible():
+        with uninterruptible():
             process.start()
         theirs.close()  # else the worker's death would not close the pipe
         worker = _Worker(process, ours)
@@ -132,7 +132,7 @@ def failure_of_death(code: int, tail: list[str], *, has_begun: bool) -> Failure:
     """
     kind, hint = FailureKind.WORKER, ""
     if code < 0:
-        reason = f"its process was killed by {_signal_name(-code)}"
+        reason = f"its process was killed by {named(-code)}"
     else:
         reason = f"its process ended with exit code {code}"
     if says_no_memory("\n".join(tail)):
@@ -144,7 +144,8 @@ def failure_of_death(code: int, tail: list[str], *, has_begun: bool) -> Failure:
     return Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
 
 
-def _signal_name(number: int) -> str:
+def named(number: int) -> str:
+    """A signal by its name."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal

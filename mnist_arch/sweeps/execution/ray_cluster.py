@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, MutableMapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from mnist_arch.errors import DeviceUnavailable, ExtraMissing, FailureKind, MnistArchError
+from mnist_arch.errors import ClusterFailed, DeviceUnavailable, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
 from mnist_arch.runs.events import NotDrawn, Started
@@ -25,18 +26,26 @@ from mnist_arch.spec.experiment import Experiment
 from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.execution.ray_node import NodeMessage, NodeTask, ShippedSplit, train_on_node
 from mnist_arch.sweeps.execution.worker import failure_of, judge_after, wait_for_lock
+from mnist_arch.sweeps.extras import need_ray
 from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.events import EpochRecord, Slow
 
 _WAIT_SECONDS: Final = 1.0
+
+_VERSIONS: Final = re.compile(r"^\s+(Ray|Python): (\S+)$", re.MULTILINE)
+"""In what Ray says of a cluster of other versions: the cluster's, and those of the driver."""
 
 _THE_TOKEN: Final = (
     "set RAY_AUTH_MODE=token and give every machine the same token: copy ~/.ray/auth_token of the "
     "first one, or name it in RAY_AUTH_TOKEN_PATH"
 )
+
+THE_SAME_COMMAND: Final = "`ray status` says how the cluster is; the same command goes on"
+
+_FEWER_ON_A_NODE: Final = "raise resources.cpus, so that fewer trials share a node"
 
 LOSSES: Final = 5
 """Nodes that a trial may lose one after the other without an epoch between them."""
@@ -59,7 +68,8 @@ class RayExecutor:
     """Tasks of Ray, as many as its nodes have room for.
 
     A trial whose node is lost goes on elsewhere from the last epoch that has come in. One whose
-    process dies while its node lives has failed.
+    process dies while its node lives has failed. Every call may raise ClusterFailed. Where a
+    cluster is lost Ray may also end the process, which `ray_driver` is for.
     """
 
     def __init__(
@@ -74,7 +84,7 @@ class RayExecutor:
 
         Raises ExtraMissing.
         """
-        self.ray = _ray()
+        self.ray = need_ray()
         self.address = address
         self.resources = resources
         self.engine = Engine(
@@ -96,8 +106,9 @@ class RayExecutor:
             self.connected = True
         options = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
         # Ray's own way to try again would begin at the first epoch.
-        remote = self.ray.remote(num_returns="streaming", max_retries=0, **options)
-        self.train = remote(train_on_node)
+        with self._asking():
+            remote = self.ray.remote(num_returns="streaming", max_retries=0, **options)
+            self.train = remote(train_on_node)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,7 +122,8 @@ class RayExecutor:
     @property
     def free(self) -> int:
         """Room on the nodes that are there now, but at least for one trial, which may wait."""
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        with self._asking():
+            nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         room = max(1, sum(_room(node, self.resources) for node in nodes))
         return max(0, room - len(self.running) - len(self.ended))
 
@@ -121,6 +133,9 @@ class RayExecutor:
             wait_for_lock(task.run)
             running.lock.enter_context(task.run.lock())
             self._send(running)
+        except ClusterFailed:
+            running.lock.close()
+            raise
         except MnistArchError as error:
             self.ended.append(self._failed(running, error))
 
@@ -132,13 +147,17 @@ class RayExecutor:
 
     def events(self) -> Iterator[TrialEvent]:
         if not self.ended and self.running:
-            self.ray.wait(list(self.running), timeout=_WAIT_SECONDS)
-            ready, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
+            everything = {"num_returns": len(self.running), "timeout": 0}
+            with self._asking():
+                self.ray.wait(list(self.running), timeout=_WAIT_SECONDS)
+                ready, _ = self.ray.wait(list(self.running), **everything)
             for messages in ready:
                 if (running := self.running.get(messages)) is None:
                     continue  # it was stopped because of an earlier event
                 try:
                     yield from self._next(running)
+                except ClusterFailed:
+                    raise
                 except MnistArchError as error:
                     yield self._failed(running, error)
         while self.ended:
@@ -161,7 +180,8 @@ class RayExecutor:
             self.ended.append(TrialEvent(task, found))
             return
         node_task = NodeTask(task.run, found, judge_after(task.trial), package_versions())
-        running.messages = self.train.remote(node_task, *references)
+        with self._asking():
+            running.messages = self.train.remote(node_task, *references)
         self.running[running.messages] = running
 
     def _ship(self, experiment: Experiment) -> tuple[RunImages, list[Any]]:
@@ -171,7 +191,8 @@ class RayExecutor:
             self.shipped.clear()  # final trials, which have no hold-out, come after all others
             images = read_images(experiment, data_dir=self.data_dir, device="cpu")
             splits = (images.training, images.judged_on)
-            references = [self.ray.put(ShippedSplit.of(split)) for split in splits]
+            with self._asking():
+                references = [self.ray.put(ShippedSplit.of(split)) for split in splits]
             self.shipped[key] = replace(images, seconds=0.0), references
         return self.shipped[key]
 
@@ -185,6 +206,8 @@ class RayExecutor:
         except self.ray.exceptions.RayError as error:
             yield from self._broken(running, error)
             return
+        except (OSError, RuntimeError) as error:
+            raise self._cluster_failed(error) from None
         task = running.task
         with storage_errors(log_path(task.run)), log_path(task.run).open("ab") as log:
             log.write(message.log)
@@ -196,6 +219,8 @@ class RayExecutor:
                 keep_epoch(task.run, record, message.checkpoint)
                 running.losses = 0
                 yield TrialEvent(task, record)
+            case Slow() as slow:
+                yield TrialEvent(task, slow)
             case Failure() as failure:
                 self._end(running)
                 tail = log_tail(task.run)
@@ -227,10 +252,11 @@ class RayExecutor:
         match error:
             case exceptions.OutOfMemoryError():
                 kind, reason = FailureKind.MEMORY, "its process was ended for want of memory"
-                hint = "raise resources.cpus, so that fewer trials share a node"
+                hint = _FEWER_ON_A_NODE
             case exceptions.WorkerCrashedError() if self._is_alive(running.node):
                 kind = FailureKind.WORKER
                 reason = "its process died, but not the node that it was on"
+                hint = f"if that was for memory, {_FEWER_ON_A_NODE}"
             case (
                 exceptions.NodeDiedError()
                 | exceptions.WorkerCrashedError()
@@ -244,6 +270,9 @@ class RayExecutor:
                 reason = (
                     f"it was lost {running.losses} times with its node, without an epoch between"
                 )
+            case exceptions.RayTaskError(cause=exceptions.RayError() as cause):
+                failed = self._cluster_failed(cause)
+                kind, reason, hint = failed.kind, str(failed), failed.hint
             case exceptions.RayTaskError(cause=ImportError() as cause):
                 kind, reason = FailureKind.DEVICE, f"a node cannot load what it is to run: {cause}"
                 hint = "pip install 'mnist-arch[ray]', in the same version, on every node"
@@ -251,16 +280,16 @@ class RayExecutor:
                 explained = explain(cause)
                 kind, reason, hint = explained.kind, explained.message, explained.hint
             case _:
-                kind = FailureKind.CLUSTER
-                reason = f"the cluster failed: {_first_line(error)}"
-                hint = "`ray status` says how the cluster is; the same command goes on"
+                failed = self._cluster_failed(error)
+                kind, reason, hint = failed.kind, str(failed), failed.hint
         running.lock.close()
         tail = log_tail(task.run) or str(error).splitlines()[-LOG_LINES:]
         failure = Failure(kind=kind, reason=reason, hint=hint, log_tail=tail, time=now())
         yield TrialEvent(task, failure)
 
     def _is_alive(self, node: str) -> bool:
-        return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
+        with self._asking():
+            return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
 
     def _failed(self, running: _Running, error: MnistArchError) -> TrialEvent:
         """A trial that the driver cannot go on with."""
@@ -274,7 +303,33 @@ class RayExecutor:
 
     def _drop(self, running: _Running) -> None:
         if self.running.pop(running.messages, None):
-            self.ray.cancel(running.messages)  # does nothing to a task that has ended
+            # It does nothing to a task that has ended, and a lost cluster trains nothing any more.
+            with contextlib.suppress(ClusterFailed), self._asking():
+                self.ray.cancel(running.messages)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around calls of Ray alone, which answer or raise for a reason of the cluster's own."""
+        try:
+            yield
+        except (self.ray.exceptions.RayError, OSError, RuntimeError) as error:
+            raise self._cluster_failed(error) from None
+
+    def _cluster_failed(self, error: Exception) -> ClusterFailed:
+        exceptions, where = self.ray.exceptions, self.address or "this machine"
+        if isinstance(error, exceptions.ObjectStoreFullError | exceptions.OutOfDiskError):
+            message = f"the object store of the Ray cluster at {where} is full: "
+            hint = (
+                "start its nodes with a larger --object-store-memory, or free their disks; the "
+                "same command goes on"
+            )
+            return ClusterFailed(message + _first_line(error), hint=hint)
+        message = f"the Ray cluster at {where} does not do what it is asked for: "
+        return ClusterFailed(message + _first_line(error), hint=THE_SAME_COMMAND)
+
+
+def _in_words(versions: list[tuple[str, str]]) -> str:
+    return " with ".join(f"{name} {version}" for name, version in versions)
 
 
 def _first_line(error: Exception) -> str:
@@ -288,17 +343,6 @@ def _room(node: dict[str, float], resources: Resources) -> int:
     if resources.gpus:
         rooms.append(node.get("GPU", 0.0) / resources.gpus)
     return math.floor(min(rooms) + 1e-9)  # ten tenths of a GPU are a whole one
-
-
-def _ray() -> Any:
-    """Raises ExtraMissing."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
-    try:
-        import ray
-    except ModuleNotFoundError:
-        hint = "pip install 'mnist-arch[ray]'"
-        raise ExtraMissing("a sweep on a cluster needs ray", hint=hint) from None
-    return ray
 
 
 @contextlib.contextmanager
@@ -335,7 +379,12 @@ def _connect(ray: Any, address: str | None) -> None:
     except ray.exceptions.AuthenticationError as error:
         message = f"the Ray cluster at {where} wants a token: {_first_line(error)}"
         raise DeviceUnavailable(message, hint=_THE_TOKEN) from None
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # nothing of ours runs there, and much of it has no class of its own
+        if versions := _VERSIONS.findall(str(error)):
+            theirs, ours = _in_words(versions[:2]), _in_words(versions[2:])
+            message = f"the Ray cluster at {where} has {theirs}, and this command {ours}"
+            hint = "install the same versions of Ray and Python on all machines"
+            raise DeviceUnavailable(message, hint=hint) from None
         hint = "start the sweep on a node of the cluster, whose address `ray status` knows"
         if isinstance(error, ConnectionError):  # Ray does not say so where it is for want of one
             hint = f"{hint}; if the cluster was started with a token, {_THE_TOKEN}"

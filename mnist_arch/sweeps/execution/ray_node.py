@@ -21,8 +21,9 @@ from mnist_arch.runs.provenance import package_versions
 from mnist_arch.sweeps.execution.worker import failure_of, print_error, printing_to
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.training.engine_choice import resolve_device
-from mnist_arch.training.events import EpochRecord, JudgeAfter, NotCompiled
+from mnist_arch.training.events import EpochRecord, JudgeAfter, NotCompiled, Progress, Slow
 from mnist_arch.training.loop import train
+from mnist_arch.training.pace import SpeedCheck
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class ShippedSplit:
 class NodeMessage:
     """What comes from a node: an event of the run, with what the driver needs beside it."""
 
-    what: Started | EpochRecord | Failure
+    what: Started | EpochRecord | Slow | Failure
     """A failure has no tail of the log yet, and is the last."""
     node: str = ""
     """The node's id, which comes with Started."""
@@ -102,9 +103,12 @@ def _trained(
     state = resume_point.state()
     yield NodeMessage(Started(task.run, state.epoch), node=node)
     splits = training.split(device), judged_on.split(device)
-    for record in train(
-        state, *splits, judge_after=task.judge_after, engine=resume_point.manifest.engine
-    ):
+    engine = resume_point.manifest.engine
+    batch = state.experiment.recipe.batch_size
+    speed = SpeedCheck(macs=state.plan.macs, batch=batch, engine=engine)
+    for record in train(state, *splits, judge_after=task.judge_after, engine=engine):
+        if isinstance(record, Progress) and (slow := speed.notice(record)):
+            yield NodeMessage(slow)
         if isinstance(record, NotCompiled):  # what the driver has written would no longer be true
             message = f"the node {node} cannot compile its steps: {record.trouble}"
             raise DeviceUnavailable(message, hint="install a C++ compiler on all nodes")

@@ -32,7 +32,7 @@ from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import EpochRecord, JudgeAfter
+from mnist_arch.training.events import EpochRecord, JudgeAfter, Slow
 
 LOCK_SECONDS: Final = 30.0
 """How long a trial waits for the process of an earlier driver, which ends when it notices."""
@@ -117,7 +117,7 @@ class _Worker:
         )
         with contextlib.closing(records):
             for record in records:
-                if isinstance(record, Started | EpochRecord | NotDrawn | Result):
+                if isinstance(record, Started | EpochRecord | Slow | NotDrawn | Result):
                     yield TrialEvent(task, record)
                 if task.trial.key in self.to_stop and not isinstance(record, Result | NotDrawn):
                     self.to_stop.discard(task.trial.key)

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Final
 
 from mnist_arch.machine.cpus import usable_cpus
 from mnist_arch.machine.memory import Room, room_in_memory
 from mnist_arch.sweeps.planning import SweepPlan
-
-PROGRAM_BYTES: Final = 450_000_000
-"""Of a process that trains or hands out trials, beside the maps of a batch: torch, MNIST, and what
-drawing takes. Measured with torch 2.14; pages of files, which processes share, are left out."""
-
-MAPS_KEPT: Final = 1.5
-"""Bytes that a step keeps at a time for each byte that the layers of a batch come to: at most 1.3
-with batches of 256 and more, and a fixed part of smaller ones."""
+from mnist_arch.training.memory import PROGRAM_BYTES, check_memory, gigabytes, training_bytes
 
 
 @dataclass(frozen=True)
@@ -38,8 +30,21 @@ def choose_workers(plan: SweepPlan, *, device: str, threads: int) -> WorkerCount
         machine_cpus=os.cpu_count() or 1,
         threads=threads,
         room=room_in_memory(),
-        worker_bytes=PROGRAM_BYTES + MAPS_KEPT * plan.largest_batch_bytes,
+        worker_bytes=training_bytes(plan.largest_batch_bytes),
     )
+
+
+def check_room(
+    plan: SweepPlan, room: Room | None, *, device: str, programs: int = 1, trials: int = 1
+) -> None:
+    """Raises OutOfMemory where a limit leaves no room for the command and a trial at a time.
+
+    `programs` are the processes that hand out trials, `trials` those that train on this machine.
+    """
+    on_cpu = device in ("auto", "cpu")
+    trial = training_bytes(plan.largest_batch_bytes if on_cpu else 0)
+    what = "a sweep, with one trial at a time," if trials else "the command of a sweep"
+    check_memory(programs * PROGRAM_BYTES + trials * trial, room, what=what)
 
 
 def workers_that_fit(
@@ -49,14 +54,10 @@ def workers_that_fit(
     by_cpus = max(1, math.ceil(cpus) // threads)
     by_memory = math.floor((room.bytes - PROGRAM_BYTES) / worker_bytes)
     if by_memory < by_cpus:
-        need = f"each needs {_gb(worker_bytes)} and what starts them {_gb(PROGRAM_BYTES)}"
-        return WorkerCount(
-            max(1, by_memory), f"{_gb(room.bytes)} of memory are {room.limit}, {need}"
-        )
+        each, starter = gigabytes(worker_bytes), gigabytes(PROGRAM_BYTES)
+        need = f"each needs {each} and what starts them {starter}"
+        reason = f"{gigabytes(room.bytes)} of memory are {room.limit}, {need}"
+        return WorkerCount(max(1, by_memory), reason)
     if math.ceil(cpus) < machine_cpus:
         return WorkerCount(by_cpus, f"{cpus:g} of the machine's {machine_cpus} CPUs may be used")
     return WorkerCount(by_cpus)
-
-
-def _gb(count: float) -> str:
-    return f"{count / 1e9:.2f} GB"

@@ -9,9 +9,9 @@ import random
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
-from mnist_arch.errors import ExtraMissing
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.strict_yaml import place
+from mnist_arch.sweeps.extras import need_optuna
 from mnist_arch.sweeps.planning import Arm, SweepPlan
 from mnist_arch.sweeps.search.journal import Journal, damaged
 from mnist_arch.sweeps.search.proposals import Point, search_of, texts_of, values_of
@@ -65,19 +65,6 @@ def _directions(plan: SweepPlan) -> list[StudyDirection]:
             return [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
         case never:
             assert_never(never)
-
-
-def need_optuna() -> None:
-    """Raises ExtraMissing. Optuna says nothing from then on."""
-    hint = "pip install 'mnist-arch[search]'"
-    try:
-        import optuna
-    except ImportError:
-        raise ExtraMissing("a search needs optuna, of the extra `search`", hint=hint) from None
-    if int(optuna.__version__.partition(".")[0]) < 5:
-        message = f"a search needs optuna 5, of the extra `search`, not {optuna.__version__}"
-        raise ExtraMissing(message, hint=hint)
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
 
 def study_name(plan: SweepPlan) -> str:
