@@ -296,6 +296,8 @@ NOT_HERE: Final[dict[str, str]] = {
     "final_div_factor div_factor min_lr eta_min lr_min": "the `kind` of a schedule settles"
         " where the rate begins and ends",
     "cycle_momentum": "momentum stays as it is",
+    "threads num_threads n_threads nthreads": "threads are no part of an experiment: `mnist-arch"
+        " train --threads N`, and `resources: {cpus: N}` in a sweep's file",
     "grid search experiments finalists resources": "this is a key of a sweep's file, which"
         " `mnist-arch sweep FILE` runs",
     "cifar cifar10 cifar100 imagenet svhn usps stl10": "the datasets are those of the MNIST family",

@@ -95,6 +95,7 @@ def test_an_option_by_another_name(command: str, hint: str) -> None:
     [
         ("train --dilation 2", "convolutions are not dilated"),
         ("train --patience 3", "the final epoch"),
+        ("sweep x.yaml --threads 2", "`resources: {cpus: N}` in a sweep's file"),
         ("train --num-workers 2", "no loader processes"),
         ("train --loss focal", "cross-entropy"),
         ("train --test-batch-size 100", "no result depends on"),
