@@ -1,0 +1,127 @@
+"""Sweeps on nodes that `ray start` has started: with and without a token, and without a head."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_nodes import HEAD, PORT, Machines, free_port, is_free, machines
+
+from mnist_arch.data.load import load_split
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.gate]
+
+DOCS = Path(__file__).parents[2] / "docs/sweeps.md"
+TEXT = """
+base:
+  blocks: [{channels: [4], stride: 4}]
+  head: {pool: flatten, linear: true}
+  recipe: {epochs: EPOCHS, batch_size: 20, schedule: {peak: 0.05}}
+grid: {recipe.schedule.peak: [0.05, 0.1]}
+name: small
+dataset: mnist-5k
+holdout: 3900
+seeds: 2
+budget: {epochs_below: 10000}
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Machines]:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    load_split("mnist-5k", "train")  # leaves the parsed sample in the cache
+    (tmp_path / "experiments.yaml").write_text(TEXT.replace("EPOCHS", "8"))
+    (tmp_path / "long.yaml").write_text(TEXT.replace("EPOCHS", "3000"))
+    with machines() as found:
+        yield found
+
+
+def recipes() -> list[str]:
+    """The pieces for a shell below the heading of Ray, in the order of the documentation."""
+    text = DOCS.read_text().partition("**On a Ray cluster**")[2].partition("\n## ")[0]
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+
+
+def without_comments(recipe: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in recipe.splitlines())
+    return [line for line in lines if line]
+
+
+def assert_done(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"^trials +4 DONE$", result.stdout, re.MULTILINE), result.stdout
+
+
+@pytest.mark.parametrize("with_token", [False, True])
+def test_two_nodes(here: Machines, tmp_path: Path, with_token: bool) -> None:
+    """Also what a driver is told that has the mode, but no token."""
+    port = free_port()
+    given = {"RAY_AUTH_MODE": "disabled"}
+    if with_token:
+        given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    here.start(*HEAD, "--port", str(port), "--node-ip-address", "127.0.0.1", **given)
+    here.start("--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", **given)
+    sweep = f"mnist-arch sweep experiments.yaml --executor ray --ray-address 127.0.0.1:{port}"
+    if with_token:
+        result = here.run(sweep, cwd=tmp_path, RAY_AUTH_MODE="token")
+        assert result.returncode == 3, result.stderr
+        assert result.stderr.count("error: ") == 1
+        assert "token" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert not (tmp_path / "runs/small/leaderboard.json").exists()
+    assert_done(here.run(sweep, cwd=tmp_path, **given))
+    assert not (Path(here.environment["HOME"]) / ".ray/auth_token").exists()
+
+
+@pytest.mark.parametrize("with_token", [False, True])
+def test_the_documented_way(here: Machines, tmp_path: Path, with_token: bool) -> None:
+    """Word for word, but that the second machine is this one, and has the token already."""
+    if not is_free(PORT):
+        pytest.skip(f"port {PORT} is taken")
+    (start, join, sweep), (generate, copy, export) = map(without_comments, recipes())
+    assert start.startswith("ray start --head")
+    assert copy.startswith("scp ~/.ray/auth_token")
+    before = f"{generate} && {export} && " if with_token else ""
+    for command in (start, join.replace("<first machine>", "127.0.0.1")):
+        result = here.run(before + command, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        before = f"{export} && " if with_token else ""
+    assert_done(here.run(before + sweep, cwd=tmp_path))
+
+
+def test_a_head_that_is_killed(here: Machines, tmp_path: Path) -> None:
+    """Ray ends its driver, which is none of the command; the same command goes on, elsewhere."""
+    port = free_port()
+    given = {"RAY_AUTH_MODE": "disabled"}
+    head = (*HEAD, "--port", str(port), "--node-ip-address", "127.0.0.1")
+    here.start(*head, **given)
+
+    def kill_the_head() -> None:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/small/*/metrics.jsonl")):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        for process in here.processes():
+            if process.name() in ("raylet", "gcs_server"):
+                process.kill()
+
+    killer = threading.Thread(target=kill_the_head)
+    killer.start()
+    sweep = f"mnist-arch sweep long.yaml --json --executor ray --ray-address 127.0.0.1:{port}"
+    result = here.run(sweep, cwd=tmp_path, **given)
+    killer.join()
+    assert result.returncode == 3, result.stderr
+    assert result.stdout == ""
+    (problem,) = json.loads(result.stderr)["problems"]
+    assert f"the Ray cluster at 127.0.0.1:{port} " in problem["message"]
+    assert problem["hint"].endswith("the same command goes on")
+    assert list(tmp_path.glob("runs/small/*/failure.json")) == []
+    here.end()
+    plan = here.run("mnist-arch sweep long.yaml --show", cwd=tmp_path)
+    assert re.search(r"^trials +4 WAITING$", plan.stdout, re.MULTILINE), plan.stdout
