@@ -13,9 +13,11 @@ from typing import Final
 
 import torch
 from report import origin, publish, table
+from step import product_gflops, step_gflops
 from turns import HEADINGS, Call, Lever, measure
 
 from mnist_arch import Experiment, State, load, loads
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
 from mnist_arch.native.library import vectors_here
@@ -43,6 +45,10 @@ head: {pool: global-average, linear: true}
 dataset: mnist-5k
 """
 """3,394 parameters, 496,120 multiply-accumulates."""
+
+SIDE: Final = 2048
+"""Of the matrices whose product a step is held against."""
+SHARES: Final = ("name", "kind", "least_ms", "gflops", "product_gflops")
 
 KINDS: Final = ("native", "plain", "compiled")
 
@@ -88,6 +94,7 @@ def main() -> None:
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     training, found = load_split("mnist-5k", "train"), []
+    square, shares = torch.randn(SIDE, SIDE), []
     for name, batch, threads in itertools.product(given.networks, given.batch_sizes, given.threads):
         experiment = networks()[name]
         recipe = experiment.recipe.model_copy(update={"batch_size": batch})
@@ -98,14 +105,27 @@ def main() -> None:
         variants = {kind: stepping(kind, experiment, training, threads) for kind in given.kinds}
         # Native steps have threads of their own; those of torch would take the cores from them.
         lever = Lever(title, variants, given.steps, threads={"native": 1})
-        found.append(measure(lever, rounds=given.rounds, threads=threads))
+        readings = measure(lever, rounds=given.rounds, threads=threads)
+        found.append(readings)
+        torch.set_num_threads(threads)
+        product = product_gflops(square, square)
+        macs = plan_network(experiment).macs
+        for kind, milliseconds in readings.values.items():
+            reached = step_gflops(1e3 * batch / min(milliseconds), macs=macs)
+            shares.append((title, kind, min(milliseconds), reached, product))
     report = {
         **origin(),
         "vectors": vectors_here(),
         "steps": given.steps,
         "levers": [readings.report() for readings in found],
+        "shares": [dict(zip(SHARES, share, strict=True)) for share in shares],
     }
-    publish(table(HEADINGS, [row for it in found for row in it.rows()]), report, given.out)
+    text = table(HEADINGS, [row for it in found for row in it.rows()]) + "\n"
+    rows = [
+        [name, kind, f"{ms:.2f}", f"{reached:.0f}", f"{product:.0f}", f"{reached / product:.0%}"]
+        for name, kind, ms, reached, product in shares
+    ]
+    publish(text + table(["", "", "least ms", "GFLOP/s", "a product", ""], rows), report, given.out)
 
 
 if __name__ == "__main__":

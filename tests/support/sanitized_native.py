@@ -6,6 +6,8 @@ python sanitized_native.py LIBRARY
 from __future__ import annotations
 
 import ctypes
+import itertools
+import math
 import random
 import sys
 from math import prod
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.native.library import load
-from mnist_arch.native.machine import Addresses, Machine
+from mnist_arch.native.machine import Addresses, Machine, StoredImages
 from mnist_arch.native.program import Program, program_of
 from mnist_arch.spec.loading import loads
 
@@ -69,6 +71,7 @@ def check(
             rate=0.01,
             average_weight=0.1,
         )
+    learn_from_stored_images(machine, program, images, masks)
     logits = zeros(images * program.values[-1][0])
     machine.predict(
         images=images,
@@ -79,6 +82,34 @@ def check(
     gradients = zeros(sum(sizes))
     machine.copy_gradients(ctypes.addressof(gradients))
     machine.close()
+
+
+def learn_from_stored_images(
+    machine: Machine, program: Program, images: int, masks: list[ctypes.Array[ctypes.c_float]]
+) -> None:
+    """Steps on images that are moved to all kinds of places, most of them outside."""
+    stored, far = 4, [0.0, 1.0, -1.0, 0.5, 40.0, -1e30, math.inf, math.nan]
+    channels, height, width = program.values[0]
+    images_of_all = (ctypes.c_uint8 * (stored * channels * height * width))()
+    places = (ctypes.c_int64 * images)(*(random.randrange(stored) for _ in range(images)))
+    affine = (ctypes.c_float * (images * 6))(*(random.choice(far) for _ in range(images * 6)))
+    displacement = floats(images * height * width * 2)
+    corners = (-(2**31), -5, 0, 20, height, 2**31 - 1)
+    erased = (ctypes.c_int32 * (2 * images))(*(random.choice(corners) for _ in range(2 * images)))
+    labels = (ctypes.c_int64 * images)()
+    addresses = [ctypes.addressof(it) for it in (affine, displacement, erased)]
+    for kept in itertools.product((True, False), repeat=3):
+        given = [it if keep else 0 for it, keep in zip(addresses, kept, strict=True)]
+        machine.learn(
+            images=images,
+            pixels=StoredImages(
+                ctypes.addressof(images_of_all), stored, ctypes.addressof(places), 0.1, 0.3, *given, 9
+            ),
+            labels=ctypes.addressof(labels),
+            masks=[*map(ctypes.addressof, masks)],
+            rate=0.0,
+            average_weight=0.1,
+        )
 
 
 def main() -> None:

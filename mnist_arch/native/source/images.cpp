@@ -164,10 +164,13 @@ void read_bytes(const NativeImages& images, const Map& map, int group, int lanes
 void erase(const NativeImages& images, const Map& map, int group, int lanes) {
     const float background = (0 - images.mean) / images.deviation;
     const std::int32_t* corner = images.erased + std::ptrdiff_t(group) * LANES * 2;
-    const auto inside = [&](int place) { return std::clamp(place, 0, map.width); };
+    const std::int64_t side = images.erased_side;
+    const auto inside = [&](std::int64_t place) {
+        return int(std::clamp<std::int64_t>(place, 0, map.width));
+    };
     for (int lane = 0; lane < lanes; ++lane, corner += 2) {
-        const int top = inside(corner[0]), bottom = inside(corner[0] + images.erased_side);
-        const int left = inside(corner[1]), right = inside(corner[1] + images.erased_side);
+        const int top = inside(corner[0]), bottom = inside(corner[0] + side);
+        const int left = inside(corner[1]), right = inside(corner[1] + side);
         for (int channel = 0; channel < map.channels; ++channel)
             for (int y = top; y < bottom; ++y)
                 for (int x = left; x < right; ++x)
