@@ -97,14 +97,14 @@ def learn_from_stored_images(
     corners = (-(2**31), -5, 0, 20, height, 2**31 - 1)
     erased = (ctypes.c_int32 * (2 * images))(*(random.choice(corners) for _ in range(2 * images)))
     labels = (ctypes.c_int64 * images)()
-    addresses = [ctypes.addressof(it) for it in (affine, displacement, erased)]
+    stored_at, places_at, *addresses = (
+        ctypes.addressof(it) for it in (images_of_all, places, affine, displacement, erased)
+    )
     for kept in itertools.product((True, False), repeat=3):
         given = [it if keep else 0 for it, keep in zip(addresses, kept, strict=True)]
         machine.learn(
             images=images,
-            pixels=StoredImages(
-                ctypes.addressof(images_of_all), stored, ctypes.addressof(places), 0.1, 0.3, *given, 9
-            ),
+            pixels=StoredImages(stored_at, stored, places_at, 0.1, 0.3, *given, 9),
             labels=ctypes.addressof(labels),
             masks=[*map(ctypes.addressof, masks)],
             rate=0.0,

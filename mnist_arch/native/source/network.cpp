@@ -62,7 +62,7 @@ float Network::learn(const NativeStep& step) {
         backward(thread, step.labels);
         team_.meet();
         optimizer_.sum_gradients(batch_.groups(), thread, team_.size());
-        team_.meet(thread, [&] { optimizer_.settle(); });
+        team_.meet([&] { optimizer_.settle(); });
         optimizer_.move(step.rate, step.average_weight, thread, team_.size());
         if (thread == 0 && step.average_weight >= 0)
             optimizer_.average_statistics(step.average_weight);
@@ -121,7 +121,7 @@ void Network::forward(int thread, const NativeImages& images) {
             if (next < count) operations_[next]->collect(group);
         });
         if (next == count) return;
-        team_.meet(thread, [&] { operations_[next]->settle(); });
+        team_.meet([&] { operations_[next]->settle(); });
         first = met = next;
     }
 }
@@ -146,7 +146,7 @@ void Network::backward(int thread, const std::int64_t* labels) {
             if (next >= 0) operations_[next]->collect_backward(group);
         });
         if (next < 0) return;
-        team_.meet(thread, [&] { operations_[next]->settle_backward(); });
+        team_.meet([&] { operations_[next]->settle_backward(); });
         met = next;
         left = next + 1;
     }

@@ -1,10 +1,13 @@
 #include "team.h"
 
+#include <chrono>
+
 namespace {
 
-/// Looks at a value before a thread sleeps: some microseconds. Longer ones would take the core away
-/// from whom they wait for where there are more threads than cores.
-constexpr int LOOKS = 2000;
+/// How long a thread looks at a value before it sleeps: about as long as waking it takes. Longer would
+/// take the core away from whom it waits for where there are more threads than cores.
+constexpr std::chrono::microseconds AWAKE(100);
+constexpr int LOOKS = 64;  // between two looks at the clock
 
 void rest() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -15,10 +18,13 @@ void rest() {
 }
 
 void wait_while(const std::atomic<int>& value, int old) {
-    for (int look = 0; look < LOOKS; ++look) {
-        if (value.load(std::memory_order_acquire) != old) return;
-        rest();
-    }
+    const auto end = std::chrono::steady_clock::now() + AWAKE;
+    do {
+        for (int look = 0; look < LOOKS; ++look) {
+            if (value.load(std::memory_order_acquire) != old) return;
+            rest();
+        }
+    } while (std::chrono::steady_clock::now() < end);
     value.wait(old, std::memory_order_acquire);
 }
 
@@ -52,17 +58,7 @@ void Team::run(const std::function<void(int)>& work) {
     meet();
 }
 
-void Team::meet() {
-    if (workers_.empty()) return;
-    const int meeting = meetings_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
-        arrived_.store(0, std::memory_order_relaxed);
-        meetings_.fetch_add(1, std::memory_order_release);
-        meetings_.notify_all();
-    } else {
-        wait_while(meetings_, meeting);
-    }
-}
+void Team::wait(int meeting) const { wait_while(meetings_, meeting); }
 
 void Team::work(int thread) {
     for (int seen = 0;; ++seen) {

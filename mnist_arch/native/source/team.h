@@ -19,19 +19,26 @@ public:
     /// Calls `work(thread)` in every thread, and returns when all have done it.
     void run(const std::function<void(int)>& work);
 
-    /// Within `run`: waits until every thread has come here.
-    void meet();
-
-    /// Within `run`: when every thread has come here, one does `once`, and then all go on.
+    /// Within `run`: when every thread has come here the last one does `once`, and then all go on.
     template <typename Once>
-    void meet(int thread, Once once) {
-        meet();
-        if (thread == 0) once();
-        meet();
+    void meet(Once once) {
+        if (workers_.empty()) return once();
+        const int meeting = meetings_.load(std::memory_order_acquire);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < size()) return wait(meeting);
+        once();
+        arrived_.store(0, std::memory_order_relaxed);
+        meetings_.fetch_add(1, std::memory_order_release);
+        meetings_.notify_all();
+    }
+
+    /// Within `run`: waits until every thread has come here.
+    void meet() {
+        meet([] {});
     }
 
 private:
     void work(int thread);
+    void wait(int meeting) const;
     void stop();
 
     const std::function<void(int)>* work_ = nullptr;
