@@ -21,7 +21,7 @@ from report import origin, publish, table
 
 from mnist_arch import Recipe, load, plan_network
 from mnist_arch.counting.plan import BYTES_PER_VALUE, Plan
-from mnist_arch.training.engine_choice import training_flops
+from mnist_arch.training.work import training_flops
 
 VALUE_BYTES: Final = 2
 """Of a value of a map in training, as bfloat16."""

@@ -1,10 +1,10 @@
-"""Peak memory of training each network of the zoo on all of MNIST, plainly and compiled.
+"""Peak memory of training each network of the zoo on all of MNIST, with each engine of a CPU.
 
     python benchmarks/memory.py --root DATA --out benchmarks/results/memory.json
 
 Whole processes are measured from outside, evaluation and pictures included: the most resident
-memory that each has had. A plain training is of one epoch; a compiled one of two, since its first
-is plain, and what a step needs does not grow from then on.
+memory that each has had. Trainings are of one epoch; a compiled one of two, since its first is
+plain, and what a step needs does not grow from then on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from report import PROGRAM, origin, publish, table
 from mnist_arch import load
 from mnist_arch.zoo.index import zoo_names
 
-EPOCHS: Final = {"plain": 1, "fast": 2}
+EPOCHS: Final = {"plain": 1, "compiled": 2, "native": 1}
 """By engine."""
 
 

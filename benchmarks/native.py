@@ -1,6 +1,8 @@
-"""A native step beside a plain and a compiled one: s6 and a residual separable network, in turn.
+"""A native step beside a plain and a compiled one, in turn: s6, a residual separable network, and
+ordinary ones of so many channels.
 
-python benchmarks/native.py --batch-sizes 64 128 --out benchmarks/results/native.json
+    python benchmarks/native.py --batch-sizes 64 128 --out benchmarks/results/native.json
+    python benchmarks/native.py --networks wide-8 wide-32 wide-128 wide-256 --kinds native plain
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from mnist_arch.data.split import Split
 from mnist_arch.native.library import vectors_here
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.epoch import EpochPlan
-from mnist_arch.training.native import NativeStep, native_library
+from mnist_arch.training.native import NativeStep
+from mnist_arch.training.native_library import native_library
 from mnist_arch.training.step import PlainStep
 
 SEPARABLE: Final = """
@@ -46,6 +49,18 @@ dataset: mnist-5k
 """
 """3,394 parameters, 496,120 multiply-accumulates."""
 
+WIDE: Final = """
+name: wide
+blocks:
+  - {{channels: [{0}], pool: max}}
+  - {{channels: [{0}, {0}], pool: max}}
+  - {{channels: [{0}, {0}]}}
+head: {{pool: global-average, linear: true}}
+dataset: mnist-5k
+"""
+
+WIDTHS: Final = (8, 16, 32, 64, 128, 256)
+"""Channels of the wide networks."""
 SIDE: Final = 2048
 """Of the matrices whose product a step is held against."""
 SHARES: Final = ("name", "kind", "least_ms", "gflops", "product_gflops")
@@ -57,6 +72,9 @@ def networks() -> dict[str, Experiment]:
     return {
         "s6": load("s6").with_dataset("mnist-5k").experiment,
         "separable": loads(SEPARABLE, source="separable").experiment,
+        **{
+            f"wide-{width}": loads(WIDE.format(width), source="wide").experiment for width in WIDTHS
+        },
     }
 
 

@@ -33,8 +33,8 @@ from mnist_arch.training.engine_choice import (
     COMPILE_FROM_FLOPS,
     choose_engine,
     prepare,
-    training_flops,
 )
+from mnist_arch.training.work import training_flops
 
 THREADS: Final = (1, 2)
 CACHE_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
@@ -99,7 +99,7 @@ def child(arguments: argparse.Namespace) -> ChildTimes:
 
     from mnist_arch.evaluation.metrics import predict
 
-    engine = choose_engine(device="cpu", threads=arguments.threads, wanted="fast").engine
+    engine = choose_engine(device="cpu", threads=arguments.threads, wanted="compiled").engine
     engine = engine.model_copy(update={"step": arguments.child})
     if arguments.memory == "kept":
         prepare(engine)

@@ -137,7 +137,7 @@ def main() -> None:
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--steps", type=int, default=100)
     options.add_argument("--pairs", type=int, default=5)
-    options.add_argument("--engine", choices=("plain", "fast"), default="fast")
+    options.add_argument("--engine", choices=get_args(EngineName), default="fast")
     options.add_argument("--dataset", choices=get_args(DatasetName), default="mnist-5k")
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()

@@ -38,7 +38,7 @@ from mnist_arch import (
 )
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.engine_choice import choose_engine, prepare
+from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
 from mnist_arch.training.events import NotCompiled
 
 SIDE: Final = 4096
@@ -244,7 +244,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--batch-size", type=int, default=128)
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--engine", choices=("plain", "fast"), default="fast")
+    options.add_argument("--engine", choices=get_args(EngineName), default="fast")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--dataset", choices=get_args(DatasetName), default="mnist-5k")
     options.add_argument("--out", type=Path)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import torch
 from report import origin, publish, spread, table
@@ -145,7 +145,7 @@ def main() -> None:
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--runs", type=int, nargs="+", default=[1, 2, 4])
     options.add_argument("--threads", type=int, default=1, help="of each run")
-    options.add_argument("--engine", choices=("plain", "fast"), default="fast")
+    options.add_argument("--engine", choices=get_args(EngineName), default="fast")
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--images", type=int, default=6400)
     options.add_argument("--steps", type=int, default=100, help="of a round")

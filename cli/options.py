@@ -29,8 +29,9 @@ class EngineChoice(StrEnum):
 
     AUTO = "auto"
     PLAIN = "plain"
-    FAST = "fast"
+    COMPILED = "compiled"
     NATIVE = "native"
+    FAST = "fast"
 
 
 class ProgressChoice(StrEnum):
@@ -103,9 +104,10 @@ EngineOption = Annotated[
     EngineChoice,
     typer.Option(
         "--engine",
-        help="plain runs operation by operation, in float32; fast compiles a step, or captures it"
-        " on a GPU; auto does so where it pays back. Both are in bfloat16 where that is faster."
-        " native steps are in C++, in float32, on a CPU with a C++ compiler.",
+        help="plain runs operation by operation, in float32; compiled has torch compile a step"
+        " for a CPU; native steps are in C++, for a CPU, and need a compiler once; fast is the"
+        " fastest of this machine, a captured step on a GPU; auto is that where making it pays"
+        " back.",
     ),
 ]
 Threads = Annotated[

@@ -19,7 +19,7 @@ from mnist_arch.errors import BudgetExceeded, TrialsLost
 from mnist_arch.files import check_folder, now
 from mnist_arch.machine.memory import room_under_limits
 from mnist_arch.runs.folder import runs_folder
-from mnist_arch.sweeps.estimate import pace_so_far
+from mnist_arch.sweeps.estimate import pace_so_far, plain_seconds
 from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.execution.worker_count import WorkerCount, check_room, choose_workers
 from mnist_arch.sweeps.extras import need_optuna, need_ray
@@ -28,6 +28,7 @@ from mnist_arch.sweeps.ledger import Asked, Failure, Ledger, TrialStatus, log_pa
 from mnist_arch.sweeps.loading import Definition, load_sweep
 from mnist_arch.sweeps.planning import Stage, SweepPlan, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
+from mnist_arch.training.engine import Engine
 
 from . import command_line, errors
 from .consoles import answering
@@ -241,7 +242,7 @@ def _run(
     definition, ledger = request.definition, request.ledger
     with (
         noting_new_folder(request.data_dir, display.note),
-        display.waiting_for("loading torch and the images"),
+        display.waiting_for("loading torch and the images; native steps are built the first time"),
     ):
         from mnist_arch.data.load import resolve_dataset
         from mnist_arch.sweeps.stages import run_sweep
@@ -252,8 +253,10 @@ def _run(
         executor = _executor(request, plan, display)
     if resolved.reason:
         warn_of_sample(resolved.reason)
-    _ask(request, plan, display)
     with executor:
+        if executor.note is not None:
+            display.note(executor.note)
+        _ask(request, plan, executor.engine, display)
         pace = pace_so_far(plan, ledger, workers=max(1, executor.free))
         events = run_sweep(plan, ledger, executor, retry_failed=request.retry_failed)
         lost: list[Lost] = []
@@ -261,7 +264,7 @@ def _run(
     return plan, lost
 
 
-def _ask(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> None:
+def _ask(request: SweepRequest, plan: SweepPlan, engine: Engine, display: SweepDisplay) -> None:
     """Takes note of what is asked for, and says where the leaderboard of something else is now."""
     ledger, definition = request.ledger, request.definition
     before = ledger.last_asked()
@@ -271,6 +274,7 @@ def _ask(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> None:
             source=definition.source,
             dataset=plan.dataset,
             auto=auto,
+            engine=engine,
             question=plan.question,
             command=command_line(),
             started=now(),
@@ -343,8 +347,9 @@ def _executor(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> 
     from mnist_arch.runs.images import read_images
     from mnist_arch.sweeps.execution.local import LocalExecutor
     from mnist_arch.sweeps.execution.worker import Setting
-    from mnist_arch.training.engine_choice import EngineName, choose_engine, resolve_device
+    from mnist_arch.training.engine_choice import choose_sweep_engine, resolve_device
 
+    kept = _engine_so_far(request.ledger)
     base = plan.arm_of("base", ())
     stages: tuple[Stage, ...] = ("ranking", "final")
     for stage in stages if plan.definition.sweep.finalists else stages[:1]:
@@ -353,16 +358,32 @@ def _executor(request: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> 
     if request.on_ray:
         from mnist_arch.sweeps.execution.ray_driver import Cluster, RayDriver
 
-        resources = request.definition.sweep.resources
-        cluster = Cluster(request.ray_address, resources, request.data_dir, command_line())
+        cluster = Cluster(
+            request.ray_address,
+            request.definition.sweep.resources,
+            request.data_dir,
+            command_line(),
+            kept=kept,
+            plain_seconds=plain_seconds(plan, request.ledger, workers=1),
+        )
         return RayDriver(cluster)
     device = resolve_device(request.device_wanted)
-    # On a CPU every network would have to be compiled by itself, and trials are to be alike where
-    # the sweep goes on, on another machine.
-    wanted: EngineName = "plain" if device == "cpu" else "auto"
-    engine = choose_engine(device=device, threads=request.threads, wanted=wanted).engine
-    setting = Setting(engine, request.data_dir, command_line())
     count = request.workers_on(device, plan)
     if count.reason:
         display.note(f"{workers_text(count)}; --workers says otherwise")
-    return LocalExecutor(workers=count.workers, setting=setting)
+    choice = choose_sweep_engine(
+        device=device,
+        threads=request.threads,
+        plain_seconds=plain_seconds(plan, request.ledger, workers=count.workers),
+        kept=kept,
+    )
+    setting = Setting(choice.engine, request.data_dir, command_line())
+    return LocalExecutor(workers=count.workers, setting=setting, note=choice.note)
+
+
+def _engine_so_far(ledger: Ledger) -> Engine | None:
+    """Of the trials that were begun; plain, where that was not written down yet."""
+    asked = ledger.last_asked()
+    if asked is None:
+        return None
+    return asked.engine or Engine(device="cpu", threads=1)

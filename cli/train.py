@@ -27,6 +27,8 @@ from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.training import engine as records
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.memory import check_memory, training_bytes
+from mnist_arch.training.thread_choice import ThreadChoice
+from mnist_arch.training.work import Work
 
 from . import STARTED, command_line, errors, heavy_imports
 from .consoles import answering
@@ -52,6 +54,8 @@ from .options import (
 )
 from .results import show_results
 from .training_display import Display, make_display, threads_text, warn_of_sample
+
+_CHOOSING = "choosing how steps run; native ones are built the first time, in half a minute"
 
 
 @dataclass(frozen=True)
@@ -324,17 +328,25 @@ def _train_all(
         raise RunError("the images found here are not those of the manifest", hint=hint)
     make_folder(request.parent)
     runs, again = request.runs(counted), request.again
-    new = Engine(device=device, threads=1)
-    if again or any(run.is_new for run in runs):  # now, since a run that goes on sets its own
-        new = _new_engine(
-            request, counted, device, images=len(images.training), watch=watch, display=display
+    begun = [run.manifest().engine for run in runs if not (again or run.is_new or run.is_finished)]
+    count = sum(again or run.is_new for run in runs)
+    new = Engine(device=device, threads=request.threads or 1)
+    if count:  # now, since a run that goes on sets its own threads
+        work = Work.of(
+            counted.plan,
+            counted.experiment.recipe,
+            images=len(images.training),
+            runs=count,
         )
+        new = _new_engine(request, counted, device, work, watch=watch, display=display)
+    elif request.threads is None and any(engine.step == "native" for engine in begun):
+        new = Engine(device=device, threads=_free_threads("native", counted, watch, display))
     results = []
     for number, (seed, run) in enumerate(zip(request.seeds, runs, strict=True), start=1):
         is_new = again or run.is_new
         is_finished = not again and run.is_finished
         if not is_new:
-            _say_what_is_kept(request, run, device, display)
+            _say_what_is_kept(request, run, display)
         events = run_experiment(
             counted,
             images,
@@ -361,42 +373,34 @@ def _new_engine(
     request: TrainRequest,
     counted: CountedExperiment,
     device: records.Device,
+    work: Work,
     *,
-    images: int,
     watch: Watch,
     display: Display,
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
-    from mnist_arch.training.engine_choice import choose_engine, runs_here, training_flops
+    from mnist_arch.training.engine_choice import choose_engine, runs_here
 
     kept = request.engine
-    if kept is not None and kept.device == device and runs_here(kept):
-        return kept
-    macs, recipe = counted.plan.macs, counted.experiment.recipe
-    threads = request.threads
-    if threads is None and kept is not None:
-        threads = kept.threads
-    if threads is None:
-        threads = _free_threads(counted, watch, display)
-    trained = sum(recipe.batches(images))
-    choice = choose_engine(
-        device=device,
-        threads=threads,
-        wanted=request.wanted.value,
-        # The first epoch is plain.
-        flops=training_flops(macs=macs, images=trained, epochs=recipe.epochs - 1),
-    )
+    with display.waiting(_CHOOSING):
+        if kept is not None and kept.device == device and runs_here(kept):
+            return kept
+    threads = kept.threads if kept is not None and request.threads is None else request.threads
+    guess = threads or _threads_for("plain", counted, watch).threads
+    with display.waiting(_CHOOSING):
+        choice = choose_engine(device=device, threads=guess, wanted=request.wanted.value, work=work)
     if choice.note is not None:
         display.note(choice.note)
-    return choice.engine
+    if threads is None:
+        threads = _free_threads(choice.engine.step, counted, watch, display)
+    return choice.engine.model_copy(update={"threads": threads})
 
 
-def _free_threads(counted: CountedExperiment, watch: Watch, display: Display) -> int:
+def _free_threads(
+    step: records.StepKind, counted: CountedExperiment, watch: Watch, display: Display
+) -> int:
     """What the work is worth and others leave free; says where that is less than all."""
-    from mnist_arch.training.engine_choice import threads_here
-
-    batch = counted.experiment.recipe.batch_size
-    choice = threads_here(macs=counted.plan.macs, batch=batch, watch=watch)
+    choice = _threads_for(step, counted, watch)
     if choice.threads < choice.alone:
         display.note(
             f"{threads_text(choice.threads)} instead of {choice.alone}, since other programs are "
@@ -405,18 +409,21 @@ def _free_threads(counted: CountedExperiment, watch: Watch, display: Display) ->
     return choice.threads
 
 
-def _say_what_is_kept(
-    request: TrainRequest, run: Run, device: records.Device, display: Display
-) -> None:
+def _threads_for(step: records.StepKind, counted: CountedExperiment, watch: Watch) -> ThreadChoice:
+    from mnist_arch.training.engine_choice import threads_here
+
+    batch = counted.experiment.recipe.batch_size
+    return threads_here(macs=counted.plan.macs, batch=batch, watch=watch, step=step)
+
+
+def _say_what_is_kept(request: TrainRequest, run: Run, display: Display) -> None:
     """A run that goes on keeps its engine, whatever is asked for now."""
-    from mnist_arch.training.engine_choice import choose_engine
+    from mnist_arch.training.engine_choice import fulfils
 
     engine = run.manifest().engine
-    asked = choose_engine(device=device, threads=1, wanted=request.wanted.value).engine
-    is_another = (asked.step, asked.precision) != (engine.step, engine.precision)
-    if is_another and request.wanted is not EngineChoice.AUTO:
+    if not fulfils(engine, request.wanted.value):
         steps = f"{engine.step} steps in {engine.precision}"
         display.note(f"{run.folder} keeps its {steps}; --again would start it anew")
-    if request.threads not in (None, engine.threads):
+    if engine.step != "native" and request.threads not in (None, engine.threads):
         kept = threads_text(engine.threads)
         display.note(f"{run.folder} keeps its {kept}; --again would start it anew")

@@ -23,7 +23,14 @@ from mnist_arch.runs.events import NotDrawn, RunEvent, Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress, Slow
+from mnist_arch.training.events import (
+    Compiling,
+    EpochRecord,
+    NotCaptured,
+    NotCompiled,
+    Progress,
+    Slow,
+)
 from mnist_arch.training.thread_choice import SPARE_CPUS
 
 from .consoles import progress_console, stderr
@@ -84,6 +91,8 @@ class Display:
                         self.compiling()
                     case NotCompiled():
                         self.note(f"steps are not compiled here: {event.trouble}")
+                    case NotCaptured():
+                        self.note(f"steps are plain, in float32, not captured: {event.trouble}")
                     case Slow():
                         self.note(slow_text(event))
                     case NotDrawn():

@@ -67,7 +67,13 @@ if TYPE_CHECKING:
     from mnist_arch.runs.execute import run_experiment
     from mnist_arch.runs.images import read_images
     from mnist_arch.training.engine_choice import choose_engine, prepare, threads_here
-    from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
+    from mnist_arch.training.events import (
+        Compiling,
+        EpochRecord,
+        NotCaptured,
+        NotCompiled,
+        Progress,
+    )
     from mnist_arch.training.loop import train
     from mnist_arch.training.state import State
 
@@ -75,6 +81,7 @@ _WITH_TORCH = {
     "Compiling": "training.events",
     "EpochRecord": "training.events",
     "Evaluation": "evaluation.metrics",
+    "NotCaptured": "training.events",
     "NotCompiled": "training.events",
     "Progress": "training.events",
     "Split": "data.split",
@@ -121,6 +128,7 @@ __all__ = [
     "Network",
     "NoVerdict",
     "NonFiniteLoss",
+    "NotCaptured",
     "NotCompiled",
     "OutOfMemory",
     "Plan",

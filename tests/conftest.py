@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
 import pytest
@@ -102,9 +102,17 @@ def _own_environment(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that it starts
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr("mnist_arch.training.engine_choice.cpu_has_bfloat16", lambda: False)
+        monkeypatch.setattr("mnist_arch.training.engine_choice.find_library", _not_built)
     yield
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)  # a run sets the threads of its manifest
+
+
+def _not_built(*_: Any, **__: Any) -> NoReturn:
+    """No test builds the native library, nor finds that of another."""
+    from mnist_arch.native.library import NotBuilt
+
+    raise NotBuilt("a test")
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,12 +45,34 @@ PARTS: Final = (
 Only the second part reads those of threads and owned memory. A compiler takes as long for either.
 """
 
+_RUN_ON: Final[dict[Vectors, tuple[Vectors, ...]]] = {
+    "avx512": ("avx512",),
+    "avx2": ("avx512", "avx2"),
+    "neon": ("neon",),
+    "plain": ("avx512", "avx2", "neon", "plain"),
+}
+"""Machines, by their widest vectors, that have those of a library."""
+
 BUILD_SECONDS: Final = 120
 """After which a compiler is given up."""
+
+LOCK_SECONDS: Final = 300
+"""How long a process waits for another that builds."""
+
+Check = Callable[[Path], str]
+"""Tries a library; says what is wrong with it, in a line, or nothing."""
 
 
 class NoLibrary(Exception):
     """The library cannot be built or loaded here; the message says why, in a line."""
+
+
+class NoCompiler(NoLibrary):
+    """There is no compiler with which to build it."""
+
+
+class NotBuilt(NoLibrary):
+    """There is no library yet, and none was to be built."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +113,9 @@ def find_compiler() -> Compiler:
         except NoLibrary:
             continue
         return Compiler(path, said.partition("\n")[0])
-    raise NoLibrary("there is no C++ compiler; install g++ or clang++ for the native engine")
+    if named:
+        raise NoCompiler(f"CXX names {named}, which is no compiler that runs")
+    raise NoCompiler("there is no C++ compiler; install g++ or clang++ for the native engine")
 
 
 def library_path(
@@ -104,26 +130,94 @@ def library_path(
     return cache / f"native-{vectors}-{digest.hexdigest()}.so"
 
 
-def build(compiler: Compiler, vectors: Vectors, *, cache: Path, flags: Sequence[str] = ()) -> Path:
+def run_on(vectors: Vectors, here: Vectors) -> bool:
+    """Whether a machine whose widest vectors are those `here` runs a library of others."""
+    return here in _RUN_ON[vectors]
+
+
+def build(
+    compiler: Compiler,
+    vectors: Vectors,
+    *,
+    cache: Path,
+    flags: Sequence[str] = (),
+    check: Check = lambda _: "",
+) -> Path:
     """The library, built unless it is there already: one process builds, the others wait.
 
-    Raises NoLibrary.
+    It is tried by `check` before it is put in its place, beside a seal that holds its hash. One
+    that differs from its seal, or has none, is built anew; of one that was found wrong the seal
+    alone is kept. Raises NoLibrary.
     """
-    from filelock import FileLock
-
     path = library_path(compiler, vectors, cache=cache, flags=flags)
-    if path.exists():
+    if is_sealed(path):
         return path
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / ".native.lock"):
-            if not path.exists():
-                with tempfile.TemporaryDirectory(dir=cache, prefix=".native-") as folder:
+        with _building(cache):
+            if not is_sealed(path):
+                with tempfile.TemporaryDirectory(dir=cache, prefix=_UNFINISHED) as folder:
                     made = _compile(compiler, vectors, folder=Path(folder), flags=flags)
-                    made.replace(path)
+                    trouble = check(made)
+                    seal = Path(folder) / "seal"
+                    seal.write_text(json.dumps({"library": _hash(made), "trouble": trouble}))
+                    seal.replace(_seal(path))
+                    if not trouble:
+                        made.replace(path)
     except OSError as error:
         raise NoLibrary(f"cannot write {cache}: {error.strerror or error}") from None
+    if not is_sealed(path):
+        raise NoLibrary(f"{path} was changed by another program")
     return path
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a library is there, whole, and was tried. Raises NoLibrary for one found wrong."""
+    try:
+        seal = json.loads(_seal(path).read_bytes())
+        trouble, library = str(seal["trouble"]), str(seal["library"])
+        if not trouble:
+            return _hash(path) == library
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    raise NoLibrary(f"{trouble}; it is built again where {_seal(path)} is removed")
+
+
+_UNFINISHED: Final = ".native-"
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _hash(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest()
+
+
+@contextlib.contextmanager
+def _building(cache: Path) -> Iterator[None]:
+    """Holds the folder, which is made where it is not there, and clears what was not finished.
+
+    Raises NoLibrary where nothing in it can be loaded, or another process keeps it, and OSError.
+    """
+    from filelock import FileLock, Timeout
+
+    cache.mkdir(parents=True, exist_ok=True)
+    if os.statvfs(cache).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise NoLibrary(f"{cache} is on a file system from which nothing may be run (noexec)")
+    lock = FileLock(cache / ".native.lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        message = f"another process has been building it for {LOCK_SECONDS} seconds"
+        raise NoLibrary(message) from None
+    except NotImplementedError:
+        raise NoLibrary(f"{cache} is on a file system without locks") from None
+    try:
+        for left in cache.glob(f"{_UNFINISHED}*"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
 
 
 def _compile(compiler: Compiler, vectors: Vectors, *, folder: Path, flags: Sequence[str]) -> Path:

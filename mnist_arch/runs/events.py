@@ -7,7 +7,14 @@ from pathlib import Path
 
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
-from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress, Slow
+from mnist_arch.training.events import (
+    Compiling,
+    EpochRecord,
+    NotCaptured,
+    NotCompiled,
+    Progress,
+    Slow,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,16 @@ class NotDrawn:
     trouble: str
 
 
-RunEvent = Started | Progress | EpochRecord | Compiling | NotCompiled | Slow | NotDrawn | Result
+RunEvent = (
+    Started
+    | Progress
+    | EpochRecord
+    | Compiling
+    | NotCompiled
+    | NotCaptured
+    | Slow
+    | NotDrawn
+    | Result
+)
 """What a run yields: first how it starts, last its result, and between them what `train` does, and
 that it is slow."""

@@ -28,6 +28,7 @@ from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import (
     EpochRecord,
     JudgeAfter,
+    NotCaptured,
     NotCompiled,
     Progress,
 )
@@ -52,8 +53,9 @@ def run_experiment(
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
     The curves are drawn once the result is written, also of a run that is finished and lacks them.
-    A run that goes on keeps the engine of its manifest, and one whose steps turn out not to be
-    compiled has a plain one there from then on. Raises NonFiniteLoss, RunError, StorageError
+    A run that goes on keeps the engine of its manifest, but for the threads of native steps, which
+    change no bit; and one whose steps turn out not to be compiled or captured has a plain one there
+    from then on. Raises NonFiniteLoss, RunError, StorageError
     and DeviceUnavailable. Whatever is raised, and whenever the process is killed, the same call
     goes on from the last whole epoch.
     """
@@ -78,7 +80,10 @@ def run_experiment(
         state = found.state()
         state.seconds += images.seconds
         yield Started(run, state.epoch, tuple(_records(run, epochs=state.epoch)))
-        splits, engine = (images.training, images.judged_on), found.manifest.engine
+        splits, threads = (images.training, images.judged_on), engine.threads
+        engine = found.manifest.engine
+        if engine.step == "native":
+            engine = engine.model_copy(update={"threads": threads})
         speed = SpeedCheck(
             macs=counted.plan.macs,
             batch=counted.experiment.recipe.batch_size,
@@ -87,7 +92,7 @@ def run_experiment(
         for record in train(state, *splits, judge_after=judge_after, engine=engine):
             if isinstance(record, EpochRecord):
                 keep_epoch(run, record, found.checkpoint_of(state))
-            elif isinstance(record, NotCompiled):
+            elif isinstance(record, NotCompiled | NotCaptured):
                 _keep_manifest(run, found.manifest.with_plain_steps())
             yield record
             if isinstance(record, Progress) and (slow := speed.notice(record)):

@@ -51,6 +51,13 @@ class Manifest(Record):
         return Loaded(self.experiment, self.origins)
 
     def with_plain_steps(self) -> Manifest:
-        """The same, of a run whose steps cannot be compiled."""
-        engine = self.engine.model_copy(update={"step": "plain"})
+        """The same, of a run whose steps cannot be compiled, or captured.
+
+        The first epoch of a run that was to be compiled is plain in its precision; what takes the
+        place of captured steps is in float32.
+        """
+        values: dict[str, str] = {"step": "plain"}
+        if self.engine.step == "captured":
+            values["precision"] = "float32"
+        engine = self.engine.model_copy(update=values)
         return self.model_copy(update={"engine": engine})

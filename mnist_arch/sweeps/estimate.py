@@ -80,6 +80,17 @@ def whole_sweep(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Estimate:
     return Estimate(seconds, bool(pace.ratios))
 
 
+def plain_seconds(plan: SweepPlan, ledger: Ledger, *, workers: int) -> float:
+    """A guess of what is left of a sweep with plain steps, a search's proposals like its base."""
+    left = whole_sweep(plan, ledger, workers=workers).seconds
+    if (search := plan.definition.sweep.search) is None:
+        return left
+    base = plan.arm_of("base", ())
+    each = Pace(plan, workers=1).guess(Trial(base, 0, "ranking", base.digest))
+    proposed = len(searched_arms(plan, ledger))
+    return left + max(0, search.trials - proposed) * each / workers
+
+
 def _ranking(plan: SweepPlan, searched: Sequence[Arm]) -> list[Trial]:
     return [
         trial

@@ -38,6 +38,7 @@ from mnist_arch.files import (
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.planning import Trial
+from mnist_arch.training.engine import Engine
 from mnist_arch.values import FORMAT, Record, read_record
 
 BOARD: Final = "leaderboard"
@@ -94,6 +95,8 @@ class Asked(Record):
     dataset: DatasetName
     auto: DatasetName | None = None
     """What `auto` came to when it was last asked for, so that `--show` knows; null before that."""
+    engine: Engine | None = None
+    """With which trials are begun; null in a folder of before it was written down."""
     question: str = ""
     """Digest of what the leaderboard in the folder answers; see `SweepPlan.question`."""
     command: list[str]

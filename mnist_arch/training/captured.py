@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import torch
@@ -12,6 +12,8 @@ from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.training.compiled import PLAIN_INSTEAD, in_a_line
 from mnist_arch.training.engine import Precision
 from mnist_arch.training.epoch import EpochPlan
+from mnist_arch.training.events import NotCaptured
+from mnist_arch.training.self_check import outcome, tolerance, trouble_of
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
@@ -20,33 +22,73 @@ WARM_UPS: Final = 3
 CUDA graphs asks for."""
 
 
+Capture = Callable[[Callable[[], None], State], Callable[[], None]]
+"""Makes a call that repeats a step."""
+
+
 class CapturedStep(PlainStep):
     """A step that is a replay, but for an incomplete batch, which is plain.
 
     All that varies lies in buffers at fixed addresses, and the graph itself counts the whole
-    batches of an epoch. Random numbers go on from replay to replay as from step to step. Raises
-    DeviceUnavailable where torch refuses the capture; what is plain after that is for another
-    process, since the device may be left in the middle of it.
+    batches of an epoch. Random numbers go on from replay to replay as from step to step. A replay
+    is trusted once it comes to what a plain step in float32 comes to from the same state, within
+    `tolerance`; else steps are plain, in float32.
     """
 
     def __init__(
-        self, state: State, training: Split, *, batch: int, precision: Precision = "float32"
+        self,
+        state: State,
+        training: Split,
+        *,
+        batch: int,
+        precision: Precision = "float32",
+        capture: Capture | None = None,
     ) -> None:
         super().__init__(state, training, precision=precision)
         sizes, device = state.experiment.recipe.batches(len(training)), state.device
         steps, whole = len(sizes), sizes.count(batch)
+        self.precision, self.capture = precision, capture or captured
         self.number = torch.zeros(1, dtype=torch.int64, device=device)
         self.order_WB = torch.zeros(whole, batch, dtype=torch.int64, device=device)
         self.rates_S, self.weights_S, self.losses_S = torch.zeros(3, steps, device=device).unbind()
+        self.replay: Callable[[], None] | None = None
+        self.plain: PlainStep | None = None
+        """What steps are where they cannot be captured."""
+
+    def get_ready(self) -> Iterator[NotCaptured]:
+        """Captures once, before the first epoch of a process, and compares.
+
+        Raises DeviceUnavailable where that fails and epochs of the run were captured already. What
+        torch says of the device itself, which a capture may leave unfit, is raised as it is.
+        """
+        if self.replay is not None or self.plain is not None:
+            return
+        plain = PlainStep(self.state, self.training)
+        images = len(self.training)
+        expected = outcome(plain, images=images)
         try:
-            self.replay = captured(self.next, state)
+            self.replay = self.capture(self.next, self.state)
+            found = outcome(self, images=images)
+            trouble = trouble_of(
+                found, expected, tolerance(self.state.experiment.recipe, self.precision)
+            )
         except (torch.AcceleratorError, torch.OutOfMemoryError):
             raise  # of the device, not of what is captured
         except RuntimeError as error:
-            message = f"steps cannot be captured here: {in_a_line(error)}"
-            raise DeviceUnavailable(message, hint=PLAIN_INSTEAD) from None
+            trouble = in_a_line(error)
+        if not trouble:
+            return
+        if self.state.epoch > 0:
+            message = f"the captured steps of this run cannot be had here: {trouble}"
+            raise DeviceUnavailable(message, hint=PLAIN_INSTEAD)
+        self.replay, self.plain = None, plain
+        yield NotCaptured(trouble)
 
     def begin(self, epoch: EpochPlan) -> None:
+        if self.plain is not None:
+            self.plain.begin(epoch)
+            self.losses_S = self.plain.losses_S
+            return
         self.epoch = epoch
         self.number.zero_()
         self.order_WB.copy_(torch.stack(epoch.batches[: len(self.order_WB)]))
@@ -55,7 +97,11 @@ class CapturedStep(PlainStep):
             self.weights_S.copy_(torch.tensor(epoch.weights))
 
     def __call__(self, number: int) -> None:
+        if self.plain is not None:
+            self.plain(number)
+            return
         if number < len(self.order_WB):
+            assert self.replay is not None, "get_ready comes first"
             self.replay()
             return
         rate, weight = self.rates_S[number], self.weights_S[number]

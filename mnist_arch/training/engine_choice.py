@@ -13,15 +13,41 @@ import torch
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.machine.cpus import Watch, usable_cpus
 from mnist_arch.machine.waiting import threads_spin
-from mnist_arch.native.library import vectors_here
+from mnist_arch.native.library import (
+    NoCompiler,
+    NoLibrary,
+    NotBuilt,
+    Vectors,
+    run_on,
+    vectors_here,
+)
 from mnist_arch.training.allocator import keep_freed
 from mnist_arch.training.engine import Device, Engine, Precision, StepKind
-from mnist_arch.training.native import native_library
-from mnist_arch.training.thread_choice import ThreadChoice, choose_threads
+from mnist_arch.training.native_library import PLAIN_INSTEAD, find_library
+from mnist_arch.training.thread_choice import (
+    MACS_OF_A_NATIVE_THREAD,
+    MACS_OF_A_THREAD,
+    ThreadChoice,
+    choose_threads,
+)
+from mnist_arch.training.work import Work
 
-EngineName = Literal["auto", "plain", "fast", "native"]
-"""`plain` is in float32; `fast` is the fastest that the device has but for native steps, which have
-to be asked for; `auto` is that, but is not compiled where that would not pay back."""
+EngineName = Literal["auto", "plain", "compiled", "native", "fast"]
+"""`plain` is in float32 and the reference; `compiled` and `native` are what they are called; `fast`
+is the fastest that this machine has; `auto` is that, where making it pays back."""
+
+BUILD_CPU_SECONDS: Final = 30.0
+"""Of building the native library, by as many compilers at once as there are CPUs."""
+
+MEASURED_VECTORS: Final[tuple[Vectors, ...]] = ("avx512", "avx2")
+"""With which native steps are known to be faster; others have to be asked for."""
+
+NATIVE_GAIN: Final = 2.0
+"""Times as fast as plain steps, at least; see docs/performance.md for the measurement."""
+
+WIDE_CHANNELS: Final[dict[Precision, float]] = {"bfloat16": 32.0, "float32": 192.0}
+"""Channels, as `mean_channels` has them, from which on torch's own steps in a precision are taken
+to be faster than native ones; see docs/performance.md for what was measured, and what was not."""
 
 COMPILE_FROM_FLOPS: Final = 5.0e12
 """Operations of a training after its first epoch, for each thread, from which on a CPU it pays to
@@ -50,12 +76,9 @@ class Choice:
     note: str | None = None
 
 
-def training_flops(*, macs: int, images: int, epochs: int) -> float:
-    """Floating-point operations of a training: forward, and twice as much backward."""
-    return 3 * 2.0 * macs * images * epochs
-
-
-def threads_here(*, macs: int, batch: int, watch: Watch | None = None) -> ThreadChoice:
+def threads_here(
+    *, macs: int, batch: int, watch: Watch | None = None, step: StepKind = "plain"
+) -> ThreadChoice:
     """Threads for steps of `batch` images, each of `macs` multiply-accumulates forward.
 
     As many as the work is worth, and as others leave free, which `watch` has seen since it was
@@ -71,33 +94,88 @@ def threads_here(*, macs: int, batch: int, watch: Watch | None = None) -> Thread
         most=min(threads, usable_cpus()),
         free_cpus=(watch or Watch()).free_cpus(),
         spin=threads_spin(),
+        macs_of_a_thread=MACS_OF_A_NATIVE_THREAD if step == "native" else MACS_OF_A_THREAD,
     )
 
 
 def choose_engine(
-    *, device: Device, threads: int, wanted: EngineName = "auto", flops: float = 0.0
+    *, device: Device, threads: int, wanted: EngineName = "auto", work: Work | None = None
 ) -> Choice:
-    """The engine for a training of so many operations after its first epoch.
+    """The engine for a training, of which `work` says how long it is; without, it is a short one.
 
-    `plain` is the reference: plain steps in float32. A compiled engine may still turn out to have
-    plain steps: see `CompiledStep`. Raises DeviceUnavailable where native steps are wanted and
-    cannot be had.
+    On a CPU the native library is built the first time, but for `auto` only where that pays back;
+    where it cannot be had, steps are others, and a note says why. A compiled or captured engine may
+    still turn out to have plain steps. Raises DeviceUnavailable where native or compiled steps are
+    asked for by name, and cannot be had.
     """
     plain = Engine(device=device, threads=threads)
-    if wanted == "plain":
-        return Choice(plain)
-    if wanted == "native":
-        return Choice(_native(plain))
-    match device:
-        case "cuda":
+    match wanted, device:
+        case "plain", _:
+            return Choice(plain)
+        case "native", _:
+            return Choice(_native_by_name(plain))
+        case "compiled", "cpu":
+            return Choice(_fast(plain, "compiled"))
+        case "compiled", _:
+            message = f"there are no compiled steps on {device}"
+            raise DeviceUnavailable(message, hint="--device cpu")
+        case _, "cuda":
             return _on_cuda(plain)
-        case "mps":
+        case _, "mps":
             note = "there is no faster step than the plain one on mps"
             return Choice(plain, note if wanted == "fast" else None)
-        case "cpu":
-            is_compiled = wanted == "fast" or flops >= COMPILE_FROM_FLOPS * threads
-            step: StepKind = "compiled" if is_compiled else "plain"
-            return Choice(_fast(plain, step))
+        case _:
+            return _on_cpu(plain, work, at_any_cost=wanted == "fast")
+
+
+def _on_cpu(plain: Engine, work: Work | None, *, at_any_cost: bool) -> Choice:
+    """Native steps, or else compiled or plain ones."""
+    flops = 0.0 if work is None else work.flops_after_first_epoch
+    compiles = at_any_cost or flops >= COMPILE_FROM_FLOPS * plain.threads
+    other = _fast(plain, "compiled" if compiles else "plain")
+    is_wide = work is not None and work.channels >= WIDE_CHANNELS[other.precision]
+    if is_wide or vectors_here() not in MEASURED_VECTORS:
+        return Choice(other)
+    seconds = 0.0 if work is None else work.plain_seconds(plain.threads)
+    try:
+        return Choice(native_engine(plain, builds=at_any_cost or pays_to_build(seconds)))
+    except NotBuilt:
+        return Choice(
+            other,
+            f"{other.step} steps: native ones are faster, but would have to be built first, which "
+            f"takes longer than this training would gain; --engine native builds them",
+        )
+    except NoCompiler as error:  # which torch's compiler would need, too
+        return Choice(_fast(plain, "plain"), f"plain steps: {error}")
+    except NoLibrary as error:
+        return Choice(other, f"{other.step} steps instead of native ones: {error}")
+
+
+def native_engine(plain: Engine, *, builds: bool) -> Engine:
+    """Native steps with the widest vectors of this machine. Raises NoLibrary."""
+    vectors = vectors_here()
+    find_library(vectors, builds=builds)
+    return plain.model_copy(update={"step": "native", "vectors": vectors})
+
+
+def pays_to_build(plain_seconds: float) -> bool:
+    """Whether native steps save more than building them takes here, of so much time."""
+    saved = plain_seconds * (1 - 1 / NATIVE_GAIN)
+    return saved > BUILD_CPU_SECONDS / max(usable_cpus(), 1.0)
+
+
+def fulfils(engine: Engine, wanted: EngineName) -> bool:
+    """Whether the engine of a run that goes on is what is asked for now."""
+    is_fast = engine.step == "native" or engine.precision == fast_precision(engine.device)
+    match wanted:
+        case "auto":
+            return True
+        case "plain":
+            return (engine.step, engine.precision) == ("plain", "float32")
+        case "compiled" | "native":
+            return engine.step == wanted and is_fast
+        case "fast":
+            return engine.step != "plain" and is_fast
         case never:
             assert_never(never)
 
@@ -107,7 +185,7 @@ def prepare(engine: Engine) -> None:
 
     Raises DeviceUnavailable where this machine has no instructions for its precision.
     """
-    if not runs_here(engine):
+    if not _has_precision(engine):
         message = f"steps are in bfloat16, which torch does not find on the {engine.device} here"
         hint = "go on where a machine has it, or start anew with --again"
         raise DeviceUnavailable(message, hint=hint)
@@ -122,7 +200,23 @@ def prepare(engine: Engine) -> None:
 
 
 def runs_here(engine: Engine) -> bool:
-    """Whether this machine, which has the engine's device, has instructions for its precision.
+    """Whether this machine, which has the engine's device, has what else the engine needs.
+
+    The native library is built for it where it is not there yet.
+    """
+    if engine.vectors is None:
+        return _has_precision(engine)
+    if not run_on(engine.vectors, vectors_here()):
+        return False
+    try:
+        find_library(engine.vectors)
+    except NoLibrary:
+        return False
+    return True
+
+
+def _has_precision(engine: Engine) -> bool:
+    """Whether there are instructions for the engine's precision.
 
     On a CPU without them steps in bfloat16 are several times as slow, and where torch 2.14 compiles
     them for its own convolutions instead of oneDNN's, they have been seen to crash.
@@ -150,6 +244,39 @@ def cpu_has_bfloat16() -> bool:
     return bool(ask().get(BFLOAT16_INSTRUCTIONS, False))
 
 
+def choose_sweep_engine(
+    *, device: Device, threads: int, plain_seconds: float, kept: Engine | None = None
+) -> Choice:
+    """One engine for all trials of a sweep, which would take so long with plain steps.
+
+    `kept` is that of the trials so far, which is kept where this machine has it. On a CPU trials
+    are never compiled, each network by itself, and are in float32, so that they are alike on any
+    machine.
+    """
+    plain = Engine(device=device, threads=threads)
+    if kept is not None and kept.device == device:
+        kept = kept.model_copy(update={"threads": threads})
+        if runs_here(kept):
+            return Choice(kept)
+        had = f"{kept.step} steps in {kept.precision}"
+        vectors = "" if kept.vectors is None else f" with {kept.vectors} vectors"
+        return Choice(
+            plain,
+            f"the trials so far have {had}{vectors}, which this machine has not: "
+            "the others have plain steps in float32",
+        )
+    if device != "cpu":
+        return choose_engine(device=device, threads=threads)
+    if vectors_here() not in MEASURED_VECTORS:
+        return Choice(plain)
+    try:
+        return Choice(native_engine(plain, builds=pays_to_build(plain_seconds)))
+    except NotBuilt:
+        return Choice(plain, "plain steps: so short a sweep is not worth building native ones")
+    except NoLibrary as error:
+        return Choice(plain, f"plain steps instead of native ones: {error}")
+
+
 def _on_cuda(plain: Engine) -> Choice:
     if torch.cuda.get_device_capability() < GRAPH_CAPABILITY:
         name = torch.cuda.get_device_name()
@@ -157,13 +284,14 @@ def _on_cuda(plain: Engine) -> Choice:
     return Choice(_fast(plain, "captured"))
 
 
-def _native(plain: Engine) -> Engine:
+def _native_by_name(plain: Engine) -> Engine:
     if plain.device != "cpu":
         message = f"there are no native steps on {plain.device}"
         raise DeviceUnavailable(message, hint="--device cpu")
-    vectors = vectors_here()
-    native_library(vectors)
-    return plain.model_copy(update={"step": "native", "vectors": vectors})
+    try:
+        return native_engine(plain, builds=True)
+    except NoLibrary as error:
+        raise DeviceUnavailable(f"no native steps: {error}", hint=PLAIN_INSTEAD) from None
 
 
 def _fast(plain: Engine, step: StepKind) -> Engine:

@@ -83,6 +83,15 @@ class NotCompiled:
 
 
 @dataclass(frozen=True)
+class NotCaptured:
+    """The steps cannot be captured on this device, or come to something else than plain ones; so
+    they are plain, in float32, to the end of the training."""
+
+    trouble: str
+    """Why not, in a line; or by how much they differ."""
+
+
+@dataclass(frozen=True)
 class Slow:
     """A training is far slower than its work leads one to expect. Said once."""
 

@@ -15,16 +15,23 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from mnist_arch.data.catalog import INFO
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
-from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
+from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken
 from mnist_arch.training.captured import CapturedStep
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.epoch import EpochPlan
-from mnist_arch.training.events import Compiling, EpochRecord, JudgeAfter, NotCompiled, Progress
-from mnist_arch.training.native import NativeStep, native_library
+from mnist_arch.training.events import (
+    Compiling,
+    EpochRecord,
+    JudgeAfter,
+    NotCaptured,
+    NotCompiled,
+    Progress,
+)
+from mnist_arch.training.native import NativeStep
+from mnist_arch.training.native_library import native_library
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
@@ -39,15 +46,16 @@ def train(
     *,
     judge_after: JudgeAfter = "each-epoch",
     engine: Engine | None = None,
-) -> Iterator[Progress | EpochRecord | Compiling | NotCompiled]:
+) -> Iterator[Progress | EpochRecord | Compiling | NotCompiled | NotCaptured]:
     """Trains from where `state` is to the last epoch, and judges `judged_on` after each or once.
 
     Both splits live on the state's device, which is the engine's; `prepare(engine)` has come first,
     since threads are not set here. Without an engine steps are plain. Those of a compiled one are
-    compiled after the first epoch, which it says, and says if that cannot be.
+    compiled after the first epoch, which it says, and says if that cannot be; so it does where
+    those of a captured one cannot be captured, before the first epoch.
     Between two records the state is not to be used, except right after an EpochRecord, when it is
     complete. Raises NonFiniteLoss, on a CPU at the bad step, elsewhere at the end of its epoch; and
-    DeviceUnavailable for a training that was compiled and cannot be where it goes on.
+    DeviceUnavailable for a training that was compiled or captured and cannot be where it goes on.
     """
     experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
     epochs = experiment.recipe.epochs
@@ -77,7 +85,7 @@ def train(
         speed = clock.speed(images)
         loss, correct = None, None
         if judge_after == "each-epoch" or state.epoch + 1 == epochs:
-            loss, correct = _judge(state, judged_on)
+            loss, correct = _judge(step, judged_on)
             if not math.isfinite(loss):  # the epoch's last step was one too many
                 raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=epoch_plan.rates[-1])
         state.epoch += 1
@@ -115,10 +123,10 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
             assert_never(never)
 
 
-def _judge(state: State, judged_on: Split) -> tuple[float, int]:
+def _judge(step: PlainStep, judged_on: Split) -> tuple[float, int]:
     """Mean loss and correct images of `judged_on`; its mistakes are left in the state."""
-    logits_NK = predict(state.result, judged_on.images, INFO[state.experiment.resolved_dataset])
-    state.mistakes = mistaken(logits_NK, judged_on.labels)
+    logits_NK = step.predict(judged_on.images)
+    step.state.mistakes = mistaken(logits_NK, judged_on.labels)
     return mean_loss(logits_NK, judged_on.labels), count_correct(logits_NK, judged_on.labels)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import ctypes
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -14,15 +13,6 @@ from torch import Tensor, nn
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
-from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.native.library import (
-    NoLibrary,
-    Vectors,
-    build,
-    find_compiler,
-    load,
-    vectors_here,
-)
 from mnist_arch.native.machine import Addresses, Machine, StoredImages
 from mnist_arch.native.program import Kind, Program, program_of
 from mnist_arch.training.augment import draw
@@ -31,29 +21,6 @@ from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
 _DROPOUTS: Final = ("Dropout", "Dropout2d")
-
-PLAIN_INSTEAD: Final = "install g++ or clang++, or use --engine plain"
-
-
-def native_library(vectors: Vectors) -> ctypes.CDLL:
-    """The library for these vectors, from the user's cache, where it is built the first time.
-
-    Raises DeviceUnavailable where that cannot be, or the machine has no such vectors.
-    """
-    if vectors not in (vectors_here(), "plain"):
-        message = f"this machine has no {vectors} vectors, with which the run was begun"
-        raise DeviceUnavailable(message, hint="start anew with --again")
-    try:
-        return load(build(find_compiler(), vectors, cache=cache_folder()))
-    except NoLibrary as error:
-        raise DeviceUnavailable(f"no native steps: {error}", hint=PLAIN_INSTEAD) from None
-
-
-def cache_folder() -> Path:
-    """Where libraries are kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("mnist-arch")) / "native"
 
 
 @dataclass(frozen=True)
@@ -104,6 +71,22 @@ class NativeStep(PlainStep):
             average_weight=None if weight is None else float(weight),
         )
         return torch.tensor(loss)
+
+    def predict(self, images_NCHW: Tensor) -> Tensor:
+        logits_NK = torch.empty(len(images_NCHW), self.state.experiment.classes)
+        by_average = self.state.average is not None
+        most = self.machine.images
+        for part_NCHW, part_NK in zip(
+            torch.split(images_NCHW, most), torch.split(logits_NK, most), strict=True
+        ):
+            x_NCHW = self.prepared(part_NCHW)
+            self.machine.predict(
+                images=len(x_NCHW),
+                pixels=x_NCHW.data_ptr(),
+                logits=part_NK.data_ptr(),
+                by_average=by_average,
+            )
+        return logits_NK
 
     def changes(self, images: int) -> BatchChanges:
         """What the augmentation draws for so many images."""

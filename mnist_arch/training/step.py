@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
+from mnist_arch.evaluation.metrics import predict
 from mnist_arch.training.allocator import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.training.augment import augment
 from mnist_arch.training.ema import update_average
 from mnist_arch.training.engine import Precision
 from mnist_arch.training.epoch import EpochPlan
-from mnist_arch.training.events import Compiling, NotCompiled
+from mnist_arch.training.events import Compiling, NotCaptured, NotCompiled
 from mnist_arch.training.state import State
 
 CLEARED_EVERY: Final = 8
@@ -39,7 +40,7 @@ class PlainStep:
             cache_enabled=False,  # no weight is cast twice, and a graph is to hold the casts itself
         )
 
-    def get_ready(self) -> Iterable[Compiling | NotCompiled]:
+    def get_ready(self) -> Iterable[Compiling | NotCompiled | NotCaptured]:
         """Does what this kind of step needs before each epoch. Yields what is to be said."""
         return ()
 
@@ -58,6 +59,10 @@ class PlainStep:
         self.losses_S[number] = self.learn(self.epoch.batches[number], rate=rate, weight=weight)
         if self.clears and number % CLEARED_EVERY == 0:
             give_back_freed()
+
+    def predict(self, images_NCHW: Tensor) -> Tensor:
+        """Logits of images by what is trained: (N, C, H, W) uint8 → (N, classes) float32."""
+        return predict(self.state.result, images_NCHW, self.info)
 
     def learn(
         self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None

@@ -10,6 +10,9 @@ MACS_OF_A_THREAD: Final = 4.0e7
 """Multiply-accumulates of a step, forward, for each of its threads: with fewer they wait for each
 other longer than they work; see docs/performance.md for the measurement."""
 
+MACS_OF_A_NATIVE_THREAD: Final = 1.0e7
+"""The same of native steps, whose threads meet once an operation."""
+
 SPARE_CPUS: Final = 0.25
 """Which others may use without a thread being given up for them."""
 
@@ -23,7 +26,13 @@ class ThreadChoice:
 
 
 def choose_threads(
-    *, macs: int, batch: int, most: float, free_cpus: float, spin: bool = False
+    *,
+    macs: int,
+    batch: int,
+    most: float,
+    free_cpus: float,
+    spin: bool = False,
+    macs_of_a_thread: float = MACS_OF_A_THREAD,
 ) -> ThreadChoice:
     """Threads for steps of `batch` images, each of `macs` multiply-accumulates forward.
 
@@ -32,7 +41,7 @@ def choose_threads(
     """
 
     def at_most(cpus: float) -> int:
-        worth = math.floor(macs * batch / MACS_OF_A_THREAD)
+        worth = math.floor(macs * batch / macs_of_a_thread)
         return max(1, min(worth, math.floor(cpus + SPARE_CPUS) - spin))
 
     return ThreadChoice(at_most(min(most, free_cpus)), at_most(most))

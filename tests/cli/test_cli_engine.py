@@ -58,7 +58,7 @@ def with_engine(run: Run, **values: Any) -> None:
     run.manifest_path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("choice", ["plain", "fast"])
+@pytest.mark.parametrize("choice", ["plain", "compiled", "fast"])
 @pytest.mark.parametrize("option", ["--resume", "--from-manifest"])
 def test_a_run_that_is_given_refuses_an_engine(
     mnist_arch: Terminal, option: str, choice: str
@@ -73,10 +73,12 @@ def test_an_engine_that_there_is_not_is_bad_input(mnist_arch: Terminal) -> None:
 
 
 @pytest.mark.usefixtures("_no_compiler")
-def test_without_a_compiler_fast_becomes_plain_and_one_line_says_so(mnist_arch: Terminal) -> None:
+def test_what_cannot_be_compiled_is_plain_and_one_line_says_so(
+    mnist_arch: Terminal,
+) -> None:
     mnist_arch("small.yaml", "--engine", "plain", "--out", "plain")
     (plain,) = Path("plain").iterdir()
-    result = mnist_arch("small.yaml", "--engine", "fast")
+    result = mnist_arch("small.yaml", "--engine", "compiled")
     assert notes(result) == [NOTE]
     assert "steps are" not in result.stdout
     run = mnist_arch.run
@@ -87,7 +89,7 @@ def test_without_a_compiler_fast_becomes_plain_and_one_line_says_so(mnist_arch: 
 
 @pytest.mark.usefixtures("_no_compiler")
 def test_many_seeds_try_the_compiler_once(mnist_arch: Terminal) -> None:
-    result = mnist_arch("small.yaml", "--seeds", "3", "--engine", "fast")
+    result = mnist_arch("small.yaml", "--seeds", "3", "--engine", "compiled")
     assert notes(result) == [NOTE]
     folders = [path for path in Path("runs").iterdir() if path.is_dir()]
     assert len(folders) == 3
@@ -101,7 +103,7 @@ def test_the_manifest_is_plain_before_the_second_epoch_is_kept(
     """Whoever goes on after it would else take the second epoch for a compiled one."""
     mnist_arch("small.yaml", "--engine", "plain", "--out", "plain")
     (plain,) = Path("plain").iterdir()
-    run = interrupted(mnist_arch, monkeypatch, "--engine", "fast", after=2)
+    run = interrupted(mnist_arch, monkeypatch, "--engine", "compiled", after=2)
     assert run.manifest().engine.step == "plain"
     assert notes(mnist_arch("--resume", "latest")) == []
     assert run.weights_path.read_bytes() == Run(plain).weights_path.read_bytes()
@@ -109,30 +111,33 @@ def test_the_manifest_is_plain_before_the_second_epoch_is_kept(
 
 @pytest.mark.usefixtures("_no_compiler")
 def test_a_single_epoch_never_asks_for_a_compiler(mnist_arch: Terminal) -> None:
-    assert notes(mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")) == []
+    assert notes(mnist_arch("small.yaml", "--epochs", "1", "--engine", "compiled")) == []
 
 
 @pytest.mark.usefixtures("_no_compiler")
 @pytest.mark.parametrize("choice", [[], ["--engine", "auto"], ["--engine", "plain"]])
-def test_a_short_training_is_plain_without_a_word(mnist_arch: Terminal, choice: list[str]) -> None:
+def test_a_short_training_is_plain(mnist_arch: Terminal, choice: list[str]) -> None:
+    """Native steps would have to be built first; whoever asks for plain ones knows."""
     result = mnist_arch("small.yaml", *choice)
     assert notes(result) == []
+    lines = [line for line in result.stderr.splitlines() if line.startswith("plain steps: ")]
+    assert len(lines) == ("plain" not in choice)
     assert mnist_arch.run.manifest().engine.step == "plain"
 
 
 @pytest.mark.parametrize("quiet", [["--quiet"], ["--json"]])
 @pytest.mark.usefixtures("_no_compiler")
 def test_the_note_is_one_of_the_notes(mnist_arch: Terminal, quiet: list[str]) -> None:
-    result = mnist_arch("small.yaml", "--engine", "fast", *quiet)
+    result = mnist_arch("small.yaml", "--engine", "compiled", *quiet)
     assert notes(result) == []
     assert mnist_arch.run.manifest().engine.step == "plain"
 
 
-def test_fast_is_compiled_and_in_the_manifest(
+def test_compiled_is_that_and_in_the_manifest(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = engines_trained_with(monkeypatch)
-    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "fast")
+    result = mnist_arch("small.yaml", "--epochs", "1", "--engine", "compiled")
     assert notes(result) == []
     engine = mnist_arch.run.manifest().engine
     assert (engine.device, engine.step, engine.precision) == ("cpu", "compiled", "float32")
@@ -178,7 +183,7 @@ def interrupted(
     return mnist_arch.run
 
 
-@pytest.mark.parametrize("again", [["small.yaml", "--engine", "fast"], ["--resume", "latest"]])
+@pytest.mark.parametrize("again", [["small.yaml", "--engine", "compiled"], ["--resume", "latest"]])
 def test_a_run_that_goes_on_keeps_its_engine(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]
 ) -> None:
@@ -240,7 +245,7 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
         return [line for line in result.stderr.splitlines() if "keeps its" in line]
 
     run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
-    (note,) = kept(mnist_arch("small.yaml", "--engine", "fast"))
+    (note,) = kept(mnist_arch("small.yaml", "--engine", "compiled"))
     assert note.endswith(
         f"{run.folder.name} keeps its plain steps in float32; --again would start it anew"
     )
@@ -249,13 +254,13 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     with_engine(run, step="compiled")
     (note,) = kept(mnist_arch("small.yaml", "--engine", "plain"))
     assert "keeps its compiled steps in float32" in note
-    assert kept(mnist_arch("small.yaml", "--engine", "fast")) == []
+    assert kept(mnist_arch("small.yaml", "--engine", "compiled")) == []
     with monkeypatch.context() as patch:
         patch.setattr(engines, "cpu_has_bfloat16", lambda: True)
-        (note,) = kept(mnist_arch("small.yaml", "--engine", "fast"))
+        (note,) = kept(mnist_arch("small.yaml", "--engine", "compiled"))
         assert "keeps its compiled steps in float32" in note
     with_engine(run, step="plain", precision="bfloat16")
-    for choice in ("plain", "fast"):
+    for choice in ("plain", "compiled", "native", "fast"):
         (note,) = kept(mnist_arch("small.yaml", "--engine", choice))
         assert "keeps its plain steps in bfloat16" in note
     assert kept(mnist_arch("small.yaml")) == []

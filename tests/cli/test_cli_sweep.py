@@ -43,10 +43,12 @@ from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
 from mnist_arch.sweeps import front as picture
 from mnist_arch.sweeps.execution import local, ray_driver
+from mnist_arch.sweeps.execution.worker import Setting
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training import engine_choice
 from mnist_arch.training import engine_choice as engines
+from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.values import FORMAT
@@ -167,7 +169,8 @@ def test_test_is_read_by_the_finalists_alone_and_judged_once(mnist_arch: Termina
 
 
 def test_a_trial_is_a_line_on_stderr(mnist_arch: Terminal) -> None:
-    lines = mnist_arch().stderr.splitlines()
+    said, *lines = mnist_arch().stderr.splitlines()
+    assert said == "plain steps: so short a sweep is not worth building native ones"
     assert lines[0] == "ranking on the hold-out, 4 trials"
     assert [re.sub(r"\d+\.\d+ % · .*", "", line) for line in lines[1:]] == [
         "1/4 · small · seed 0 · validation ",
@@ -187,7 +190,7 @@ def test_pictures_that_cannot_be_drawn_are_notes(
         patch.setattr(running, "draw_curves", no_picture)
         patch.setattr(picture, "draw_front", no_picture)
         result = mnist_arch()
-    lines = result.stderr.splitlines()
+    lines = result.stderr.splitlines()[1:]
     assert [line.split(" · ")[-2] for line in lines[1:5]] == ["no curves.png: no font"] * 4
     assert lines[5:] == ["there is no leaderboard.png: no font; the same command tries again"]
     found = below(result.stdout)
@@ -643,6 +646,48 @@ def test_on_a_cpu_trials_are_alike_on_any_machine(
     mnist_arch("tiny.yaml")
     manifests = [Run(mnist_arch.sweep / name).manifest() for name in mnist_arch.trials]
     assert {(it.engine.step, it.engine.precision) for it in manifests} == {("plain", "float32")}
+
+
+def test_all_trials_have_the_engine_that_is_written_in_the_ledger(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the sweep goes on on a machine that could have another, or is asked for more."""
+    made: list[Engine] = []
+
+    def noting(*, setting: Setting, **_: Any) -> NoReturn:
+        made.append(setting.engine)
+        raise StorageError("enough")
+
+    def asked() -> Engine | None:
+        found = Ledger(mnist_arch.sweep).asked()
+        return None if found is None else found.engine
+
+    mnist_arch("tiny.yaml")
+    plain = Engine(device="cpu", threads=1)
+    assert asked() == plain
+    monkeypatch.setattr(local, "LocalExecutor", noting)
+    monkeypatch.setattr(engines, "find_library", lambda *_, **__: None)
+    monkeypatch.setattr(engines, "vectors_here", lambda: "avx2")
+    mnist_arch("tiny.yaml", exit_code=3)
+    mnist_arch("tiny.yaml", "--out", "elsewhere", exit_code=3)
+    native = Engine(device="cpu", threads=1, step="native", vectors="avx2")
+    assert made == [plain, native]
+
+
+def test_a_sweep_of_before_engines_were_written_down_stays_plain(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist_arch("tiny.yaml")
+    path = mnist_arch.sweep / "sweep.json"
+    content = json.loads(path.read_text())
+    del content["engine"]
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(engines, "find_library", lambda *_, **__: None)
+    monkeypatch.setattr(engines, "vectors_here", lambda: "avx2")
+    mnist_arch("tiny.yaml")
+    found = Ledger(mnist_arch.sweep).asked()
+    assert found is not None
+    assert found.engine == Engine(device="cpu", threads=1)
 
 
 def test_a_cluster_is_asked_for_by_name(

@@ -20,7 +20,8 @@ from mnist_arch.spec.loading import load
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.sweeps import TrialStatus, load_sweep, plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
-from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS, training_flops
+from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS
+from mnist_arch.training.work import training_flops
 from mnist_arch.zoo.index import zoo_names
 
 ROOT = Path(__file__).parents[2]

@@ -73,6 +73,7 @@ TORCH_FREE = (
     "training.memory",
     "training.pace",
     "training.thread_choice",
+    "training.work",
     "runs.events",
     "runs.find",
     "runs.folder",

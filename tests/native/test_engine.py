@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
-from small import equal, loaded, synthetic, tensors
+from small import counted, equal, images_of, loaded, synthetic, tensors
 
+from mnist_arch.data.catalog import INFO
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.native.library import Vectors, vectors_here
-from mnist_arch.training import native
+from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
+from mnist_arch.native.library import NoLibrary, Vectors, vectors_here
+from mnist_arch.native.machine import Machine
+from mnist_arch.runs.execute import run_experiment
+from mnist_arch.runs.folder import Run
+from mnist_arch.spec.loading import load
+from mnist_arch.training import engine_choice, native_check, native_library
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import choose_engine, prepare
+from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
+from mnist_arch.training.native import NativeStep
 from mnist_arch.training.state import State
 
 
@@ -27,7 +37,8 @@ def _kept_library(
     """The library of the tests in place of one in the user's cache."""
     cache = request.config.cache
     assert cache
-    monkeypatch.setattr(native, "cache_folder", lambda: Path(cache.mkdir("native")))
+    monkeypatch.setattr(native_library, "cache_folder", lambda: Path(cache.mkdir("native")))
+    monkeypatch.setattr(engine_choice, "find_library", native_library.find_library)
 
 
 def test_it_is_chosen_where_it_is_asked_for() -> None:
@@ -63,7 +74,7 @@ def test_there_is_none_on_a_gpu() -> None:
 def test_vectors_of_another_machine_are_refused() -> None:
     other: Vectors = "avx2" if vectors_here() == "neon" else "neon"
     with pytest.raises(DeviceUnavailable, match=f"no {other} vectors"):
-        native.native_library(other)
+        native_library.native_library(other)
 
 
 def test_vectors_belong_to_native_steps() -> None:
@@ -98,3 +109,107 @@ def test_a_training_goes_on_to_the_same_bits() -> None:
     other.load_state_dict(first.state_dict())
     assert [it.train_loss for it in trained(other, 2)] == [it.train_loss for it in records[1:]]
     assert equal(tensors(whole.result), tensors(other.result))
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_it_judges_as_torch_does(ema: float | None) -> None:
+    """The counts of correct images agree, ties aside: all other logits keep their order."""
+    experiment = loaded(recipe__epochs=2, recipe__ema=ema).experiment
+    training, held = synthetic(96, seed=1), synthetic(150, seed=2)
+    engine = choose_engine(device="cpu", threads=2, wanted="native").engine
+    state = State.fresh(experiment, seed=3)
+    for record in train(state, training, held, engine=engine):
+        if isinstance(record, EpochRecord):
+            logits_NK = predict(state.result, held.images, INFO["mnist-5k"])
+            first, second = logits_NK.topk(2).values.unbind(1)
+            assert (first - second).min() > 1e-4  # no ties
+            assert record.correct == count_correct(logits_NK, held.labels)
+            assert record.loss == pytest.approx(mean_loss(logits_NK, held.labels), rel=1e-5)
+            assert state.mistakes == mistaken(logits_NK, held.labels)
+
+
+def test_its_logits_are_torchs(library: ctypes.CDLL) -> None:
+    """Of s6, after some steps, by passes of whole batches and of what is left."""
+    experiment = load("s6").with_dataset("mnist-5k").experiment
+    training = synthetic(128, seed=1)
+    state = State.fresh(experiment, seed=0)
+    state.model.train()
+    step = NativeStep(state, training, batch=64, threads=2, library=library)
+    step.begin(EpochPlan.next(state, 128))
+    for number in range(2):
+        step(number)
+    found = step.predict(training.images[:101])
+    right = predict(state.result, training.images[:101], INFO["mnist-5k"])
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_goes_on_in_other_threads_to_the_same_bits(tmp_path: Path) -> None:
+    """Its manifest has those of the start, and its engine is not what is asked for later."""
+    experiment = counted(recipe__epochs=3)
+    images = images_of(synthetic(70, seed=1), synthetic(40, seed=2))
+    engine = choose_engine(device="cpu", threads=2, wanted="native").engine
+    later = Engine(device="cpu", threads=3)
+
+    def trained(folder: Path, *, stops: bool) -> Run:
+        run = Run(folder)
+        for turn in (engine, later):
+            events = run_experiment(
+                experiment,
+                images,
+                run=run,
+                seed=3,
+                engine=turn,
+                command=[],
+                command_seconds=lambda: 0.0,
+            )
+            for event in events:
+                if stops and isinstance(event, EpochRecord) and event.epoch == 1:
+                    break
+            events.close()
+        return run
+
+    whole = trained(tmp_path / "whole", stops=False)
+    other = trained(tmp_path / "other", stops=True)
+    assert other.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    assert other.manifest().engine == engine
+
+
+# ---------------------------------------------------------------------- a library is tried at first
+
+
+def test_the_library_is_right(library: ctypes.CDLL) -> None:
+    assert native_check.trouble_here(Path(library._name)) == ""
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1, float("nan")])
+def test_a_library_whose_steps_are_others_is_found_wrong(
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    learn = Machine.learn
+
+    def wrong(machine: Machine, *, rate: float, **given: Any) -> float:
+        return learn(machine, rate=share * rate, **given)
+
+    monkeypatch.setattr(Machine, "learn", wrong)
+    trouble = native_check.trouble_here(Path(library._name))
+    assert "differs from a plain one's by" in trouble
+
+
+def test_a_library_that_ends_its_process_is_found_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does with instructions that the processor has not."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -ILL $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert native_check.check(tmp_path) == "the library ends a process by SIGILL"
+    python.write_text("#!/bin/sh\necho no torch >&2\nexit 1\n")
+    with pytest.raises(NoLibrary, match="cannot be tried: no torch"):
+        native_check.check(tmp_path)
+
+
+def test_a_file_that_is_no_library_cannot_be_tried(tmp_path: Path) -> None:
+    (tmp_path / "it.so").write_text("no library")
+    with pytest.raises(NoLibrary, match=r"cannot be tried: .*does not load"):
+        native_check.check(tmp_path / "it.so")

@@ -34,7 +34,8 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     assert path.read_text() == "made\n"
     assert native.build(compiler, "plain", cache=cache) == path
     assert (tmp_path / "calls").read_text() == calls
-    assert sorted(it.name for it in cache.iterdir()) == [".native.lock", path.name]
+    names = [".native.lock", path.with_suffix(".json").name, path.name]
+    assert sorted(it.name for it in cache.iterdir()) == names
 
 
 def test_every_source_is_in_one_part() -> None:
@@ -128,3 +129,129 @@ def test_the_sources_compile_for_all_vectors(vectors: native.Vectors, tmp_path: 
 def test_the_sources_are_there() -> None:
     assert (native.SOURCE / "interface.cpp").exists()
     assert os.access(native.SOURCE, os.R_OK)
+
+
+# -------------------------------------------------------------------------------- what is trusted
+
+
+def calls(folder: Path) -> int:
+    """How often the script was called, which is for each source and for the whole."""
+    path = folder / "calls"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize("how", ["shorter", "other", "empty", "no seal", "no library"])
+def test_a_library_that_is_not_as_it_was_tried_is_built_anew(tmp_path: Path, how: str) -> None:
+    compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+    path = native.build(compiler, "plain", cache=cache)
+    before = calls(tmp_path)
+    match how:
+        case "shorter":
+            path.write_text("mad")
+        case "other":
+            path.write_text("mode\n")
+        case "empty":
+            path.write_text("")
+        case "no seal":
+            path.with_suffix(".json").unlink()
+        case "no library":
+            path.unlink()
+    assert not native.is_sealed(path)
+    assert native.build(compiler, "plain", cache=cache) == path
+    assert path.read_text() == "made\n"
+    assert calls(tmp_path) == 2 * before
+
+
+def test_a_library_is_tried_before_it_is_in_its_place(tmp_path: Path) -> None:
+    compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+    path = native.library_path(compiler, "plain", cache=cache)
+    tried: list[Path] = []
+
+    def check(library: Path) -> str:
+        tried.append(library)
+        assert library.read_text() == "made\n"
+        assert not path.exists()
+        return ""
+
+    native.build(compiler, "plain", cache=cache, check=check)
+    native.build(compiler, "plain", cache=cache, check=check)
+    assert len(tried) == 1
+
+
+def test_a_library_that_was_found_wrong_is_not_built_again(tmp_path: Path) -> None:
+    compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+    for _ in range(2):
+        with pytest.raises(native.NoLibrary, match="it differs by 3; it is built again where"):
+            native.build(compiler, "plain", cache=cache, check=lambda _: "it differs by 3")
+    path = native.library_path(compiler, "plain", cache=cache)
+    assert not path.exists()
+    assert calls(tmp_path) == len(native.PARTS) + 1
+    path.with_suffix(".json").unlink()
+    assert native.build(compiler, "plain", cache=cache) == path
+
+
+def test_one_that_could_not_be_tried_is_neither_kept_nor_judged(tmp_path: Path) -> None:
+    compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+
+    def check(_: Path) -> str:
+        raise native.NoLibrary("no memory")
+
+    with pytest.raises(native.NoLibrary, match="no memory"):
+        native.build(compiler, "plain", cache=cache, check=check)
+    assert [it.name for it in cache.iterdir()] == [".native.lock"]
+
+
+def test_another_process_that_never_ends_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filelock import FileLock
+
+    compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setattr(native, "LOCK_SECONDS", 0)
+    with (
+        FileLock(cache / ".native.lock"),
+        pytest.raises(native.NoLibrary, match="another process has been building it"),
+    ):
+        native.build(compiler, "plain", cache=cache)
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+    (cache / ".native-left").mkdir(parents=True)
+    (cache / ".native-left/half.o").write_text("")
+    native.build(compiler, "plain", cache=cache)
+    assert not (cache / ".native-left").exists()
+
+
+def test_a_folder_from_which_nothing_may_be_run_is_said_before_anything_is_built(
+    tmp_path: Path,
+) -> None:
+    compiler = script(tmp_path, MAKES)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", str(cache)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a file system, and not everywhere")
+    try:
+        with pytest.raises(native.NoLibrary, match="noexec"):
+            native.build(compiler, "plain", cache=cache)
+    finally:
+        subprocess.run(["umount", "-l", str(cache)], check=True)
+    assert calls(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "here", "does"),
+    [
+        ("avx512", "avx512", True),
+        ("avx2", "avx512", True),
+        ("avx512", "avx2", False),
+        ("neon", "avx2", False),
+        ("plain", "neon", True),
+    ],
+)
+def test_a_machine_runs_libraries_of_the_vectors_that_it_has(
+    vectors: native.Vectors, here: native.Vectors, does: bool
+) -> None:
+    assert native.run_on(vectors, here) == does

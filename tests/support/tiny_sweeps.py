@@ -19,6 +19,7 @@ from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger, Pruned, log_path
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial, plan_sweep
+from mnist_arch.training.engine import Engine
 
 HOLDOUT = 100
 """Images that are held out."""
@@ -159,6 +160,9 @@ def made_up(
 class MadeUpExecutor:
     """Has every trial done, or failed, at once: with so many correct images, or for a reason."""
 
+    engine = Engine(device="cpu", threads=1)
+    note = None
+
     def __init__(self, bench: Bench, outcome: Callable[[Trial], int | str]) -> None:
         self.bench = bench
         self.outcome = outcome
@@ -194,9 +198,10 @@ class MadeUpExecutor:
 class HereExecutor:
     """Trains in this process, one trial after the other."""
 
-    def __init__(self, *, workers: int, setting: Any) -> None:
+    def __init__(self, *, workers: int, setting: Any, note: str | None = None) -> None:
         from mnist_arch.sweeps.execution import worker
 
+        self.engine, self.note = setting.engine, note
         self.size = workers
         self.worker = worker._Worker(cast("Any", None), setting)
         self.tasks: deque[Task] = deque()

@@ -25,7 +25,14 @@ from mnist_arch.runs.images import read_images
 from mnist_arch.sweeps.execution import ray_node as node
 from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Task, TrialEvent
-from mnist_arch.sweeps.execution.ray_cluster import LOSSES, RayExecutor, _connect, _room, _token_for
+from mnist_arch.sweeps.execution.ray_cluster import (
+    LOSSES,
+    RayExecutor,
+    _connect,
+    _room,
+    _token_for,
+    native_everywhere,
+)
 from mnist_arch.sweeps.execution.ray_node import (
     NodeMessage,
     ShippedSplit,
@@ -34,6 +41,7 @@ from mnist_arch.sweeps.execution.ray_node import (
 from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
+from mnist_arch.training.engine_choice import MEASURED_VECTORS
 from mnist_arch.training.events import EpochRecord, NotCompiled, Slow
 
 pytestmark = pytest.mark.ray
@@ -454,6 +462,54 @@ def test_a_node_with_another_torch_trains_nothing(
     assert said.what.kind is FailureKind.DEVICE
     assert said.what.reason == f"the node abc has torch {version('torch')}, and the driver 1.0"
     assert said.what.hint == "install the same versions on all nodes"
+
+
+def everywhere(
+    vectors: dict[str, str], troubles: dict[str, str] | None = None, **given: Any
+) -> tuple[Any, tuple[str | None, str]]:
+    """What nodes of such vectors come to, and what they were asked to do."""
+    asked: list[tuple[Any, ...]] = []
+
+    def ask(call: Any, *arguments: Any) -> dict[str, str]:
+        asked.append(arguments)
+        return {node: "" for node in vectors} | (troubles or {}) if arguments else vectors
+
+    options = {"among": MEASURED_VECTORS, "builds": True, **given}
+    return asked, native_everywhere(ask, **options)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "common"),
+    [
+        ({"a": "avx512", "b": "avx512"}, "avx512"),
+        ({"a": "avx512", "b": "avx2"}, "avx2"),
+        ({"a": "avx2"}, "avx2"),
+    ],
+)
+def test_nodes_have_native_steps_with_the_vectors_that_all_have(
+    vectors: dict[str, str], common: str
+) -> None:
+    asked, found = everywhere(vectors)
+    assert found == (common, "")
+    assert asked == [(), (common, True)]
+
+
+def test_nodes_with_nothing_in_common_have_plain_steps() -> None:
+    asked, found = everywhere({"a": "avx2", "b": "neon"})
+    trouble = "the nodes have no avx512 or avx2 vectors in common: a has avx2, b has neon"
+    assert found == (None, trouble)
+    assert asked == [()]
+
+
+def test_a_node_without_a_compiler_makes_all_plain() -> None:
+    _, found = everywhere({"a": "avx2", "b": "avx2"}, {"b": "there is no C++ compiler"})
+    assert found == (None, "the node b: there is no C++ compiler")
+
+
+def test_nodes_keep_the_vectors_of_the_trials_so_far() -> None:
+    asked, found = everywhere({"a": "avx512"}, among=("avx2",), builds=False)
+    assert found == ("avx2", "")
+    assert asked[1] == ("avx2", False)
 
 
 def test_a_node_that_cannot_compile_a_compiled_run_trains_nothing(

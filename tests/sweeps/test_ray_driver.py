@@ -21,6 +21,7 @@ from mnist_arch.sweeps.execution.ray_driver import Cluster, RayDriver
 from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
+from mnist_arch.training.engine import Engine
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,8 @@ class StandIn:
     """An executor, in the place of Ray's, to which one thing happens once a trial has begun."""
 
     size = 2
+    engine = Engine(device="cpu", threads=2, step="native", vectors="avx2")
+    note = "said of it"
 
     def __init__(self, happens: str) -> None:
         self.happens = happens
@@ -146,3 +149,8 @@ def test_what_is_raised_there_is_raised_here(
     with pytest.raises(error, match=f"^{said}$") as caught, stand_in(happens) as executor:
         list(drive(executor, todo))
     assert bool(getattr(caught.value, "hint", "")) == (error is not RuntimeError)
+
+
+def test_the_engine_that_was_chosen_there_is_known_here() -> None:
+    with driver("nothing") as executor:
+        assert (executor.engine, executor.note) == (StandIn.engine, StandIn.note)

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ from mnist_arch.training.compiled import CompiledStep, in_a_line
 from mnist_arch.training.engine import Engine, Precision
 from mnist_arch.training.engine_choice import cpu_has_bfloat16, prepare
 from mnist_arch.training.epoch import EpochPlan
-from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled
+from mnist_arch.training.events import Compiling, EpochRecord, NotCaptured, NotCompiled
 from mnist_arch.training.loop import make_step, train
 from mnist_arch.training.optimizer import Optimizer
 from mnist_arch.training.schedule import learning_rate
@@ -202,8 +202,11 @@ def test_a_captured_step_comes_to_the_same_as_a_plain_one(
         assert record.loss == pytest.approx(expected.loss, rel=1e-4)
         assert (record.epoch, record.rate) == (expected.epoch, expected.rate)
     steps = 2 * len(captured.experiment.recipe.batches(96))
-    assert len(given[float]) == len(given[Tensor]) == steps
-    for own, expected_step in zip(given[Tensor], given[float], strict=True):
+    plain_steps = [*given[float]]
+    del plain_steps[steps]  # with which the captured one was compared, after the plain training
+    captured_steps = given[Tensor][1:]
+    assert len(captured_steps) == len(plain_steps) == steps
+    for own, expected_step in zip(captured_steps, plain_steps, strict=True):
         assert own.images == expected_step.images
         assert own.rate == pytest.approx(expected_step.rate, rel=1e-6)
         if expected_step.weight is not None:
@@ -252,6 +255,7 @@ def test_all_that_varies_lies_at_fixed_addresses(training: Split) -> None:
     """A graph reads and writes where it did when it was captured."""
     state = State.fresh(spec("sgd"), seed=3)
     step = CapturedStep(state, training, batch=32)
+    assert [*step.get_ready()] == []
 
     def addresses() -> list[int]:
         buffers = (step.number, step.order_WB, step.rates_S, step.weights_S, step.losses_S)
@@ -271,26 +275,91 @@ def test_all_that_varies_lies_at_fixed_addresses(training: Split) -> None:
         assert step.losses_S.all()
 
 
-def test_a_capture_that_torch_refuses_ends_with_the_way_out(
-    training: Split, monkeypatch: pytest.MonkeyPatch
+def refuses(*_: Any) -> NoReturn:
+    raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+def is_wrong(step: Callable[[], None], state: State) -> Callable[[], None]:
+    """A graph that learns from the images at half the rate."""
+
+    def replay() -> None:
+        before = {name: it.clone() for name, it in state.model.state_dict().items()}
+        step()
+        for name, it in state.model.state_dict().items():
+            if it.is_floating_point():
+                it.lerp_(before[name], 0.5)
+
+    return replay
+
+
+def learns_nothing(step: Callable[[], None], state: State) -> Callable[[], None]:
+    return lambda: None
+
+
+@pytest.mark.usefixtures("_no_graph")
+@pytest.mark.parametrize(
+    ("capture", "trouble"),
+    [
+        (refuses, "operation not permitted when stream is capturing"),
+        (is_wrong, "what a step changes differs from a plain one's by 0.5"),
+        (learns_nothing, "the loss of a step differs from a plain one's by 1 of it"),
+    ],
+)
+def test_a_captured_step_that_is_not_the_plain_one_gives_way_to_it(
+    training: Split, capture: Any, trouble: str
 ) -> None:
-    def refuse(*_: Any) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+    """Before the first epoch; the run is then the plain one to the last bit."""
+    plain, state = (State.fresh(spec("sgd"), seed=3) for _ in range(2))
+    step = CapturedStep(state, training, batch=32, precision="bfloat16", capture=capture)
+    (said,) = step.get_ready()
+    assert isinstance(said, NotCaptured)
+    assert said.trouble.startswith(trouble)
+    assert [*step.get_ready()] == []
+    other = PlainStep(plain, training)
+    for one, its in ((step, state), (other, plain)):
+        its.model.train()
+        its.use_dropout_stream()
+        one.begin(EpochPlan.next(its, 96))
+        for number in range(3):
+            one(number)
+    assert torch.equal(step.losses_S, other.losses_S)
+    assert equal(tensors(state.model), tensors(plain.model))
+    assert equal(tensors(state.result), tensors(plain.result))
 
-    monkeypatch.setattr(capture, "captured", refuse)
-    with pytest.raises(DeviceUnavailable, match=r"here: operation .*capturing$"):
-        CapturedStep(State.fresh(spec("sgd"), seed=3), training, batch=32)
+
+@pytest.mark.usefixtures("_no_graph")
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_right_one_is_within_the_tolerance(training: Split, name: str, precision: Any) -> None:
+    """And the state is as it was."""
+    state = State.fresh(spec(name), seed=3)
+    before = copy.deepcopy(state.state_dict())
+    batch = min(state.experiment.recipe.batch_size, len(training))
+    step = CapturedStep(state, training, batch=batch, precision=precision)
+    assert [*step.get_ready()] == []
+    after = state.state_dict()
+    assert equal(before["model"], after["model"])
+    for stream in ("shuffle", "augment", "dropout"):
+        assert torch.equal(before[stream], after[stream])
 
 
-def test_a_device_that_fails_in_a_capture_is_not_taken_for_the_graph(
-    training: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any) -> None:
+@pytest.mark.usefixtures("_no_graph")
+@pytest.mark.parametrize("capture", [refuses, is_wrong])
+def test_captured_epochs_are_not_gone_on_with_otherwise(training: Split, capture: Any) -> None:
+    state = State.fresh(spec("sgd"), seed=3)
+    state.epoch = 1
+    step = CapturedStep(state, training, batch=32, capture=capture)
+    with pytest.raises(DeviceUnavailable, match="captured steps of this run cannot be had here"):
+        [*step.get_ready()]
+
+
+def test_a_device_that_fails_in_a_capture_is_not_taken_for_the_graph(training: Split) -> None:
+    def fail(*_: Any) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(capture, "captured", fail)
+    step = CapturedStep(State.fresh(spec("sgd"), seed=3), training, batch=32, capture=fail)
     with pytest.raises(torch.OutOfMemoryError):
-        CapturedStep(State.fresh(spec("sgd"), seed=3), training, batch=32)
+        [*step.get_ready()]
 
 
 # --------------------------------------------------------------------------------------- compiled
@@ -751,7 +820,8 @@ def test_a_graph_comes_to_the_same_as_plain_steps(
 def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
     state = State.fresh(spec("sgd"), seed=3, device="cuda")
     before = checkpoint_bytes(state.state_dict())
-    CapturedStep(state, there(training), batch=32)
+    step = CapturedStep(state, there(training), batch=32)
+    assert [*step.get_ready()] == []
     state.keep_dropout_stream()
     assert checkpoint_bytes(state.state_dict()) == before
 
@@ -763,6 +833,7 @@ def test_a_capture_leaves_the_state_as_it_was(training: Split) -> None:
 def test_no_step_waits_for_the_device(training: Split, engine: Engine) -> None:
     state = State.fresh(spec("clipped"), seed=3, device="cuda")
     step = make_step(engine, state, there(training), batch=32)
+    assert [*step.get_ready()] == []
     given = EpochPlan.next(state, len(training))
     step.begin(given)
     step(0)  # what torch's libraries set up when they are first used may wait

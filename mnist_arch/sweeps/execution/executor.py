@@ -12,6 +12,7 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.sweeps.planning import Trial
+from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import EpochRecord, Slow
 
 
@@ -47,9 +48,20 @@ class TrialEvent:
 class Executor(Protocol):
     """Trains trials somewhere. Their folders are the same wherever that is.
 
-    Every task that was submitted ends with one event that `is_last`. A context manager: at its end
-    whatever still runs is ended, and goes on when it is submitted again.
+    Every task that was submitted ends with one event that `is_last`. A context manager: from its
+    start on the engine is known, and at its end whatever still runs is ended, and goes on when it
+    is submitted again.
     """
+
+    @property
+    def engine(self) -> Engine:
+        """With which trials are begun."""
+        ...
+
+    @property
+    def note(self) -> str | None:
+        """Why that is not the fastest, where it is not."""
+        ...
 
     def __enter__(self) -> Executor: ...
 

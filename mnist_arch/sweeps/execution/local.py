@@ -50,9 +50,10 @@ def uninterruptible() -> Iterator[None]:
 class LocalExecutor:
     """Processes, started when they are first needed, each training one trial at a time."""
 
-    def __init__(self, *, workers: int, setting: Setting) -> None:
+    def __init__(self, *, workers: int, setting: Setting, note: str | None = None) -> None:
         self.size = workers
         self.setting = setting
+        self.engine, self.note = setting.engine, note
         self.workers: list[_Worker] = []
 
     def __enter__(self) -> LocalExecutor:

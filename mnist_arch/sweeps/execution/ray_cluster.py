@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -17,6 +17,7 @@ from typing import Any, Final, assert_never
 from mnist_arch.errors import ClusterFailed, DeviceUnavailable, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
+from mnist_arch.native.library import Vectors, run_on, vectors_here
 from mnist_arch.runs.events import NotDrawn, Started
 from mnist_arch.runs.execute import claim, keep_epoch, run_experiment
 from mnist_arch.runs.images import RunImages, read_images
@@ -31,7 +32,9 @@ from mnist_arch.sweeps.ledger import LOG_LINES, Failure, log_path, log_tail
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
+from mnist_arch.training.engine_choice import MEASURED_VECTORS, pays_to_build
 from mnist_arch.training.events import EpochRecord, Slow
+from mnist_arch.training.native_library import native_trouble
 
 _WAIT_SECONDS: Final = 1.0
 
@@ -46,6 +49,9 @@ _THE_TOKEN: Final = (
 THE_SAME_COMMAND: Final = "`ray status` says how the cluster is; the same command goes on"
 
 _FEWER_ON_A_NODE: Final = "raise resources.cpus, so that fewer trials share a node"
+
+NODE_SECONDS: Final = 300.0
+"""In which a node has to have built the native library."""
 
 LOSSES: Final = 5
 """Nodes that a trial may lose one after the other without an epoch between them."""
@@ -79,10 +85,13 @@ class RayExecutor:
         resources: Resources,
         data_dir: Path | None,
         command: list[str],
+        kept: Engine | None = None,
+        plain_seconds: float = 0.0,
     ) -> None:
         """`address` as for `ray.init`; None is a cluster of this machine alone, for now.
 
-        Raises ExtraMissing.
+        `kept` is the engine of the trials so far, and `plain_seconds` what is left of the sweep
+        would take one worker with plain steps: a guess. Raises ExtraMissing.
         """
         self.ray = need_ray()
         self.address = address
@@ -90,6 +99,8 @@ class RayExecutor:
         self.engine = Engine(
             device="cuda" if resources.gpus else "cpu", threads=math.ceil(resources.cpus)
         )
+        self.note: str | None = None
+        self.kept, self.plain_seconds = kept, plain_seconds
         self.data_dir = data_dir
         self.command = command
         self.running: dict[Any, _Running] = {}
@@ -109,7 +120,38 @@ class RayExecutor:
         with self._asking():
             remote = self.ray.remote(num_returns="streaming", max_retries=0, **options)
             self.train = remote(train_on_node)
+        try:
+            self._choose_engine()
+        except self.ray.exceptions.RayError as error:
+            self.note = f"plain steps: nodes cannot be asked for native ones: {_first_line(error)}"
         return self
+
+    def _choose_engine(self) -> None:
+        """Native steps where all nodes that are there now can have the same ones."""
+        kept, seconds = self.kept, self.plain_seconds / max(1, self.free)
+        if self.engine.device != "cpu" or (kept is not None and kept.step != "native"):
+            return
+        vectors, trouble = native_everywhere(
+            self._on_all_nodes,
+            among=MEASURED_VECTORS if kept is None or kept.vectors is None else (kept.vectors,),
+            builds=kept is not None or pays_to_build(seconds),
+        )
+        if vectors is None:
+            self.note = f"plain steps instead of native ones: {trouble}"
+            return
+        self.engine = self.engine.model_copy(update={"step": "native", "vectors": vectors})
+
+    def _on_all_nodes(self, call: Callable[..., str], *arguments: Any) -> dict[str, str]:
+        """What a call answers on each node that is there, by the node. Raises RayError."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        asked = {}
+        for node in self.ray.nodes():
+            if node["Alive"] and _room(node["Resources"], self.resources):
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                remote = self.ray.remote(num_cpus=0, scheduling_strategy=there)(call)
+                asked[node["NodeID"]] = remote.remote(*arguments)
+        return {node: self.ray.get(answer, timeout=NODE_SECONDS) for node, answer in asked.items()}
 
     def __exit__(self, *_: object) -> None:
         for running in list(self.running.values()):
@@ -330,6 +372,26 @@ class RayExecutor:
 
 def _in_words(versions: list[tuple[str, str]]) -> str:
     return " with ".join(f"{name} {version}" for name, version in versions)
+
+
+def native_everywhere(
+    ask: Callable[..., dict[str, str]], *, among: Sequence[Vectors], builds: bool
+) -> tuple[Vectors | None, str]:
+    """The first vectors with which all nodes have native steps; or None, and why not.
+
+    `ask` calls a function on all nodes, and returns each node's answer by the node.
+    """
+    there: dict[str, Any] = ask(vectors_here)
+    for vectors in among:
+        if all(run_on(vectors, widest) for widest in there.values()):
+            break
+    else:
+        which = ", ".join(f"{node} has {widest}" for node, widest in there.items())
+        return None, f"the nodes have no {' or '.join(among)} vectors in common: {which}"
+    for node, trouble in ask(native_trouble, vectors, builds).items():
+        if trouble:
+            return None, f"the node {node}: {trouble}"
+    return vectors, ""
 
 
 def _first_line(error: Exception) -> str:

@@ -23,6 +23,7 @@ from mnist_arch.sweeps.execution.ray_cluster import THE_SAME_COMMAND, RayExecuto
 from mnist_arch.sweeps.execution.worker import printing_to
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
+from mnist_arch.training.engine import Engine
 
 _WAIT_SECONDS: Final = 1.0
 _END_SECONDS: Final = 10.0
@@ -37,6 +38,10 @@ class Cluster:
     resources: Resources
     data_dir: Path | None
     command: list[str]
+    kept: Engine | None = None
+    """The engine of the trials so far."""
+    plain_seconds: float = 0.0
+    """What is left of the sweep would take one worker with plain steps: a guess."""
 
     def executor(self) -> Executor:
         """Raises ExtraMissing."""
@@ -45,6 +50,8 @@ class Cluster:
             resources=self.resources,
             data_dir=self.data_dir,
             command=self.command,
+            kept=self.kept,
+            plain_seconds=self.plain_seconds,
         )
 
 
@@ -56,6 +63,8 @@ class _Report:
     free: int
     submitted: int
     """Tasks that were taken until then."""
+    engine: Engine
+    note: str | None
 
 
 class RayDriver:
@@ -87,6 +96,16 @@ class RayDriver:
 
     def __exit__(self, *_: object) -> None:
         self.kept.close()
+
+    @property
+    def engine(self) -> Engine:
+        """As the executor there has it."""
+        return self.report.engine
+
+    @property
+    def note(self) -> str | None:
+        """As the executor there has it."""
+        return self.report.note
 
     @property
     def free(self) -> int:
@@ -163,7 +182,8 @@ def drive(pipe: Connection, make: Callable[[], Executor], log: Path) -> None:
 
 
 def _serve(pipe: Connection, executor: Executor) -> None:
-    running, report = 0, _Report([], executor.free, 0)
+    engine, note = executor.engine, executor.note
+    running, report = 0, _Report([], executor.free, 0, engine, note)
     pipe.send(report)
     while True:
         submitted = report.submitted
@@ -177,7 +197,7 @@ def _serve(pipe: Connection, executor: Executor) -> None:
                 running += 1
         events = list(executor.events()) if running else []
         running -= sum(event.is_last for event in events)
-        before, report = report, _Report(events, executor.free, submitted)
+        before, report = report, _Report(events, executor.free, submitted, engine, note)
         if events or report != before:
             pipe.send(report)
 
