@@ -152,5 +152,5 @@ def test_what_is_raised_there_is_raised_here(
 
 
 def test_the_engine_that_was_chosen_there_is_known_here() -> None:
-    with driver("nothing") as executor:
+    with stand_in("nothing") as executor:
         assert (executor.engine, executor.note) == (StandIn.engine, StandIn.note)
