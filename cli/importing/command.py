@@ -25,8 +25,8 @@ def import_(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="A file with a table of torchsummary, torchinfo or Keras: text, Markdown, "
-            "a notebook; - reads stdin.",
+            help="Code of torch or Keras, a notebook, or a text with a table of torchsummary, "
+            "torchinfo or Keras; - reads stdin.",
         ),
     ],
     out: Annotated[
@@ -62,6 +62,16 @@ def import_(
             "--partial", help="Write what there is, with a comment where something is missing."
         ),
     ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            callback=at_home,
+            help="Its weights, as torch.save or safetensors wrote them; they are written beside "
+            "--out.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the network of somebody else as a spec.
@@ -73,14 +83,21 @@ def import_(
 
       mnist-arch import summary.txt --dropout 0.1 --out mine.yaml
 
-      mnist-arch import notebook.ipynb --choose table=2
+      mnist-arch import notebook.ipynb --choose network=Net
     """
     from mnist_arch.convert.importing import Request, import_network
 
     request = Request(_answers(choose or ()), dropout, partial)
+    if weights is not None and out is None:
+        hint = "--out mine.yaml, beside which they are written as mine.safetensors"
+        raise SpecError((Problem("--weights needs a file to write to", hint=hint),))
     imported = import_network(what, request)
     if out is not None:
-        _write(out, imported.text)
+        _check(out)
+        carried = None if weights is None else _carry(imported, weights, out)
+        write_whole(out, imported.text.encode())
+        if carried is not None:
+            say(stderr(), carried)
     _notes(imported)
     if as_json:
         write_json(to_json(_as_object(imported)))
@@ -101,12 +118,22 @@ def _answers(given: Sequence[str]) -> dict[str, str]:
     return answers
 
 
-def _write(out: Path, text: str) -> None:
-    """Writes the spec, but not in the place of one that somebody has written."""
+def _carry(imported: Imported, weights: Path, out: Path) -> str:
+    """Writes the weights beside the spec, and says how far their logits differ."""
+    from mnist_arch.convert.weights import IMAGES, carry_weights, write_weights
+
+    carried = carry_weights(imported, weights)
+    beside = out.with_suffix(".safetensors")
+    write_weights(carried, imported, beside)
+    largest = carried.largest_difference
+    return f"wrote {shown(beside)}: logits of {IMAGES:,} images differ by at most {largest:.2g}"
+
+
+def _check(out: Path) -> None:
+    """Raises SpecError where a spec would be overwritten that somebody has written."""
     if is_there(out) and not read(out).startswith(b"# Imported from "):
         message = f"{shown(out)} is there, and was not written by an import"
         raise SpecError((Problem(message, hint="name another file, or remove it"),))
-    write_whole(out, text.encode())
 
 
 def _notes(imported: Imported) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 from typing import Any, Final
 
@@ -36,7 +36,12 @@ _OPTIONS: Final = (
     "order",
 )
 AGAIN: Final = "a layer that is used again, but in a `repeat`"
-_A_BLOCK: Final = 8
+_MOST_UNITS: Final = 24
+"""Most convolutions that one block is tried with, before it repeats them: bounds the search."""
+MAX_OPERATIONS: Final = 400
+_SMALL: Final = 150
+"""Operations up to which all `defaults` are tried that may make the text shorter."""
+_A_BLOCK: Final = 24
 """What a further block costs beside its text, in characters."""
 _NONE: Final[Drop] = (0.0, "elementwise")
 
@@ -231,7 +236,7 @@ class _Writer:
     def _plain(self, start: int) -> Iterator[tuple[int, Tree]]:
         units: list[Unit] = []
         end = start
-        while len(units) < MAX_ITEMS * 4 and (unit := unit_at(self.items, end)) is not None:
+        while len(units) < _MOST_UNITS and (unit := unit_at(self.items, end)) is not None:
             units.append(unit)
             if unit.dropout is not None:
                 bare = unit_at(self.items, end, with_dropout=False)
@@ -365,6 +370,7 @@ class _Writer:
     def _with_tail(self, block: Tree, tail: list[tuple[str, Any]], *, bias: bool) -> Tree | None:
         """The block with its pool and its reduce; None where it cannot say them."""
         whole = dict(block)
+        tail = sorted(tail, key=lambda it: it[0])  # the pool first, as people write it
         order = block.get("order", self.defaults["order"])
         for name, value in tail:
             if name == "pool":
@@ -479,7 +485,8 @@ def _units_of(items: Sequence[Item]) -> tuple[tuple[Unit, ...], int | None, bool
 
 def _ratio(channels: int, hidden: int) -> int | None:
     """A ratio that gives so many hidden channels; None where there is none."""
-    for ratio in range(1, channels + 1):
+    ratios: list[int] = [max(1, channels // hidden), *range(1, channels + 1)]
+    for ratio in ratios:
         if max(1, channels // ratio) == hidden:
             return ratio
     return None
@@ -626,7 +633,7 @@ def write(items: Sequence[Item], classes: int = 10) -> Tree | Stuck:
     """The shortest `defaults`, `blocks` and `head` that say the row; Stuck where nothing does."""
     best: tuple[int, Tree] | None = None
     reached = 0
-    for base in _bases(items):
+    for base in islice(_bases(items), None if len(items) <= _SMALL else 2):
         writer = _Writer(items, base)
         rows = writer.cheapest()
         reached = max(reached, writer.reached)
@@ -746,14 +753,13 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
     index = min(index, len(items) - 1)
     item = items[index]
     before = items[index - 1].op if index else None
-    after = items[index + 1].op if index + 1 < len(items) else None
     match before, item.op:
+        case our.Dropout(), our.Normalization() if _is_activation(items, index - 2):
+            what = "dropout between activation and norm"
         case ((our.Pooling() | our.GlobalPooling()), our.Normalization()):
             what = "norm after the pool"
         case _, our.Normalization():
             what = f"a norm after {_word(before)}"
-        case our.Activation(), our.Dropout() if isinstance(after, our.Normalization):
-            what = "dropout between activation and norm"
         case Branches(), our.Activation():
             what = "an activation after the sum of a residual"
         case _, our.Activation():
@@ -767,6 +773,10 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
         case _:
             what = f"{_word(item.op)} after {_word(before)}"
     return Lack(what, item.place)
+
+
+def _is_activation(items: Sequence[Item], index: int) -> bool:
+    return index >= 0 and isinstance(items[index].op, our.Activation)
 
 
 def _word(op: our.Op | Branches | None) -> str:

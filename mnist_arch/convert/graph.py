@@ -8,7 +8,7 @@ a spec, or say what the language lacks. A shape is (channels, height, width), or
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from mnist_arch.convert.questions import refusal
@@ -45,6 +45,8 @@ class Norm:
     groups: int = 1
     affine: bool = True
     over: str = ""
+    momentum: float | None = None
+    """Of the running statistics, where it is not torch's default."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ class Pool:
     padding: Sides = (0, 0, 0, 0)
     ceil: bool = False
     dilation: Pair = (1, 1)
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pixels of zeros around a map, on their own; a convolution that follows takes them in."""
+
+    sides: Sides
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class Other:
     what: str
 
 
-Operation = Conv | Norm | Act | Drop | Pool | GlobalPool | Flatten | Linear | Join | Other
+Operation = Conv | Norm | Act | Drop | Pool | Pad | GlobalPool | Flatten | Linear | Join | Other
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,16 @@ class Graph:
         self.output = len(self.nodes) - 1
         return self.output
 
+    def unpadded(self, op: Operation, value: int) -> tuple[Operation, int]:
+        """A convolution with the padding that stands before it on its own."""
+        if value >= 0 and isinstance(op, Conv) and op.fill == "zeros":
+            before = self.nodes[value]
+            if isinstance(before.op, Pad):
+                both = zip(op.padding, before.op.sides, strict=True)
+                top, bottom, left, right = (a + b for a, b in both)
+                return replace(op, padding=(top, bottom, left, right)), before.inputs[0]
+        return op, value
+
     @property
     def parameters(self) -> int:
         """Elements of all tensors, each counted once."""
@@ -196,6 +215,10 @@ def out_shape(op: Operation, shapes: list[Shape], place: str) -> Shape:
             if min(sides) < 1:
                 raise refusal(f"{described(op)} does not fit into {text(shape)}", place)
             return op.out if isinstance(op, Conv) else shape[0], *sides
+        case Pad(sides=(top, bottom, left, right)):
+            if len(shape) != 3:
+                raise refusal(f"padding of {text(shape)}, which is no map", place)
+            return shape[0], shape[1] + top + bottom, shape[2] + left + right
         case GlobalPool():
             return (shape[0], 1, 1) if len(shape) == 3 else shape
         case Flatten():
@@ -258,6 +281,8 @@ def described(op: Operation) -> str:
             return "a dropout"
         case Pool(kind=kind, size=size):
             return f"a {kind} pool of {text(size)}"
+        case Pad():
+            return "padding on its own"
         case GlobalPool(kind=kind):
             return f"a global {kind} pool"
         case Flatten():

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from mnist_arch.convert import blocks
-from mnist_arch.convert.graph import Graph, Norm, text
+from mnist_arch.convert.code import Read, read_code
+from mnist_arch.convert.graph import Graph, Norm, parameters, text
 from mnist_arch.convert.inference import NO_RATE, infer
 from mnist_arch.convert.lowering import Item, Lack, Lowered, linked, lower, unshared
 from mnist_arch.convert.questions import Answer, Choices, refusal
 from mnist_arch.convert.source import Source, read_source
-from mnist_arch.convert.tables import Table, find_tables, leaves
+from mnist_arch.convert.tables import Table, TableRow, find_tables, leaves
+from mnist_arch.convert.training import read_training
 from mnist_arch.convert.writing import spec_text
-from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.spec.network import Network
 from mnist_arch.spec.sources import name_from
 
 KERAS_NORMS: Final = (
@@ -52,12 +52,29 @@ class Imported:
     """What the source does not say."""
     missing: tuple[Note, ...] = ()
     """Parts of the network that the spec has not; none unless a partial one was asked for."""
+    source: Graphed | None = None
+    """What was read, for its weights."""
     dropped: tuple[Note, ...] = ()
     """Parts of the recipe that the spec has not, with what they would have done."""
 
     @property
     def is_exact(self) -> bool:
         return not self.missing
+
+    @property
+    def experiment(self) -> Experiment:
+        """The spec, validated."""
+        return Experiment.model_validate(self.tree)
+
+
+@dataclass(frozen=True)
+class Graphed:
+    """A network in a graph, before it is a spec."""
+
+    graph: Graph
+    items: tuple[Item, ...]
+    names: Mapping[str, str]
+    """Of its tensors, as code calls them, by the name that the graph has."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +102,91 @@ def import_network(what: str, request: Request | None = None) -> Imported:
 def import_source(source: Source, request: Request) -> Imported:
     """As `import_network`, of a source that has been read."""
     choices = Choices(request.choose)
+    choices.asked.add("read")
+    if choices.given.get("read") == "table":
+        choices.used.add("read")
+        return _of_table(source, choices, request)
+    try:
+        read = read_code(source, choices)
+    except SpecError as error:
+        if any(find_tables(lines) for lines in source.printed):
+            raise _with_way_out(error) from None
+        raise
+    if read is None:
+        return _of_table(source, choices, request)
+    return _of_code(read, source, choices, request)
+
+
+def _with_way_out(error: SpecError) -> SpecError:
+    """The same, with the way to the table that was printed beside the code."""
+    way_out = "--choose read=table reads the table that was printed beside it"
+    return SpecError(
+        tuple(
+            replace(it, hint=f"{it.hint}; or {way_out}" if it.hint else way_out)
+            for it in error.problems
+        )
+    )
+
+
+def _of_code(read: Read, source: Source, choices: Choices, request: Request) -> Imported:
+    choices.settle()
+    tables = [table for lines in source.printed for table in find_tables(lines)]
+    if tables and not any(_agree(table, read.graph) for table in tables):
+        counts = ", ".join(f"{_count(it):,} at {it.origin}" for it in tables[:4])
+        message = f"the code of {read.name} has {read.graph.parameters:,} parameters"
+        hint = "the notebook was changed after it was run: --choose read=table, or run it again"
+        raise refusal(f"{message}, and what it printed has {counts}", tables[0].origin, hint)
+    made = finish(read.graph, source.name, request, origin=f"the code of {read.name}")
+    training = read_training(read)
+    dropped = tuple(Note(*it) for it in training.dropped)
+    assumed = [*made.assumed, *map(Note, choices.assumed)]
+    assumed += [Note(*it) for it in training.assumed]
+    tree = dict(made.tree)
+    if made.source is not None:
+        made = replace(made, source=replace(made.source, names=read.names))
+    if training.recipe:
+        tree["recipe"] = training.recipe
+    else:
+        assumed.append(Note("no recipe is found: the defaults of this program stand in its place"))
+    if read.is_keras and any(isinstance(it.op, Norm) for it in read.graph.nodes):
+        dropped = (*dropped, Note(KERAS_NORMS))
+    return with_comments(replace(made, tree=tree, dropped=dropped, assumed=tuple(assumed)))
+
+
+def _agree(table: Table, graph: Graph) -> bool:
+    """Whether a table that was printed beside the code is of the same network."""
+    theirs = sorted(
+        (row.parameters, _flat(row.shape, last=table.tool == "Keras"))
+        for row in table.rows
+        if row.parameters and row.shape and not row.recursive and _is_leaf(table, row)
+    )
+    factor = 2 if table.tool == "Keras" else 1
+    ours: list[tuple[int, tuple[int, ...]]] = []
+    seen: set[str] = set()
+    for node in graph.nodes:
+        count = parameters(node.op, node.in_shape) * (factor if isinstance(node.op, Norm) else 1)
+        if count and (table.tool == "torchsummary" or node.weights not in seen):
+            ours.append((count, node.shape))
+            seen.add(node.weights)
+    return theirs == sorted(ours)
+
+
+def _is_leaf(table: Table, row: TableRow) -> bool:
+    index = table.rows.index(row)
+    after = table.rows[index + 1 : index + 2]
+    return not after or after[0].depth <= row.depth
+
+
+def _flat(shape: tuple[int, ...], *, last: bool) -> tuple[int, ...]:
+    return (shape[-1], *shape[:-1]) if last else shape
+
+
+def _of_table(source: Source, choices: Choices, request: Request) -> Imported:
     table = _the_table(source, choices)
     if table is None:
         raise refusal(
-            f"{source.name} has no table of torchsummary, torchinfo or Keras",
-            hint="print one with summary(model, (1, 28, 28)), or name the file that has it",
+            f"{source.name} has no network: neither code that makes one, nor a printed table",
+            hint="name the file with the class, or print summary(model, (1, 28, 28))",
         )
     inferred = infer(table, choices, dropout=request.dropout, is_partial=request.is_partial)
     choices.settle()
@@ -106,8 +203,6 @@ def import_source(source: Source, request: Request) -> Imported:
             for node_name, node in zip(inferred.names, inferred.graph.nodes, strict=True)
             if _is_dropout(node_name) and node_name not in request.choose
         ]
-    if not missing:
-        check_table(table, plan_network(Network.model_validate(_network(made.tree))))
     assumed = (*made.assumed, *notes)
     return with_comments(replace(made, assumed=assumed, missing=tuple(missing), dropped=dropped))
 
@@ -161,6 +256,7 @@ def finish(graph: Graph, name: str, request: Request, *, origin: str) -> Importe
         parameters=graph.parameters,
         assumed=tuple(Note(note) for note in lowered.notes),
         missing=tuple(Note(f"the language lacks {lack.what}", lack.place) for lack in lacks),
+        source=Graphed(graph, tuple(items), {}),
     )
 
 
@@ -181,6 +277,9 @@ def _classes(items: list[Item], lacks: list[Lack]) -> int:
 def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool) -> dict[str, Any]:
     """Blocks that say the row; what they cannot say is left out and added to `lacks`."""
     items = lowered.items
+    if len(items) > blocks.MAX_OPERATIONS:
+        message = f"{len(items):,} operations are more than {blocks.MAX_OPERATIONS:,}"
+        raise refusal(message, items[-1].place)
     while items:
         if lacks and is_partial:
             items = linked(items)
@@ -197,23 +296,6 @@ def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool
         else:
             items = [*items[:at], *items[at + 1 :]]
     raise refusal("no layer of the network can be said", hint="write the spec by hand")
-
-
-def _network(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tree.items() if key in Network.model_fields}
-
-
-def check_table(table: Table, plan: Plan) -> None:
-    """Raises SpecError where a spec does not have the rows of the table, with the first of them."""
-    theirs = [row for row in table.rows if row.parameters or row.recursive]
-    total = sum(row.parameters or 0 for row in theirs)
-    if table.tool == "Keras":
-        total -= sum(
-            (row.parameters or 0) // 2 for row in theirs if row.layer == "BatchNormalization"
-        )
-    if not table.has_inputs and plan.parameters != total:
-        message = f"the table counts {total:,} parameters, the spec {plan.parameters:,}"
-        raise refusal(message, table.origin)
 
 
 def with_comments(imported: Imported) -> Imported:

@@ -7,6 +7,7 @@ no table says is taken from the library that printed it, and listed as assumed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -136,7 +137,7 @@ class _Inference:
     # ----------------------------------------------------------------------------------- the whole
 
     def run(self) -> Inferred:
-        rows = [it for it in map(_whole_name, self.table.rows) if it.layer != "InputLayer"]
+        rows = [it for it in self._named() if it.layer != "InputLayer"]
         if self.table.rows[0].layer == "InputLayer":
             self._check_input(self.table.rows[0])
         self._check_total()
@@ -158,6 +159,10 @@ class _Inference:
         self._rates()
         self._assume()
         return Inferred(self.graph, tuple(self.names))
+
+    def _named(self) -> list[TableRow]:
+        rows = self.table.rows
+        return [_whole_name(it) for it in rows] if self.table.tool == "Keras" else list(rows)
 
     def _check_input(self, row: TableRow) -> None:
         shape = self._shape(row)
@@ -721,10 +726,15 @@ class _Inference:
 
 
 def _whole_name(row: TableRow) -> TableRow:
-    """A row whose class is not cut short, where only one that is known begins so."""
-    if not row.layer.endswith("…"):
+    """A row whose class is not cut short, where only one that is known begins so.
+
+    Keras names a layer after its class: `global_average_pooling2d_1`.
+    """
+    if row.layer in _KNOWN:
         return row
-    fits = [name for name in _KNOWN if name.startswith(row.layer[:-1])]
+    fits = [name for name in _KNOWN if name.startswith(row.layer.rstrip("…"))]
+    own = re.sub(r"_\d+$", "", row.name.rstrip("…")).replace("_", "")
+    fits = [name for name in fits if name.lower() == own] or fits
     return replace(row, layer=fits[0]) if len(fits) == 1 else row
 
 

@@ -13,6 +13,8 @@ from mnist_arch.convert import graph as g
 from mnist_arch.convert.questions import refusal
 from mnist_arch.counting import layers as our
 
+GATE: Final = " and "
+"""Between the names of the two convolutions of a squeeze-and-excitation."""
 ENDS: Final = ("softmax", "log_softmax", "identity")
 """Functions after the logits that belong to the loss, or do nothing."""
 _OURS: Final = ("relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish")
@@ -78,8 +80,8 @@ class _Lowering:
             last = self.graph.nodes[output]
             self._lack("branches that are no residual", last.place)
             nodes = [it for it in self._main_way(output)]
-        items = self._items(nodes)
-        return Lowered(items, self.lacks, self.notes)
+        items = self._earlier(self._items(nodes))
+        return Lowered(items, self.lacks, list(dict.fromkeys(self.notes)))
 
     def _lack(self, what: str, place: str) -> None:
         lack = Lack(what, place)
@@ -192,6 +194,29 @@ class _Lowering:
                     items += self._leaf(node, before)
         return items
 
+    def _earlier(self, items: list[Item]) -> list[Item]:
+        """The row with each ReLU that comes after a max pool before it, which is the same.
+
+        A function that never falls takes the largest of a window to the largest of its values,
+        and one that is 0 at 0 and straight above it takes no notice of a dropout before it.
+        """
+        row: list[Item] = []
+        for item in items:
+            at = len(row)
+            if item.op in (our.Activation("relu"), our.Activation("leaky_relu")):
+                while at and _lets_through(row[at - 1].op):
+                    at -= 1
+                begins = at and isinstance(row[at - 1].op, our.Convolution | our.Normalization)
+                if begins and any(isinstance(it.op, our.Pooling) for it in row[at:]):
+                    shape = row[at - 1].out_shape
+                    row.insert(at, replace(item, in_shape=shape, out_shape=shape))
+                    self.notes.append(
+                        "an activation after a max pool is written before it, which is the same"
+                    )
+                    continue
+            row.append(item)
+        return row
+
     def _check_once(self, node: g.Node) -> None:
         if node.weights in self.seen:
             self._lack(f"{g.described(node.op)} that is used again", node.place)
@@ -202,7 +227,9 @@ class _Lowering:
         if node.op == g.Join("product") and len(ways) == 2:
             factors = next((way for way in ways if way), [])
             if any(not way for way in ways) and (hidden := self._gate(factors)):
-                return Item(our.SqueezeExcitation(hidden), before, after, node.place)
+                nodes = [it for it in factors if isinstance(it, g.Node) and it.weights]
+                both = GATE.join(it.weights for it in nodes if not isinstance(it.op, g.Act))
+                return Item(our.SqueezeExcitation(hidden), before, after, node.place, both)
             self._lack("a product that is no squeeze-and-excitation", node.place)
             return None
         if node.op != g.Join("sum") or len(ways) != 2:
@@ -254,6 +281,11 @@ class _Lowering:
             case g.Conv() as op:
                 return self._convolution(op, node)
             case g.Norm(kind="batch" | "group" | "instance" as kind, groups=groups, affine=affine):
+                if (momentum := node.op.momentum) is not None:
+                    self.notes.append(
+                        f"running statistics with a momentum of {momentum:g}: here it is 0.1, "
+                        "which counts in training only"
+                    )
                 if not affine:
                     self._lack(f"{kind} norm without scale and shift", place)
                 return our.Normalization(kind, groups if kind == "group" else 1)
@@ -284,6 +316,8 @@ class _Lowering:
                 return our.GlobalPooling(kind)
             case g.Other(what=what):
                 self._lack(what, place)
+            case g.Pad():
+                self._lack("padding on its own", place)
             case g.Join(kind=kind):
                 self._lack(f"a {kind} of one value", place)
         return None
@@ -340,6 +374,13 @@ class _Lowering:
 
 def _map(shape: g.Shape) -> our.Shape:
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+
+
+def _lets_through(op: our.Op | Branches) -> bool:
+    match op:
+        case our.Pooling(kind="max") | our.Dropout():
+            return True
+    return False
 
 
 def _is_flatten(entry: Any) -> bool:

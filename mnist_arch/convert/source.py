@@ -38,11 +38,11 @@ class Source:
 def read_source(what: str) -> Source:
     """The content of a file, or of stdin for `-`. Raises SpecError and StorageError."""
     if what == "-":
-        return _parsed("-", _bounded(sys.stdin.buffer, "-"), "")
+        return parsed("-", _bounded(sys.stdin.buffer, "-"), "")
     path = Path(what)
     with storage_errors(path, doing="read"), path.open("rb") as file:
         content = _bounded(file, shown(path))
-    return _parsed(shown(path), content, path.suffix.lower())
+    return parsed(shown(path), content, path.suffix.lower())
 
 
 def _bounded(file: BinaryIO, name: str) -> bytes:
@@ -53,7 +53,8 @@ def _bounded(file: BinaryIO, name: str) -> bytes:
     return content
 
 
-def _parsed(name: str, content: bytes, suffix: str) -> Source:
+def parsed(name: str, content: bytes, suffix: str) -> Source:
+    """The content of a file that is called so. Raises SpecError."""
     text = _decoded(name, content)
     if suffix == ".ipynb" or (suffix not in (".py", ".md") and _looks_like_notebook(text)):
         return _notebook(name, text)

@@ -261,14 +261,15 @@ def _keras_row(entry: Sequence[Origin], columns: Sequence[int], *, boxed: bool) 
         for index in range(3)
     )
     known = _KERAS_NAME.match(name)
-    if known is None or not re.fullmatch(_NUMBER, count.split(" ")[0] or "-"):
+    own, layer = (known[1].strip() or known[2], known[2]) if known else (name, "…")
+    if not re.fullmatch(_NUMBER, count.split(" ")[0] or "-"):
         raise refusal("a row of the table cannot be read", entry[0])
     inputs = tuple(it[3] for it in split if width > 3 and it[3] and it[3] != "-")
     text = re.sub(r"\s", "", shape)
     sides = _shape(text.removeprefix("[").removesuffix("]") if text.startswith("[(") else text)
     return TableRow(
-        known[1].strip() or known[2],
-        known[2],
+        own,
+        layer,
         sides,
         _number(count.split(" ")[0]),
         entry[0],

@@ -78,15 +78,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         found = _fingerprint(tensors, metadata.get("spec", ""))
         if found != metadata["sha256"]:
             raise WeightsError(f"{path} is damaged: its checksum differs", hint=hint)
-    return _unwrapped(tensors), metadata
+    return unwrapped(tensors), metadata
 
 
-def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same under the names that the network itself has, without those of its wrappers."""
     names = [name for name in tensors if name != _AVERAGED]
     for prefix in _WRAPPERS:
         if names and all(name.startswith(prefix) for name in names):
-            return _unwrapped({name.removeprefix(prefix): tensors[name] for name in names})
+            return unwrapped({name.removeprefix(prefix): tensors[name] for name in names})
     return tensors
 
 

@@ -212,4 +212,4 @@ def test_tables_are_found_where_people_keep_them(form: str, tmp_path: Path) -> N
 
 
 def test_a_text_without_a_table_is_refused() -> None:
-    assert "has no table" in refused("nothing")
+    assert "has no network" in refused("nothing")

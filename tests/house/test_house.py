@@ -312,7 +312,7 @@ OPTIONS = {
     "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
-    "import": "what --out --dropout --choose --partial --json",
+    "import": "what --out --dropout --choose --partial --weights --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 

@@ -1,0 +1,241 @@
+"""The network of a file of code, which is read and never run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mnist_arch.convert import graph as g
+from mnist_arch.convert.interpreter import (
+    MAX_STEPS,
+    Class,
+    Function,
+    Instance,
+    Piece,
+    Unsupported,
+)
+from mnist_arch.convert.libraries import Box, KerasModel, Layer, Libraries, graph_of, is_network
+from mnist_arch.convert.questions import Answer, Choices, refusal
+from mnist_arch.convert.source import Source
+from mnist_arch.errors import Origin, SpecError
+
+MAX_NODES: Final = 400_000
+"""Most nodes of the syntax tree of one file or cell."""
+MAX_CANDIDATES: Final = 40
+
+
+@dataclass(frozen=True)
+class Read:
+    """The network of some code, and what else was called there."""
+
+    graph: g.Graph
+    name: str
+    """Of the class, or of the variable."""
+    libraries: Libraries
+    trees: Sequence[tuple[ast.Module, Piece]]
+    is_keras: bool
+    names: dict[str, str]
+    """Of layers as `state_dict` has them, by the name that the graph gives their tensors."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    model: Any
+    place: Origin
+
+
+def read_code(source: Source, choices: Choices) -> Read | None:
+    """The network that the code of a source makes; None where it makes none. Raises SpecError."""
+    libraries = Libraries()
+    trees: list[tuple[ast.Module, Piece]] = []
+    faults: list[SpecError] = []
+    for origin, text in source.code:
+        name = str(origin).rpartition(":")[0]
+        piece = Piece(name, origin.line, tuple(text.split("\n")))
+        try:
+            tree = _parsed(text, piece)
+        except SpecError as error:
+            faults.append(error)
+            continue
+        trees.append((tree, piece))
+        libraries.interpreter.read(tree, piece)
+    candidates = _candidates(libraries, choices)
+    if not candidates:
+        if faults:
+            raise faults[0]
+        return None
+    chosen, model, graph = _chosen(libraries, candidates, choices)
+    is_keras = isinstance(chosen.model, KerasModel)
+    return Read(graph, chosen.name, libraries, trees, is_keras, dict(_names(model, "", 0)))
+
+
+def _parsed(text: str, piece: Piece) -> ast.Module:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        line = min(error.lineno or 1, len(piece.lines))
+        node = ast.Pass(lineno=max(line, 1), col_offset=max((error.offset or 1) - 1, 0))
+        raise refusal(f"this is not Python 3: {error.msg}", piece.at(node)) from None
+    except (RecursionError, MemoryError, ValueError, OverflowError):
+        first = ast.Pass(lineno=1, col_offset=0)
+        raise refusal("the code is nested too deep, or is no text", piece.at(first)) from None
+    for count, _ in enumerate(ast.walk(tree)):
+        if count > MAX_NODES:
+            first = ast.Pass(lineno=1, col_offset=0)
+            raise refusal(f"the code has more than {MAX_NODES:,} parts", piece.at(first))
+    return tree
+
+
+# ------------------------------------------------------------------------------ which network it is
+
+
+def _candidates(libraries: Libraries, choices: Choices) -> list[_Candidate]:
+    """Networks that the code makes and that are part of no other; else those that it could make."""
+    interpreter = libraries.interpreter
+    made = [
+        (it, place)
+        for it, place in interpreter.made
+        if is_network(it.cls) and _takes_images(it.cls)
+    ]
+    inner = {id(part) for it, _ in made for part in _parts(it.attributes, 0)}
+    found = [_Candidate(it.cls.name, it, place) for it, place in made if id(it) not in inner]
+    found = list({it.name: it for it in found}.values())
+    for name, value in interpreter.globals.items():
+        place = Origin(name)
+        if isinstance(value, Box) and value.kind == "Sequential" and id(value) not in inner:
+            found.append(_Candidate(name, value, place))
+        elif isinstance(value, KerasModel):
+            found.append(_Candidate(name, value, Origin(value.place)))
+    names = {it.name for it in found}
+    for cls, place, error in interpreter.failed:
+        if is_network(cls) and cls.name not in names and _takes_images(cls):
+            found.append(_Candidate(cls.name, error, place))
+    known = {id(it.model) for it in found}
+    if not found:  # what a function makes and keeps, say
+        found = [
+            _Candidate("model", model, Origin(model.place))
+            for model in libraries.models[-1:]
+            if model.layers or model.output
+        ]
+    others = [it for it in libraries.models if id(it) not in known]
+    outer = [it.cls.name for it, _ in made if id(it) not in inner]
+    if (len(outer) > len(set(outer)) or others) and found:
+        choices.assume("of several networks of one name the last counts")
+    if found:
+        return found[:MAX_CANDIDATES]
+    classes = [
+        it for it in interpreter.globals.values() if isinstance(it, Class) and is_network(it)
+    ]
+    return [_Candidate(it.name, it, Origin(it.place)) for it in classes][:MAX_CANDIDATES]
+
+
+def _takes_images(cls: Class) -> bool:
+    """Whether its forward needs nothing but images, as that of a loss does not."""
+    for it in cls.order():
+        if isinstance(it, Class):
+            for name in ("forward", "call"):
+                if isinstance(function := it.members.get(name), Function):
+                    spec = function.node.args
+                    needed = len(spec.posonlyargs) + len(spec.args) - len(function.defaults)
+                    return needed <= 2
+    return True
+
+
+def _parts(value: Any, depth: int) -> list[Any]:
+    """Everything inside of the attributes of a module."""
+    if depth > 8:
+        return []
+    match value:
+        case dict():
+            return [it for inner in value.values() for it in _parts(inner, depth + 1)]
+        case list() | tuple():
+            return [it for inner in value for it in _parts(inner, depth + 1)]
+        case Box():
+            return [value, *_parts(value.children, depth + 1)]
+        case Instance():
+            return [value, *_parts(value.attributes, depth + 1)]
+    return []
+
+
+def _chosen(
+    libraries: Libraries, candidates: Sequence[_Candidate], choices: Choices
+) -> tuple[_Candidate, Any, g.Graph]:
+    """The network that is meant, as an object and as a graph."""
+    choices.asked.add("network")
+    if (word := choices.given.get("network")) is not None:
+        choices.used.add("network")
+        named = [it for it in candidates if it.name == word]
+        if not named:
+            known = libraries.interpreter.globals.get(word)
+            if not isinstance(known, Class | Box | KerasModel):
+                valid = ", ".join(sorted({it.name for it in candidates}))
+                raise refusal(
+                    f"--choose network={word} is no network of the code", hint=f"valid: {valid}"
+                )
+            named = [_Candidate(word, known, Origin(getattr(known, "place", "") or word))]
+        candidates = named[-1:]
+    built: list[tuple[_Candidate, Any, g.Graph]] = []
+    faults: list[SpecError] = []
+    for candidate in candidates:
+        try:
+            built.append((candidate, *_graph(libraries, candidate)))
+        except SpecError as error:
+            faults.append(error)
+    built = [it for it in built if it[-1].parameters] or built
+    if not built:
+        raise faults[-1]
+    if faults:  # of which one may be meant
+        names = " or ".join(f"--choose network={it.name}" for it, *_ in built)
+        every = [problem for fault in faults for problem in fault.problems]
+        problems = list({(it.message, it.origin): it for it in every}.values())
+        raise SpecError(tuple(replace(it, hint=it.hint or names) for it in problems))
+    different: dict[Any, tuple[_Candidate, Any, g.Graph]] = {}
+    for candidate, model, graph in built:
+        different[tuple((it.op, it.inputs) for it in graph.nodes)] = (candidate, model, graph)
+    answers = [
+        Answer(it.name, f"{graph.parameters:,} parameters, at {it.place}", (it, model, graph))
+        for it, model, graph in different.values()
+    ]
+    first = answers[0].value[0].place
+    chosen = choices.decide(("network",), "several networks", answers, first)
+    choices.settle_now()
+    return chosen
+
+
+def _graph(libraries: Libraries, candidate: _Candidate) -> tuple[Any, g.Graph]:
+    model = candidate.model
+    if isinstance(model, SpecError):
+        raise model
+    if isinstance(model, Exception):
+        raise refusal(str(model), getattr(model, "place", "") or candidate.place)
+    if isinstance(model, Class):
+        node = ast.Pass(lineno=getattr(candidate.place, "line", 1), col_offset=0)
+        libraries.interpreter.steps, libraries.interpreter.limit = 0, MAX_STEPS
+        try:
+            model = libraries.interpreter.make(model, [], {}, node)
+        except Unsupported as error:
+            raise refusal(str(error), error.place or candidate.place) from None
+        except RecursionError:
+            raise refusal("the code is nested too deep", candidate.place) from None
+    return model, graph_of(libraries, model, candidate.place)
+
+
+def _names(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    """The name of the graph and the path of each layer inside of a module."""
+    if depth > 16:
+        return
+    match value:
+        case Layer():
+            yield value.key, path
+        case Box():
+            for name, child in value.children.items():
+                yield from _names(child, f"{path}.{name}".lstrip("."), depth + 1)
+        case Instance():
+            for name, child in value.attributes.items():
+                if name == "__children__":
+                    yield from _names(child, path, depth + 1)
+                elif isinstance(child, Layer | Box | Instance):
+                    yield from _names(child, f"{path}.{name}".lstrip("."), depth + 1)

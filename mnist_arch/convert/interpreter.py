@@ -1,0 +1,1028 @@
+"""Python that is read and never run: an interpreter of the syntax tree with a short list of what
+it knows.
+
+It is bounded in steps, depth and sizes. What it meets beyond its list is an `Unsupported` with its
+line. Layers, tensors and calls of libraries are what a `Library` makes of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from mnist_arch.errors import Origin, SpecError
+
+MAX_STEPS: Final = 200_000
+MAX_DEPTH: Final = 60
+"""Calls in calls, and containers in containers."""
+MAX_LENGTH: Final = 10_000
+"""Of a list, a text, a range."""
+MAX_BITS: Final = 128
+MAX_MADE: Final = 4_000_000
+"""Items and characters of all lists and texts that are made."""
+
+
+class Unsupported(Exception):
+    """Something that is not on the list, with its place."""
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class TooMuch(Unsupported):
+    """A bound of the interpreter."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that is not known, and why."""
+
+    why: str
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Dotted:
+    """Something of a library, by its whole name: `torch.optim.SGD`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The number of images, which is not known and need not be."""
+
+
+@dataclass(eq=False)
+class Function:
+    """A function of the source, with the scopes that it sees."""
+
+    node: ast.FunctionDef | ast.Lambda
+    scopes: list[dict[str, Any]]
+    piece: Piece
+    defaults: list[Any]
+    keyword_defaults: list[Any]
+    owner: Class | None = None
+
+
+@dataclass(eq=False)
+class Class:
+    """A class of the source."""
+
+    name: str
+    bases: list[Any]
+    members: dict[str, Any]
+    place: str
+
+    def order(self) -> list[Any]:
+        """This class and its bases, the nearest first; those of libraries are Dotted."""
+        found: list[Any] = [self]
+        for base in self.bases:
+            found += [it for it in (base.order() if isinstance(base, Class) else [base])]
+            if len(found) > MAX_DEPTH:
+                raise TooMuch("too many base classes", self.place)
+        return found
+
+    def is_a(self, names: Sequence[str]) -> bool:
+        return any(isinstance(it, Dotted) and it.name in names for it in self.order())
+
+
+@dataclass(eq=False)
+class Instance:
+    """An object of a class of the source."""
+
+    cls: Class
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Bound:
+    """A function of the source with the object it belongs to."""
+
+    function: Function
+    receiver: Any
+
+
+@dataclass(eq=False)
+class Method:
+    """A method of a value of a library, or of Python."""
+
+    receiver: Any
+    name: str
+
+
+@dataclass(eq=False)
+class Super:
+    """What `super()` gives: the object, seen from above a class."""
+
+    receiver: Instance
+    above: Class
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of code and where it begins."""
+
+    name: str
+    first: int
+    lines: tuple[str, ...]
+
+    def at(self, node: ast.AST) -> Origin:
+        line = int(getattr(node, "lineno", 1))
+        column = int(getattr(node, "col_offset", 0)) + 1
+        quoted = self.lines[line - 1][:500] if line <= len(self.lines) else ""
+        number = self.first + line - 1
+        return Origin(f"{self.name}:{number}", line=number, column=column, quoted=quoted)
+
+
+class Library(Protocol):
+    """What the names of libraries mean."""
+
+    def call(
+        self, name: str, arguments: list[Any], keywords: dict[str, Any], place: Origin
+    ) -> Any: ...
+
+    def method(
+        self,
+        receiver: Any,
+        name: str,
+        arguments: list[Any],
+        keywords: dict[str, Any],
+        place: Origin,
+    ) -> Any: ...
+
+    def invoke(
+        self, called: Any, arguments: list[Any], keywords: dict[str, Any], place: Origin
+    ) -> Any: ...
+
+    def known(self, called: Any, arguments: list[Any], place: Origin) -> Any: ...
+
+    def attribute(self, receiver: Any, name: str, place: Origin) -> Any: ...
+
+    def combine(self, sign: str, left: Any, right: Any, place: Origin) -> Any: ...
+
+    def item(self, receiver: Any, key: Any, place: Origin) -> Any: ...
+
+    def items(self, receiver: Any) -> list[Any] | None: ...
+
+    def star(self, module: str, name: str) -> bool: ...
+
+
+class _Return(Exception):
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Break(Exception):
+    pass
+
+
+class _Continue(Exception):
+    pass
+
+
+_BINARY: Final[dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]]] = {
+    ast.Add: ("+", operator.add),
+    ast.Sub: ("-", operator.sub),
+    ast.Mult: ("*", operator.mul),
+    ast.Div: ("/", operator.truediv),
+    ast.FloorDiv: ("//", operator.floordiv),
+    ast.Mod: ("%", operator.mod),
+    ast.Pow: ("**", operator.pow),
+    ast.MatMult: ("@", operator.matmul),
+}
+_COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+_PLAIN: Final = (int, float, str, bool, type(None), tuple, list, dict, range)
+_BUILTINS: Final = (
+    "range len int float str bool list tuple dict set zip enumerate reversed sum min max abs print "
+    "isinstance super setattr getattr hasattr round sorted type map any all object vars"
+).split()
+
+
+class Interpreter:
+    """Reads pieces of code in order; what they define stays."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.globals: dict[str, Any] = {"__name__": "__main__"}
+        self.stars: list[str] = []
+        self.steps = 0
+        self.limit = MAX_STEPS
+        self.depth = 0
+        self.made_so_far = 0
+        self.piece = Piece("", 1, ())
+        self.made: list[tuple[Instance, Origin]] = []
+        """Objects in the order in which they were made."""
+        self.failed: list[tuple[Class, Origin, Exception]] = []
+        """Classes of which an object could not be made, and why."""
+
+    # -------------------------------------------------------------------------------------- bounds
+
+    def step(self, node: ast.AST) -> None:
+        self.steps += 1
+        if self.steps > self.limit:
+            raise TooMuch(f"the code takes more than {self.limit:,} steps", self.piece.at(node))
+
+    def _take(self, length: int, node: ast.AST) -> None:
+        """Counts what is made, which nobody may keep too much of."""
+        self.made_so_far += length
+        if self.made_so_far > MAX_MADE:
+            raise TooMuch("texts and lists are too long together", self.piece.at(node))
+
+    def sized(self, value: Any, node: ast.AST) -> Any:
+        """The value, unless it is too large to go on with."""
+        match value:
+            case bool():
+                return value
+            case int() if value.bit_length() > MAX_BITS:
+                raise TooMuch("a number is too large", self.piece.at(node))
+            case str() | list() | tuple() | dict() | range() if len(value) > MAX_LENGTH:
+                raise TooMuch("a text or a list is too long", self.piece.at(node))
+        return value
+
+    # ------------------------------------------------------------------------------ the whole file
+
+    def read(self, tree: ast.Module, piece: Piece) -> None:
+        """Statements of a file or of a cell; one that is not understood leaves what it assigns
+        unknown.
+        """
+        self.piece = piece
+        self._loosely(tree.body)
+
+    def _loosely(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            self.limit = self.steps + MAX_STEPS // 10
+            piece = self.piece
+            try:
+                if isinstance(statement, ast.If) and not self._is_known(statement.test):
+                    raise Unsupported("a condition that is not known", piece.at(statement))
+                if isinstance(statement, ast.While | ast.Try | ast.With):
+                    self._loosely(statement.body)
+                else:
+                    self.run([statement], [self.globals])
+            except (_Return, _Break, _Continue):
+                pass
+            except (Unsupported, SpecError, RecursionError) as error:
+                self.piece = piece
+                self._forget(statement, error)
+            finally:
+                self.piece, self.depth = piece, 0
+
+    def _is_known(self, test: ast.expr) -> bool:
+        return not isinstance(self.value(test, [self.globals]), Unknown)
+
+    def _forget(self, statement: ast.stmt, error: Exception) -> None:
+        why = str(error) if not isinstance(error, RecursionError) else "it is nested too deep"
+        place = getattr(error, "place", "") or self.piece.at(statement)
+        if isinstance(error, SpecError):
+            place = error.problems[0].origin or place
+        unknown = Unknown(why, place)
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.globals[node.id] = unknown
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                self.globals.setdefault(node.name, unknown)
+
+    # ---------------------------------------------------------------------------------- statements
+
+    def run(self, body: Sequence[ast.stmt], scopes: list[dict[str, Any]]) -> None:
+        for statement in body:
+            self.step(statement)
+            self._statement(statement, scopes)
+
+    def _statement(self, node: ast.stmt, scopes: list[dict[str, Any]]) -> None:
+        match node:
+            case ast.Expr(value=value):
+                self.value(value, scopes)
+            case ast.Assign(targets=targets, value=value):
+                result = self.value(value, scopes)
+                for target in targets:
+                    self.assign(target, result, scopes)
+            case ast.AnnAssign(target=target, value=value):
+                if value is not None:
+                    self.assign(target, self.value(value, scopes), scopes)
+            case ast.AugAssign(target=target, op=op, value=value):
+                before = self.value(_loaded(target), scopes)
+                after = self._binary(op, before, self.value(value, scopes), node)
+                self.assign(target, after, scopes)
+            case ast.Return(value=value):
+                raise _Return(None if value is None else self.value(value, scopes))
+            case ast.If(test=test, body=body, orelse=other):
+                self.run(body if self.truth(test, scopes) else other, scopes)
+            case ast.For(target=target, iter=iterable, body=body, orelse=other):
+                self._for(target, iterable, body, scopes)
+                self.run(other, scopes)
+            case ast.While(test=test, body=body):
+                while self.truth(test, scopes):
+                    self.step(node)
+                    try:
+                        self.run(body, scopes)
+                    except _Break:
+                        break
+                    except _Continue:
+                        continue
+            case ast.FunctionDef(name=name):
+                scopes[-1][name] = self._function(node, scopes)
+            case ast.ClassDef(name=name):
+                scopes[-1][name] = self._class(node, scopes)
+            case ast.Import(names=names):
+                for alias in names:
+                    module = alias.name if alias.asname else alias.name.split(".")[0]
+                    scopes[-1][alias.asname or module] = Dotted(module)
+            case ast.ImportFrom(module=module, names=names):
+                self._import_from(module or "", names, scopes)
+            case ast.With(body=body):
+                self.run(body, scopes)
+            case ast.Pass() | ast.Assert() | ast.Global() | ast.Nonlocal() | ast.Delete():
+                pass
+            case ast.Break():
+                raise _Break
+            case ast.Continue():
+                raise _Continue
+            case _:
+                word = type(node).__name__.lower()
+                raise Unsupported(f"the statement `{word}` is not read here", self.piece.at(node))
+
+    def _import_from(
+        self, module: str, names: Sequence[ast.alias], scopes: list[dict[str, Any]]
+    ) -> None:
+        for alias in names:
+            if alias.name == "*":
+                self.stars.append(module)
+            else:
+                scopes[-1][alias.asname or alias.name] = Dotted(f"{module}.{alias.name}")
+
+    def _for(
+        self,
+        target: ast.expr,
+        iterable: ast.expr,
+        body: Sequence[ast.stmt],
+        scopes: list[dict[str, Any]],
+    ) -> None:
+        for item in self.iterated(self.value(iterable, scopes), iterable):
+            self.step(iterable)
+            self.assign(target, item, scopes)
+            try:
+                self.run(body, scopes)
+            except _Break:
+                break
+            except _Continue:
+                continue
+
+    def _function(
+        self, node: ast.FunctionDef | ast.Lambda, scopes: list[dict[str, Any]]
+    ) -> Function:
+        defaults = [self.value(it, scopes) for it in node.args.defaults]
+        keyword = [None if it is None else self.value(it, scopes) for it in node.args.kw_defaults]
+        return Function(node, list(scopes), self.piece, defaults, keyword)
+
+    def _class(self, node: ast.ClassDef, scopes: list[dict[str, Any]]) -> Class:
+        bases = [self.value(it, scopes) for it in node.bases]
+        made = Class(node.name, bases, {}, self.piece.at(node))
+        self.run(node.body, [*scopes, made.members])
+        for member in made.members.values():
+            if isinstance(member, Function):
+                member.owner = made
+                member.scopes = list(scopes)  # a method does not see the names of its class
+        return made
+
+    def assign(self, target: ast.expr, value: Any, scopes: list[dict[str, Any]]) -> None:
+        match target:
+            case ast.Name(id=name):
+                scopes[-1][name] = value
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                values = list(self.iterated(value, target))
+                if len(values) != len(parts) or any(isinstance(it, ast.Starred) for it in parts):
+                    raise Unsupported("an assignment to several names", self.piece.at(target))
+                for part, item in zip(parts, values, strict=True):
+                    self.assign(part, item, scopes)
+            case ast.Attribute(value=owner, attr=name):
+                receiver = self.value(owner, scopes)
+                if not isinstance(receiver, Instance):
+                    raise Unsupported("an attribute of this is set", self.piece.at(target))
+                receiver.attributes[name] = value
+            case ast.Subscript(value=owner, slice=key):
+                receiver, index = self.value(owner, scopes), self.value(key, scopes)
+                if not isinstance(receiver, list | dict):
+                    raise Unsupported("an item of this is set", self.piece.at(target))
+                try:
+                    receiver[index] = value
+                except (TypeError, IndexError, KeyError) as error:
+                    raise Unsupported(str(error), self.piece.at(target)) from None
+                self.sized(receiver, target)
+            case _:
+                raise Unsupported("an assignment of this kind", self.piece.at(target))
+
+    # --------------------------------------------------------------------------------- expressions
+
+    def truth(self, node: ast.expr, scopes: list[dict[str, Any]]) -> bool:
+        value = self.value(node, scopes)
+        if isinstance(value, Unknown):
+            raise Unsupported(f"a condition that is not known: {value.why}", self.piece.at(node))
+        if value is None or isinstance(value, _PLAIN):
+            return bool(value)
+        items = self.library.items(value)
+        return True if items is None else bool(items)
+
+    def value(self, node: ast.expr, scopes: list[dict[str, Any]]) -> Any:
+        self.step(node)
+        self.depth += 1
+        try:
+            if self.depth > MAX_DEPTH * 8:
+                raise TooMuch("the code is nested too deep", self.piece.at(node))
+            result = self.sized(self._value(node, scopes), node)
+            if isinstance(result, str | list | tuple | dict) and not isinstance(node, ast.Name):
+                self._take(len(result), node)
+            return result
+        finally:
+            self.depth -= 1
+
+    def _value(self, node: ast.expr, scopes: list[dict[str, Any]]) -> Any:
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                return self._name(name, scopes, node)
+            case ast.Attribute(value=owner, attr=name):
+                return self.attribute(self.value(owner, scopes), name, node)
+            case ast.Call():
+                return self._call(node, scopes)
+            case ast.BinOp(left=left, op=op, right=right):
+                return self._binary(op, self.value(left, scopes), self.value(right, scopes), node)
+            case ast.UnaryOp(op=op, operand=operand):
+                return self._unary(op, self.value(operand, scopes), node)
+            case ast.BoolOp(op=op, values=values):
+                result: Any = None
+                for each in values:
+                    result = self.value(each, scopes)
+                    if isinstance(result, Unknown):
+                        return result
+                    if bool(result) is isinstance(op, ast.Or):
+                        return result
+                return result
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return self._compare(left, ops, others, scopes, node)
+            case ast.IfExp(test=test, body=body, orelse=other):
+                decided = self.value(test, scopes)
+                if isinstance(decided, Unknown):
+                    return decided
+                return self.value(body if self.truth(test, scopes) else other, scopes)
+            case ast.List(elts=parts):
+                return self._parts(parts, scopes)
+            case ast.Tuple(elts=parts):
+                return tuple(self._parts(parts, scopes))
+            case ast.Set(elts=parts):
+                return self._parts(parts, scopes)
+            case ast.Dict(keys=keys, values=values):
+                return self._dict(keys, values, scopes, node)
+            case ast.Subscript(value=owner, slice=key):
+                return self._item(self.value(owner, scopes), key, scopes, node)
+            case (
+                ast.ListComp(elt=elt, generators=loops)
+                | ast.GeneratorExp(elt=elt, generators=loops)
+            ):
+                return [self.value(elt, inner) for inner in self._loops(loops, scopes)]
+            case ast.DictComp(key=key, value=value, generators=loops):
+                return {
+                    self._hashable(self.value(key, inner), node): self.value(value, inner)
+                    for inner in self._loops(loops, scopes)
+                }
+            case ast.Lambda():
+                return self._function(node, scopes)
+            case ast.JoinedStr(values=values):
+                return "".join(str(self._text(it, scopes))[:MAX_LENGTH] for it in values)
+            case ast.NamedExpr(target=target, value=value):
+                result = self.value(value, scopes)
+                self.assign(target, result, scopes)
+                return result
+            case _:
+                word = type(node).__name__
+                raise Unsupported(f"an expression of the kind {word}", self.piece.at(node))
+
+    def _text(self, node: ast.expr, scopes: list[dict[str, Any]]) -> Any:
+        if isinstance(node, ast.FormattedValue):
+            value = self.value(node.value, scopes)
+            return value if isinstance(value, str | int | float) else "…"
+        return self.value(node, scopes)
+
+    def _name(self, name: str, scopes: list[dict[str, Any]], node: ast.expr) -> Any:
+        for scope in reversed(scopes):
+            if name in scope:
+                return scope[name]
+        if name in self.globals:
+            return self.globals[name]
+        if name in _BUILTINS:
+            return Dotted(f"builtins.{name}")
+        for module in reversed(self.stars):
+            if self.library.star(module, name):
+                return Dotted(f"{module}.{name}")
+        return Unknown(f"the name {name} is not known", self.piece.at(node))
+
+    def _parts(self, nodes: Sequence[ast.expr], scopes: list[dict[str, Any]]) -> list[Any]:
+        found: list[Any] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                found += self.iterated(self.value(node.value, scopes), node)
+            else:
+                found.append(self.value(node, scopes))
+            self.sized(found, node)
+        return found
+
+    def _dict(
+        self,
+        keys: Sequence[ast.expr | None],
+        values: Sequence[ast.expr],
+        scopes: list[dict[str, Any]],
+        node: ast.expr,
+    ) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for key, value in zip(keys, values, strict=True):
+            if key is None:
+                inner = self.value(value, scopes)
+                if not isinstance(inner, dict):
+                    raise Unsupported("`**` of something else than a dict", self.piece.at(node))
+                found.update(inner)
+            else:
+                found[self._hashable(self.value(key, scopes), node)] = self.value(value, scopes)
+        return found
+
+    def _hashable(self, value: Any, node: ast.AST) -> Any:
+        try:
+            hash(value)
+        except (TypeError, RecursionError):
+            raise Unsupported("a key of this kind", self.piece.at(node)) from None
+        return value
+
+    def _loops(
+        self, loops: Sequence[ast.comprehension], scopes: list[dict[str, Any]]
+    ) -> Iterator[list[dict[str, Any]]]:
+        if not loops:
+            yield scopes
+            return
+        first, *rest = loops
+        for item in self.iterated(self.value(first.iter, scopes), first.iter):
+            self.step(first.iter)
+            inner = [*scopes, {}]
+            self.assign(first.target, item, inner)
+            if all(self.truth(test, inner) for test in first.ifs):
+                yield from self._loops(rest, inner)
+
+    def iterated(self, value: Any, node: ast.AST) -> list[Any]:
+        """The items of a value that can be gone through."""
+        match value:
+            case list() | tuple() | range():
+                if len(value) > MAX_LENGTH:
+                    raise TooMuch("a loop is too long", self.piece.at(node))
+                return list(value)
+            case dict() | str():
+                return list(value)
+        if (items := self.library.items(value)) is not None:
+            return items
+        why = f": {value.why}" if isinstance(value, Unknown) else ""
+        raise Unsupported(f"a loop over something that is not known{why}", self.piece.at(node))
+
+    def _item(
+        self, receiver: Any, key: ast.expr, scopes: list[dict[str, Any]], node: ast.expr
+    ) -> Any:
+        if isinstance(receiver, Unknown):
+            return receiver
+        if isinstance(key, ast.Slice):
+            parts = [
+                None if it is None else self.value(it, scopes)
+                for it in (key.lower, key.upper, key.step)
+            ]
+            if isinstance(receiver, list | tuple | str):
+                if all(it is None or isinstance(it, int) for it in parts) and parts[2] != 0:
+                    return receiver[slice(*parts)]
+            index: Any = slice(*parts)
+        else:
+            index = self.value(key, scopes)
+        if isinstance(receiver, list | tuple | str | dict | range):
+            try:
+                return receiver[index]
+            except (TypeError, IndexError, KeyError, ValueError):
+                raise Unsupported("an item that is not there", self.piece.at(node)) from None
+        return self.library.item(receiver, index, self.piece.at(node))
+
+    def _compare(
+        self,
+        left: ast.expr,
+        ops: Sequence[ast.cmpop],
+        others: Sequence[ast.expr],
+        scopes: list[dict[str, Any]],
+        node: ast.expr,
+    ) -> Any:
+        before = self.value(left, scopes)
+        for op, other in zip(ops, others, strict=True):
+            after = self.value(other, scopes)
+            is_identity = isinstance(op, ast.Is | ast.IsNot)
+            if isinstance(before, Unknown) or isinstance(after, Unknown):
+                return before if isinstance(before, Unknown) else after
+            if not is_identity and not (isinstance(before, _PLAIN) and isinstance(after, _PLAIN)):
+                return Unknown("a comparison of this kind", self.piece.at(node))
+            try:
+                if not _COMPARE[type(op)](before, after):
+                    return False
+            except (TypeError, RecursionError):
+                return Unknown("a comparison of this kind", self.piece.at(node))
+            before = after
+        return True
+
+    def _unary(self, op: ast.unaryop, value: Any, node: ast.AST) -> Any:
+        if isinstance(value, Unknown):
+            return value
+        match op, value:
+            case ast.USub(), int() | float():
+                return -value
+            case ast.UAdd(), int() | float():
+                return value
+            case ast.Not(), _ if isinstance(value, _PLAIN):
+                return not value
+        raise Unsupported("an operation of this kind", self.piece.at(node))
+
+    def _binary(self, op: ast.operator, left: Any, right: Any, node: ast.AST) -> Any:
+        for value in (left, right):
+            if isinstance(value, Unknown):
+                return value
+        if type(op) not in _BINARY:
+            raise Unsupported("an operation of this kind", self.piece.at(node))
+        sign, compute = _BINARY[type(op)]
+        if not (isinstance(left, _PLAIN) and isinstance(right, _PLAIN)):
+            return self.library.combine(sign, left, right, self.piece.at(node))
+        if sign == "**" and not (
+            isinstance(right, int | float) and abs(right) <= 64 and _is_small(left)
+        ):
+            raise TooMuch("a power is too large", self.piece.at(node))
+        if sign == "*":
+            for one, other in ((left, right), (right, left)):
+                if isinstance(one, str | list | tuple) and isinstance(other, int):
+                    if len(one) * max(other, 0) > MAX_LENGTH:
+                        raise TooMuch("a text or a list is too long", self.piece.at(node))
+        if sign == "%" and isinstance(left, str):
+            return Unknown("a text with values in it", self.piece.at(node))
+        if sign == "@":
+            raise Unsupported("a matrix product", self.piece.at(node))
+        try:
+            return self.sized(compute(left, right), node)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise Unsupported(f"an operation that fails: {error}", self.piece.at(node)) from None
+
+    # --------------------------------------------------------------------------------------- calls
+
+    def attribute(self, receiver: Any, name: str, node: ast.AST) -> Any:
+        place = self.piece.at(node)
+        match receiver:
+            case Unknown():
+                return receiver
+            case Dotted(name=module):
+                return Dotted(f"{module}.{name}")
+            case Super():
+                return self._from_above(receiver, name)
+            case Instance():
+                if name in receiver.attributes:
+                    return receiver.attributes[name]
+                for cls in receiver.cls.order():
+                    if isinstance(cls, Class) and name in cls.members:
+                        member = cls.members[name]
+                        return Bound(member, receiver) if isinstance(member, Function) else member
+                if name == "__class__":
+                    return receiver.cls
+                return self.library.attribute(receiver, name, place)
+            case Class():
+                for cls in receiver.order():
+                    if isinstance(cls, Class) and name in cls.members:
+                        return cls.members[name]
+                if name == "__name__":
+                    return receiver.name
+                return Method(receiver, name)
+            case list() | dict() | str() | tuple() | int() | float():
+                return Method(receiver, name)
+        return self.library.attribute(receiver, name, place)
+
+    def _from_above(self, above: Super, name: str) -> Any:
+        order = above.receiver.cls.order()
+        start = order.index(above.above) + 1 if above.above in order else 0
+        for cls in order[start:]:
+            if isinstance(cls, Class) and name in cls.members:
+                member = cls.members[name]
+                return Bound(member, above.receiver) if isinstance(member, Function) else member
+        return Method(above, name)
+
+    def _call(self, node: ast.Call, scopes: list[dict[str, Any]]) -> Any:
+        called = self.value(node.func, scopes)
+        if called == Dotted("builtins.super"):
+            return self._super(node, scopes)
+        arguments = self._parts(node.args, scopes)
+        keywords: dict[str, Any] = {}
+        for keyword in node.keywords:
+            value = self.value(keyword.value, scopes)
+            if keyword.arg is None:
+                if not isinstance(value, dict) or not all(isinstance(it, str) for it in value):
+                    if isinstance(value, Unknown):
+                        continue
+                    raise Unsupported("`**` of something else than a dict", self.piece.at(node))
+                keywords.update(value)
+            else:
+                keywords[keyword.arg] = value
+        return self.call(called, arguments, keywords, node)
+
+    def _local(self, scopes: list[dict[str, Any]], name: str) -> Any:
+        return next((it[name] for it in reversed(scopes) if name in it), None)
+
+    def _super(self, node: ast.Call, scopes: list[dict[str, Any]]) -> Any:
+        function: Any = self._local(scopes, "__function__")
+        owner = getattr(function, "owner", None)
+        if len(node.args) == 2:
+            given = self.value(node.args[0], scopes)
+            owner = given if isinstance(given, Class) else owner
+        receiver = self._local(scopes, "__self__")
+        if not isinstance(receiver, Instance) or owner is None:
+            raise Unsupported("`super()` outside of a method", self.piece.at(node))
+        return Super(receiver, owner)
+
+    def call(
+        self, called: Any, arguments: list[Any], keywords: dict[str, Any], node: ast.AST
+    ) -> Any:
+        """A call of anything."""
+        place = self.piece.at(node)
+        match called:
+            case Unknown():
+                return next((it for it in arguments if isinstance(it, Unknown)), called)
+            case Function():
+                return self.call_function(called, arguments, keywords, node)
+            case Bound(function=function, receiver=receiver):
+                return self.call_function(function, [receiver, *arguments], keywords, node)
+            case Class():
+                return self.make(called, arguments, keywords, node)
+            case Instance():
+                if (known := self.library.known(called, arguments, place)) is not None:
+                    return known
+                for cls in called.cls.order():
+                    for name in ("forward", "call", "__call__"):
+                        if isinstance(cls, Class) and name in cls.members:
+                            bound = Bound(cls.members[name], called)
+                            return self.call(bound, arguments, keywords, node)
+                return self.library.invoke(called, arguments, keywords, place)
+            case Dotted(name=name) if name.startswith("builtins."):
+                return self._builtin(name.removeprefix("builtins."), arguments, keywords, node)
+            case Dotted(name=name):
+                return self.library.call(name, arguments, keywords, place)
+            case Method(receiver=list() | dict() | str() | tuple() | int() | float()):
+                return self._plain_method(called, arguments, node)
+            case Method(receiver=receiver, name=name):
+                return self.library.method(receiver, name, arguments, keywords, place)
+        return self.library.invoke(called, arguments, keywords, place)
+
+    def make(
+        self, cls: Class, arguments: list[Any], keywords: dict[str, Any], node: ast.AST
+    ) -> Instance:
+        """An object of a class of the source."""
+        made, place = Instance(cls), self.piece.at(node)
+        start = self.attribute(made, "__init__", node)
+        if isinstance(start, Bound):
+            try:
+                self.call(start, arguments, keywords, node)
+            except (Unsupported, SpecError, RecursionError) as error:
+                self.failed.append((cls, place, error))
+                raise
+        self.made.append((made, place))
+        return made
+
+    def call_function(
+        self, function: Function, arguments: list[Any], keywords: dict[str, Any], node: ast.AST
+    ) -> Any:
+        """A function of the source, read with these arguments."""
+        self.step(node)
+        place = self.piece.at(node)
+        if self.depth > MAX_DEPTH * 7:
+            raise TooMuch("calls are nested too deep", place)
+        local = self._bind(function, arguments, dict(keywords), place)
+        local["__function__"] = function
+        if arguments and function.owner is not None:
+            local["__self__"] = arguments[0]
+        scopes = [*function.scopes, local]
+        piece, self.piece = self.piece, function.piece
+        self.depth += 7
+        try:
+            if isinstance(function.node, ast.Lambda):
+                return self.value(function.node.body, scopes)
+            self.run(function.node.body, scopes)
+        except _Return as returned:
+            return returned.value
+        finally:
+            self.piece = piece
+            self.depth -= 7
+        return None
+
+    def _bind(
+        self, function: Function, arguments: list[Any], keywords: dict[str, Any], place: Origin
+    ) -> dict[str, Any]:
+        spec = function.node.args
+        names = [it.arg for it in (*spec.posonlyargs, *spec.args)]
+        local = dict(
+            zip(names[len(names) - len(function.defaults) :], function.defaults, strict=True)
+        )
+        local.update(zip(names, arguments, strict=False))
+        if len(arguments) > len(names):
+            if spec.vararg is None:
+                raise Unsupported("a call with too many arguments", place)
+            local[spec.vararg.arg] = tuple(arguments[len(names) :])
+        elif spec.vararg is not None:
+            local[spec.vararg.arg] = ()
+        for argument, default in zip(spec.kwonlyargs, function.keyword_defaults, strict=True):
+            local[argument.arg] = default
+        known = {*names, *(it.arg for it in spec.kwonlyargs)}
+        more = {name: value for name, value in keywords.items() if name not in known}
+        local.update({name: value for name, value in keywords.items() if name in known})
+        if more and spec.kwarg is None:
+            raise Unsupported(f"a call with an argument that is not taken: {min(more)}", place)
+        if spec.kwarg is not None:
+            local[spec.kwarg.arg] = more
+        if missing := [name for name in names if name not in local]:
+            raise Unsupported(f"a call without the argument {missing[0]}", place)
+        return local
+
+    def _plain_method(self, method: Method, arguments: list[Any], node: ast.AST) -> Any:
+        receiver: Any = method.receiver
+        match receiver, method.name, arguments:
+            case list(), "append", [value]:
+                receiver.append(value)
+            case list(), "extend", [value]:
+                receiver.extend(self.iterated(value, node))
+            case list(), "insert", [int() as index, value]:
+                receiver.insert(index, value)
+            case list(), "pop", [*_]:
+                index = arguments[0] if arguments and isinstance(arguments[0], int) else -1
+                if not -len(receiver) <= index < len(receiver):
+                    raise Unsupported("an item that is not there", self.piece.at(node))
+                return receiver.pop(index)
+            case dict(), "items", []:
+                return list(receiver.items())
+            case dict(), "keys", []:
+                return list(receiver)
+            case dict(), "values", []:
+                return list(receiver.values())
+            case dict(), "get", [key, *rest]:
+                return receiver.get(self._hashable(key, node), rest[0] if rest else None)
+            case dict(), "update", [dict() as more]:
+                receiver.update(more)
+            case str(), "lower" | "upper" | "strip", []:
+                return getattr(receiver, method.name)()
+            case str(), "format", _:
+                return Unknown("a text with values in it", self.piece.at(node))
+            case str(), "join", [value]:
+                parts = self.iterated(value, node)
+                if not all(isinstance(it, str) for it in parts):
+                    raise Unsupported("a text of other things", self.piece.at(node))
+                if sum(map(len, parts)) > MAX_LENGTH:
+                    raise TooMuch("a text is too long", self.piece.at(node))
+                return receiver.join(parts)
+            case _:
+                message = f"the method {method.name} of a {type(receiver).__name__}"
+                raise Unsupported(message, self.piece.at(node))
+        self.sized(receiver, node)
+        return None
+
+    def _builtin(
+        self, name: str, arguments: list[Any], keywords: Mapping[str, Any], node: ast.AST
+    ) -> Any:
+        place = self.piece.at(node)
+        if any(isinstance(it, Unknown) for it in arguments) and name != "print":
+            return next(it for it in arguments if isinstance(it, Unknown))
+        match name, arguments:
+            case "print", _:
+                return None
+            case "range", [*numbers] if numbers and all(isinstance(it, int) for it in numbers):
+                if len(numbers) > 3 or (len(numbers) == 3 and numbers[2] == 0):
+                    raise Unsupported("a range of this kind", place)
+                if any(abs(it) > 1 << 62 for it in numbers):
+                    raise TooMuch("a range is too long", place)
+                return range(*numbers)
+            case "len", [value]:
+                return len(self.iterated(value, node))
+            case "list" | "tuple" | "set", []:
+                return () if name == "tuple" else []
+            case "list" | "set", [value]:
+                return list(self.iterated(value, node))
+            case "tuple", [value]:
+                return tuple(self.iterated(value, node))
+            case "dict", []:
+                return dict(keywords)
+            case "dict", [dict() as value]:
+                return {**value, **keywords}
+            case "zip", values:
+                return [*map(tuple, zip(*(self.iterated(it, node) for it in values), strict=False))]
+            case "enumerate", [value, *rest]:
+                start = rest[0] if rest else keywords.get("start", 0)
+                if isinstance(start, int):
+                    return [*enumerate(self.iterated(value, node), start)]
+            case "reversed", [value]:
+                return self.iterated(value, node)[::-1]
+            case "map", [function, value]:
+                return [self.call(function, [it], {}, node) for it in self.iterated(value, node)]
+            case "sum" | "min" | "max" | "sorted" | "any" | "all", _:
+                values = self.iterated(arguments[0], node) if len(arguments) == 1 else arguments
+                if values and all(isinstance(it, int | float) for it in values):
+                    functions: dict[str, Callable[[Any], Any]] = {
+                        "sum": sum,
+                        "min": min,
+                        "max": max,
+                        "sorted": sorted,
+                        "any": any,
+                        "all": all,
+                    }
+                    return functions[name](values)
+            case "int" | "float" | "str" | "bool" | "abs" | "round", [value, *rest]:
+                if isinstance(value, int | float | str) and not (name == "str" and rest):
+                    return self._converted(name, value, rest, place)
+            case "setattr", [Instance() as receiver, str() as attribute, value]:
+                receiver.attributes[attribute] = value
+                return None
+            case "getattr", [receiver, str() as attribute, *rest]:
+                return self.attribute(receiver, attribute, node)
+            case "hasattr", [Instance() as receiver, str() as attribute]:
+                return attribute in receiver.attributes
+            case "isinstance", [value, kind]:
+                return self._is_instance(value, kind, place)
+            case "type", [Instance() as receiver]:
+                return receiver.cls
+            case "object", []:
+                return Unknown("an object of no class", place)
+        raise Unsupported(f"the function {name} with these arguments", place)
+
+    def _converted(self, name: str, value: Any, rest: list[Any], place: Origin) -> Any:
+        try:
+            match name:
+                case "int":
+                    if isinstance(value, str) and len(value) > 40:
+                        raise TooMuch("a number is too large", place)
+                    return int(value)
+                case "float":
+                    return float(value)
+                case "str":
+                    return str(value)
+                case "bool":
+                    return bool(value)
+                case "abs":
+                    return abs(value)
+                case _:
+                    return round(value, *[it for it in rest if isinstance(it, int)])
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise Unsupported(f"{name}() fails: {error}", place) from None
+
+    def _is_instance(self, value: Any, kind: Any, place: Origin) -> Any:
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        plain: dict[Any, Any] = {
+            Dotted("builtins.int"): int,
+            Dotted("builtins.float"): float,
+            Dotted("builtins.str"): str,
+            Dotted("builtins.list"): list,
+            Dotted("builtins.tuple"): tuple,
+            Dotted("builtins.dict"): dict,
+        }
+        if all(it in plain for it in kinds):
+            return isinstance(value, tuple(plain[it] for it in kinds))
+        return Unknown("a question after a class", place)
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= 1 << 20)
+
+
+def _loaded(target: ast.expr) -> ast.expr:
+    """The target of `x += 1` as an expression that is read."""
+    match target:
+        case ast.Name(id=name):
+            loaded: ast.expr = ast.Name(id=name, ctx=ast.Load())
+        case ast.Attribute(value=value, attr=attr):
+            loaded = ast.Attribute(value=value, attr=attr, ctx=ast.Load())
+        case ast.Subscript(value=value, slice=key):
+            loaded = ast.Subscript(value=value, slice=key, ctx=ast.Load())
+        case _:
+            loaded = target
+    return ast.copy_location(loaded, target)
+
+
+MATH: Final[dict[str, Callable[..., Any]]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "sqrt": math.sqrt,
+    "prod": math.prod,
+}
+"""Functions of `math` that are known."""

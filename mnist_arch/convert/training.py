@@ -1,0 +1,742 @@
+"""The recipe in code that is read: what is carried over, and what is not, with what it would do."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mnist_arch.convert.code import Read
+from mnist_arch.convert.interpreter import Dotted, Piece, Unknown, Unsupported
+from mnist_arch.convert.libraries import canonical
+from mnist_arch.convert.modules import bound
+from mnist_arch.errors import Origin, SpecError
+
+PIXELS: Final = 28
+NORMALIZED: Final = (0.1307, 0.3081)
+STEPS_OF_ONE: Final = 5_000
+"""Steps of the interpreter for the arguments of one call."""
+
+_OPTIMIZERS: Final = {
+    "SGD": "params lr=0.001 momentum=0 dampening=0 weight_decay=0 nesterov=False maximize=False "
+    "foreach=None differentiable=False fused=None",
+    "Adam": "params lr=0.001 betas=None eps=1e-08 weight_decay=0 amsgrad=False foreach=None "
+    "maximize=False capturable=False differentiable=False fused=None decoupled_weight_decay=False",
+    "AdamW": "params lr=0.001 betas=None eps=1e-08 weight_decay=0.01 amsgrad=False maximize=False "
+    "foreach=None capturable=False differentiable=False fused=None",
+}
+_OTHER_OPTIMIZERS: Final = (
+    "RMSprop Adadelta Adagrad Adamax NAdam RAdam ASGD LBFGS Rprop SparseAdam Adafactor Nadam Ftrl "
+    "Lion"
+).split()
+_KERAS_OPTIMIZERS: Final = {
+    "SGD": "learning_rate=0.01 momentum=0.0 nesterov=False weight_decay=None",
+    "Adam": "learning_rate=0.001 beta_1=0.9 beta_2=0.999 epsilon=1e-07 amsgrad=False "
+    "weight_decay=None",
+    "AdamW": "learning_rate=0.001 weight_decay=0.004 beta_1=0.9 beta_2=0.999 epsilon=1e-07 "
+    "amsgrad=False",
+}
+_SCHEDULES: Final = {
+    "StepLR": "optimizer step_size gamma=0.1 last_epoch=-1 verbose=None",
+    "MultiStepLR": "optimizer milestones gamma=0.1 last_epoch=-1 verbose=None",
+    "ExponentialLR": "optimizer gamma last_epoch=-1 verbose=None",
+    "OneCycleLR": "optimizer max_lr total_steps=None epochs=None steps_per_epoch=None "
+    "pct_start=0.3 anneal_strategy='cos' cycle_momentum=True base_momentum=0.85 "
+    "max_momentum=0.95 div_factor=25.0 final_div_factor=10000.0 three_phase=False last_epoch=-1 "
+    "verbose=None",
+    "CosineAnnealingLR": "optimizer T_max eta_min=0.0 last_epoch=-1 verbose=None",
+}
+_OTHER_SCHEDULES: Final = {
+    "ReduceLROnPlateau": "lowers the rate where what it watches gets no better",
+    "CyclicLR": "moves the rate up and down again and again",
+    "LambdaLR": "multiplies the rate by a function of the epoch",
+    "MultiplicativeLR": "multiplies the rate by a function of the epoch",
+    "CosineAnnealingWarmRestarts": "lets the rate fall by half a cosine again and again",
+    "LinearLR": "moves the rate in a line",
+    "PolynomialLR": "lets the rate fall by a power",
+    "SequentialLR": "has one schedule after another",
+    "LearningRateScheduler": "sets the rate of each epoch by a function",
+}
+_NO_CHANGE: Final = (
+    "ToTensor",
+    "Compose",
+    "ToPILImage",
+    "PILToTensor",
+    "ConvertImageDtype",
+    "ToImage",
+    "ToDtype",
+    "Lambda",
+)
+_OTHER_TRANSFORMS: Final = {
+    "CenterCrop": "cuts out the middle",
+    "ColorJitter": "changes brightness and contrast at random",
+    "ElasticTransform": "bends the image at random",
+    "GaussianBlur": "blurs the image",
+    "Pad": "adds a border",
+    "RandomAdjustSharpness": "changes the sharpness at random",
+    "RandomApply": "makes its changes with a probability",
+    "RandomChoice": "makes one of its changes",
+    "RandomCrop": "cuts out a part at random, which is a shift by whole pixels where it pads",
+    "RandomErasing": "takes out a rectangle of random size",
+    "RandomHorizontalFlip": "mirrors the image at random",
+    "RandomPerspective": "tilts the image at random",
+    "RandomResizedCrop": "cuts out a part of random size and makes it as large as before",
+    "RandomVerticalFlip": "turns the image upside down at random",
+    "Resize": "changes the number of pixels",
+    "RandAugment": "makes several changes at random",
+    "AutoAugment": "makes several changes at random",
+    "TrivialAugmentWide": "makes a change at random",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe in the language, and what of the source is not in it."""
+
+    recipe: dict[str, Any]
+    """Empty where the source has none."""
+    dropped: list[tuple[str, str]]
+    """What is not carried over, with its place."""
+    assumed: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a library, wherever it stands."""
+
+    name: str
+    node: ast.Call
+    piece: Piece
+    target: str
+    """The name that its value gets; empty where it gets none."""
+
+    @property
+    def last(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def place(self) -> Origin:
+        return self.piece.at(self.node)
+
+
+def read_training(read: Read) -> Training:
+    """The recipe of the code that has a network; what it has of it."""
+    return _Reader(read).run()
+
+
+@dataclass
+class _Reader:
+    read: Read
+    recipe: dict[str, Any] = field(default_factory=dict)
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    assumed: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[_Call] = field(default_factory=list)
+
+    def run(self) -> Training:
+        for tree, piece in self.read.trees:
+            self.calls += self._calls(tree, piece)
+        is_keras = self._keras() if self.read.is_keras else False
+        if not is_keras:
+            optimizers = self._of("torch.optim", (*_OPTIMIZERS, *_OTHER_OPTIMIZERS))
+            if not optimizers:
+                return Training({}, [], [])
+            self._epochs()
+            self._batch_size()
+            rate = self._optimizer(optimizers)
+            self._schedule(rate)
+            self._loss()
+            self._clipping()
+            self._l1()
+        self._augment(is_keras=is_keras)
+        self.recipe["ema"] = None
+        order = (
+            "epochs batch_size last_batch optimizer schedule label_smoothing clip_norm ema augment"
+        ).split()
+        recipe = {name: self.recipe[name] for name in order if name in self.recipe}
+        return Training(recipe, self.dropped, self.assumed)
+
+    # ------------------------------------------------------------------------------- what is called
+
+    def _calls(self, tree: ast.Module, piece: Piece) -> Iterator[_Call]:
+        targets: dict[int, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(
+                node.targets[0], ast.Name | ast.Attribute
+            ):
+                target = node.targets[0]
+                name = target.id if isinstance(target, ast.Name) else target.attr
+                targets[id(node.value)] = name
+            elif isinstance(node, ast.Call) and (name := self._name(node.func)):
+                yield _Call(canonical(name), node, piece, targets.get(id(node), ""))
+
+    def _name(self, node: ast.expr) -> str:
+        """The whole name of what is called; empty where it is not of a library."""
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute) and len(parts) < 9:
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return f"?.{parts[0]}" if parts else ""
+        interpreter = self.read.libraries.interpreter
+        known = interpreter.globals.get(node.id)
+        if known is None:
+            module = next(
+                (it for it in interpreter.stars if self.read.libraries.star(it, node.id)), ""
+            )
+            known = Dotted(f"{module}.{node.id}") if module else None
+        if isinstance(known, Dotted):
+            return ".".join([known.name, *reversed(parts)])
+        return f"{node.id}.{'.'.join(reversed(parts))}" if parts else ""
+
+    def _of(self, module: str, names: Sequence[str]) -> list[_Call]:
+        return [it for it in self.calls if it.name.startswith(module) and it.last in names]
+
+    def _value(self, node: ast.expr, piece: Piece) -> Any:
+        interpreter = self.read.libraries.interpreter
+        interpreter.steps, interpreter.depth, interpreter.limit = 0, 0, STEPS_OF_ONE
+        interpreter.piece = piece
+        try:
+            return interpreter.value(node, [interpreter.globals])
+        except (Unsupported, SpecError, RecursionError) as error:
+            return Unknown(str(error), piece.at(node))
+
+    def _arguments(self, call: _Call, signature: str) -> dict[str, Any] | None:
+        """The arguments of a call by name; None where they cannot be told."""
+        if any(isinstance(it, ast.Starred) for it in call.node.args):
+            return None
+        given = [self._value(it, call.piece) for it in call.node.args]
+        keywords: dict[str, Any] = {}
+        for it in call.node.keywords:
+            value = self._value(it.value, call.piece)
+            if it.arg is not None:
+                keywords[it.arg] = value
+            elif isinstance(value, dict):
+                keywords.update({str(key): each for key, each in value.items()})
+            else:
+                return None
+        try:
+            return bound(signature, given, keywords, call.last, call.place)
+        except SpecError:
+            return None
+
+    def _drop(self, what: str, place: str) -> None:
+        if (what, place) not in self.dropped:
+            self.dropped.append((what, place))
+
+    def _last(self, calls: Sequence[_Call], what: str) -> _Call:
+        """The one that counts: the last, and a note where there are several of other kinds."""
+        if len({ast.unparse(it.node)[:400] for it in calls}) > 1:
+            places = ", ".join(str(it.place) for it in calls[:5])
+            self.assumed.append((f"of several {what} ({places}) the last counts", calls[-1].place))
+        return calls[-1]
+
+    def _number(self, value: Any, what: str, place: str) -> float | None:
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6:
+            return float(value)
+        self._drop(f"{what}, which is not known: the default stands in its place", place)
+        return None
+
+    # -------------------------------------------------------------------------- epochs and batches
+
+    def _epochs(self) -> None:
+        """The longest loop over epochs."""
+        found: list[tuple[int, Origin]] = []
+        for tree, piece in self.read.trees:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+                    if "epoch" in ast.unparse(node.target).lower() + _text(node.iter).lower():
+                        steps = self._value(_innermost_range(node.iter), piece)
+                        if isinstance(steps, range) and 0 < len(steps) <= 10_000:
+                            found.append((len(steps), piece.at(node)))
+        if not found:
+            self._drop("the number of epochs, which no loop says: the default stands", "")
+            return
+        if len({count for count, _ in found}) > 1:
+            counts = ", ".join(str(count) for count, _ in found)
+            self.assumed.append((f"of loops over {counts} epochs the last counts", found[-1][1]))
+        self.recipe["epochs"] = found[-1][0]
+
+    def _batch_size(self) -> None:
+        """The batch size of the loader that shuffles, or of what is handed to loaders."""
+        found: list[tuple[bool, int, Origin]] = []
+        for tree, piece in self.read.trees:
+            for node in ast.walk(tree):
+                pairs = dict(_keywords(node))
+                if "batch_size" not in pairs:
+                    continue
+                size = self._value(pairs["batch_size"], piece)
+                shuffles = "shuffle" in pairs and self._value(pairs["shuffle"], piece) is True
+                if isinstance(size, int) and 2 <= size <= 65_536 and not isinstance(size, bool):
+                    found.append((shuffles, size, piece.at(node)))
+                if "drop_last" in pairs and self._value(pairs["drop_last"], piece) is True:
+                    self.recipe["last_batch"] = "drop"
+        found = [it for it in found if it[0]] or found
+        if not found:
+            self._drop("the batch size, which is not known: the default stands", "")
+            return
+        if len({size for _, size, _ in found}) > 1:
+            sizes = ", ".join(str(size) for _, size, _ in found)
+            self.assumed.append((f"of the batch sizes {sizes} the first counts", found[0][2]))
+        self.recipe["batch_size"] = found[0][1]
+
+    # ---------------------------------------------------------------------------------- optimizer
+
+    def _optimizer(self, calls: list[_Call]) -> float | None:
+        call = self._last(calls, "optimizers")
+        place = call.place
+        if call.last not in _OPTIMIZERS:
+            self._drop(f"the optimizer {call.last}: the default, SGD, stands in its place", place)
+            return None
+        given = self._arguments(call, _OPTIMIZERS[call.last])
+        if given is None:
+            self._drop(f"the arguments of {call.last}, which are not known", place)
+            return None
+        rate = self._number(given["lr"], "the learning rate", place)
+        decay = self._number(given["weight_decay"], "the weight decay", place) or 0.0
+        if call.last == "SGD":
+            self._sgd(given, decay, place)
+        else:
+            self._adam(call.last, given, decay, place)
+        return rate
+
+    def _sgd(self, given: dict[str, Any], decay: float, place: str) -> None:
+        momentum = self._number(given["momentum"], "the momentum", place) or 0.0
+        if given["dampening"]:
+            self._drop("dampening, which lets a new gradient count for less", place)
+        self.recipe["optimizer"] = {
+            "kind": "sgd",
+            "momentum": _plain(momentum),
+            "nesterov": bool(given["nesterov"]) and momentum > 0,
+            "weight_decay": _plain(decay),
+        }
+        self._of_all_tensors(decay, place)
+
+    def _of_all_tensors(self, decay: float, place: str) -> None:
+        if decay:
+            what = "weight decay of norms and biases: here only weights of layers decay"
+            self._drop(what, place)
+
+    def _adam(self, kind: str, given: dict[str, Any], decay: float, place: str) -> None:
+        tree: dict[str, Any] = {"kind": "adamw"}
+        betas = given["betas"]
+        if isinstance(betas, tuple | list) and len(betas) == 2:
+            for name, beta, usual in zip(("beta1", "beta2"), betas, (0.9, 0.999), strict=True):
+                if isinstance(beta, float) and 0 <= beta < 1 and beta != usual:
+                    tree[name] = beta
+        if given.get("eps") != 1e-8:
+            self._drop(f"Adam's epsilon of {_short(given.get('eps'))}: here it is 1e-08", place)
+        if given["amsgrad"] is True:
+            self._drop("amsgrad, which divides by the largest mean square so far", place)
+        is_inside = kind == "Adam" and given.get("decoupled_weight_decay") is not True
+        if decay and is_inside:
+            what = f"L2 of {decay:g} inside Adam, which adds to the gradient: none is written"
+            self._drop(what, place)
+        tree["weight_decay"] = 0 if is_inside else _plain(decay)
+        if not is_inside:
+            self._of_all_tensors(decay, place)
+        self.recipe["optimizer"] = tree
+
+    # ----------------------------------------------------------------------------------- schedule
+
+    def _schedule(self, rate: float | None) -> None:
+        constant: dict[str, Any] = {"kind": "constant", "warmup": 0.0}
+        if rate:
+            constant["peak"] = _plain(rate)
+        self.recipe["schedule"] = constant
+        names = (*_SCHEDULES, *_OTHER_SCHEDULES)
+        calls = self._of("torch.optim.lr_scheduler", names) + self._of("lr_scheduler", names)
+        if not calls:
+            return
+        call = self._last(calls, "schedules")
+        if call.target and not self._is_stepped(call.target):
+            what = f"{call.last} is made and never stepped, so the rate stays as it is"
+            self.assumed.append((what, call.place))
+            return
+        if call.last in _OTHER_SCHEDULES:
+            what = f"{call.last}, which {_OTHER_SCHEDULES[call.last]}: the rate stays as it is"
+            self._drop(what, call.place)
+            return
+        given = self._arguments(call, _SCHEDULES[call.last])
+        if given is None or any(
+            isinstance(given.get(it), Unknown) for it in ("gamma", "step_size")
+        ):
+            self._drop(f"the arguments of {call.last}, which are not known", call.place)
+            return
+        by_name: dict[str, Callable[[dict[str, Any], str], dict[str, Any] | None]] = {
+            "StepLR": self._step,
+            "MultiStepLR": self._milestones,
+            "ExponentialLR": self._exponential,
+            "OneCycleLR": self._one_cycle,
+            "CosineAnnealingLR": self._cosine,
+        }
+        made = by_name[call.last](given, call.place)
+        if made is not None:
+            if rate and "peak" not in made:
+                made["peak"] = _plain(rate)
+            self.recipe["schedule"] = made
+
+    def _is_stepped(self, name: str) -> bool:
+        """Whether the schedule is stepped, under its name or under one that a function gives it."""
+        return any(it.last == "step" and "sched" in it.name.lower() for it in self.calls) or any(
+            it.name.endswith(f"{name}.step") or any(_text(a) == name for a in it.node.args)
+            for it in self.calls
+        )
+
+    def _step(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        every, factor = given["step_size"], given["gamma"]
+        if not isinstance(every, int) or not 0 < every <= 64 or not _is_share(factor):
+            self._drop(f"StepLR every {_short(every)} epochs by {_short(factor)}", place)
+            return None
+        tree: dict[str, Any] = {"kind": "step", "every_epochs": every}
+        if factor != 0.1:
+            tree["factor"] = _plain(factor)
+        return tree
+
+    def _milestones(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        epochs, factor = given["milestones"], given["gamma"]
+        if isinstance(epochs, list | tuple) and epochs and _is_share(factor):
+            first, last = epochs[0], self.recipe.get("epochs", 19)
+            if (
+                isinstance(first, int)
+                and first > 0
+                and list(epochs) == list(range(first, last, first))
+            ):
+                return self._step({"step_size": first, "gamma": factor}, place)
+        at = f"{_short(epochs)}"
+        what = f"MultiStepLR, by which the rate is multiplied with {_short(factor)} at {at}"
+        self._drop(f"{what}: the rate stays as it is", place)
+        return None
+
+    def _exponential(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        return self._step({"step_size": 1, "gamma": given["gamma"]}, place)
+
+    def _one_cycle(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        peak = given["max_lr"]
+        if not isinstance(peak, int | float) or not 0 < peak <= 1e6:
+            self._drop("OneCycleLR, whose largest rate is not known", place)
+            return None
+        share = self._number(given["pct_start"], "OneCycleLR's pct_start", place)
+        tree: dict[str, Any] = {"kind": "one-cycle", "peak": _plain(peak)}
+        if share is not None and 0 <= share < 1:
+            tree["warmup"] = _plain(share)
+        if given["cycle_momentum"] is not False:
+            low, high = _short(given["base_momentum"]), _short(given["max_momentum"])
+            of = "beta1" if self.recipe.get("optimizer", {}).get("kind") == "adamw" else "momentum"
+            what = f"the cycle of {of}, {high} to {low} and back, in place of the optimizer's own"
+            self._drop(f"{what}: here it stays the same", place)
+        for name, usual in (("div_factor", 25), ("final_div_factor", 1e4)):
+            if given[name] != usual:
+                where = "start" if name == "div_factor" else "end"
+                what = f"OneCycleLR's {name} of {_short(given[name])}, by which the rate {where}s"
+                self._drop(f"{what} elsewhere: here it is {usual:g}", place)
+        if given["anneal_strategy"] != "cos":
+            self._drop("OneCycleLR in straight lines: here it is in half cosines", place)
+        if given["three_phase"] is True:
+            self._drop("OneCycleLR in three phases", place)
+        return tree
+
+    def _cosine(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        epochs = self.recipe.get("epochs")
+        if given["T_max"] != epochs or given["eta_min"]:
+            last, end = _short(given["T_max"]), _short(given["eta_min"])
+            self._drop(f"CosineAnnealingLR over {last} epochs down to {end}: the rate stays", place)
+            return None
+        self._drop("a rate that changes once an epoch: here it changes at every step", place)
+        return {"kind": "cosine", "warmup": 0.0}
+
+    # ------------------------------------------------------------------------------- loss and steps
+
+    def _loss(self) -> None:
+        entropies = ("cross_entropy", "CrossEntropyLoss")
+        for call in self.calls:
+            if call.last in entropies and call.name.startswith("torch.nn"):
+                for name, node in _keywords(call.node):
+                    if name == "label_smoothing":
+                        share = self._value(node, call.piece)
+                        if isinstance(share, float) and 0 < share < 1:
+                            self.recipe["label_smoothing"] = share
+            elif call.name.startswith("torch.nn") and call.last in (
+                "mse_loss",
+                "MSELoss",
+                "BCELoss",
+                "BCEWithLogitsLoss",
+                "MultiMarginLoss",
+                "l1_loss",
+                "L1Loss",
+            ):
+                self._drop(f"the loss {call.last}: here it is cross-entropy", call.place)
+
+    def _clipping(self) -> None:
+        for call in self.calls:
+            if call.last in ("clip_grad_norm_", "clip_grad_norm"):
+                given = self._arguments(
+                    call, "parameters max_norm norm_type=2.0 error_if_nonfinite=False foreach=None"
+                )
+                limit = None if given is None else given["max_norm"]
+                if isinstance(limit, int | float) and 0 < limit <= 1e6:
+                    self.recipe["clip_norm"] = _plain(limit)
+                else:
+                    self._drop("the clipping of gradients, whose limit is not known", call.place)
+            elif call.last in ("clip_grad_value_", "clip_grad_value"):
+                self._drop("the clipping of each gradient by its value", call.place)
+
+    def _l1(self) -> None:
+        for call in self.calls:
+            is_norm = call.last == "norm" and any(
+                isinstance(it, ast.Constant) and it.value == 1 for it in call.node.args
+            )
+            is_sum = call.last == "sum" and ".abs()" in _text(call.node)
+            if is_norm or is_sum:
+                what = "L1, which adds the sum of absolute weights to the loss"
+                self._drop(what, call.place)
+                return
+
+    # ----------------------------------------------------------------------------------- transforms
+
+    def _augment(self, *, is_keras: bool) -> None:
+        tree: dict[str, float] = dict.fromkeys(
+            ("rotate_degrees", "shift_pixels", "scale", "shear_degrees"), 0.0
+        )
+        normalizes = False
+        seen: set[str] = set()
+        for call in self.calls:
+            if not call.name.startswith(("torchvision.transforms", "transforms.")):
+                if call.last == "ImageDataGenerator":
+                    self._drop("ImageDataGenerator, which changes images at random", call.place)
+                continue
+            word = ast.unparse(call.node)[:400]
+            if call.last == "Normalize":
+                normalizes = True
+                self._normalize(call)
+            elif word in seen or call.last in _NO_CHANGE:
+                continue
+            elif call.last == "RandomRotation":
+                self._rotation(call, tree)
+            elif call.last == "RandomAffine":
+                self._affine(call, tree)
+            elif call.last in _OTHER_TRANSFORMS:
+                self._drop(f"{call.last}, which {_OTHER_TRANSFORMS[call.last]}", call.place)
+            seen.add(word)
+        if not normalizes:
+            what = "images between 0 and 1: here they are normalised by mean and deviation"
+            self._drop(what, "")
+        self.recipe["augment"] = {name: _plain(value) for name, value in tree.items()}
+
+    def _normalize(self, call: _Call) -> None:
+        given = self._arguments(call, "mean std inplace=False")
+        numbers: list[Any] = []
+        for value in (given or {}).values():
+            numbers += list(value) if isinstance(value, list | tuple) else []
+        if numbers != list(NORMALIZED):
+            words = ", ".join(map(_short, numbers)) or "values that are not known"
+            self._drop(f"Normalize({words}): here it is 0.1307 and 0.3081", call.place)
+
+    def _rotation(self, call: _Call, tree: dict[str, float]) -> None:
+        given = self._arguments(call, "degrees interpolation=None expand=False center=None fill=0")
+        degrees = None if given is None else _either_way(given["degrees"])
+        if given is None or degrees is None or degrees > 180:
+            self._drop("RandomRotation by angles that are not the same either way", call.place)
+            return
+        self._turn(degrees, tree, call.place)
+        self._nearest(given, call)
+
+    def _turn(self, degrees: float, tree: dict[str, float], place: str) -> None:
+        if degrees and tree["rotate_degrees"]:
+            self._drop("a second rotation at random", place)
+        else:
+            tree["rotate_degrees"] = degrees or tree["rotate_degrees"]
+
+    def _nearest(self, given: dict[str, Any], call: _Call) -> None:
+        if given.get("interpolation") is None:
+            what = f"{call.last} that takes the nearest pixel: here it is interpolated"
+            self._drop(what, call.place)
+        fill = given.get("fill", 0)
+        fill = fill[0] if isinstance(fill, list | tuple) and len(fill) == 1 else fill
+        if fill not in (0, None):
+            what = f"a fill of {_short(fill)} of 255 for what comes into view: here it is 0"
+            self._drop(what, call.place)
+
+    def _affine(self, call: _Call, tree: dict[str, float]) -> None:
+        given = self._arguments(
+            call,
+            "degrees translate=None scale=None shear=None interpolation=None fill=0 center=None",
+        )
+        if given is None:
+            self._drop("RandomAffine with arguments that are not known", call.place)
+            return
+        degrees = _either_way(given["degrees"])
+        if degrees is None or degrees > 180:
+            self._drop("RandomAffine by angles that are not the same either way", call.place)
+        else:
+            self._turn(degrees, tree, call.place)
+        match given["translate"]:
+            case None:
+                pass
+            case [float() | int() as wide, float() | int() as high] if wide == high:
+                tree["shift_pixels"] = round(wide * PIXELS, 6)
+                self._drop("shifts by whole pixels: here they are by parts of one, too", call.place)
+            case other:
+                self._drop(f"a shift of {_short(other)}, not the same along each axis", call.place)
+        match given["scale"]:
+            case None:
+                pass
+            case [float() | int() as low, float() | int() as high] if abs(low + high - 2) < 1e-9:
+                tree["scale"] = round(high - 1, 9)
+            case other:
+                self._drop(f"a scale from {_short(other)}, not the same either way", call.place)
+        if given["shear"] is not None:
+            shear = _either_way(given["shear"])
+            if shear is None or shear > 60:
+                self._drop(f"a shear of {_short(given['shear'])}", call.place)
+            else:
+                tree["shear_degrees"] = shear
+        self._nearest(given, call)
+
+    # ---------------------------------------------------------------------------------------- Keras
+
+    def _keras(self) -> bool:
+        """The recipe of `compile` and `fit`; False where there is no `fit`."""
+        fits = [it for it in self.calls if it.last in ("fit", "fit_generator")]
+        if not fits:
+            return False
+        call = self._last(fits, "calls of fit")
+        pairs = dict(_keywords(call.node))
+        for name, own, usual in (("epochs", "epochs", 1), ("batch_size", "batch_size", 32)):
+            node = pairs.get(name, pairs.get("nb_epoch") if name == "epochs" else None)
+            value = usual if node is None else self._value(node, call.piece)
+            if isinstance(value, int) and 0 < value <= 10_000:
+                self.recipe[own] = value
+            else:
+                self._drop(f"{name}, which is not known: the default stands", call.place)
+        if "validation_split" in pairs:
+            share = _short(self._value(pairs["validation_split"], call.piece))
+            self._drop(f"the last {share} of the images held out: see `holdout`", call.place)
+        if "callbacks" in pairs:
+            words = ast.unparse(pairs["callbacks"])[:80]
+            self._drop(f"what is called after each epoch ({words})", call.place)
+        self._compiled()
+        self._drop(
+            "Keras' start of the weights (Glorot uniform, biases 0): here it is torch's", call.place
+        )
+        return True
+
+    def _compiled(self) -> None:
+        constant: dict[str, Any] = {"kind": "constant", "warmup": 0.0}
+        self.recipe["schedule"] = constant
+        compiles = [it for it in self.calls if it.last == "compile"]
+        if not compiles:
+            return
+        call = self._last(compiles, "calls of compile")
+        node = dict(_keywords(call.node)).get("optimizer")
+        if node is None and call.node.args:
+            node = call.node.args[0]
+        made = next(
+            (
+                it
+                for it in self.calls
+                if it.node is node or (isinstance(node, ast.Name) and it.target == node.id)
+            ),
+            None,
+        )
+        word = self._value(node, call.piece) if isinstance(node, ast.Constant) else None
+        names = {it.lower(): it for it in _KERAS_OPTIMIZERS}
+        kind = names.get(str(word).lower(), "") if made is None else made.last
+        if kind not in _KERAS_OPTIMIZERS:
+            text = _text(node) if isinstance(node, ast.expr) else "?"
+            self._drop(
+                f"the optimizer {text[:40]}: the default, SGD, stands in its place", call.place
+            )
+            return
+        signature = _KERAS_OPTIMIZERS[kind].replace("learning_rate", "lr")
+        given = None
+        if made is not None:
+            renamed = ast.Call(
+                func=made.node.func,
+                args=made.node.args,
+                keywords=[
+                    ast.keyword("lr" if it.arg == "learning_rate" else it.arg, it.value)
+                    for it in made.node.keywords
+                    if it.arg not in ("decay", "name", "clipnorm", "clipvalue")
+                ],
+            )
+            ast.copy_location(renamed, made.node)
+            given = self._arguments(_Call(made.name, renamed, made.piece, ""), signature)
+            for it in made.node.keywords:
+                if it.arg in ("decay", "clipnorm", "clipvalue"):
+                    self._drop(f"{it.arg} of the optimizer, {_text(it.value)}", made.place)
+        elif word is not None:
+            given = bound(signature, [], {}, kind, call.place)
+        if given is None:
+            self._drop(f"the arguments of {kind}, which are not known", call.place)
+            return
+        rate = self._number(given["lr"], "the learning rate", call.place)
+        if rate:
+            constant["peak"] = _plain(rate)
+        decay = given["weight_decay"] or 0
+        if kind == "SGD":
+            self._sgd({**given, "dampening": 0}, float(decay), call.place)
+            if given["momentum"]:
+                what = "Keras' momentum, which keeps the old rate in its velocity"
+                self._drop(f"{what}: that counts where the rate changes", call.place)
+            return
+        betas = (given["beta_1"], given["beta_2"])
+        self._adam(
+            "AdamW", {**given, "betas": betas, "eps": given["epsilon"]}, float(decay), call.place
+        )
+
+
+# ------------------------------------------------------------------------------------ small things
+
+
+def _keywords(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Names and values of a call, or of a dictionary that is written out."""
+    if isinstance(node, ast.Call):
+        for it in node.keywords:
+            if it.arg is not None:
+                yield it.arg, it.value
+    elif isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield key.value, value
+
+
+def _innermost_range(node: ast.expr) -> ast.expr:
+    """`range(…)` inside of `tqdm(range(…))` and the like."""
+    for _ in range(4):
+        if not isinstance(node, ast.Call) or not node.args or _text(node.func) == "range":
+            break
+        node = node.args[0]
+    return node
+
+
+def _text(node: ast.AST) -> str:
+    return ast.unparse(node)[:1000]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int | float | str | bool | None):
+        return f"{value:g}" if isinstance(value, float) else str(value)[:40]
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_short, value[:6]))})"
+    return "something that is not known"
+
+
+def _plain(value: float) -> float:
+    """A number as it is written: 0 for 0.0."""
+    return int(value) if float(value).is_integer() and abs(value) < 1e6 else float(value)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _either_way(value: Any) -> float | None:
+    """The largest of a range that is the same either way; None for any other."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return abs(float(value))
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+        if isinstance(low, int | float) and isinstance(high, int | float) and low == -high:
+            return abs(float(high))
+    return None

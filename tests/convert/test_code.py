@@ -1,0 +1,312 @@
+"""Code is read, never run, and becomes the network that it makes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from networks_of_others import code_of
+
+from mnist_arch.convert.blocks import differences
+from mnist_arch.convert.code import read_code
+from mnist_arch.convert.importing import Imported, Request, import_network, import_source
+from mnist_arch.convert.lowering import lower
+from mnist_arch.convert.questions import Choices
+from mnist_arch.convert.source import Source, without_magics
+from mnist_arch.counting.plan import plan_network
+from mnist_arch.errors import Origin, SpecError
+from mnist_arch.spec.loading import loads
+
+CASES = Path(__file__).parents[3] / "shared/cases/networks.csv"
+ROWS = [*csv.DictReader(CASES.read_text().splitlines())] if CASES.exists() else []
+HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n"
+
+
+def source_of(code: str) -> Source:
+    return Source("net.py", ((Origin("net.py:1"), code),))
+
+
+def of_code(code: str, **request: object) -> Imported:
+    return import_source(source_of(code), Request(**request))  # type: ignore[arg-type]
+
+
+def refused(code: str, **request: object) -> list[str]:
+    """Message and line of each problem."""
+    with pytest.raises(SpecError) as caught:
+        of_code(code, **request)
+    return [f"{it.origin}: {it.message} | {it.hint}" for it in caught.value.problems]
+
+
+def layers(imported: Imported) -> list[str]:
+    experiment = loads(imported.text, source="it.yaml").experiment
+    return [row.layer for row in plan_network(experiment).rows]
+
+
+def module(setup: str, forward: str) -> str:
+    """A module of a few lines, which is made once."""
+    return (
+        f"{HEAD}class Net(nn.Module):\n"
+        f"    def __init__(self):\n        super().__init__()\n        {setup}\n"
+        f"    def forward(self, x):\n        {forward}\n"
+        "model = Net()\n"
+    )
+
+
+@pytest.mark.skipif(not ROWS, reason="the handed networks are not there")
+@pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
+def test_handed_networks_are_exact_or_told_what_is_lacking(row: dict[str, str]) -> None:
+    source = source_of(code_of(row["layers"]))
+    lacking = [it for it in row["needs"].split("; ") if it and "workaround" not in it]
+    if not lacking:
+        imported = import_source(source, Request())
+        assert imported.parameters == int(row["parameters"])
+        read = read_code(source, Choices())
+        assert read is not None
+        tree = {key: value for key, value in imported.tree.items() if key != "name"}
+        assert differences(tree, lower(read.graph).items) == []
+        return
+    with pytest.raises(SpecError) as caught:
+        import_source(source, Request())
+    assert all(isinstance(it.origin, Origin) for it in caught.value.problems)
+
+
+LOOPS = f"""{HEAD}
+from torchvision import datasets
+drop = 0.1
+class Block(nn.Module):
+    def __init__(self, i, o, k=3, p=0):
+        super(Block, self).__init__()
+        self.conv = nn.Conv2d(i, o, k, padding=p, bias=False)
+        self.bn = nn.BatchNorm2d(o)
+        self.do = nn.Dropout(drop)
+    def forward(self, x):
+        return self.do(self.bn(F.relu(self.conv(x))))
+def layer(i, o):
+    return nn.Sequential(
+        nn.Conv2d(i, o, 3, bias=False), nn.ReLU(), nn.BatchNorm2d(o), nn.Dropout(drop)
+    )
+class Base(nn.Module):
+    def transition(self, x):
+        return F.max_pool2d(self.t(x), 2)
+class Net(Base):
+    def __init__(self, last=10):
+        super().__init__()
+        self.blocks = nn.ModuleList()
+        c = 1
+        for o in [8, 16]:
+            self.blocks.append(Block(c, o))
+            c = o
+        self.t = nn.Conv2d(c, 10, 1, bias=False)
+        self.c = nn.Sequential(*[layer(a, b) for a, b in zip([10, 14], [14, 16])])
+        self.last = nn.Conv2d(16, last, (1, 1), bias=False)
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        x = self.c(self.transition(x))
+        x = F.adaptive_avg_pool2d(x, 1)
+        x = self.last(x)
+        return F.log_softmax(x.view(x.size(0), -1), dim=-1)
+model = Net().to("cuda" if torch.cuda.is_available() else "cpu")
+"""
+
+
+def test_loops_helpers_inheritance_and_functions_are_read() -> None:
+    imported = of_code(LOOPS)
+    assert imported.parameters == 4928
+    unit = ["Conv2d", "ReLU", "BatchNorm2d", "Dropout"]
+    expected = [*unit, *unit, "Conv2d", "MaxPool2d", *unit, *unit, "AdaptiveAvgPool2d", "Conv2d"]
+    assert layers(imported) == expected
+    assert imported.tree["defaults"]["dropout"] == {"rate": 0.1, "after": "each"}
+
+
+RESIDUAL = module(
+    "self.a = nn.Conv2d(1, 8, 3, padding=1); self.b = nn.Conv2d(8, 8, 3, padding=1)\n"
+    "        self.c = nn.Conv2d(8, 10, 1)",
+    "x = F.relu(self.a(x))\n        y = F.relu(self.b(x)) + x\n"
+    "        return torch.flatten(F.avg_pool2d(self.c(y), 28), 1)",
+)
+
+
+def test_a_residual_is_read() -> None:
+    imported = of_code(RESIDUAL)
+    assert imported.tree["blocks"][-1]["residual"] is True
+
+
+def test_a_squeeze_and_excitation_is_read() -> None:
+    imported = of_code(
+        module(
+            "self.a = nn.Conv2d(1, 8, 3); self.d = nn.Conv2d(8, 2, 1); self.u = nn.Conv2d(2, 8, 1)",
+            "x = F.relu(self.a(x))\n        w = F.adaptive_avg_pool2d(x, 1)\n"
+            "        x = x * torch.sigmoid(self.u(F.relu(self.d(w))))\n"
+            "        return x.mean([2, 3])",
+        )
+    )
+    assert imported.tree["blocks"][0]["squeeze_excitation"] == 4
+
+
+def test_the_classic_is_read() -> None:
+    imported = of_code(
+        module(
+            "self.a = nn.Conv2d(1, 10, 5); self.b = nn.Conv2d(10, 20, 5); self.d = nn.Dropout2d()\n"
+            "        self.e = nn.Linear(320, 50); self.f = nn.Linear(50, 10)",
+            "x = F.relu(F.max_pool2d(self.a(x), 2))\n"
+            "        x = F.relu(F.max_pool2d(self.d(self.b(x)), 2))\n"
+            "        x = F.relu(self.e(x.view(-1, 320)))\n"
+            "        x = self.f(F.dropout(x, training=self.training))\n"
+            "        return F.log_softmax(x, dim=1)",
+        )
+    )
+    assert imported.parameters == 21_840
+    said = "\n".join(it.text for it in imported.assumed)
+    assert "an activation after a max pool is written before it" in said
+    assert "a convolution with a window of the whole 4×4 map" in said
+
+
+def test_images_that_code_makes_to_measure_itself_are_read() -> None:
+    setup = (
+        "self.a = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())\n"
+        "        n = self.a(torch.zeros(1, 1, 28, 28)).view(-1).shape[0]\n"
+        "        self.b = nn.Linear(n, 10)"
+    )
+    code = module(setup, "return self.b(torch.flatten(self.a(x), 1))")
+    assert of_code(code).parameters == 40 + 27_040 + 10
+
+
+KERAS = """
+from keras.models import Sequential
+from keras.layers import *
+model = Sequential()
+model.add(Convolution2D(16, 3, activation='relu', input_shape=(28,28,1), use_bias=False))
+model.add(BatchNormalization())
+for f in (32, 16):
+    model.add(Conv2D(f, (3,3), activation='relu', use_bias=False))
+model.add(MaxPooling2D())
+model.add(Conv2D(10, 1, use_bias=False))
+model.add(Flatten())
+model.add(Dense(10, activation='softmax'))
+"""
+FUNCTIONAL = """
+import tensorflow as tf
+from tensorflow.keras import layers
+i = tf.keras.Input(shape=(28, 28, 1))
+x = layers.Conv2D(8, 3, padding="same", use_bias=False)(i)
+x = layers.ReLU()(x)
+y = layers.Conv2D(8, 3, padding="same", activation="relu", use_bias=False)(x)
+x = layers.add([x, y])
+x = layers.GlobalAveragePooling2D()(x)
+out = layers.Dense(10)(x)
+model = tf.keras.Model(inputs=i, outputs=out)
+"""
+
+
+def test_keras_is_read() -> None:
+    imported = of_code(KERAS)
+    assert imported.parameters == 144 + 32 + 4608 + 4608 + 160 + 11 * 11 * 100 + 10
+    assert "epsilon 1e-3" in imported.dropped[0].text
+    imported = of_code(FUNCTIONAL)
+    assert imported.tree["blocks"][-1]["residual"] is True
+
+
+def test_sequential_alone_and_as_a_base_are_read() -> None:
+    row = "nn.Conv2d(1, 10, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()"
+    assert of_code(f"{HEAD}net = nn.Sequential({row})").parameters == 100
+    own = (
+        f"{HEAD}class A(nn.Sequential):\n    def __init__(self):\n        super().__init__({row})\n"
+    )
+    assert of_code(f"{own}net = A()").parameters == 100
+
+
+@pytest.mark.parametrize(
+    ("setup", "forward", "message"),
+    [
+        ("self.a = nn.Bilinear(1, 2, 3)", "return self.a(x)", "net.py:7"),
+        ("self.a = Mine()", "return self.a(x)", "net.py:7: "),
+        ("self.a = nn.Conv2d(3, 8, 3)", "return self.a(x)", "net.py:7: Conv2d is made for 3"),
+        ("pass", "return x.view(-1, 100)", "net.py:9: a view of 1×28×28 as 100"),
+        ("pass", "return torch.fft.fft(x)", "net.py:9: "),
+        ("self.n = 9 ** 9 ** 9", "return x", "net.py:7: a power is too large"),
+        ("self.n = [0] * 10 ** 9", "return x", "net.py:7: a text or a list is too long"),
+        (
+            "self.n = [i for i in range(10**9)]",
+            "return x",
+            "net.py:7: a text or a list is too long",
+        ),
+        ("self.n = sum(range(9000) for i in range(9000))", "return x", "net.py:7: "),
+        ("self.n = self.forward(0)", "return self.forward(x)", "nested too deep"),
+        ("self.n = 0", "while True: x = x", "more than 200,000 steps"),
+    ],
+)
+def test_what_is_not_known_is_named_with_its_line(setup: str, forward: str, message: str) -> None:
+    assert any(message in it for it in refused(module(setup, forward)))
+
+
+def test_a_dropout_that_drops_in_evaluation_is_named() -> None:
+    code = module("self.a = nn.Conv2d(1, 10, 3)", "return F.dropout(self.a(x)).mean([2, 3])")
+    assert (
+        "net.py:9: the language lacks a dropout that drops in evaluation, too" in refused(code)[0]
+    )
+    code = code.replace("self.a(x)", "self.a(x), 0.2, self.training")
+    assert "Dropout" in layers(of_code(code))
+
+
+def test_nothing_is_run(tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    code = f"open({str(trap)!r}, 'w')\nimport os; os.system('touch {trap}')\n{LOOPS}"
+    assert of_code(code).parameters == 4928
+    assert not trap.exists()
+
+
+def test_several_networks_are_asked_about() -> None:
+    other = LOOPS.replace("class Net(", "class Other(").replace(
+        "model = Net(", "other = Other(20); x = ("
+    )
+    both = LOOPS + other
+    problem = refused(both)[0]
+    assert "Net: 4,928 parameters" in problem
+    assert "--choose network=Other" in problem
+    assert of_code(both, choose={"network": "Net"}).parameters == 4928
+    assert "valid: Net, Other" in refused(both, choose={"network": "None"})[0]
+
+
+def notebook(tmp_path: Path, printed: str, *cells: str) -> str:
+    """A notebook whose last cell has printed something."""
+    made = [{"cell_type": "code", "source": cell, "outputs": []} for cell in cells]
+    made[-1]["outputs"] = [{"output_type": "stream", "text": printed}]
+    path = tmp_path / "net.ipynb"
+    path.write_text(json.dumps({"cells": made}))
+    return str(path)
+
+
+SEQUENTIAL = "net = nn.Sequential(nn.Conv2d(1, 10, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))"
+PRINTED = """
+Conv2d-1 [-1, 10, 26, 26] 100
+ReLU-2 [-1, 10, 26, 26] 0
+AdaptiveAvgPool2d-3 [-1, 10, 1, 1] 0
+"""
+
+
+def test_a_notebook_is_read_cell_by_cell_and_agrees_with_its_table(tmp_path: Path) -> None:
+    cells = ("!pip install torchsummary\n%matplotlib inline\n" + HEAD, SEQUENTIAL)
+    assert import_network(notebook(tmp_path, PRINTED, *cells)).parameters == 100
+    path = notebook(tmp_path, PRINTED.replace("10,", "20,").replace("100", "200"), *cells)
+    with pytest.raises(SpecError, match="the code of net has 100 parameters, and what it printed"):
+        import_network(path)
+    cells = (HEAD, SEQUENTIAL.replace("ReLU", "Bilinear"))
+    with pytest.raises(SpecError) as caught:
+        import_network(notebook(tmp_path, PRINTED, *cells))
+    assert caught.value.problems[0].origin == f"{tmp_path}/net.ipynb cell 2:1"
+    assert "--choose read=table" in caught.value.problems[0].hint
+    path = notebook(tmp_path, PRINTED, *cells)
+    assert import_network(path, Request({"read": "table"})).parameters == 100
+
+
+def test_magics_do_nothing() -> None:
+    assert without_magics("%time\nx = 1\n  !ls\nx?") == "pass\nx = 1\n  pass\npass"
+    assert without_magics("%%bash\nls\nls") == "\n\n"
+
+
+def test_code_that_is_no_python_is_refused_with_its_line() -> None:
+    assert refused("import torch\nclass Net(:\n")[0].startswith("net.py:2: this is not Python 3")
+    assert "nested" in refused("x = " + "(" * 500 + ")" * 500)[0]

@@ -1,0 +1,126 @@
+"""A real module becomes the spec that builds the same module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from strategies import Mapping, networks, text_of
+from torch import Tensor, nn
+
+from mnist_arch.convert.blocks import differences
+from mnist_arch.convert.from_torch import from_torch, graph_of_module
+from mnist_arch.convert.lowering import lower
+from mnist_arch.counting import layers as our
+from mnist_arch.counting.plan import plan_network
+from mnist_arch.counting.unroll import unroll
+from mnist_arch.errors import SpecError
+from mnist_arch.network.build import build
+from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.network import Network
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks())
+def test_any_network_of_the_language_comes_back(spec: Mapping) -> None:
+    network = loads(text_of(spec), source="drawn.yaml").experiment
+    module = build(network)
+    imported = from_torch(module)
+    again = Network.model_validate(
+        {name: value for name, value in imported.tree.items() if name != "name"}
+    )
+    assert differences(dict(again.model_dump()), lower(graph_of_module(module)).items) == []
+    assert list(_kinds(unroll(again))) == list(_kinds(unroll(network)))
+    assert plan_network(again).parameters == plan_network(network).parameters
+
+
+def _kinds(layers: tuple[our.Layer, ...]) -> Iterator[Any]:
+    """Operations as they compute: a pool of the whole map is a global pool, and a fully connected
+    layer that is not the last is a convolution.
+    """
+    for layer in layers:
+        match layer.op:
+            case our.Residual(body=body, skip=skip):
+                yield from _kinds(body)
+                yield from _kinds((skip,) if skip else ())
+            case our.Convolution(out=out, kernel=kernel, stride=stride, groups=groups):
+                yield out, kernel, stride, groups, layer.out_shape
+            case our.GlobalPooling(kind=kind) | our.Pooling(kind=kind):
+                yield kind, layer.out_shape
+            case our.Flatten():
+                pass
+            case op:
+                yield type(op).__name__, layer.out_shape
+
+
+class Usual(nn.Module):
+    """After the style of the notebooks, with functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(1, 8, 3, bias=False)
+        self.b = nn.BatchNorm2d(8)
+        self.c = nn.Conv2d(8, 8, 3, padding=1)
+        self.d = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.b(self.a(x)))
+        x = x + F.relu(self.c(x))
+        x = F.max_pool2d(F.dropout(x, 0.1, training=self.training), 2)
+        x = F.adaptive_avg_pool2d(x, 1).view(x.size(0), -1)
+        return F.log_softmax(self.d(x), dim=1)
+
+
+def test_functions_are_read_and_the_module_stays_as_it_was() -> None:
+    module = Usual().eval()
+    imported = from_torch(module, name="usual")
+    assert imported.experiment.name == "usual"
+    assert imported.parameters == 72 + 16 + 584 + 90
+    assert not any(it.training for it in module.modules())
+
+
+def test_s6_is_s6() -> None:
+    experiment = load("s6").experiment
+    again = from_torch(build(experiment)).experiment
+    assert plan_network(again).layers == plan_network(experiment).layers
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Hooked(Usual):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a.register_forward_hook(lambda *_: None)
+
+
+class Always(Usual):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.a(x), 0.5).mean([2, 3])
+
+
+class Unknown(Usual):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fft(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Branching, "cannot be traced"),
+        (Hooked, "a: Conv2d has hooks"),
+        (Always, "a dropout that drops in evaluation, too"),
+        (Unknown, "fft"),
+        (lambda: nn.Sequential(nn.Conv2d(1, 8, 3), nn.Bilinear(2, 2, 2)), "1: Bilinear"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 10, 3)), "Conv2d is made for 3"),
+    ],
+)
+def test_what_is_not_known_is_refused(module: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        from_torch(module())

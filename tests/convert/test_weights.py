@@ -1,0 +1,171 @@
+"""Weights are carried over with their network, and nothing in their file is run."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from mnist_arch.convert.importing import Imported, import_network
+from mnist_arch.convert.weights import carry_weights, read_state
+from mnist_arch.errors import WeightsError
+from mnist_arch.network.weights import build_with, read_weights
+from mnist_arch_cli.app import app
+
+CODE = """
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(50, 10)
+        self.first = nn.Sequential(nn.Conv2d(1, 8, 5, bias=False), nn.BatchNorm2d(8))
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.hidden = nn.Linear(8 * 4 * 4, 50)
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.first(x)), 3)
+        x = x + F.relu(self.second(x))
+        x = F.max_pool2d(x, 2)
+        x = F.relu(self.hidden(x.view(-1, 128)))
+        return F.log_softmax(self.last(x), dim=1)
+"""
+
+
+class Net(nn.Module):
+    """The same as the code, built here for its weights and logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(50, 10)
+        self.first = nn.Sequential(nn.Conv2d(1, 8, 5, bias=False), nn.BatchNorm2d(8))
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.hidden = nn.Linear(8 * 4 * 4, 50)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.first(x)), 3)
+        x = F.max_pool2d(x + F.relu(self.second(x)), 2)
+        return self.last(F.relu(self.hidden(x.view(-1, 128))))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def net() -> Net:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        made = Net().eval()
+        made.first[1].running_mean.normal_()  # type: ignore[operator, union-attr]
+        made.first[1].running_var.uniform_(0.5, 2)  # type: ignore[operator, union-attr]
+    return made
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Imported:
+    path = tmp_path / "net.py"
+    path.write_text(CODE)
+    return import_network(str(path))
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["plain", "prefixed", "inside", "safetensors"])
+def test_logits_are_those_of_the_module(
+    form: str, net: Net, imported: Imported, tmp_path: Path
+) -> None:
+    state = net.state_dict()
+    path = tmp_path / "state.pth"
+    if form == "plain":
+        saved(path, state)
+    elif form == "prefixed":
+        saved(path, {f"_orig_mod.module.{name}": it for name, it in state.items()})
+    elif form == "inside":
+        saved(path, {"state_dict": state, "epoch": 3})
+    else:
+        path = tmp_path / "state.safetensors"
+        safetensors.torch.save_file(state, path)
+    carried = carry_weights(imported, path)
+    images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        assert torch.allclose(carried.model(images), net(images), atol=1e-5)
+    assert carried.largest_difference < 1e-4
+
+
+def test_the_command_writes_both_files(net: Net, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(CODE)
+    state = saved(tmp_path / "state.pth", net.state_dict())
+    out = tmp_path / "mine.yaml"
+    arguments = ["import", str(tmp_path / "net.py"), "--weights", str(state)]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    assert result.exit_code == 0, result.stderr
+    assert "logits of 1,000 images differ by at most" in result.stderr
+    tensors, _ = read_weights(out.with_suffix(".safetensors"))
+    build_with(import_network(str(tmp_path / "net.py")).experiment, tensors, out)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "--weights needs a file to write to" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda it: it.pop("second.bias"), "second.bias is missing"),
+        (lambda it: it.update(more=torch.ones(1)), "tensors that the network has not: more"),
+        (lambda it: it.update({"second.bias": torch.ones(9)}), "second.bias is 9, not 8"),
+        (lambda it: it.clear(), "no tensors by name"),
+        (
+            lambda it: it.update({"second.bias": torch.ones(1).expand(1 << 40)}),
+            "its tensors are too large",
+        ),
+        (lambda it: it.update({"last.weight": torch.eye(9).to_sparse()}), "no plain tensor"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    change: Any, message: str, net: Net, imported: Imported, tmp_path: Path
+) -> None:
+    state = dict(net.state_dict())
+    change(state)
+    with pytest.raises(WeightsError, match=message):
+        carry_weights(imported, saved(tmp_path / "state.pth", state))
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("ran",)
+
+
+def test_nothing_in_the_file_is_run(
+    imported: Imported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        carry_weights(imported, saved(tmp_path / "state.pth", {"a": Trap()}))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_that_torch_has_not_written_so_are_refused(net: Net, tmp_path: Path) -> None:
+    path = tmp_path / "state.pth"
+    path.write_bytes(b"no zip")
+    with pytest.raises(WeightsError, match=r"no file of torch\.save"):
+        read_state(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("state/data.pkl", b"\0" * 1_000_000)
+    with pytest.raises(WeightsError, match="packed entries"):
+        read_state(path)
+    with path.open("wb") as file:
+        file.truncate(300 << 20)  # of holes
+    with pytest.raises(WeightsError, match="longer than 256 MiB"):
+        read_state(path)
+    whole = saved(tmp_path / "whole.pth", net.state_dict()).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError):
+        read_state(path)
