@@ -16,6 +16,7 @@ from typing import Any, Final
 from mnist_arch.convert.lowering import Branches, Item, Lack, without_weights
 from mnist_arch.counting import layers as our
 from mnist_arch.counting.unroll import unroll
+from mnist_arch.errors import ShapeError
 from mnist_arch.spec.network import MAX_ITEMS, Defaults, Network
 from mnist_arch.spec.strict_yaml import flow
 
@@ -84,22 +85,26 @@ class Residual:
     is_sum: bool
     end: int
 
-    def says(self) -> tuple[Any, ...]:
-        bias = None if self.skip is None else self.skip.bias
-        return tuple(unit.says() for unit in self.units), self.ratio, bias, self.is_sum
-
 
 # ------------------------------------------------------------------------------------------- units
 
 
-def unit_at(items: Sequence[Item], start: int, *, with_dropout: bool = True) -> Unit | None:
-    """The unit that begins at an item; None where none does."""
+def unit_at(
+    items: Sequence[Item], start: int, *, with_dropout: bool = True, is_pool: bool = False
+) -> Unit | None:
+    """The unit that begins at an item; None where none does.
+
+    Only a convolution that is a pool pads an even kernel.
+    """
     if start >= len(items) or not isinstance(conv := items[start].op, our.Convolution):
+        return None
+    if conv.padding and conv.kernel % 2 == 0 and not is_pool:
         return None
     channels = items[start].in_shape[0]
     kind, weights, end, out = _kind(conv, channels), [items[start].weights], start + 1, conv.out
     after = items[end].op if end < len(items) else None
-    if kind == "depthwise" and out == channels and _is_pointwise(after, bias=conv.bias):
+    is_deep = kind == "depthwise" or (channels == 1 and conv.kernel > 1)
+    if is_deep and out == channels and _is_pointwise(after, bias=conv.bias):
         assert isinstance(after, our.Convolution)
         kind, out = "separable", after.out
         weights.append(items[end].weights)
@@ -294,8 +299,8 @@ class _Writer:
             case our.GlobalPooling(kind=kind) if item.in_shape[1] == item.in_shape[2]:
                 side = item.in_shape[1]
                 yield ("pool", _pool_tree(kind, side, side, usual=side)), start + 1
-            case our.Convolution() as op if op.stride > 1 and op.groups == 1:
-                unit = unit_at(self.items, start, with_dropout=False)
+            case our.Convolution() as op if op.groups == 1 and _may_pool(op):
+                unit = unit_at(self.items, start, with_dropout=False, is_pool=True)
                 assert unit is not None
                 is_bare = unit.end == start + 1 and op.out == item.in_shape[0]
                 if is_bare and op.padding == (op.kernel - 1) // 2 and self._is_own(unit):
@@ -405,9 +410,8 @@ class _Writer:
         found: list[Residual] = []
         end = start
         while (one := self._residual(end)) is not None and len(found) < MAX_ITEMS:
-            if found and one.says() != found[0].says():
-                if _without_skip(one) != _without_skip(found[0]):
-                    return
+            if found and not _are_alike(found[-1], one):
+                return
             found.append(one)
             end = one.end
             yield list(found)
@@ -442,7 +446,7 @@ class _Writer:
         return None
 
     def _residual_block(self, residuals: list[Residual]) -> Tree | None:
-        first = residuals[0]
+        first = residuals[-1]
         biases = {it.skip.bias for it in residuals if it.skip is not None}
         if len(biases) > 1:
             return None
@@ -462,9 +466,18 @@ class _Writer:
         return block
 
 
-def _without_skip(one: Residual) -> tuple[Any, ...]:
-    words = one.says()
-    return words[0], words[1], words[3]
+def _may_pool(op: our.Convolution) -> bool:
+    """Whether a convolution is more likely a pool than one of `channels`."""
+    return op.stride > 1 or (op.padding > 0 and op.kernel % 2 == 0)
+
+
+def _are_alike(one: Residual, two: Residual) -> bool:
+    """Whether one text says both: a skip is there where the shapes differ."""
+    return (
+        len(one.units) == len(two.units)
+        and all(_is_like(a, b) for a, b in zip(one.units, two.units, strict=True))
+        and (one.ratio, one.is_sum) == (two.ratio, two.is_sum)
+    )
 
 
 def _units_of(items: Sequence[Item]) -> tuple[tuple[Unit, ...], int | None, bool]:
@@ -523,11 +536,21 @@ def _periods(units: Sequence[Unit], is_own: Any) -> Iterator[tuple[Sequence[Unit
         again, rest = divmod(len(units), length)
         if rest or again > MAX_ITEMS or length > MAX_ITEMS:
             continue
-        if any(units[i].says() != units[i % length].says() for i in range(len(units))):
+        last = units[-length:]  # since one channel may be seen in more than one way
+        if not all(_is_like(unit, last[i % length]) for i, unit in enumerate(units)):
             continue
         rows = [list(units[i : i + length]) for i in range(0, len(units), length)]
         if (share := _sharing(rows, is_own)) is not None:
-            yield units[:length], again, share
+            yield last, again, share
+
+
+def _is_like(unit: Unit, other: Unit) -> bool:
+    """Whether one text says both; of one channel an ordinary convolution is a depthwise one."""
+    if unit.channels == 1 and unit.value("kind") == "ordinary":
+        if other.value("kind") == "depthwise":
+            options = {**dict(unit.options), "kind": "depthwise"}
+            unit = replace(unit, options=tuple(options.items()))
+    return unit.says() == other.says()
 
 
 def _sharing(rows: list[list[Unit]], is_own: Any) -> bool | None:
@@ -692,7 +715,10 @@ def _every_unit(items: Sequence[Item]) -> Iterator[Unit]:
 def differences(tree: Tree, items: Sequence[Item]) -> list[str]:
     """Where the spec unrolls to something else than the row: nothing, unless we have a bug."""
     network = Network.model_validate(tree)
-    ours = list(_signature(unroll(network)))
+    try:
+        ours = list(_signature(unroll(network)))
+    except ShapeError as error:
+        return [str(error)]
     theirs = list(_item_signature(items))
     if len(ours) != len(theirs):
         return [f"{len(ours)} operations, not {len(theirs)}"]
@@ -770,6 +796,8 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
             what = AGAIN
         case _, our.Convolution():
             what = f"a convolution of this kind after {_word(before)}"
+            if item.op.padding and item.op.kernel % 2 == 0:
+                what = f"a padding of {item.op.padding} for a kernel of {item.op.kernel}"
         case _:
             what = f"{_word(item.op)} after {_word(before)}"
     return Lack(what, item.place)

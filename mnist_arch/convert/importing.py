@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -280,6 +281,9 @@ def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool
     if len(items) > blocks.MAX_OPERATIONS:
         message = f"{len(items):,} operations are more than {blocks.MAX_OPERATIONS:,}"
         raise refusal(message, items[-1].place)
+    connects = all(one.out_shape == two.in_shape for one, two in pairwise(items))
+    if lacks and not is_partial and not connects:
+        raise SpecError(tuple(_lacking(lack) for lack in lacks))
     while items:
         if lacks and is_partial:
             items = linked(items)

@@ -342,7 +342,7 @@ class _Lowering:
             what = f"one-sided `same` padding at stride {op.stride[0]}"
             self._lack(what if abs(bottom - top) == 1 else "padding that is not even", place)
             return None
-        if top and (top != same or high % 2 == 0):
+        if top and top != same:
             self._lack(f"a padding of {top} for a kernel of {high}", place)
             return None
         made = our.Convolution(
