@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -93,42 +94,40 @@ def _parsed(text: str, piece: Piece) -> ast.Module:
 
 
 def _candidates(libraries: Libraries, choices: Choices) -> list[_Candidate]:
-    """Networks that the code makes and that are part of no other; else those that it could make."""
+    """Networks that the code makes, or fails to make, and that are part of no other; else those
+    that it could make. A class that is defined anew takes the place of the earlier one.
+    """
     interpreter = libraries.interpreter
-    made = [
-        (it, place)
-        for it, place in interpreter.made
-        if is_network(it.cls) and _takes_images(it.cls)
-    ]
-    inner = {id(part) for it, _ in made for part in _parts(it.attributes, 0)}
+
+    def counts(cls: Class) -> bool:
+        is_current = interpreter.globals.get(cls.name, cls) is cls
+        return is_current and is_network(cls) and _takes_images(cls)
+
+    made = [(it, place) for it, place in interpreter.made if counts(it.cls)]
+    inner = {id(part) for it, _ in interpreter.made for part in _parts(it.attributes, 0)}
     found = [_Candidate(it.cls.name, it, place) for it, place in made if id(it) not in inner]
-    found = list({it.name: it for it in found}.values())
     for name, value in interpreter.globals.items():
-        place = Origin(name)
         if isinstance(value, Box) and value.kind == "Sequential" and id(value) not in inner:
-            found.append(_Candidate(name, value, place))
+            found.append(_Candidate(name, value, Origin(name)))
         elif isinstance(value, KerasModel):
             found.append(_Candidate(name, value, Origin(value.place)))
-    names = {it.name for it in found}
-    for cls, place, error in interpreter.failed:
-        if is_network(cls) and cls.name not in names and _takes_images(cls):
-            found.append(_Candidate(cls.name, error, place))
     known = {id(it.model) for it in found}
+    if any(id(it) not in known for it in libraries.models) and found:
+        choices.assume("of several models of one name the last counts")
+    failed = [
+        _Candidate(cls.name, error, place)
+        for cls, place, error in interpreter.failed
+        if counts(cls)
+    ]
     if not found:  # what a function makes and keeps, say
         found = [
             _Candidate("model", model, Origin(model.place))
             for model in libraries.models[-1:]
             if model.layers or model.output
         ]
-    others = [it for it in libraries.models if id(it) not in known]
-    outer = [it.cls.name for it, _ in made if id(it) not in inner]
-    if (len(outer) > len(set(outer)) or others) and found:
-        choices.assume("of several networks of one name the last counts")
-    if found:
-        return found[:MAX_CANDIDATES]
-    classes = [
-        it for it in interpreter.globals.values() if isinstance(it, Class) and is_network(it)
-    ]
+    if found or failed:
+        return [*found[-MAX_CANDIDATES:], *failed[-MAX_CANDIDATES:]]
+    classes = [it for it in interpreter.globals.values() if isinstance(it, Class) and counts(it)]
     return [_Candidate(it.name, it, Origin(it.place)) for it in classes][:MAX_CANDIDATES]
 
 
@@ -165,44 +164,54 @@ def _chosen(
 ) -> tuple[_Candidate, Any, g.Graph]:
     """The network that is meant, as an object and as a graph."""
     choices.asked.add("network")
-    if (word := choices.given.get("network")) is not None:
-        choices.used.add("network")
-        named = [it for it in candidates if it.name == word]
-        if not named:
-            known = libraries.interpreter.globals.get(word)
-            if not isinstance(known, Class | Box | KerasModel):
-                valid = ", ".join(sorted({it.name for it in candidates}))
-                raise refusal(
-                    f"--choose network={word} is no network of the code", hint=f"valid: {valid}"
-                )
-            named = [_Candidate(word, known, Origin(getattr(known, "place", "") or word))]
-        candidates = named[-1:]
-    built: list[tuple[_Candidate, Any, g.Graph]] = []
+    word = choices.given.get("network")
+    built: list[_Built] = []
     faults: list[SpecError] = []
     for candidate in candidates:
         try:
             built.append((candidate, *_graph(libraries, candidate)))
         except SpecError as error:
             faults.append(error)
-    built = [it for it in built if it[-1].parameters] or built
-    if not built:
-        raise faults[-1]
-    if faults:  # of which one may be meant
-        names = " or ".join(f"--choose network={it.name}" for it, *_ in built)
+    answers = _answers([it for it in built if it[-1].parameters] or built)
+    if word is not None and all(word != it.word for it in answers):
+        known = libraries.interpreter.globals.get(word)
+        named = [it for it in candidates if it.name == word]
+        if isinstance(known, Class | Box | KerasModel) or named:
+            choices.used.add("network")
+            place = Origin(getattr(known, "place", "") or word)
+            candidate = named[-1] if named else _Candidate(word, known, place)
+            return candidate, *_graph(libraries, candidate)
+        valid = ", ".join(sorted({it.word for it in answers} | {it.name for it in candidates}))
+        message = f"--choose network={word} is no network of the code"
+        raise refusal(message, hint=f"valid: {valid}")
+    if word is None and faults:  # of which one may be meant
+        names = " or ".join(f"--choose network={it.word}" for it in answers)
         every = [problem for fault in faults for problem in fault.problems]
         problems = list({(it.message, it.origin): it for it in every}.values())
         raise SpecError(tuple(replace(it, hint=it.hint or names) for it in problems))
-    different: dict[Any, tuple[_Candidate, Any, g.Graph]] = {}
-    for candidate, model, graph in built:
-        different[tuple((it.op, it.inputs) for it in graph.nodes)] = (candidate, model, graph)
-    answers = [
-        Answer(it.name, f"{graph.parameters:,} parameters, at {it.place}", (it, model, graph))
-        for it, model, graph in different.values()
-    ]
     first = answers[0].value[0].place
     chosen = choices.decide(("network",), "several networks", answers, first)
     choices.settle_now()
     return chosen
+
+
+_Built = tuple[_Candidate, Any, g.Graph]
+
+
+def _answers(built: Sequence[_Built]) -> list[Answer[_Built]]:
+    """The networks that differ, by their names, which are numbered where several have one."""
+    different: dict[Any, _Built] = {}
+    for one in built:
+        different[tuple((it.op, it.inputs) for it in one[-1].nodes)] = one
+    count = Counter(it.name for it, *_ in different.values())
+    seen: Counter[str] = Counter()
+    answers: list[Answer[_Built]] = []
+    for one in different.values():
+        name = one[0].name
+        seen[name] += 1
+        word = name if count[name] == 1 else f"{name}-{seen[name]}"
+        answers.append(Answer(word, f"{one[-1].parameters:,} parameters, at {one[0].place}", one))
+    return answers
 
 
 def _graph(libraries: Libraries, candidate: _Candidate) -> tuple[Any, g.Graph]:

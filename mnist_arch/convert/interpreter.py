@@ -414,6 +414,8 @@ class Interpreter:
                     self.assign(part, item, scopes)
             case ast.Attribute(value=owner, attr=name):
                 receiver = self.value(owner, scopes)
+                if isinstance(receiver, Unknown | Method):  # such as `weight.requires_grad`
+                    return
                 if not isinstance(receiver, Instance):
                     raise Unsupported("an attribute of this is set", self.piece.at(target))
                 receiver.attributes[name] = value

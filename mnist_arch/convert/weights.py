@@ -8,6 +8,7 @@ is the network that the spec builds: the two have to agree.
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         return _checked(read_weights(path)[0], path)
     _check_zip(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # such as that sparse tensors take long to check
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         RuntimeError,
         ValueError,
