@@ -12,6 +12,7 @@ from mnist_arch.convert import blocks
 from mnist_arch.convert.code import Read, read_code
 from mnist_arch.convert.graph import Graph, Norm, parameters, text
 from mnist_arch.convert.inference import NO_RATE, infer
+from mnist_arch.convert.keras_layers import POINTWISE
 from mnist_arch.convert.lowering import Item, Lack, Lowered, linked, lower, unshared
 from mnist_arch.convert.questions import Answer, Choices, refusal
 from mnist_arch.convert.source import Source, read_source
@@ -167,6 +168,8 @@ def _agree(table: Table, graph: Graph) -> bool:
     for node in graph.nodes:
         count = parameters(node.op, node.in_shape) * (factor if isinstance(node.op, Norm) else 1)
         if count and (table.tool == "torchsummary" or node.weights not in seen):
+            if node.weights.endswith(POINTWISE):  # of a layer of Keras, which is one row
+                count += ours.pop()[0]
             ours.append((count, node.shape))
             seen.add(node.weights)
     return theirs == sorted(ours)

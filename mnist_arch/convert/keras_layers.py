@@ -10,6 +10,8 @@ from mnist_arch.convert.inference import same
 from mnist_arch.convert.modules import Arguments, is_whole, number, pair, whole
 from mnist_arch.convert.questions import refusal
 
+POINTWISE: Final = ".pointwise"
+"""How the tensors of the second half of a separable convolution are called."""
 _CONV: Final = (
     "strides=1 padding='valid' data_format=None dilation_rate=1 {}activation=None use_bias=True"
 )
@@ -130,7 +132,7 @@ def apply(
             made = add(_convolution(a, shape, between, shape[0], False, place), part=".depthwise")
             filters = whole(a["filters"], "filters", place)
             point = g.Conv(filters, (1, 1), bias=bool(a["use_bias"]))
-            made = add(point, made, part=".pointwise")
+            made = add(point, made, part=POINTWISE)
             return activated(graph, a["activation"], made, place)
         case "Dense":
             made = add(g.Linear(whole(a["units"], "units", place), bool(a["use_bias"])))

@@ -310,3 +310,49 @@ def test_magics_do_nothing() -> None:
 def test_code_that_is_no_python_is_refused_with_its_line() -> None:
     assert refused("import torch\nclass Net(:\n")[0].startswith("net.py:2: this is not Python 3")
     assert "nested" in refused("x = " + "(" * 500 + ")" * 500)[0]
+
+
+TWICE = f"""{HEAD}
+class GhostBatchNorm(nn.BatchNorm2d):
+    def __init__(self, features, splits):
+        super().__init__(features)
+        self.weight.requires_grad = True
+    def forward(self, x):
+        return F.batch_norm(x.view(-1, 16, 1, 1), None, None)
+def norm(kind, features):
+    return GhostBatchNorm(features, 2) if kind == "GBN" else nn.BatchNorm2d(features)
+class Net(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.a = nn.Sequential(nn.Conv2d(1, 10, 3), norm(kind, 10), nn.ReLU())
+    def forward(self, x):
+        return self.a(x).mean([2, 3])
+for method in ["BN", "GBN", "BN"]:
+    model = Net(method)
+"""
+
+
+def test_one_class_that_makes_two_networks_is_asked_about() -> None:
+    problem = refused(TWICE)[0]
+    assert "--choose network=Net-1 or --choose network=Net-2" in problem
+    assert of_code(TWICE, choose={"network": "Net-1"}).parameters == 120
+    said = refused(TWICE, choose={"network": "Net-2"})
+    assert "the language lacks ghost batch norm" in said[0]
+
+
+def test_a_network_that_cannot_be_made_is_not_passed_over() -> None:
+    code = TWICE.replace("self.weight.requires_grad = True", "x = 9 ** 9 ** 9")
+    assert "a power is too large" in refused(code)[0]
+
+
+def test_a_model_with_separable_layers_agrees_with_its_table(tmp_path: Path) -> None:
+    model = "from keras.models import *\nfrom keras.layers import *\nmodel = Sequential(["
+    model += "SeparableConv2D(10, 3, input_shape=(28, 28, 1)), GlobalAveragePooling2D()])"
+    printed = """
+Layer (type)                 Output Shape              Param #
+=================================================================
+separable_conv2d (SeparableC (None, 26, 26, 10)        29
+global_average_pooling2d     (None, 10)                0
+Total params: 29
+"""
+    assert import_network(notebook(tmp_path, printed, model)).parameters == 29
