@@ -93,7 +93,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     with storage_errors(path, doing="read"):
         size = path.stat().st_size
     if size > MAX_BYTES:
-        raise WeightsError(f"{shown(path)} is longer than {MAX_BYTES >> 20} MiB")
+        raise WeightsError(f"{shown(path)} is longer than {MAX_BYTES:,} bytes")
     if path.suffix == ".safetensors":
         return _checked(read_weights(path)[0], path)
     _check_zip(path)
