@@ -13,12 +13,12 @@ from typer.core import TyperGroup
 from mnist_arch.errors import MnistArchError
 
 from . import errors
-from .evaluate import evaluate
+from .evaluate.command import evaluate
 from .importing.command import import_
 from .streams import mend_streams, silence
-from .summary import summary
-from .sweep import sweep
-from .train import train
+from .summary.command import summary
+from .sweep.command import sweep
+from .train.command import train
 
 
 class CommandGroup(TyperGroup):

@@ -23,6 +23,11 @@ class DeviceChoice(StrEnum):
     CUDA = "cuda"
     MPS = "mps"
 
+    @property
+    def given(self) -> DeviceChoice | None:
+        """None where it is left to the program."""
+        return None if self is DeviceChoice.AUTO else self
+
 
 class EngineChoice(StrEnum):
     """How steps of training run."""
@@ -32,6 +37,11 @@ class EngineChoice(StrEnum):
     COMPILED = "compiled"
     NATIVE = "native"
     FAST = "fast"
+
+    @property
+    def given(self) -> EngineChoice | None:
+        """None where it is left to the program."""
+        return None if self is EngineChoice.AUTO else self
 
 
 class ProgressChoice(StrEnum):

@@ -30,6 +30,8 @@ def say(console: Console, text: str | Text, *, label: str = "", style: str = "")
         console.print(Text(start, style=style).append_text(line), style=style, soft_wrap=True)
 
 
+WIDTH = 96
+"""Most columns of the terminal that a frame takes."""
 FRAME = 4
 """Columns of the terminal that the two sides of a frame take."""
 

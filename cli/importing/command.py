@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from mnist_arch.convert.importing import Imported, Note
 
 
+Dropout = Annotated[
+    float | None,
+    typer.Option(
+        "--dropout",
+        metavar="RATE",
+        min=0.0,
+        max=0.99,
+        help="Rate of every dropout whose rate the source does not say.",
+    ),
+]
+Choose = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--choose",
+        metavar="PLACE=VALUE",
+        help="Decide what the source leaves open; the error that asks for it says how.",
+    ),
+]
+
+
 def import_(
     what: Annotated[
         str,
@@ -38,24 +58,8 @@ def import_(
             help="File to write the spec to; stdout unless given.",
         ),
     ] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            "--dropout",
-            metavar="RATE",
-            min=0.0,
-            max=0.99,
-            help="Rate of every dropout whose rate the source does not say.",
-        ),
-    ] = None,
-    choose: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--choose",
-            metavar="PLACE=VALUE",
-            help="Decide what the source leaves open; the error that asks for it says how.",
-        ),
-    ] = None,
+    dropout: Dropout = None,
+    choose: Choose = None,
     partial: Annotated[
         bool,
         typer.Option(

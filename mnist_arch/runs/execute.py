@@ -63,13 +63,8 @@ def run_experiment(
     if again and is_there(run.folder):
         with run.lock():
             run.put_aside()
-    elif (
-        not run.is_new and (stored := _stored(run, run.manifest(), counted, seed=seed)) is not None
-    ):
-        yield Started(run, stored.epochs)  # looking needs no lock, nor the right to write
-        if not is_there(run.curves_path):
-            yield from _draw_later(run, stored, experiment=counted.experiment)
-        yield stored
+    elif not run.is_new and run.is_finished:
+        yield from show_finished(counted, run=run, seed=seed)
         return
     with run.lock():
         found = claim(counted, images, run=run, seed=seed, engine=engine, command=command)
@@ -101,6 +96,21 @@ def run_experiment(
         give_back_freed()  # matplotlib needs a hundred megabytes of its own
         yield from _draw(run, result, experiment=state.experiment)
         yield result
+
+
+def show_finished(
+    counted: CountedExperiment, *, run: Run, seed: int
+) -> Generator[RunEvent, None, None]:
+    """What `run_experiment` yields of a run that is finished, for which no images are needed.
+
+    Looking needs no lock, nor the right to write. Raises RunError and StorageError.
+    """
+    stored = _stored(run, run.manifest(), counted, seed=seed)
+    assert stored is not None, "the run is finished"
+    yield Started(run, stored.epochs)
+    if not is_there(run.curves_path):
+        yield from _draw_later(run, stored, experiment=counted.experiment)
+    yield stored
 
 
 def _draw_later(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDrawn]:

@@ -244,7 +244,7 @@ def raising(error: BaseException) -> Any:
 
 def test_a_bug_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "mnist_arch_cli.summary.count", raising(ZeroDivisionError("of [/red] by 0"))
+        "mnist_arch_cli.summary.command.count", raising(ZeroDivisionError("of [/red] by 0"))
     )
     text = fail("summary", code=70).stderr
     assert "error: this is a bug in mnist-arch: ZeroDivisionError: of [/red] by 0\n" in text
@@ -273,7 +273,7 @@ def test_a_bug_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_machine_refuses_is_no_bug(
     monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str, message: str
 ) -> None:
-    monkeypatch.setattr("mnist_arch_cli.summary.count", raising(error))
+    monkeypatch.setattr("mnist_arch_cli.summary.command.count", raising(error))
     found = fail_in_json("summary", code=3)
     assert found["error"] == kind
     (problem,) = found["problems"]
@@ -282,20 +282,20 @@ def test_what_the_machine_refuses_is_no_bug(
 
 
 def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnist_arch_cli.summary.count", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("mnist_arch_cli.summary.command.count", raising(KeyboardInterrupt()))
     assert fail("summary", code=130).stderr == "error: interrupted\n"
     assert fail_in_json("summary", code=130)["error"] == "Interrupted"
 
 
 def test_a_loss_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     error = NonFiniteLoss(epoch=2, step=7, rate=0.1)
-    monkeypatch.setattr("mnist_arch_cli.summary.count", raising(error))
+    monkeypatch.setattr("mnist_arch_cli.summary.command.count", raising(error))
     assert fail_in_json("summary", code=1)["error"] == "NonFiniteLoss"
 
 
 def test_several_problems_are_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     error = SpecError((Problem("first", "a"), Problem("second", "b", "x.yaml:2", "c")))
-    monkeypatch.setattr("mnist_arch_cli.summary.count", raising(error))
+    monkeypatch.setattr("mnist_arch_cli.summary.command.count", raising(error))
     assert [it["path"] for it in fail_in_json("summary", code=2)["problems"]] == ["a", "b"]
 
 

@@ -53,7 +53,7 @@ from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.values import FORMAT
 from mnist_arch_cli.app import app
-from mnist_arch_cli.sweep_tables import compact
+from mnist_arch_cli.sweep.tables import compact
 from mnist_arch_cli.tables import folded
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -8,8 +8,8 @@ import pytest
 
 from mnist_arch_cli.consoles import progress_console
 from mnist_arch_cli.options import ProgressChoice
-from mnist_arch_cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
-from mnist_arch_cli.training_display import Display, LiveDisplay, make_display
+from mnist_arch_cli.sweep.display import LiveSweepDisplay, SweepDisplay, make_sweep_display
+from mnist_arch_cli.train.display import Display, LiveDisplay, make_display
 
 AUTO, LIVE, PLAIN = ProgressChoice
 
@@ -136,7 +136,7 @@ def test_force_color_colours_and_does_not_animate(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR")
     display = make_display(quiet=False)
-    with display.waiting("loading"):
+    with display.working("loading"):
         display.note("a note")
         display.console.print("[red]red[/]")
     assert stream.getvalue() == "a note\n\x1b[31mred\x1b[0m\n"

@@ -18,8 +18,9 @@ from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import SweepPlan, Trial
 from mnist_arch.sweeps.stages import StageBegan
 from mnist_arch.training.events import EpochRecord, Slow
-from mnist_arch_cli.sweep_display import LiveSweepDisplay, SweepDisplay, make_sweep_display
-from mnist_arch_cli.training_display import slow_trial_text, sparkline
+from mnist_arch_cli.formats import sparkline
+from mnist_arch_cli.sweep.display import LiveSweepDisplay, SweepDisplay, make_sweep_display
+from mnist_arch_cli.train.display import slow_trial_text
 
 SECONDS = 10.0
 
@@ -342,7 +343,7 @@ def test_elsewhere_json_has_no_lines(plan: SweepPlan, capsys: pytest.CaptureFixt
     for quiet, as_json in ((True, False), (False, True)):
         display = make_sweep_display(quiet=quiet, as_json=as_json)
         display.follow(iter(events), Pace(plan, workers=1))
-        with display.waiting_for("loading"):
+        with display.working("loading"):
             pass
     assert capsys.readouterr() == ("", "")
     make_sweep_display(quiet=False, as_json=False).follow(iter(events), Pace(plan, workers=1))

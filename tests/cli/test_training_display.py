@@ -19,13 +19,9 @@ from mnist_arch.spec.loading import load
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
 from mnist_arch_cli.errors import Interrupted
-from mnist_arch_cli.training_display import (
-    Display,
-    LiveDisplay,
-    duration,
-    sparkline,
-    warn_of_sample,
-)
+from mnist_arch_cli.formats import duration, sparkline
+from mnist_arch_cli.notes import warn_of_sample
+from mnist_arch_cli.train.display import Display, LiveDisplay
 
 EXPERIMENT = load("s6").with_dataset("mnist").experiment
 ENGINE = Engine(device="cpu", threads=1)

@@ -63,6 +63,9 @@ def imported(path: Path) -> set[str]:
 PROCESSES = {LIBRARY / "sweeps/execution/worker.py"}
 """What is the main function of a process of its own, whose output is the log of a trial."""
 
+MOST_LINES = 60
+"""Of a function of the terminal, with its options and its help."""
+
 Rule = Callable[[Path], Iterable[str]]
 
 
@@ -80,6 +83,19 @@ def test_the_terminal_imports_itself_relatively() -> None:
     """Its folder is called otherwise than its package, which tools that read files do not know."""
     own = {"cli", "mnist_arch_cli"}
     assert broken(lambda path: imported(path) & own, sorted(TERMINAL.rglob("*.py"))) == []
+
+
+def test_functions_of_the_terminal_are_short() -> None:
+    """What they decide, a notebook needs, too, and stands in the library."""
+
+    def rule(path: Path) -> Iterator[str]:
+        for node in nodes(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MOST_LINES:
+                    yield f"{node.name} has {lines} lines"
+
+    assert broken(rule, sorted(TERMINAL.rglob("*.py"))) == []
 
 
 def test_typers_own_copy_of_click_is_left_alone() -> None:

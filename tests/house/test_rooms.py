@@ -36,6 +36,7 @@ ROOMS = (
     "runs",
     "sweeps",
     "convert",
+    "verbs",
     "__init__",
     "__main__",
 )
@@ -95,6 +96,7 @@ TORCH_FREE = (
     "sweeps.planning",
     "sweeps.stages",
     "sweeps.search.proposals",
+    "verbs",
 )
 """What answers at once: each of them, or all modules of the room, can be imported without torch."""
 

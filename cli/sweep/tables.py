@@ -9,9 +9,9 @@ from rich.markup import escape
 
 from mnist_arch.sweeps.naming import says_all, short_paths, short_value
 
-from .consoles import stdout
-from .prose import say
-from .tables import Column
+from ..consoles import stdout
+from ..prose import say
+from ..tables import Column
 
 MOST_ROWS: Final = 200
 """Rows of a table on a terminal; --json and --csv have them all."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, assert_never
 
-from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
@@ -24,12 +22,14 @@ from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.stages import SearchEnded, StageBegan, StageName
 from mnist_arch.training.events import EpochRecord, Slow
 
-from .consoles import progress_console
-from .options import ProgressChoice
-from .prose import FRAME, framed, say
-from .sweep_tables import name_column
-from .tables import Column, tables_of
-from .training_display import WIDTH, duration, percent, slow_trial_text, sparkline
+from ..consoles import progress_console
+from ..formats import duration, percent, sparkline
+from ..notes import LiveNotes, NotesInLines
+from ..options import ProgressChoice
+from ..prose import FRAME, WIDTH, framed
+from ..tables import Column, tables_of
+from ..train.display import slow_trial_text
+from .tables import name_column
 
 _CURVE: Final = 20
 """Epochs of a curve, the last."""
@@ -49,10 +49,11 @@ def make_sweep_display(
 
 
 @dataclass
-class SweepDisplay:
+class SweepDisplay(NotesInLines):
     """Plain lines, one for each trial that ends."""
 
-    console: Console
+    loading_text = "loading torch and the images; native steps are built the first time"
+
     stage: StageName = "ranking"
     waiting: dict[tuple[str, int], Trial] = field(default_factory=dict)
     """Trials of the stage that have not ended."""
@@ -173,14 +174,6 @@ class SweepDisplay:
         runs = f"{most} run{'s' if most > 1 else ''}"
         return f"{name}, {float(100 * means[name]):.3f} % ({runs})"
 
-    def note(self, text: str) -> None:
-        say(self.console, text)
-
-    @contextlib.contextmanager
-    def waiting_for(self, what: str) -> Iterator[None]:
-        """Shows that something takes a moment, which is no line."""
-        yield
-
 
 @dataclass(frozen=True)
 class _Running:
@@ -191,15 +184,10 @@ class _Running:
     """The last that is done."""
 
 
-class LiveSweepDisplay(SweepDisplay):
+class LiveSweepDisplay(LiveNotes, SweepDisplay):
     """Every running trial with its epoch, curve and accuracy; best so far; time left."""
 
     live: Live | None = None
-
-    @contextlib.contextmanager
-    def waiting_for(self, what: str) -> Iterator[None]:
-        with self.console.status(f"{what} …", spinner="line"):
-            yield
 
     def begin(self) -> None:
         self.running: dict[tuple[str, int], _Running] = {}

@@ -14,39 +14,41 @@ from mnist_arch.runs.resolve import find_spec
 from mnist_arch.spec.loading import json_schema
 from mnist_arch.spec.overrides import parse_override
 
-from . import errors
-from .consoles import write_json
-from .options import Json, Runs, Set, complete_spec
-from .summary_json import as_object
-from .summary_tables import show_comparison, show_markdown, show_one, show_verification
+from .. import errors
+from ..consoles import write_json
+from ..options import Json, Runs, Set, complete_spec
+from .json import as_object
+from .tables import show_comparison, show_markdown, show_one, show_verification
 
 if TYPE_CHECKING:
     from mnist_arch.network.verify import Verification
 
+Specs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SPEC",
+        help="Names in the zoo or of runs, or paths of YAML files or runs; s6 unless given. "
+        "Several stand side by side.",
+        autocompletion=complete_spec,
+    ),
+]
+Blocks = Annotated[bool, typer.Option("--blocks", help="One row a block, not one a layer.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Build the module, and compare plan, torch and torchinfo."),
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a README.")]
+Schema = Annotated[
+    bool, typer.Option("--schema", help="Print the JSON Schema of spec files, for editors.")
+]
+
 
 def summary(
-    specs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SPEC",
-            help="Names in the zoo or of runs, or paths of YAML files or runs; s6 unless given. "
-            "Several stand side by side.",
-            autocompletion=complete_spec,
-        ),
-    ] = None,
-    blocks: Annotated[
-        bool, typer.Option("--blocks", help="One row a block, not one a layer.")
-    ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Build the module, and compare plan, torch and torchinfo."),
-    ] = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown, for a README.")
-    ] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of spec files, for editors.")
-    ] = False,
+    specs: Specs = None,
+    blocks: Blocks = False,
+    verify: Verify = False,
+    markdown: Markdown = False,
+    schema: Schema = False,
     set_: Set = None,
     runs: Runs = None,
     as_json: Json = False,

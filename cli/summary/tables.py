@@ -14,10 +14,10 @@ from mnist_arch.counting.budget import counts_of, within
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, Row
 
-from .consoles import stdout
-from .formats import size_text
-from .prose import say
-from .tables import Column, Fitted, fit, folded
+from ..consoles import stdout
+from ..formats import size_text
+from ..prose import say
+from ..tables import Column, Fitted, fit, folded
 
 if TYPE_CHECKING:
     from mnist_arch.network.verify import Verification

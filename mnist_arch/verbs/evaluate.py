@@ -1,157 +1,132 @@
-"""`mnist-arch eval`."""
+"""Judging a trained network on a split of images, whoever asks for it."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any, Self
 
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data.catalog import INFO, DatasetName, SplitName
+from mnist_arch.data.catalog import INFO, DatasetName, SplitName, in_words
 from mnist_arch.drawing import FORMATS, format_of
 from mnist_arch.errors import NotAllowed, Problem, SpecError
-from mnist_arch.files import is_folder, is_there, now, read, shown, to_json, write_whole
+from mnist_arch.files import is_folder, is_there, now, read, shown, write_whole
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.find import TrainedNetwork, find
-from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.result import Reading
-
-from . import command_line, heavy_imports
-from .consoles import write_json
-from .dataset_notes import noting_new_folder
-from .evaluation_json import as_object
-from .evaluation_tables import Report, accuracy_text, show, title
-from .options import (
-    DataDir,
-    DeviceChoice,
-    DeviceOption,
-    Json,
-    ProgressChoice,
-    ProgressOption,
-    Quiet,
-    Runs,
-    Threads,
-    at_home,
-    complete_dataset,
-    complete_spec,
-)
-from .training_display import make_display
+from mnist_arch.spec.experiment import Verdict
+from mnist_arch.verbs.datasets import noting_new_folder
+from mnist_arch.verbs.display import Caller, EvaluateDisplay
 
 if TYPE_CHECKING:
     from mnist_arch.data.split import Split
+    from mnist_arch.evaluation.judgement import Judgement
+    from mnist_arch.evaluation.metrics import Evaluation, ShiftedJudgement
     from mnist_arch.network.build import Classifier
+    from mnist_arch.training.engine import Device
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What is to be judged, however it was asked for."""
+
+    trained: TrainedNetwork
+    dataset: DatasetName
+    split: SplitName
+    data_dir: Path | None = None
+    device: str = "auto"
+    """`auto`, or one that is meant."""
+    threads: int | None = None
+    gallery: Path | None = None
+    """File of the picture of the mistakes."""
+    tta: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        what: str | None,
+        *,
+        runs: Path,
+        spec: str | None = None,
+        dataset: str | None = None,
+        split: SplitName | None = None,
+        **more: Any,
+    ) -> Self:
+        """The network that `what` names, on the images that are meant.
+
+        Raises SpecError where it cannot be judged on them, or not honestly; and what `find` does.
+        """
+        check_gallery(more.get("gallery"))
+        named = None if dataset is None else dataset_named(dataset)
+        trained = find(what, runs=runs, spec=spec)
+        judged_on = named or trained.dataset
+        split = split or trained.default_split(judged_on)
+        trained.check(judged_on, split)
+        return cls(trained, judged_on, split, **more)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A network, the images it was judged on, and what came out."""
+
+    trained: TrainedNetwork
+    dataset: DatasetName
+    split: SplitName
+    evaluation: Evaluation
+    shifted: ShiftedJudgement | None
+    """With test-time augmentation: an extra."""
+    verdict: Verdict
+    """On the accuracy rule of the network's budget."""
+    device: str
+    threads: int
+    """Torch threads on the CPU."""
+    written: tuple[Path, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return INFO[self.dataset].class_names
+
+    @property
+    def reads_test_anew(self) -> bool:
+        """Whether this reads a test split that the training left alone."""
+        return self.trained.holdout > 0 and self.split == "test"
 
 
 def evaluate(
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="WHAT",
-            help="A run's folder, a .safetensors file, or the name of a network, which means its "
-            "latest finished run, else the weights that ship; the latest finished run of all "
-            "unless given.",
-            autocompletion=complete_spec,
-        ),
-    ] = None,
-    split: Annotated[
-        SplitName | None,
-        typer.Option(help="Images to judge on: validation for a run with a hold-out, else test."),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Dataset to judge on; the one it was trained on unless given.",
-            autocompletion=complete_dataset,
-        ),
-    ] = None,
-    data_dir: DataDir = None,
-    spec: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME_OR_PATH",
-            help="Network of a weights file that does not name its own.",
-            autocompletion=complete_spec,
-        ),
-    ] = None,
-    gallery: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            callback=at_home,
-            help="Draw the mistakes and the confusion matrix: .png, .svg or .pdf.",
-        ),
-    ] = None,
-    tta: Annotated[
-        bool,
-        typer.Option("--tta", help="Add the mean over shifts by one pixel, as a marked extra."),
-    ] = False,
-    device: DeviceOption = DeviceChoice.AUTO,
-    threads: Threads = None,
-    runs: Runs = None,
-    progress: ProgressOption = ProgressChoice.AUTO,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Judge a trained network, class by class and mistake by mistake.
+    request: EvaluateRequest, *, display: EvaluateDisplay, caller: Caller
+) -> tuple[Report, Exception | None]:
+    """Judges the network, and why there is no gallery: an error for later, when that is shown.
 
-    Accuracy, recall and precision, confusion, calibration, speed. Nothing in a
-    weights file is executed. A run with a hold-out is judged on that, and its
-    test split is left alone; --split test reads it, and notes the reading in the
-    run's folder.
-
-    Examples:
-
-      mnist-arch eval
-
-      mnist-arch eval s6 --gallery mistakes.png
-
-      mnist-arch eval runs/s6-1a2b3c4d-s0 --split test
-
-      mnist-arch eval weights.safetensors --spec mine.yaml --json
+    A reading of the test split that the training left alone is noted in the run's folder first.
+    Raises WeightsError, DataUnavailable, DeviceUnavailable and StorageError.
     """
-    _check_gallery(gallery)
-    named = None if dataset is None else dataset_named(dataset)
-    trained = find(what, runs=runs_folder(runs), spec=spec)
-    judged_on = named or trained.dataset
-    split = split or trained.default_split(judged_on)
-    trained.check(judged_on, split)
-    display = make_display(quiet=quiet, progress=progress, as_json=as_json)
+    trained = request.trained
     watch = Watch()  # of what others do while much is imported
-    with (
-        noting_new_folder(data_dir, display.note),
-        display.waiting("loading torch and the images"),
-        heavy_imports(),
-    ):
+    with noting_new_folder(request.data_dir, display.note), display.loading():
         from mnist_arch.evaluation.metrics import BATCH
         from mnist_arch.network.weights import build_with, read_weights
         from mnist_arch.training.engine import Engine
         from mnist_arch.training.engine_choice import prepare, resolve_device, threads_here
 
-        where = resolve_device(device)
+        device, threads = resolve_device(request.device), request.threads
         if threads is None:
-            forward = plan_network(trained.experiment).macs // 3  # the way back is twice it
+            # Without the way back, which is twice it.
+            forward = plan_network(trained.experiment).macs // 3
             threads = threads_here(macs=forward, batch=BATCH, watch=watch).threads
-        prepare(Engine(device=where, threads=threads))
+        prepare(Engine(device=device, threads=threads))
         tensors, _ = read_weights(trained.weights)
-        model = build_with(trained.experiment, tensors, trained.weights).to(where)
-        images = _load(trained, judged_on, split, data_dir=data_dir, device=where)
-    with display.waiting(f"judging {len(images):,} images"):
-        report = _judge(model, images, trained, judged_on, split, device=where, tta=tta)
-    written, trouble = _write(report, images, gallery)
+        model = build_with(trained.experiment, tensors, trained.weights).to(device)
+        images = _load(request, device)
+    with display.judging(len(images)):
+        report = _judge(model, images, request, device)
+    written, trouble = _write(report, images, request.gallery, caller)
     report = replace(report, written=tuple(written))
     for note in _notes(report):
         display.note(note)
-    if as_json:
-        write_json(to_json(as_object(report)))
-    else:
-        show(report)
-    if trouble is not None:
-        raise trouble
+    return report, trouble
 
 
 def dataset_named(text: str) -> DatasetName:
@@ -165,53 +140,43 @@ def dataset_named(text: str) -> DatasetName:
     raise SpecError((Problem(message, origin="--dataset", hint=hint),))
 
 
-def _check_gallery(path: Path | None) -> None:
+def check_gallery(path: Path | None) -> None:
     """Refuses before the work what could not be written after it."""
     if path is None:
         return
     if format_of(path) is None:
         names = ", ".join(f".{it}" for it in FORMATS)
-        raise typer.BadParameter(f"--gallery: {path.name!r} is to end in one of {names}")
+        raise _no_gallery(f"{path.name!r} is to end in one of {names}")
     if not is_there(path) and not is_folder(path.parent):
-        raise typer.BadParameter(f"--gallery: there is no folder {str(path.parent)!r}")
+        raise _no_gallery(f"there is no folder {str(path.parent)!r}")
 
 
-def _load(
-    trained: TrainedNetwork,
-    dataset: DatasetName,
-    split: SplitName,
-    *,
-    data_dir: Path | None,
-    device: str,
-) -> Split:
+def _no_gallery(message: str) -> SpecError:
+    return SpecError((Problem(message, origin="--gallery", hint="such as mistakes.png"),))
+
+
+def _load(request: EvaluateRequest, device: Device) -> Split:
     """The images to judge on, on the device. `train` is what is left after the hold-out."""
     from mnist_arch.data.load import load_split
     from mnist_arch.data.split import hold_out
 
-    if split == "test":
+    trained, dataset, data_dir = request.trained, request.dataset, request.data_dir
+    if request.split == "test":
         images = load_split(dataset, "test", data_dir=data_dir)
     else:
         images = load_split(dataset, "train", data_dir=data_dir)
         if trained.holdout and dataset == trained.dataset:
-            images = hold_out(images, trained.holdout)[split == "validation"]
+            images = hold_out(images, trained.holdout)[request.split == "validation"]
     return images.to(device)
 
 
-def _judge(
-    model: Classifier,
-    images: Split,
-    trained: TrainedNetwork,
-    dataset: DatasetName,
-    split: SplitName,
-    *,
-    device: str,
-    tta: bool,
-) -> Report:
+def _judge(model: Classifier, images: Split, request: EvaluateRequest, device: Device) -> Report:
     """All numbers; nothing is written yet."""
     import torch
 
     from mnist_arch.evaluation.metrics import evaluate, evaluate_shifted
 
+    trained, dataset, split = request.trained, request.dataset, request.split
     info = INFO[trained.dataset]  # the normalisation that the network was trained with
     evaluation = evaluate(model, images, info)
     return Report(
@@ -219,7 +184,7 @@ def _judge(
         dataset=dataset,
         split=split,
         evaluation=evaluation,
-        shifted=evaluate_shifted(model, images, info) if tta else None,
+        shifted=evaluate_shifted(model, images, info) if request.tta else None,
         verdict=trained.experiment.budget.accuracy_verdict(
             correct=evaluation.correct,
             images=evaluation.images,
@@ -232,7 +197,7 @@ def _judge(
 
 
 def _write(
-    report: Report, images: Split, gallery: Path | None
+    report: Report, images: Split, gallery: Path | None, caller: Caller
 ) -> tuple[list[Path], Exception | None]:
     """Writes what there is to keep; a reading of test is noted before anybody sees it.
 
@@ -241,7 +206,7 @@ def _write(
     run, written = report.trained.run, []
     if run is not None and report.reads_test_anew:
         with contextlib.suppress(NotAllowed):  # a note says so
-            run.append_reading(_reading(report))
+            run.append_reading(_reading(report, caller))
             written.append(run.readings_path)
     if gallery is not None:
         try:
@@ -266,7 +231,7 @@ def _draw_gallery(report: Report, images: Split, path: Path) -> None:
     write_whole(path, picture)
 
 
-def _reading(report: Report) -> Reading:
+def _reading(report: Report, caller: Caller) -> Reading:
     it = report.evaluation
     return Reading(
         time=now(),
@@ -275,7 +240,7 @@ def _reading(report: Report) -> Reading:
         correct=it.correct,
         images=it.images,
         accuracy_percent=it.accuracy_percent,
-        command=command_line(),
+        command=caller.command,
     )
 
 
@@ -305,3 +270,22 @@ def _notes(report: Report) -> Iterator[str]:
             f"the run's result says {stored.correct:,} correct, not {correct:,}: "
             "this is another machine, or its files were changed"
         )
+
+
+def title(report: Report) -> str:
+    """`s6 · seed 7 · mnist test`."""
+    trained = report.trained
+    seed = "" if trained.seed is None else f" · seed {trained.seed}"
+    origin = "" if report.dataset == trained.dataset else f" (trained on {trained.dataset})"
+    judged_on = f"{in_words(report.dataset)} {report.split}"
+    return f"{trained.experiment.name}{seed} · {judged_on}{origin}"
+
+
+def accuracy_text(it: Judgement) -> str:
+    """`99.52 % (test, 10,000 images, Wilson 95 % 99.36–99.64)`."""
+    decimals = 2 if it.images <= 10_000 else 3  # a mistake in 60,000 images is not 100.00 %
+    low, high = it.interval_percent
+    return (
+        f"{it.accuracy_percent:.{decimals}f} % ({it.split}, {it.images:,} images, "
+        f"Wilson 95 % {low:.{decimals}f}–{high:.{decimals}f})"
+    )

@@ -14,11 +14,11 @@ from mnist_arch.data.catalog import DatasetName
 from mnist_arch.files import to_json
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded
+from mnist_arch.verbs.datasets import auto_text, dataset_now
 
-from .consoles import stdout, write_json
-from .dataset_notes import auto_text, dataset_now
-from .prose import say
-from .tables import Column, print_tables
+from ..consoles import stdout, write_json
+from ..prose import say
+from ..tables import Column, print_tables
 
 _SHORT: Final = {
     "channels": "out",

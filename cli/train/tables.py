@@ -9,23 +9,22 @@ from pathlib import Path
 from rich.markup import escape
 
 from mnist_arch.data.catalog import in_words
-from mnist_arch.errors import NotAllowed, StorageError
+from mnist_arch.errors import NotAllowed
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
-from mnist_arch.spec.experiment import Budget, Experiment, Verdicts
+from mnist_arch.spec.experiment import Budget, Verdicts
+from mnist_arch.verbs.train import TrainedRun, keep_score
 
-from .consoles import stdout, write_json
-from .prose import say
-from .tables import Column, print_tables
-
-VERDICTS = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
+from ..consoles import stdout, write_json
+from ..formats import VERDICTS
+from ..prose import say
+from ..tables import Column, print_tables
 
 
 def show_results(
-    results: Sequence[Result],
-    experiment: Experiment,
-    folders: Sequence[Path],
+    trained: Sequence[TrainedRun],
+    budget: Budget,
     *,
     as_json: bool,
     as_score: bool,
@@ -37,32 +36,25 @@ def show_results(
 
     Raises StorageError, after that, for a score that cannot be written.
     """
+    results, folders = [it.result for it in trained], [it.run.folder for it in trained]
     if not as_score:
         (result,), (folder,) = results, folders
         if as_json:
             write_json(result.json_text())
         else:
-            _show_one(result, experiment.budget, folder)
+            _show_one(result, budget, folder)
         return _all_kept(result.verdicts)
-    score = Score.of(results, experiment.budget)
-    path, trouble = _write_score(score, folders[0].parent)
+    score = Score.of(results, budget)
+    path, trouble = keep_score(score, folders[0].parent)
     if as_json:
         write_json(score.json_text())
     else:
-        _show_score(score, experiment.budget, folders, path)
+        _show_score(score, budget, folders, path)
     if isinstance(trouble, NotAllowed):
         note(f"the score is not kept in a file: {trouble}")
     elif trouble is not None:
         raise trouble
     return _all_kept(score.verdicts)
-
-
-def _write_score(score: Score, parent: Path) -> tuple[Path | None, StorageError | None]:
-    """The file, or why there is none: a note or an error for later, when the numbers are shown."""
-    try:
-        return score.write(parent), None
-    except StorageError as error:
-        return None, error
 
 
 def percent_with_interval(result: Result) -> str:

@@ -15,13 +15,12 @@ from mnist_arch.sweeps.leaderboard import ranking_trials
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import Arm, SweepPlan
 from mnist_arch.sweeps.standings import states_text
+from mnist_arch.verbs.datasets import auto_text
 
-from .consoles import stdout, write_json
-from .dataset_notes import auto_text
-from .results import VERDICTS
-from .sweep_tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
-from .tables import Column, print_tables
-from .training_display import duration
+from ..consoles import stdout, write_json
+from ..formats import VERDICTS, duration, workers_text
+from ..tables import Column, print_tables
+from .tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
 
 
 def print_plan(plan: SweepPlan, ledger: Ledger, *, workers: WorkerCount, as_json: bool) -> None:
@@ -107,12 +106,6 @@ def _time_left(plan: SweepPlan, estimate: Estimate, workers: int) -> str:
     how = "by what was run here" if estimate.measured else "a guess: nothing was run here yet"
     without = ", without the search" if searches else ""
     return f"{duration(estimate.seconds)}, {workers} at a time ({how}{without})"
-
-
-def workers_text(count: WorkerCount) -> str:
-    """How many there are at a time, and why not more."""
-    workers = "1 worker" if count.workers == 1 else f"{count.workers} workers"
-    return f"{workers} at a time: {count.reason}"
 
 
 def _plan_values(

@@ -18,9 +18,9 @@ from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.naming import short_paths
 from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Standing, csv_text, states_text
 
-from .consoles import stdout, write_data, write_json
-from .sweep_tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
-from .tables import Column, print_tables
+from ..consoles import stdout, write_data, write_json
+from ..tables import Column, print_tables
+from .tables import MOST_ROWS, differs_column, lines_below, name_column, print_some
 
 _LEVEL = 16
 """Columns of the terminal."""

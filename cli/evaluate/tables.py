@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
@@ -13,19 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mnist_arch.data.catalog import INFO, DatasetName, SplitName, in_words
-from mnist_arch.runs.find import TrainedNetwork
-from mnist_arch.spec.experiment import Verdict
+from mnist_arch.verbs.evaluate import Report, accuracy_text, title
 
-from .consoles import stdout
-from .prose import say
-from .results import VERDICTS
-from .tables import Column, Fitted, tables_of
-from .training_display import threads_text
+from ..consoles import stdout
+from ..formats import VERDICTS, threads_text
+from ..prose import say
+from ..tables import Column, Fitted, tables_of
 
 if TYPE_CHECKING:
-    from mnist_arch.evaluation.judgement import Judgement
-    from mnist_arch.evaluation.metrics import Evaluation, ShiftedJudgement
+    from mnist_arch.evaluation.metrics import Evaluation
 
 _FEW_CLASSES: Final = 10
 """Up to this many, the confusion matrix is shown whole; else the pairs that are confused most."""
@@ -36,52 +31,6 @@ _BETWEEN: Final = 4
 
 _SHOWN: Final = 10
 """Mistakes, and pairs of classes, that are shown."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """A network, the images it was judged on, and what came out."""
-
-    trained: TrainedNetwork
-    dataset: DatasetName
-    split: SplitName
-    evaluation: Evaluation
-    shifted: ShiftedJudgement | None
-    """With test-time augmentation: an extra."""
-    verdict: Verdict
-    """On the accuracy rule of the network's budget."""
-    device: str
-    threads: int
-    """Torch threads on the CPU."""
-    written: tuple[Path, ...] = ()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return INFO[self.dataset].class_names
-
-    @property
-    def reads_test_anew(self) -> bool:
-        """Whether this reads a test split that the training left alone."""
-        return self.trained.holdout > 0 and self.split == "test"
-
-
-def title(report: Report) -> str:
-    """`s6 · seed 7 · mnist test`."""
-    trained = report.trained
-    seed = "" if trained.seed is None else f" · seed {trained.seed}"
-    origin = "" if report.dataset == trained.dataset else f" (trained on {trained.dataset})"
-    judged_on = f"{in_words(report.dataset)} {report.split}"
-    return f"{trained.experiment.name}{seed} · {judged_on}{origin}"
-
-
-def accuracy_text(it: Judgement) -> str:
-    """`99.52 % (test, 10,000 images, Wilson 95 % 99.36–99.64)`."""
-    decimals = 2 if it.images <= 10_000 else 3  # a mistake in 60,000 images is not 100.00 %
-    low, high = it.interval_percent
-    return (
-        f"{it.accuracy_percent:.{decimals}f} % ({it.split}, {it.images:,} images, "
-        f"Wilson 95 % {low:.{decimals}f}–{high:.{decimals}f})"
-    )
 
 
 def show(report: Report) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_arch.evaluation.metrics import ShiftedJudgement
-
-    from .evaluation_tables import Report
+    from mnist_arch.verbs.evaluate import Report
 
 
 def as_object(report: Report) -> dict[str, Any]:

@@ -5,18 +5,15 @@ What is live is taken down at the end, and the table of its epochs stays.
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
-from rich.rule import Rule
 from rich.text import Text
 
 from mnist_arch.runs.events import NotDrawn, RunEvent, Started
@@ -33,18 +30,18 @@ from mnist_arch.training.events import (
 )
 from mnist_arch.training.thread_choice import SPARE_CPUS
 
-from .consoles import progress_console, stderr
-from .errors import Interrupted
-from .options import ProgressChoice
-from .prose import FRAME, framed, say
-from .tables import Column, tables_of
+from ..consoles import progress_console
+from ..errors import Interrupted
+from ..formats import duration, percent, sparkline, threads_text
+from ..notes import LiveNotes, NotesInLines
+from ..options import ProgressChoice
+from ..prose import FRAME, WIDTH, framed
+from ..tables import Column, tables_of
 
+BeforeResult = (
+    Started | Progress | EpochRecord | Compiling | NotCompiled | NotCaptured | Slow | NotDrawn
+)
 _SHOWN_EPOCHS = 8
-_NAME_A_FOLDER = "name a folder that has MNIST with --data-dir or MNIST_ARCH_DATA"
-_BARS = "▁▂▃▄▅▆▇█"
-WIDTH = 96
-"""Most columns of the terminal that a frame takes."""
-_WARNING = 100
 
 
 def make_display(
@@ -55,11 +52,8 @@ def make_display(
     return LiveDisplay(console) if is_live else Display(console)
 
 
-@dataclass
-class Display:
+class Display(NotesInLines):
     """Plain lines, one an epoch."""
-
-    console: Console
 
     def follow(
         self,
@@ -79,31 +73,10 @@ class Display:
         self.begin(experiment, seed=seed, split=split, turn=turn)
         try:
             for event in events:
-                match event:
-                    case Started():
-                        run = event.run
-                        self.started(event)
-                    case Progress():
-                        self.progress(event)
-                    case EpochRecord():
-                        self.epoch(event)
-                    case Compiling():
-                        self.compiling()
-                    case NotCompiled():
-                        self.note(f"steps are not compiled here: {event.trouble}")
-                    case NotCaptured():
-                        self.note(f"steps are plain, in float32, not captured: {event.trouble}")
-                    case Slow():
-                        self.note(slow_text(event))
-                    case NotDrawn():
-                        self.note(
-                            f"there is no {event.path}: {event.trouble}; "
-                            "the same command tries again"
-                        )
-                    case Result():
-                        result = event
-                    case never:
-                        assert_never(never)
+                if isinstance(event, Result):
+                    result = event
+                else:
+                    run = self._show(event) or run
         except KeyboardInterrupt:
             folder = shlex.quote(str(run.folder)) if run else ""
             hint = f"go on with: mnist-arch train --resume {folder}" if run else ""
@@ -117,10 +90,36 @@ class Display:
             self.note(f"{self.which}: {accuracy} ({result.split}, {correct})")
         return result
 
+    def _show(self, event: BeforeResult) -> Run | None:
+        """Shows an event; returns the run where it has begun."""
+        match event:
+            case Started():
+                self.started(event)
+                return event.run
+            case Progress():
+                self.progress(event)
+            case EpochRecord():
+                self.epoch(event)
+            case Compiling():
+                self.compiling()
+            case NotCompiled():
+                self.note(f"steps are not compiled here: {event.trouble}")
+            case NotCaptured():
+                self.note(f"steps are plain, in float32, not captured: {event.trouble}")
+            case Slow():
+                self.note(slow_text(event))
+            case NotDrawn():
+                trouble = f"there is no {event.path}: {event.trouble}"
+                self.note(f"{trouble}; the same command tries again")
+            case never:
+                assert_never(never)
+        return None
+
     def begin(
         self, experiment: Experiment, *, seed: int, split: str, turn: tuple[int, int] = (1, 1)
     ) -> None:
         self.experiment, self.seed, self.split, self.turn = experiment, seed, split, turn
+        self.before: EpochRecord | None = None
         self.since: EpochRecord | None = None
         self.epoch_seconds: float | None = None
 
@@ -145,6 +144,7 @@ class Display:
             self.note(f"{which}going on with {event.run.folder} {after}")
         else:
             self.note(f"{which}training in {event.run.folder}")
+        self.before = event.earlier[-1] if event.earlier else None
         self.earlier(event.earlier)
 
     def earlier(self, records: Sequence[EpochRecord]) -> None:
@@ -175,24 +175,18 @@ class Display:
     def end(self) -> None:
         """Takes down what is live."""
 
-    def note(self, text: str) -> None:
-        say(self.console, text)
-
-    @contextlib.contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Shows that something takes a moment, which is no line."""
-        yield
-
     def _seconds_of_an_epoch(self, record: EpochRecord) -> float:
         """By the epochs after `since`, whose own time has a start or a compiler's."""
         if self.since is not None:
-            return (record.seconds - self.since.seconds) / (record.epoch - self.since.epoch)
+            return _seconds_between(self.since, record)
         if self.epoch_seconds is not None:  # of before the compiler
             return self.epoch_seconds
+        if self.before is not None:  # another process, which may have been slower
+            return _seconds_between(self.before, record)
         return record.seconds / record.epoch
 
 
-class LiveDisplay(Display):
+class LiveDisplay(LiveNotes, Display):
     """Bars for epoch and batch, the last epochs as a table, and the curve in one line."""
 
     live: Live | None = None
@@ -251,11 +245,6 @@ class LiveDisplay(Display):
         if self.records:
             self.console.print(self._framed(*self._tables(self.records), self._curve()))
 
-    @contextlib.contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        with self.console.status(f"{what} …", spinner="line"):
-            yield
-
     def _redraw(self) -> None:
         if self.live is not None:
             self.live.update(self.panel())
@@ -294,23 +283,6 @@ class LiveDisplay(Display):
             yield fitted.drawn()
 
 
-def percent(accuracy_percent: float | None) -> str:
-    """An accuracy as text; a dash for an epoch that was not judged."""
-    return "–" if accuracy_percent is None else f"{accuracy_percent:.2f} %"
-
-
-def sparkline(values: list[float]) -> str:
-    """Values as bars of eight heights, from the lowest to the highest."""
-    if not values:
-        return ""
-    low, span = min(values), max(values) - min(values)
-    return "".join(_BARS[round(7 * (value - low) / span) if span else 7] for value in values)
-
-
-def threads_text(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
-
-
 def slow_text(slow: Slow) -> str:
     """How slow, why that may be, and the way out."""
     others = slow.usable_cpus - slow.free_cpus
@@ -342,23 +314,6 @@ def _how_slow(slow: Slow) -> str:
     return f"slow: {slow.images_per_second:,.0f} images/s, where {where} {slow.expected:,.0f}. "
 
 
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def warn_of_sample(reason: str, *, way_out: str = _NAME_A_FOLDER) -> None:
-    """A warning that cannot be missed, even with --quiet: the result is not about MNIST."""
-    console = stderr()
-    width = min(_WARNING, console.width)
-    console.print(Rule("NOT MNIST", style="bold yellow"), width=width)
-    for text in (
-        "This is mnist-5k, the embedded sample of 4,000 training and 1,000 test digits, in the "
-        "place of MNIST. The result is not about MNIST: it has no verdict.",
-        f"Why: {reason}",
-        f"The way out: {way_out}.",
-    ):
-        say(console, text)
-    console.print(Rule(style="bold yellow"), width=width)
+def _seconds_between(first: EpochRecord, last: EpochRecord) -> float:
+    """Of an epoch, by the epochs after the first."""
+    return (last.seconds - first.seconds) / (last.epoch - first.epoch)

@@ -1,0 +1,206 @@
+"""`mnist-arch train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnist_arch.counting.counted import count
+from mnist_arch.runs.folder import runs_folder
+from mnist_arch.runs.resolve import find_run, find_spec
+from mnist_arch.spec.loading import Loaded
+from mnist_arch.spec.overrides import Override, override, parse_override
+from mnist_arch.verbs.train import TrainRequest, refuse
+from mnist_arch.verbs.train import train as train_runs
+
+from .. import caller, errors
+from ..consoles import answering
+from ..options import (
+    DataDir,
+    DeviceChoice,
+    DeviceOption,
+    EngineChoice,
+    EngineOption,
+    Json,
+    Out,
+    ProgressChoice,
+    ProgressOption,
+    Quiet,
+    Runs,
+    Set,
+    Threads,
+    at_home,
+    complete_dataset,
+    complete_spec,
+)
+from .display import Display, make_display
+from .dry_run import show_dry_run
+from .tables import show_results
+
+Spec = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SPEC",
+        help="Name in the zoo or of a run, or path of a YAML file or a run; s6 unless given.",
+        autocompletion=complete_spec,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="Epochs; the spec's unless given."),
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the run; 0 unless given.", min=0, max=2**32 - 1)
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Train the seeds 0 to N-1, one after the other.", min=1),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        help="Dataset; the spec's unless given. auto is MNIST where it can be had.",
+        autocompletion=complete_dataset,
+    ),
+]
+Holdout = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Hold out N training images and judge on them; test is not read."
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="Go on with a run: its folder, its name, or latest."),
+]
+FromManifest = Annotated[
+    Path | None,
+    typer.Option(
+        callback=at_home, help="Repeat the run of a manifest.json, in a folder of its own."
+    ),
+]
+Again = Annotated[bool, typer.Option("--again", help="Start anew; the old folder is kept aside.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the resolved experiment with the origin of every value."),
+]
+Require = Annotated[
+    bool,
+    typer.Option("--require", help="Exit with 1 where a rule is missed or has no verdict."),
+]
+
+
+def train(
+    spec: Spec = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    holdout: Holdout = None,
+    device: DeviceOption = DeviceChoice.AUTO,
+    engine: EngineOption = EngineChoice.AUTO,
+    threads: Threads = None,
+    out: Out = None,
+    runs: Runs = None,
+    resume: Resume = None,
+    from_manifest: FromManifest = None,
+    again: Again = False,
+    dry_run: DryRun = False,
+    require: Require = False,
+    set_: Set = None,
+    progress: ProgressOption = ProgressChoice.AUTO,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network and judge its final epoch.
+
+    The rules of the budget are enforced first. The same command again goes on
+    with an unfinished run, and shows the result of a finished one.
+
+    Examples:
+
+      mnist-arch train --epochs 19
+
+      mnist-arch train mine.yaml --seeds 5 --require
+
+      mnist-arch train --holdout 5000 --set recipe.schedule.peak=0.2
+
+      mnist-arch train --resume latest
+    """
+    flags = {"--epochs": epochs, "--dataset": dataset, "--holdout": holdout}
+    given = {"a SPEC": spec, **flags, "--seed": seed, "--seeds": seeds, "--set": set_ or None}
+    kept = {"--engine": engine.given, "--threads": threads}
+    settled = {"--from-manifest": from_manifest, "--again": again or None, "--out": out}
+    _exclude("--resume", resume, {**given, **settled, "--device": device.given, **kept})
+    _exclude("--from-manifest", from_manifest, {**given, **kept})
+    _exclude("--seeds", seeds, {"--seed": seed})
+    parent, where = runs_folder(out), device.value
+    if resume is not None:
+        request = TrainRequest.to_resume(find_run(resume, runs=runs_folder(runs)))
+    elif from_manifest is not None:
+        request = TrainRequest.to_repeat(from_manifest, device=where, parent=parent)
+    else:
+        loaded = _loaded(spec, runs, [*map(parse_override, set_ or ()), *_from_flags(flags)])
+        numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
+        request = TrainRequest(loaded, numbers, where, parent, engine.value, threads)
+    request = replace(request, data_dir=data_dir, again=again, require=require)
+    if dry_run:
+        return _show_dry_run(request, as_json=as_json)
+    display = make_display(quiet=quiet, progress=progress, as_json=as_json)
+    _run(request, display, as_score=seeds is not None, as_json=as_json)
+
+
+def _run(request: TrainRequest, display: Display, *, as_score: bool, as_json: bool) -> None:
+    """Trains, and prints the result. Exits with 1 where a rule that is required is not kept."""
+    trained = train_runs(request, count(request.loaded), display=display, caller=caller())
+    first = trained[0].run.folder
+    with answering(f"the result is kept in {first.parent if as_score else first}"):
+        budget = request.loaded.experiment.budget
+        kept = show_results(trained, budget, as_json=as_json, as_score=as_score, note=display.note)
+    if request.require and not kept:
+        raise typer.Exit(errors.ANSWER_IS_NO)
+
+
+def _show_dry_run(request: TrainRequest, *, as_json: bool) -> None:
+    """Prints what would be trained, and refuses what the run would."""
+    counted = count(request.loaded)
+    show = partial(
+        show_dry_run,
+        request.loaded,
+        counted.plan,
+        seeds=request.seeds,
+        data_dir=request.data_dir,
+        as_json=as_json,
+    )
+    if not as_json:  # for which stdout is empty where there is an error
+        show()
+    refuse(request, counted, auto="mnist")
+    if as_json:
+        show()
+
+
+def _loaded(spec: str | None, runs: Path | None, overrides: Sequence[Override]) -> Loaded:
+    what = "s6" if spec is None else spec
+    return find_spec(what, runs=runs_folder(runs), overrides=overrides)
+
+
+def _exclude(option: str, value: object, others: Mapping[str, object]) -> None:
+    """Refuses options that say the same thing twice."""
+    clashing = [name for name, other in others.items() if other is not None]
+    if value is not None and clashing:
+        raise typer.BadParameter(f"{option} excludes {', '.join(clashing)}")
+
+
+def _from_flags(flags: Mapping[str, object]) -> list[Override]:
+    paths = {"--epochs": "recipe.epochs", "--dataset": "dataset", "--holdout": "holdout"}
+    return [
+        override(paths[flag], value, origin=flag)
+        for flag, value in flags.items()
+        if value is not None
+    ]
