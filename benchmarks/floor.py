@@ -19,8 +19,9 @@ from typing import Final
 
 from report import origin, publish, table
 
-from mnist_arch import Recipe, load, plan_network
-from mnist_arch.counting.plan import BYTES_PER_VALUE, Plan
+from mnist_arch import load
+from mnist_arch.counting.plan import BYTES_PER_VALUE, Plan, plan_network
+from mnist_arch.spec.recipe import Recipe
 from mnist_arch.training.work import training_flops
 
 VALUE_BYTES: Final = 2

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from report import origin, publish, table
 
-from mnist_arch import EpochRecord, Experiment, State, load, plan_network, train
+from mnist_arch import Experiment, load
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
@@ -44,6 +45,9 @@ from mnist_arch.drawing import (
 from mnist_arch.spec.overrides import parse_override
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import prepare
+from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.loop import train
+from mnist_arch.training.state import State
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from report import origin, publish, table
 from step import product_gflops, step_gflops
 from turns import HEADINGS, Call, Lever, measure
 
-from mnist_arch import Experiment, State, load, loads
+from mnist_arch import Experiment, load, loads
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
@@ -27,6 +27,7 @@ from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native import NativeStep
 from mnist_arch.training.native_library import native_library
+from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
 SEPARABLE: Final = """

@@ -27,7 +27,8 @@ from peer import measured
 from report import origin, publish, table
 from turns import HEADINGS, Call, Lever, Readings, measure
 
-from mnist_arch import load, plan_network
+from mnist_arch import load
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.training.engine_choice import (
     COMPILE_FROM_FLOPS,

@@ -27,13 +27,16 @@ import torch.distributed as dist
 from report import origin, publish, spread, table
 from torch import Tensor
 
-from mnist_arch import State, load, load_split, override
+from mnist_arch import load, load_split
 from mnist_arch.data.catalog import DatasetName
+from mnist_arch.spec.overrides import override
 from mnist_arch.training.compiled import CompiledStep
-from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
+from mnist_arch.training.engine import EngineName
+from mnist_arch.training.engine_choice import choose_engine, prepare
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.loop import make_step
 from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.training.state import State
 
 WARM_UPS: Final = 5
 """Steps before those that are timed, since the first are slower."""

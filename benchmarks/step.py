@@ -26,20 +26,15 @@ import torch
 from report import origin, publish, spread, table
 from torch.profiler import ProfilerActivity, profile
 
-from mnist_arch import (
-    EpochRecord,
-    Experiment,
-    State,
-    load,
-    load_split,
-    override,
-    plan_network,
-    train,
-)
+from mnist_arch import Experiment, load, load_split
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.training.engine import Engine
-from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
-from mnist_arch.training.events import NotCompiled
+from mnist_arch.spec.overrides import override
+from mnist_arch.training.engine import Engine, EngineName
+from mnist_arch.training.engine_choice import choose_engine, prepare
+from mnist_arch.training.events import EpochRecord, NotCompiled
+from mnist_arch.training.loop import train
+from mnist_arch.training.state import State
 
 SIDE: Final = 4096
 """Rows and columns of the matrices."""

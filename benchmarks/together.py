@@ -23,14 +23,16 @@ from typing import Final, get_args
 import torch
 from report import origin, publish, spread, table
 
-from mnist_arch import State, load, override
+from mnist_arch import load
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.data.split import Split
+from mnist_arch.spec.overrides import override
 from mnist_arch.training.compiled import CompiledStep
-from mnist_arch.training.engine import Device, Engine
-from mnist_arch.training.engine_choice import EngineName, choose_engine, prepare
+from mnist_arch.training.engine import Device, Engine, EngineName
+from mnist_arch.training.engine_choice import choose_engine, prepare
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.loop import make_step
+from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
 WARM_UPS: Final = 5

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 from turns import Call
 
-from mnist_arch import Experiment, State, load, load_split, override
+from mnist_arch import Experiment, load, load_split
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.network.build import Classifier
 from mnist_arch.network.fused import FusedNorm, FusedPool
+from mnist_arch.spec.overrides import override
 from mnist_arch.spec.recipe import Sgd
 from mnist_arch.training.augment import augment
 from mnist_arch.training.compiled import CompiledStep
@@ -27,6 +28,7 @@ from mnist_arch.training.ema import update_average
 from mnist_arch.training.engine import Precision
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
 

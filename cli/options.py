@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +12,8 @@ import typer
 
 from mnist_arch.data.catalog import INFO
 from mnist_arch.files import expanded
+from mnist_arch.training.engine import MOST_THREADS
 from mnist_arch.zoo.index import zoo_names
-
-MOST_THREADS = 1_024
 
 
 class DeviceChoice(StrEnum):
@@ -65,6 +66,21 @@ def complete_dataset(incomplete: str) -> list[str]:
 def at_home(path: Path | None) -> Path | None:
     """The path of an option, with `~` replaced: a shell does so only at the start of a word."""
     return None if path is None else expanded(path)
+
+
+def whole_number(*, least: int | None = None, most: int | None = None) -> Callable[[str], int]:
+    """The parser of an option that takes a whole number, which is written without a point."""
+    range_text = f"x>={least}" if most is None else f"{least}<=x<={most}"
+
+    def parsed(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]+", text):
+            raise typer.BadParameter(f"{text!r} is not a whole number")
+        value = int(text)
+        if (least is not None and value < least) or (most is not None and value > most):
+            raise typer.BadParameter(f"{value} is not in the range {range_text}.")
+        return value
+
+    return parsed
 
 
 Set = Annotated[
@@ -126,7 +142,6 @@ Threads = Annotated[
         "--threads",
         metavar="N",
         help="Threads on a CPU; as many as the work is worth and others leave free unless given.",
-        min=1,
-        max=MOST_THREADS,
+        parser=whole_number(least=1, most=MOST_THREADS),
     ),
 ]

@@ -25,6 +25,8 @@ def way_out(error: Any, arguments: Sequence[str]) -> str:
             hint = _option(option, arguments, context)
     elif found := re.search(r"No such command '([^']*)'", message):
         hint = _command(found[1])
+    elif found := re.search(r"for '(--[a-z-]+)': '([^']*)' is not a whole number", message):
+        hint = _whole(found[1], found[2])
     elif found := re.search(r"'([^']*)' is not one of (.*)", message):
         hint = _choice(found[1], re.findall(r"'(.*?)'", found[2]))
     return hint or f"{path} --help"
@@ -92,6 +94,17 @@ def _command(word: str) -> str:
     own = [*called(COMMANDS, word), *(name for name in COMMANDS if plain(name) == plain(word))]
     own += difflib.get_close_matches(word, COMMANDS, n=1)
     return f"did you mean mnist-arch {own[0]}?" if own else ""
+
+
+def _whole(option: str, given: str) -> str:
+    """How the whole number is written that was meant, where one was."""
+    try:
+        value = float(given)
+    except ValueError:
+        return ""
+    if not value.is_integer():
+        return ""
+    return f"a whole number is written without a point: {option} {value:.0f}"
 
 
 def _choice(given: str, choices: Sequence[str]) -> str:

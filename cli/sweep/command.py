@@ -22,6 +22,7 @@ from ..options import (
     Quiet,
     at_home,
     complete_dataset,
+    whole_number,
 )
 
 
@@ -40,7 +41,7 @@ Workers = Annotated[
     typer.Option(
         metavar="N",
         help="Trials at a time; as many as CPUs and memory allow unless given, 1 on a GPU.",
-        min=1,
+        parser=whole_number(least=1),
     ),
 ]
 ExecutorOption = Annotated[
@@ -55,7 +56,12 @@ Dataset = Annotated[
     typer.Option(help="Dataset; the file's unless given.", autocompletion=complete_dataset),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(help="Epochs of every trial; the file's unless given.", min=1)
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Epochs of every trial; the file's unless given.",
+        parser=whole_number(least=1),
+    ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Go on with trials that failed.")]
 DryRun = Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from mnist_arch.counting.counted import count
 from mnist_arch.runs.folder import runs_folder
+from mnist_arch.runs.manifest import MAX_SEED
 from mnist_arch.runs.resolve import find_run, find_spec
 from mnist_arch.spec.loading import Loaded
 from mnist_arch.spec.overrides import Override, override, parse_override
@@ -37,6 +38,7 @@ from ..options import (
     at_home,
     complete_dataset,
     complete_spec,
+    whole_number,
 )
 from .display import Display, make_display
 from .dry_run import show_dry_run
@@ -52,14 +54,23 @@ Spec = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(help="Epochs; the spec's unless given."),
+    typer.Option(metavar="N", help="Epochs; the spec's unless given.", parser=whole_number()),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of the run; 0 unless given.", min=0, max=2**32 - 1)
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Seed of the run; 0 unless given.",
+        parser=whole_number(least=0, most=MAX_SEED),
+    ),
 ]
 Seeds = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Train the seeds 0 to N-1, one after the other.", min=1),
+    typer.Option(
+        metavar="N",
+        help="Train the seeds 0 to N-1, one after the other.",
+        parser=whole_number(least=1),
+    ),
 ]
 Dataset = Annotated[
     str | None,
@@ -71,7 +82,9 @@ Dataset = Annotated[
 Holdout = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="Hold out N training images and judge on them; test is not read."
+        metavar="N",
+        help="Hold out N training images and judge on them; test is not read.",
+        parser=whole_number(),
     ),
 ]
 Resume = Annotated[

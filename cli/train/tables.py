@@ -96,7 +96,7 @@ def _show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Pat
     console = stdout()
     print_tables(_seeds(score), console, title=f"{escape(score.name)} · {in_words(score.dataset)}")
     console.print()
-    mean = score_text(score)
+    mean = str(score)
     _lines(("final epochs", mean))
     console.print()
     rules = _rules(score.results[0], budget, mean, score.verdicts)
@@ -122,13 +122,6 @@ def _seeds(score: Score) -> list[Column]:
         Column("best epoch (extra)", best, goes=2),
         Column("seconds", [f"{it.seconds:,.0f}" for it in results], goes=1),
     ]
-
-
-def score_text(score: Score) -> str:
-    """`99.523 ± 0.031 % (test, 5 seeds)`."""
-    seeds = f"{len(score.seeds)} seed{'s' if len(score.seeds) != 1 else ''}"
-    spread = "" if score.spread_percent is None else f" ± {score.spread_percent:.3f}"
-    return f"{score.mean_percent:.3f}{spread} % ({score.split}, {seeds})"
 
 
 def _rules(result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> list[Column]:

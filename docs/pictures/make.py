@@ -25,7 +25,7 @@ from rich.text import Text
 
 from mnist_arch.runs.folder import Run
 from mnist_arch.training.events import EpochRecord, Progress
-from mnist_arch_cli.training_display import LiveDisplay
+from mnist_arch_cli.train.display import LiveDisplay
 
 HERE = Path(__file__).parent
 PROGRAM = [sys.executable, "-c", "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"]

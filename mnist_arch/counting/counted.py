@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from mnist_arch.counting.budget import within
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import ShapeError
+from mnist_arch.html import table
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CountedExperiment:
     """An experiment, its plan, and the digest by which its runs are found."""
 
@@ -22,6 +24,29 @@ class CountedExperiment:
     plan: Plan
     origins: Mapping[str, str]
     """Place, such as `recipe.epochs`, to where its value was written; defaults are not in it."""
+
+    def __repr__(self) -> str:
+        kept = "within its budget" if within(self.experiment, self.plan) else "over its budget"
+        counts = f"{self.parameters:,} parameters, {self.macs:,} MACs"
+        return f"CountedExperiment({self.experiment.name}: {counts}, {kept})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row.place, row.layer, "×".join(map(str, row.output_shape)), row.parameters, row.macs)
+            for row in self.plan.rows
+        ]
+        total = ("total", "", "", self.parameters, self.macs)
+        headings = ("place", "layer", "output", "parameters", "MACs")
+        return table(repr(self), headings, [*rows, total])
+
+    @property
+    def parameters(self) -> int:
+        return self.plan.parameters
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image forward, of convolutions and linear layers."""
+        return self.plan.macs
 
     @cached_property
     def digest(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mnist_arch.data.catalog import DatasetName, SplitName
+from mnist_arch.data.catalog import DatasetName, SplitName, in_words
 from mnist_arch.evaluation.judgement import Judgement
+from mnist_arch.html import table
 from mnist_arch.spec.experiment import Budget, Counts, Verdicts
 from mnist_arch.values import FORMAT, Record
 
@@ -53,6 +54,25 @@ class Result(Record):
         )
         verdicts = budget.verdicts(Counts(self.parameters, self.epochs), accuracy=accuracy)
         return self.model_copy(update={"verdicts": verdicts})
+
+    def __repr__(self) -> str:
+        correct = f"{self.correct:,} of {self.images:,} correct"
+        accuracy = f"{self.accuracy_percent:.2f} % ({self.split}, {correct})"
+        return f"Result({self.name}, seed {self.seed}: {accuracy})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        low, high = self.interval_percent
+        rules = ", ".join(f"{rule} {it}" for rule, it in self.verdicts.model_dump().items())
+        rows = [
+            ("final epoch", f"{self.accuracy_percent:.2f} %"),
+            ("Wilson 95 %", f"{low:.2f}–{high:.2f}"),
+            ("correct", f"{self.correct:,} of {self.images:,} ({self.split})"),
+            ("parameters", self.parameters),
+            ("rules", rules),
+        ]
+        return table(f"{self.name} on {in_words(self.dataset)}, seed {self.seed}", ("", ""), rows)
 
 
 class Reading(Record):

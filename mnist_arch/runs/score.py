@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from mnist_arch.data.catalog import DatasetName, SplitName
+from mnist_arch.data.catalog import DatasetName, SplitName, in_words
 from mnist_arch.evaluation.judgement import SeedAccuracies
 from mnist_arch.files import write_whole
+from mnist_arch.html import table
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.values import FORMAT, Record
@@ -79,6 +80,26 @@ class Score(SeedScore):
             results=list(results),
         )
 
+    def __str__(self) -> str:
+        """`99.523 ± 0.031 % (test, 5 seeds)`."""
+        seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) != 1 else ''}"
+        spread = "" if self.spread_percent is None else f" ± {self.spread_percent:.3f}"
+        return f"{self.mean_percent:.3f}{spread} % ({self.split}, {seeds})"
+
+    def __repr__(self) -> str:
+        return f"Score({self.name}: {self})"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[object, ...]] = [
+            (it.seed, it.correct, f"{it.accuracy_percent:.2f} %", _interval(it))
+            for it in self.results
+        ]
+        bound = "–" if self.bound_percent is None else f"≥ {self.bound_percent:.3f} %"
+        rules = ", ".join(f"{rule} {it}" for rule, it in self.verdicts.model_dump().items())
+        rows += [("mean", None, str(self), bound), ("rules", None, rules, None)]
+        title = f"{self.name} on {in_words(self.dataset)}, {self.images:,} images"
+        return table(title, ("seed", "correct", "accuracy", "95 %"), rows)
+
     def write(self, parent: Path) -> Path:
         """Writes `<name>-<digest8>-seeds<n>.json` into the folder of the runs.
 
@@ -87,3 +108,8 @@ class Score(SeedScore):
         path = parent / f"{self.name}-{self.digest[:8]}-seeds{len(self.seeds)}.json"
         write_whole(path, self.json_text().encode())
         return path
+
+
+def _interval(result: Result) -> str:
+    low, high = result.interval_percent
+    return f"{low:.2f}–{high:.2f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
 from typing import Annotated, Literal, NamedTuple
@@ -9,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, StrictFloat, StrictInt
 
 from mnist_arch.data.catalog import DatasetName
+from mnist_arch.html import table
 from mnist_arch.spec.network import (
     NAME_PATTERN,
     Network,
@@ -97,6 +99,17 @@ class Experiment(Network):
     """What it is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had."""
     holdout: Annotated[StrictInt, Field(ge=0)] = 0
     """Training images held out for validation; with any, the test split is not read."""
+
+    def __repr__(self) -> str:
+        blocks = "1 block" if len(self.blocks) == 1 else f"{len(self.blocks)} blocks"
+        return f"Experiment({self.name}: {blocks}, {self.recipe.epochs} epochs, {self.dataset})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in given.items()]
+        return table(repr(self), ("key", "value, where it is not the default"), rows)
 
     @property
     def resolved_dataset(self) -> DatasetName:

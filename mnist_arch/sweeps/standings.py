@@ -6,19 +6,23 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import Field
 
-from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import ExitCode, FailureKind
+from mnist_arch.data.catalog import DatasetName, in_words
+from mnist_arch.errors import ExitCode, ExtraMissing, FailureKind
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
+from mnist_arch.html import table
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import SeedScore
 from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.values import FORMAT, Record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class ArmScore(SeedScore):
@@ -31,6 +35,11 @@ class ArmScore(SeedScore):
     def of(cls, results: Sequence[Result]) -> Self:
         """The score of runs on the same images. Raises IndexError without runs."""
         return cls(**cls.values_of(results), correct=[it.correct for it in results])
+
+    def __str__(self) -> str:
+        """`98.933 ± 0.042 (3)`; of one seed there is no spread."""
+        spread = "" if self.spread_percent is None else f" ± {self.spread_percent:.3f}"
+        return f"{self.mean_percent:.3f}{spread} ({len(self.seeds)})"
 
 
 class Outcome(Record):
@@ -122,6 +131,31 @@ class Leaderboard(Record):
     """Number of trials of each status, finalists' included."""
     search: Proposed | None
     """What the search has proposed; null where there is none."""
+
+    def __repr__(self) -> str:
+        states = states_text(Counter(self.states))
+        return f"Leaderboard({self.name} on {in_words(self.dataset)}: {states})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (it.rank, it.name, it.holdout, it.test, it.parameters, it.macs, "=" if it.tied else "")
+            for it in self.standings
+        ]
+        headings = ("rank", "name", "hold-out", "test", "parameters", "MACs", "like the first")
+        return table(f"{self.name} on {in_words(self.dataset)}", headings, rows)
+
+    def to_frame(self) -> DataFrame:
+        """The lines of `leaderboard.csv`, an arm a row. Raises ExtraMissing without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            hint = "pip install 'mnist-arch[pandas]'"
+            raise ExtraMissing(
+                "a data frame needs pandas, of the extra `pandas`", hint=hint
+            ) from None
+        return pandas.read_csv(io.StringIO(csv_text(self)), keep_default_na=False, na_values=[""])
 
     @property
     def failed(self) -> bool:

@@ -27,6 +27,14 @@ Precision = Literal["float32", "bfloat16"]
 """What a network computes in while it trains; its weights are float32 in either case."""
 
 
+EngineName = Literal["auto", "plain", "compiled", "native", "fast"]
+"""`plain` is in float32 and the reference; `compiled` and `native` are what they are called; `fast`
+is the fastest that this machine has; `auto` is that, where making it pays back."""
+
+MOST_THREADS: Final = 1_024
+"""That a run can ask for."""
+
+
 class Engine(Record):
     """What the bits of a run depend on beside its experiment and seed."""
 

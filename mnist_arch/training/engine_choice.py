@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, assert_never
 
 import torch
 
@@ -22,7 +22,7 @@ from mnist_arch.native.library import (
     vectors_here,
 )
 from mnist_arch.training.allocator import keep_freed
-from mnist_arch.training.engine import Device, Engine, Precision, StepKind
+from mnist_arch.training.engine import Device, Engine, EngineName, Precision, StepKind
 from mnist_arch.training.native_library import PLAIN_INSTEAD, find_library
 from mnist_arch.training.thread_choice import (
     MACS_OF_A_NATIVE_THREAD,
@@ -31,10 +31,6 @@ from mnist_arch.training.thread_choice import (
     choose_threads,
 )
 from mnist_arch.training.work import Work
-
-EngineName = Literal["auto", "plain", "compiled", "native", "fast"]
-"""`plain` is in float32 and the reference; `compiled` and `native` are what they are called; `fast`
-is the fastest that this machine has; `auto` is that, where making it pays back."""
 
 BUILD_CPU_SECONDS: Final = 30.0
 """Of building the native library, by as many compilers at once as there are CPUs."""

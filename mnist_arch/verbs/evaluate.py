@@ -14,6 +14,7 @@ from mnist_arch.data.catalog import INFO, DatasetName, SplitName, in_words
 from mnist_arch.drawing import FORMATS, format_of
 from mnist_arch.errors import NotAllowed, Problem, SpecError
 from mnist_arch.files import is_folder, is_there, now, read, shown, write_whole
+from mnist_arch.html import table
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.runs.find import TrainedNetwork, find
 from mnist_arch.runs.result import Reading
@@ -68,7 +69,7 @@ class EvaluateRequest:
         return cls(trained, judged_on, split, **more)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """A network, the images it was judged on, and what came out."""
 
@@ -84,6 +85,17 @@ class Report:
     threads: int
     """Torch threads on the CPU."""
     written: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Report({title(self)}: {accuracy_text(self.evaluation)})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, it.images, _share(it.precision), _share(it.recall))
+            for name, it in zip(self.class_names, self.evaluation.classes, strict=True)
+        ]
+        headings = ("class", "images", "precision", "recall")
+        return table(f"{title(self)}: {accuracy_text(self.evaluation)}", headings, rows)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -270,6 +282,10 @@ def _notes(report: Report) -> Iterator[str]:
             f"the run's result says {stored.correct:,} correct, not {correct:,}: "
             "this is another machine, or its files were changed"
         )
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.2f} %"
 
 
 def title(report: Report) -> str:

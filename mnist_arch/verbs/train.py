@@ -18,7 +18,7 @@ from mnist_arch.runs.folder import Run, read_manifest
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.loading import Loaded, check_dataset
-from mnist_arch.training.engine import Device, Engine, StepKind
+from mnist_arch.training.engine import Device, Engine, EngineName, StepKind
 from mnist_arch.training.memory import check_memory, training_bytes
 from mnist_arch.training.thread_choice import ThreadChoice
 from mnist_arch.training.work import Work
@@ -27,7 +27,6 @@ from mnist_arch.verbs.display import Caller, FewerThreads, KeepsItsEngine, Train
 
 if TYPE_CHECKING:
     from mnist_arch.runs.images import RunImages
-    from mnist_arch.training.engine_choice import EngineName
 
 
 @dataclass(frozen=True)

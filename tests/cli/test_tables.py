@@ -21,8 +21,9 @@ from mnist_arch.runs.score import Score
 from mnist_arch.spec.loading import load
 from mnist_arch.training.events import EpochRecord, Progress
 from mnist_arch_cli import results
+from mnist_arch_cli.notes import warn_of_sample
 from mnist_arch_cli.tables import Column, folded, print_tables
-from mnist_arch_cli.training_display import LiveDisplay, warn_of_sample
+from mnist_arch_cli.train.display import LiveDisplay
 
 WIDTHS = (40, 50, 60, 80, 100, 120, 160, 200)
 EXPERIMENT = load("s6").with_dataset("mnist").experiment

@@ -18,7 +18,8 @@ import together
 import turns
 import variants
 
-from mnist_arch import loads, plan_network
+from mnist_arch import loads
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.training.engine import Engine
 
 # ------------------------------------------------------------------------------------------- turns

@@ -320,16 +320,53 @@ def python_of(page: Path) -> str:
     return code
 
 
-@pytest.mark.slow
-def test_the_python_of_the_readme_trains(capsys: pytest.CaptureFixture[str]) -> None:
-    """Up to its first record, since it would go on for minutes."""
-    code = python_of(ROOT / "README.md")
-    once = code.replace("    print(record)\n", "    print(record)\n    break\n")
-    assert once != code
-    exec(compile(once, "README.md", "exec"), {})
+@pytest.mark.gate
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "python.md"], ids=lambda it: it.name)
+def test_the_python_of_a_page_trains(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python_of(page), page.name, "exec"), {})
     out = capsys.readouterr().out
-    assert out.startswith("18666\n")
-    assert re.search(r"^(Progress|EpochRecord)\(epoch=1, ", out, re.M)
+    assert re.match(r"18666\n\d+\.\d{3} ± \d+\.\d{3} % \(test, 2 seeds\)\n", out)
+
+
+NOTEBOOK = ROOT / "examples/verbs.ipynb"
+MOST_OF_AN_OUTPUT = 4_000
+"""Characters that a cell of a notebook shows at most."""
+
+
+def test_the_notebook_is_executed_and_its_outputs_are_short() -> None:
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        assert len(json.dumps(cell["outputs"])) < MOST_OF_AN_OUTPUT
+        assert all(it["output_type"] != "error" for it in cell["outputs"])
+
+
+@pytest.mark.gate
+def test_the_notebook_runs_and_shows_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs of the same form, whatever the numbers of a training are here."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    stored, run = (nbformat.read(NOTEBOOK, as_version=4) for _ in range(2))
+    client = nbclient.NotebookClient(run, timeout=300, resources={"metadata": {"path": tmp_path}})
+    client.execute()
+    for before, now in zip(stored.cells, run.cells, strict=True):
+        assert outputs_of(now) == outputs_of(before), now.source
+
+
+def outputs_of(cell: Any) -> list[tuple[str, str]]:
+    """Kind and text of what a cell shows, with a # for what a training has made."""
+    found = []
+    for output in cell.get("outputs", ()):
+        text = output.get("text") or output.data.get("text/plain", "")
+        found.append((output.output_type, re.sub(r"\d+\.\d+", "#", text)))
+    return found
 
 
 @pytest.mark.slow

@@ -142,6 +142,7 @@ HEAVY = [
     "mlxtend",
     "numpy",
     "optuna",
+    "pandas",
     "ray",
     "safetensors",
     "scipy",
@@ -274,7 +275,7 @@ def test_all_is_what_is_exported() -> None:
         for name, value in vars(mnist_arch).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert found - tools == set(mnist_arch.__all__) - set(mnist_arch._WITH_TORCH)
+    assert found - tools == set(mnist_arch.__all__) - set(mnist_arch._LATER)
     assert len(mnist_arch.__all__) == len(set(mnist_arch.__all__))
     assert set(mnist_arch.__all__) <= set(dir(mnist_arch))
 
@@ -299,7 +300,7 @@ def test_names_for_type_checkers_are_those_for_the_program() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert found == mnist_arch._WITH_TORCH
+    assert found == mnist_arch._LATER
 
 
 def test_what_is_public_says_what_it_is() -> None:
@@ -368,7 +369,7 @@ def test_what_is_imported_is_what_is_declared() -> None:
     foreign = set[str]().union(*(imported(path) for path in ALL_FILES)) - own
     provided = packages_distributions()
     found = {provided[name][0].lower().replace("_", "-") for name in foreign}
-    declared = [*project["dependencies"], *extras["ray"], *extras["search"]]
+    declared = [*project["dependencies"], *extras["pandas"], *extras["ray"], *extras["search"]]
     assert found == named_in(declared)
 
 

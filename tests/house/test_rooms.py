@@ -24,6 +24,7 @@ ROOMS = (
     "machine",
     "seeds",
     "values",
+    "html",
     "drawing",
     "data",
     "zoo",
@@ -37,12 +38,15 @@ ROOMS = (
     "sweeps",
     "convert",
     "verbs",
+    "api",
     "__init__",
     "__main__",
 )
 """From the ground up: a room imports only what stands before it."""
 
 TORCH_FREE = (
+    "api",
+    "html",
     "drawing",
     "errors",
     "failures",
