@@ -25,7 +25,7 @@ base: {extends: small.yaml}
 dataset: mnist-5k
 holdout: 400
 seeds: 1
-experiments: [{name: "<b>", recipe: {epochs: 1}}]
+experiments: [{name: one, recipe: {epochs: 1}}]
 """
 
 
@@ -34,9 +34,9 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits that are read, of few images that are easy to tell apart."""
     read: list[str] = []
 
-    def load_split(name: str, split: str, **_: Any) -> Any:
+    def load_split(name: str, split: Any, **_: Any) -> Any:
         read.append(f"{name} {split}")
-        return small.synthetic(96 if split == "train" else 50, seed=len(split))
+        return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_images, "load_split", load_split)
@@ -50,7 +50,7 @@ def test_a_summary_is_counted_without_torch() -> None:
     assert (found.parameters, found.macs) == (18_666, 6_049_088)
     assert found.experiment.defaults.dropout.rate == 0.1
     assert found.origins["defaults.dropout"] == "set['defaults.dropout']"
-    narrow = ma.summary("s6", set={"blocks": [{"channels": [4], "pool": "max", "reduce": 10}]})
+    narrow = ma.summary("s6", set={"blocks": [{"channels": [4]}], "head": {"linear": True}})
     assert narrow.parameters < 1_000
 
 
@@ -98,8 +98,11 @@ def test_a_bar_is_shown_where_it_is_asked_for(
 def test_the_sample_in_the_place_of_mnist_is_a_warning(
     opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolved = Resolved("mnist-5k", "there is no network")
-    monkeypatch.setattr("mnist_arch.data.load.resolve_dataset", lambda *_, **__: resolved)
+    sample = Resolved("mnist-5k", "there is no network")
+    monkeypatch.setattr(
+        "mnist_arch.data.load.resolve_dataset",
+        lambda name, **_: sample if name == "auto" else Resolved(name),
+    )
     with pytest.warns(UserWarning, match="there is no network; name a folder") as caught:
         score = ma.train("small.yaml", epochs=1, dataset="auto")
     assert caught[0].filename == __file__
@@ -114,7 +117,7 @@ def test_what_a_name_is_judged_by(opened: list[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mnist_arch.data.load.load_split", run_images.load_split)
     report = ma.evaluate("a", device="cpu")
     assert (report.trained.seed, report.split, report.evaluation.images) == (3, "test", 50)
-    assert repr(report).startswith("Report(a · seed 3 · MNIST test: ")
+    assert repr(report).startswith("Report(a · seed 3 · mnist test: ")
     assert "<td" in report._repr_html_()
     with pytest.raises(ma.RunError, match="no run and no network is named 'b'"):
         ma.evaluate("b")
@@ -131,10 +134,11 @@ def test_a_sweep_gives_its_leaderboard(
     assert capsys.readouterr() == ("", "")
     assert [standing.rank for standing in board.standings] == [1]
     assert ma.sweep("sweep.yaml", show=True) == board
-    assert "<b>" not in board._repr_html_().partition("<thead>")[2]
-    assert "&lt;b&gt;" in board._repr_html_()
+    marked = board.model_copy(update={"name": "<i>"})._repr_html_()
+    assert "&lt;i&gt;" in marked
+    assert "<i>" not in marked
     frame = board.to_frame()
-    assert list(frame["name"]) == ["<b>"]
+    assert list(frame["name"]) == ["one"]
     assert frame["rank"][0] == 1
 
 

@@ -12,7 +12,6 @@ its latest one.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,6 +133,6 @@ def _meaning_of_spec(what: str, runs: Path) -> Run | str:
 def _of_run(run: Run, overrides: Sequence[Override]) -> Loaded:
     """The experiment of a run, under overrides; each value has the origin that the run knows."""
     source, manifest = str(run.manifest_path), run.manifest()
-    loaded = loads(json.dumps(manifest.experiment), source=source, overrides=overrides)
+    loaded = loads(manifest.experiment.model_dump_json(), source=source, overrides=overrides)
     given = {path: origin for path, origin in loaded.origins.items() if source not in origin}
     return Loaded(loaded.experiment, {**manifest.origins, **given})
