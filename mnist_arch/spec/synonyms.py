@@ -353,6 +353,7 @@ COMMANDS: Final[dict[str, str]] = {
     " torchinfo stats list plan flops macs",
     "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
     " optimise study",
+    "import": "convert from_table from_torchsummary from_keras parse",
 }
 """Commands, and what others call them."""
 

@@ -507,3 +507,23 @@ def test_no_error_of_a_training_is_taken_for_a_bug(
     monkeypatch.setattr(running, "train", late)
     found = error_of(mnist_arch("small.yaml", "--json", exit_code=1))
     assert (found["error"], len(found["problems"])) == ("NonFiniteLoss", 1)
+
+
+def test_a_finished_run_is_shown_without_its_images(mnist_arch: Terminal) -> None:
+    first = json.loads(mnist_arch("small.yaml", "--json").stdout)
+    mnist_arch.opened.clear()
+    for arguments in (("small.yaml",), ("small.yaml", "--dataset", "auto"), ("--resume", "small")):
+        assert json.loads(mnist_arch(*arguments, "--json").stdout) == first
+    assert mnist_arch.opened == []
+
+
+def test_runs_are_where_the_variable_says(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNIST_ARCH_RUNS", "elsewhere")
+    mnist_arch("small.yaml", "--epochs", "1")
+    assert mnist_arch.folders == []
+    assert len(list(Path("elsewhere").iterdir())) == 1
+    mnist_arch("--resume", "latest")
+    result = mnist_arch("--resume", "latest", "--out", "x", exit_code=2)
+    assert "--resume excludes --out" in result.stderr

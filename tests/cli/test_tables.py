@@ -20,9 +20,10 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.loading import load
 from mnist_arch.training.events import EpochRecord, Progress
-from mnist_arch_cli import results
+from mnist_arch.verbs.train import TrainedRun
 from mnist_arch_cli.notes import warn_of_sample
 from mnist_arch_cli.tables import Column, folded, print_tables
+from mnist_arch_cli.train import tables as results
 from mnist_arch_cli.train.display import LiveDisplay
 
 WIDTHS = (40, 50, 60, 80, 100, 120, 160, 200)
@@ -47,14 +48,8 @@ def drawn(columns: list[Column], width: int, title: str = "") -> str:
 
 def _result(capsys: pytest.CaptureFixture[str]) -> str:
     result = made_up_result(EXPERIMENT, seed=3)
-    results.show_results(
-        [result],
-        EXPERIMENT,
-        [Path("runs/s6-00000000-s3")],
-        as_json=False,
-        as_score=False,
-        note=print,
-    )
+    trained = TrainedRun(Run(Path("runs/s6-00000000-s3")), result)
+    results.show_results([trained], EXPERIMENT.budget, as_json=False, as_score=False, note=print)
     return capsys.readouterr().out
 
 

@@ -225,6 +225,23 @@ def test_the_time_left_is_not_by_the_start_of_the_run() -> None:
     ]
 
 
+def test_the_time_left_of_a_run_that_goes_on_is_not_by_an_earlier_process() -> None:
+    """Which may have been many times as slow."""
+    console = Console(stderr=True, file=io.StringIO(), width=160)
+    display = Display(console)
+    display.begin(EXPERIMENT, seed=3, split="test")
+    earlier = [record_of(epoch, seconds=1_000.0 * epoch) for epoch in (1, 2)]
+    display.started(Started(Run(Path("runs/s6-00000000-s3")), 2, tuple(earlier)))
+    for epoch, seconds in ((3, 2_030.0), (4, 2_050.0)):
+        display.epoch(record_of(epoch, seconds=seconds))
+    lines = [line for line in shown(console).splitlines() if "left" in line]
+    assert [line.rpartition(" · ")[2] for line in lines] == ["8:00 left", "5:00 left"]
+
+
+def record_of(epoch: int, *, seconds: float) -> EpochRecord:
+    return dataclasses.replace(RECORD, epoch=epoch, seconds=seconds)
+
+
 def test_the_time_left_is_not_by_the_time_of_the_compiler() -> None:
     """A plain epoch of 40 s, one of 60 s of which 35 s were the compiler's, and then 25 s each."""
     console = Console(stderr=True, file=io.StringIO(), width=80)
