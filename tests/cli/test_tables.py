@@ -186,7 +186,8 @@ def test_a_score_that_may_not_be_written_is_noted(
     notes: list[str] = []
     made = [made_up_result(EXPERIMENT, seed=seed) for seed in range(2)]
     folders = [tmp_path / "a", tmp_path / "b"]
-    results.show_results(made, EXPERIMENT, folders, as_json=True, as_score=True, note=notes.append)
+    trained = [TrainedRun(Run(folder), it) for folder, it in zip(folders, made, strict=True)]
+    results.show_results(trained, EXPERIMENT.budget, as_json=True, as_score=True, note=notes.append)
     assert '"seeds"' in capsys.readouterr().out
     assert len(notes) == 1
     assert notes[0].startswith("the score is not kept in a file: cannot write ")

@@ -14,10 +14,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
