@@ -699,7 +699,7 @@ def test_a_cluster_is_asked_for_by_name(
         made.append(cluster)
         raise StorageError("enough")
 
-    monkeypatch.setattr("mnist_arch_cli.sweeping.need_ray", lambda: None)
+    monkeypatch.setattr("mnist_arch.verbs.sweep.need_ray", lambda: None)
     monkeypatch.setattr(ray_driver, "RayDriver", noting)
     mnist_arch("tiny.yaml", "--executor", "ray", "--ray-address", "auto", exit_code=3)
     mnist_arch("tiny.yaml", "--executor", "ray", "--data-dir", "images", exit_code=3)
