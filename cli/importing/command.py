@@ -38,6 +38,24 @@ Choose = Annotated[
         help="Decide what the source leaves open; the error that asks for it says how.",
     ),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        callback=at_home,
+        help="Its weights, as torch.save or safetensors wrote them; they are written beside --out.",
+    ),
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        callback=at_home,
+        help="File to write the spec to; stdout unless given.",
+    ),
+]
 
 
 def import_(
@@ -49,15 +67,7 @@ def import_(
             "torchinfo or Keras; - reads stdin.",
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            callback=at_home,
-            help="File to write the spec to; stdout unless given.",
-        ),
-    ] = None,
+    out: OutFile = None,
     dropout: Dropout = None,
     choose: Choose = None,
     partial: Annotated[
@@ -66,16 +76,7 @@ def import_(
             "--partial", help="Write what there is, with a comment where something is missing."
         ),
     ] = False,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            callback=at_home,
-            help="Its weights, as torch.save or safetensors wrote them; they are written beside "
-            "--out.",
-        ),
-    ] = None,
+    weights: Weights = None,
     as_json: Json = False,
 ) -> None:
     """Write the network of somebody else as a spec.
