@@ -48,9 +48,9 @@ class _Candidate:
     place: Origin
 
 
-def read_code(source: Source, choices: Choices) -> Read | None:
+def read_code(source: Source, choices: Choices, *, is_partial: bool = False) -> Read | None:
     """The network that the code of a source makes; None where it makes none. Raises SpecError."""
-    libraries = Libraries()
+    libraries = Libraries(is_partial=is_partial)
     trees: list[tuple[ast.Module, Piece]] = []
     faults: list[SpecError] = []
     for origin, text in source.code:

@@ -109,7 +109,7 @@ def import_source(source: Source, request: Request) -> Imported:
         choices.used.add("read")
         return _of_table(source, choices, request)
     try:
-        read = read_code(source, choices)
+        read = read_code(source, choices, is_partial=request.is_partial)
     except SpecError as error:
         if any(find_tables(lines) for lines in source.printed):
             raise _with_way_out(error) from None
@@ -295,11 +295,12 @@ def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool
         if not isinstance(written, blocks.Stuck):
             return written
         at = min(written.index, len(items) - 1)
-        lacks.append(blocks.stuck(items, at))
+        if written.index < len(items) or not lacks:  # else what is lacking is all there is to say
+            lacks.append(blocks.stuck(items, at))
         if not is_partial:
             raise SpecError(tuple(_lacking(lack) for lack in lacks))
-        if lacks[-1].what == blocks.AGAIN:
-            items = unshared(items)
+        if lacks[-1].what == blocks.AGAIN and items != (apart := unshared(items)):
+            items = apart
         else:
             items = [*items[:at], *items[at + 1 :]]
     raise refusal("no layer of the network can be said", hint="write the spec by hand")

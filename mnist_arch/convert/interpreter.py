@@ -160,6 +160,8 @@ class Library(Protocol):
         self, called: Any, arguments: list[Any], keywords: dict[str, Any], place: Origin
     ) -> Any: ...
 
+    def not_known(self, what: str, arguments: list[Any], place: Origin) -> Any: ...
+
     def known(self, called: Any, arguments: list[Any], place: Origin) -> Any: ...
 
     def attribute(self, receiver: Any, name: str, place: Origin) -> Any: ...
@@ -765,6 +767,8 @@ class Interpreter:
         place = self.piece.at(node)
         match called:
             case Unknown():
+                if (made := self.library.not_known(called.why, arguments, place)) is not None:
+                    return made
                 return next((it for it in arguments if isinstance(it, Unknown)), called)
             case Function():
                 return self.call_function(called, arguments, keywords, node)

@@ -107,8 +107,10 @@ class KerasModel:
 class Libraries:
     """The libraries that code uses, as the interpreter sees them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_partial: bool = False) -> None:
         self.interpreter = Interpreter(self)
+        self.is_partial = is_partial
+        """Whether a layer that is not known is passed over, and told."""
         self.recorded: list[Recorded] = []
         self.models: list[KerasModel] = []
         self.count = 0
@@ -289,10 +291,20 @@ class Libraries:
             case KerasModel() if called.output is None and len(arguments) == 1:
                 return self._in_order(called.layers, arguments, place)
             case Recorded(name=name, place=made_at) if _tensors([arguments, keywords]):
+                if (passed := self.not_known(name, arguments, made_at)) is not None:
+                    return passed
                 raise Unsupported(f"{name} is not read here", made_at)
         if _tensors([arguments, keywords]):
             raise Unsupported("a call of something that is no layer", place)
         return Unknown("a call of this kind", place)
+
+    def not_known(self, what: str, arguments: list[Any], place: Origin) -> Any:
+        """A layer that is not known, passed over where a part of a network will do; else None."""
+        if not self.is_partial or not arguments or not isinstance(arguments[0], Tensor):
+            return None
+        tensor = arguments[0]
+        made = tensor.graph.add(g.Other(f"a layer ({what})"), tensor.value, place=place)
+        return tensor.then(made)
 
     def known(self, called: Any, arguments: list[Any], place: Origin) -> Any:
         """What an object of the source does that is known by its name; None where none is."""

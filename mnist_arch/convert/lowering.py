@@ -294,6 +294,8 @@ class _Lowering:
                 self._lack(f"layer norm{one}", place)
             case g.Norm(over=over):
                 self._lack(over, place)
+                if "layer" not in over:  # batch norm comes nearest
+                    return our.Normalization("batch", 1)
             case g.Act(kind=kind, value=value) if kind in _OURS:
                 if value is not None and kind == "leaky_relu" and value != 0.01:
                     self._lack(f"the slope of leaky_relu, {value:g}", place)
@@ -341,10 +343,10 @@ class _Lowering:
         if len({top, bottom, left, right}) > 1:
             what = f"one-sided `same` padding at stride {op.stride[0]}"
             self._lack(what if abs(bottom - top) == 1 else "padding that is not even", place)
-            return None
+            top = same  # which comes nearest
         if top and top != same:
             self._lack(f"a padding of {top} for a kernel of {high}", place)
-            return None
+            top = same
         made = our.Convolution(
             op.out, high, node.weights, op.bias, op.stride[0], top, groups=op.groups
         )

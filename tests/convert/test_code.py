@@ -340,6 +340,20 @@ def test_one_class_that_makes_two_networks_is_asked_about() -> None:
     assert "the language lacks ghost batch norm" in said[0]
 
 
+def test_a_part_is_written_with_a_comment_for_what_is_missing() -> None:
+    partial = of_code(TWICE, choose={"network": "Net-2"}, is_partial=True)
+    assert layers(partial)[:3] == ["Conv2d", "BatchNorm2d", "ReLU"]
+    assert "# Missing: the language lacks ghost batch norm" in partial.text
+    code = module(
+        "self.a = nn.Conv2d(1, 10, 3); self.b = Mine(); self.c = nn.Bilinear(2, 3, 4)",
+        "return self.c(self.b(self.a(x))).mean([2, 3])",
+    )
+    partial = of_code(code, is_partial=True)
+    assert layers(partial) == ["Conv2d", "AdaptiveAvgPool2d"]
+    assert "the name Mine is not known" in partial.text
+    assert "nn.Bilinear" in partial.text
+
+
 def test_a_network_that_cannot_be_made_is_not_passed_over() -> None:
     code = TWICE.replace("self.weight.requires_grad = True", "x = 9 ** 9 ** 9")
     assert "a power is too large" in refused(code)[0]
