@@ -89,16 +89,11 @@ class Residual:
 # ------------------------------------------------------------------------------------------- units
 
 
-def unit_at(
-    items: Sequence[Item], start: int, *, with_dropout: bool = True, is_pool: bool = False
-) -> Unit | None:
-    """The unit that begins at an item; None where none does.
-
-    Only a convolution that is a pool pads an even kernel.
-    """
+def unit_at(items: Sequence[Item], start: int, *, with_dropout: bool = True) -> Unit | None:
+    """The unit that begins at an item; None where none does."""
     if start >= len(items) or not isinstance(conv := items[start].op, our.Convolution):
         return None
-    if conv.padding and conv.kernel % 2 == 0 and not is_pool:
+    if conv.padding and conv.kernel % 2 == 0:  # as only a pool does
         return None
     channels = items[start].in_shape[0]
     kind, weights, end, out = _kind(conv, channels), [items[start].weights], start + 1, conv.out
@@ -300,10 +295,10 @@ class _Writer:
                 side = item.in_shape[1]
                 yield ("pool", _pool_tree(kind, side, side, usual=side)), start + 1
             case our.Convolution() as op if op.groups == 1 and _may_pool(op):
-                unit = unit_at(self.items, start, with_dropout=False, is_pool=True)
-                assert unit is not None
-                is_bare = unit.end == start + 1 and op.out == item.in_shape[0]
-                if is_bare and op.padding == (op.kernel - 1) // 2 and self._is_own(unit):
+                following = self.items[start + 1].op if start + 1 < len(self.items) else None
+                is_bare = not isinstance(following, our.Activation | our.Normalization)
+                keeps = op.out == item.in_shape[0] and op.padding == (op.kernel - 1) // 2
+                if is_bare and keeps and self.uses[item.weights] == 1:
                     tree = _pool_tree("convolution", op.kernel, op.stride, usual=2)
                     yield ("pool", (tree, op)), start + 1
 
@@ -410,7 +405,7 @@ class _Writer:
         found: list[Residual] = []
         end = start
         while (one := self._residual(end)) is not None and len(found) < MAX_ITEMS:
-            if found and not _are_alike(found[-1], one):
+            if found and not (_are_alike(found[-1], one) or _are_alike(one, found[-1])):
                 return
             found.append(one)
             end = one.end
@@ -447,6 +442,9 @@ class _Writer:
 
     def _residual_block(self, residuals: list[Residual]) -> Tree | None:
         first = residuals[-1]
+        units = _said([it.units for it in residuals])
+        if units is None:
+            return None
         biases = {it.skip.bias for it in residuals if it.skip is not None}
         if len(biases) > 1:
             return None
@@ -454,7 +452,7 @@ class _Writer:
         if share is None:
             return None
         forced = {"bias": biases.pop()} if biases else {}
-        block = self._channels(first.units, None, **forced)
+        block = self._channels(units, None, **forced)
         if len(residuals) > 1:
             block["repeat"] = len(residuals)
             if share:
@@ -536,21 +534,38 @@ def _periods(units: Sequence[Unit], is_own: Any) -> Iterator[tuple[Sequence[Unit
         again, rest = divmod(len(units), length)
         if rest or again > MAX_ITEMS or length > MAX_ITEMS:
             continue
-        last = units[-length:]  # since one channel may be seen in more than one way
-        if not all(_is_like(unit, last[i % length]) for i, unit in enumerate(units)):
-            continue
         rows = [list(units[i : i + length]) for i in range(0, len(units), length)]
-        if (share := _sharing(rows, is_own)) is not None:
-            yield last, again, share
+        said = _said(rows)
+        if said is not None and (share := _sharing(rows, is_own)) is not None:
+            yield said, again, share
+
+
+def _said(rows: Sequence[Sequence[Unit]]) -> Sequence[Unit] | None:
+    """The repeat whose text says all of them: the last or the first; None where none does.
+
+    The first has other channels to begin with, and may be seen in more than one way.
+    """
+    for base in (rows[-1], rows[0]):
+        pairs = [pair for row in rows for pair in zip(row, base, strict=False)]
+        if all(len(row) == len(base) for row in rows) and all(_is_like(*it) for it in pairs):
+            return base
+    return None
 
 
 def _is_like(unit: Unit, other: Unit) -> bool:
-    """Whether one text says both; of one channel an ordinary convolution is a depthwise one."""
-    if unit.channels == 1 and unit.value("kind") == "ordinary":
-        if other.value("kind") == "depthwise":
-            options = {**dict(unit.options), "kind": "depthwise"}
-            unit = replace(unit, options=tuple(options.items()))
-    return unit.says() == other.says()
+    """Whether the text of the other says this, too.
+
+    A depthwise convolution is one in as many groups as there are channels, and of one channel an
+    ordinary one is depthwise.
+    """
+    kind, wanted = unit.value("kind"), other.value("kind")
+    changed: dict[str, Any] = {}
+    if (kind, wanted, unit.channels) == ("ordinary", "depthwise", 1):
+        changed = {"kind": wanted}
+    elif (kind, wanted) == ("depthwise", "grouped") and other.value("groups") == unit.channels:
+        changed = {"kind": wanted, "groups": unit.channels}
+    options = tuple({**dict(unit.options), **changed}.items())
+    return replace(unit, options=options).says() == other.says()
 
 
 def _sharing(rows: list[list[Unit]], is_own: Any) -> bool | None:

@@ -24,7 +24,7 @@ from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(networks())
 def test_any_network_of_the_language_comes_back(spec: Mapping) -> None:
     network = loads(text_of(spec), source="drawn.yaml").experiment
