@@ -60,13 +60,24 @@ class CountedExperiment:
         """The same on the dataset that `auto` is taken as; see `Loaded.with_dataset`."""
         if self.experiment.dataset == name:
             return self
-        loaded = Loaded(self.experiment, self.origins).with_dataset(name)
-        return replace(self, experiment=loaded.experiment, origins=loaded.origins)
+        return self._as(self.loaded.with_dataset(name))
+
+    def with_holdout(self, images: int, *, origin: str) -> CountedExperiment:
+        """The same with so many training images held out."""
+        return self._as(self.loaded.with_values({"holdout": images}, {"holdout": origin}))
+
+    def _as(self, loaded: Loaded) -> CountedExperiment:
+        """Another experiment with the same network."""
+        return CountedExperiment(loaded.experiment, self.plan, loaded.origins)
+
+    @property
+    def loaded(self) -> Loaded:
+        return Loaded(self.experiment, self.origins)
 
     @property
     def fell_back(self) -> bool:
         """Whether it is on the embedded sample since MNIST could not be had."""
-        return Loaded(self.experiment, self.origins).fell_back
+        return self.loaded.fell_back
 
     def folder_name(self, seed: int) -> str:
         """`<name>-<digest8>-s<seed>`, of the run with this seed."""

@@ -245,6 +245,10 @@ class _Counter:
         for layer in layers:
             shared = False
             match layer.op:
+                case ops.Convolution() as op:
+                    self._look(op.kernel, op.stride)
+                    shared = op.weights in self.seen
+                    self.seen.add(op.weights)
                 case (
                     ops.Activation()
                     | ops.Normalization()
@@ -253,10 +257,6 @@ class _Counter:
                     | ops.Linear()
                 ):
                     pass
-                case ops.Convolution() as op:
-                    self._look(op.kernel, op.stride)
-                    shared = op.weights in self.seen
-                    self.seen.add(op.weights)
                 case ops.Pooling() as op:
                     self._look(op.size, op.stride)
                 case ops.GlobalPooling() | ops.Flatten():
@@ -266,7 +266,8 @@ class _Counter:
                     continue
                 case never:
                     assert_never(never)
-            self.rows += _rows(layer, self.position.rows + 1, self.field, shared)
+            number = self.before + len(self.rows) + 1
+            self.rows += _rows(layer, number, self.field, shared)
 
     def _residual(self, op: ops.Residual) -> None:
         field, jump = self.field, self.jump

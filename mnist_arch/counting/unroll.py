@@ -278,6 +278,8 @@ def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
                 hint = "choose channel counts that are multiples of the groups"
                 raise _error(place, f"{op.groups} groups do not divide {both}", hint)
             return op.out, *_windows(place, shape, op.kernel, op.stride, op.padding)
+        case ops.Activation() | ops.Dropout() | ops.SqueezeExcitation():
+            return shape
         case ops.Pooling():
             return channels, *_windows(place, shape, op.size, op.stride, 0)
         case ops.GlobalPooling():
@@ -297,7 +299,7 @@ def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
             raise _error(place, f"{message} {_text(shape)}", "use fewer groups, or another norm")
         case ops.Residual():
             return op.body[-1].out_shape
-        case ops.Normalization() | ops.Activation() | ops.Dropout() | ops.SqueezeExcitation():
+        case ops.Normalization():
             return shape
         case never:
             assert_never(never)

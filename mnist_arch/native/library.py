@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
+
+from mnist_arch.native.vectors import Vectors
 
 SOURCE: Final = Path(__file__).parent / "source"
-
-Vectors = Literal["avx512", "avx2", "neon", "plain"]
-"""Which vectors the arithmetic is made of: 16, 8, 4 and 4 floats."""
 
 # What `vectors_of` is told of, and no instruction beside it.
 _FLAGS: Final[dict[Vectors, tuple[str, ...]]] = {

@@ -32,8 +32,13 @@ class Loaded:
     def with_dataset(self, name: DatasetName) -> Loaded:
         """The same with what `auto` came to; where that is not MNIST, its origin says so."""
         came_to_sample = (self.experiment.dataset, name) == ("auto", "mnist-5k")
-        origins = {**self.origins, "dataset": FELL_BACK} if came_to_sample else self.origins
-        return Loaded(self.experiment.model_copy(update={"dataset": name}), origins)
+        origins = {"dataset": FELL_BACK} if came_to_sample else {}
+        return self.with_values({"dataset": name}, origins)
+
+    def with_values(self, values: Mapping[str, Any], origins: Mapping[str, str]) -> Loaded:
+        """The same with other values of keys of the spec, which fit there: none is validated."""
+        experiment = self.experiment.model_copy(update=dict(values))
+        return Loaded(experiment, {**self.origins, **origins})
 
     @property
     def fell_back(self) -> bool:
@@ -115,9 +120,19 @@ def json_schema() -> dict[str, Any]:
 
 def resolve(tree: Node, source: str, overrides: Sequence[Override] = ()) -> Loaded:
     """The experiment of a whole tree under its overrides. Raises SpecError with every problem."""
+    tree = _under(tree, overrides)
+    return Loaded(validated(tree, source), dict(_origins(tree, ())))
+
+
+def origins_of(tree: Node, overrides: Sequence[Override]) -> dict[str, str]:
+    """Where the values of a tree come from under overrides that fit it; see `Loaded.origins`."""
+    return dict(_origins(_under(tree, overrides), ()))
+
+
+def _under(tree: Node, overrides: Sequence[Override]) -> Node:
     for change in overrides:
         tree = changed(tree, change)
-    return Loaded(validated(tree, source), dict(_origins(tree, ())))
+    return tree
 
 
 def validated(tree: Node, source: str) -> Experiment:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.digest import joined_digest, layers_text, recipe_text
 from mnist_arch.counting.layers import Shape
@@ -88,8 +89,8 @@ class _Network(NamedTuple):
     """One of the networks of the grid."""
 
     number: int
-    values: dict[str, Any]
-    """Of the spec, by their keys."""
+    experiment: Experiment
+    """With the recipe of the base."""
     plan: Plan
     texts: tuple[str, ...]
     """Of its layers, for the digest."""
@@ -106,7 +107,7 @@ class Grid:
         self._whole = any(axis.levels[0].path == BLOCKS for axis in axes)
         self._inside: dict[KeyPath, list[list[tuple[int, Override]]]] = {}
         """Of each part of the spec, the axes in it: levels, and what each adds to a number."""
-        self._counts = [len(axis.levels) for axis in axes]
+        self._axes = axes
         self.size = 1
         """The number of cells."""
         for axis in reversed(axes):
@@ -124,17 +125,35 @@ class Grid:
             networks = list(self._networks())
             pairs = ((network, recipe) for recipe in self._recipes() for network in networks)
         for network, recipe in pairs:
-            experiment = self._experiment({**network.values, "recipe": recipe.value})
+            experiment = network.experiment.model_copy(update={"recipe": recipe.value})
             digest = joined_digest(experiment, network.texts, recipe.text)
             yield Cell(network.number + recipe.number, experiment, network.plan, digest)
 
     def levels(self, number: int) -> list[int]:
         """The number of each axis's level in a cell."""
         found = []
-        for count in reversed(self._counts):
-            number, level = divmod(number, count)
+        for axis in reversed(self._axes):
+            number, level = divmod(number, len(axis.levels))
             found.append(level)
         return found[::-1]
+
+    def changes(self, number: int) -> list[Override]:
+        """What a cell changes on the base."""
+        levels = zip(self._axes, self.levels(number), strict=True)
+        return [axis.levels[level] for axis, level in levels]
+
+    def experiment(self, number: int) -> Experiment:
+        """That of a cell which can be built, put together of values that are validated."""
+        values: dict[str, Any] = {}
+        blocks = list(self._base.blocks)
+        for part, axes in self._inside.items():
+            own = sum(_of_axis(number, axis) for axis in axes)
+            key, *index = part
+            if index:
+                blocks[int(index[0])] = self._validated[part][own]
+            else:
+                values[str(key)] = self._validated[part][own]
+        return self._base.model_copy(update={"blocks": tuple(blocks), **values})
 
     # -------------------------------------------------------------------------- values of the parts
 
@@ -146,31 +165,26 @@ class Grid:
         """The values of a part of the spec in the grid, but those that cannot be."""
         if part not in self._inside:
             yield _Value(0, _at(self._base, part))
-            return
+        else:
+            yield from itertools.starmap(_Value, self._validated[part].items())
+
+    @cached_property
+    def _validated(self) -> dict[KeyPath, dict[int, Any]]:
+        """The values of each part that has axes, by what its levels add to the number of a cell."""
+        return {part: dict(self._read(part)) for part in self._inside}
+
+    def _read(self, part: KeyPath) -> Iterator[tuple[int, Any]]:
+        kind = _kind(part)
         above = [change for change in self._above if self._part(change.path) == part]
         for combination in itertools.product(*self._inside[part]):
             tree = self._tree
             try:
                 for change in (*(level for _, level in combination), *above):
                     tree = changed(tree, change)
-                experiment = self._experiment(self._changed(tree, part))
+                value = kind.validate_python(_node(tree, part).plain())
             except (SpecError, ValidationError):
                 continue
-            yield _Value(sum(number for number, _ in combination), _at(experiment, part))
-
-    def _changed(self, tree: Node, part: KeyPath) -> dict[str, Any]:
-        """The key of the spec that a part lies in, of which the part alone is still to validate."""
-        key, *index = part
-        plain = tree.entries[str(key)]
-        if not index:
-            return {str(key): plain.plain()}
-        blocks: list[object] = list(self._base.blocks)
-        blocks[int(index[0])] = plain.items[int(index[0])].plain()
-        return {"blocks": blocks}
-
-    def _experiment(self, values: dict[str, Any]) -> Experiment:
-        """The base with other values of some keys. Raises ValidationError."""
-        return Experiment.model_validate({**dict(self._base), **values})
+            yield sum(number for number, _ in combination), value
 
     def _recipes(self) -> Iterator[_Recipe]:
         for number, recipe in self._values(RECIPE):
@@ -189,14 +203,14 @@ class Grid:
                 *body, head = parts
                 values = {**common, "blocks": tuple(it.value for it in body), "head": head.value}
                 try:
-                    network = self._experiment(values)
+                    network = Experiment.model_validate({**dict(self._base), **values})
                     check_whole(network)
                     check_dataset(Loaded(network, {}))
                 except (SpecError, ValidationError):
                     continue
                 yield _Network(
                     number + sum(it.number for it in parts),
-                    values,
+                    network,
                     joined(it.part for it in parts),
                     tuple(it.text for it in parts),
                 )
@@ -242,6 +256,25 @@ def _grow(
         alike.setdefault(after, []).append(_Grown(number, value, part, text))
     for after, grown in alike.items():
         yield from _grow(steps, defaults, classes, after, [*taken, grown])
+
+
+def _of_axis(number: int, levels: list[tuple[int, Override]]) -> int:
+    """What an axis adds to the number of a cell, by what each of its levels does."""
+    step = levels[1][0] if len(levels) > 1 else 1
+    return levels[number // step % len(levels)][0]
+
+
+def _kind(part: KeyPath) -> TypeAdapter[Any]:
+    """What validates the values of a part of the spec."""
+    key, *index = part
+    return TypeAdapter(Block if index else Experiment.model_fields[str(key)].rebuild_annotation())
+
+
+def _node(tree: Node, part: KeyPath) -> Node:
+    """The part of the spec in the tree of it."""
+    key, *index = part
+    node = tree.entries[str(key)]
+    return node.items[int(index[0])] if index else node
 
 
 def _at(experiment: Experiment, part: KeyPath) -> Any:

@@ -12,10 +12,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from mnist_arch.counting.counted import count
+from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import expanded, shown
-from mnist_arch.spec.loading import resolve
+from mnist_arch.spec.loading import Loaded, resolve
 from mnist_arch.spec.overrides import Override, override
 from mnist_arch.spec.reading import read_file
 from mnist_arch.spec.sources import extended, merge, name_from
@@ -31,11 +31,12 @@ Found = dict[Problem, None]
 
 @dataclass(frozen=True)
 class Listed:
-    """An experiment of the list: its whole tree, and what its own text says."""
+    """An experiment of the list, under what stands above every arm."""
 
     name: str
-    tree: Node
+    counted: CountedExperiment
     own: Node
+    """What its own text says."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Definition:
     """What grid and search start from, with the dataset, hold-out and budget of the sweep."""
     above: tuple[Override, ...]
     """What the command line sets for every arm."""
+    common: Loaded
+    """The base under what stands `above`."""
     listed: tuple[Listed, ...] = ()
     axes: tuple[Axis, ...] = ()
 
@@ -70,11 +73,14 @@ def load_sweep(
     found: Found = {}
     with _collecting(found, "base"):
         base = _base(entries.get("base", Node("s6", source)), entries, path.parent)
-        common = resolve(base, source, above).experiment
+        common = resolve(base, source, above)
     if found:
         raise SpecError(tuple(found), source=source)
-    shared = {"dataset": common.dataset, "holdout": common.holdout or None}
-    definition = Definition(sweep.model_copy(update=shared), source, base, above)
+    shared = {
+        "dataset": common.experiment.dataset,
+        "holdout": common.experiment.holdout or None,
+    }
+    definition = Definition(sweep.model_copy(update=shared), source, base, above, common)
     definition = replace(
         definition,
         listed=tuple(_listed(definition, entries.get("experiments"), path.parent, found)),
@@ -161,14 +167,13 @@ def _listed(
             name = _name(own, names)
         with _collecting(found, here):
             tree = _tree_of(own, definition.base, folder)
-            _check(tree, own, definition)
-            yield Listed(name, tree, own)
+            yield Listed(name, _counted(tree, own, definition), own)
 
 
-def _check(tree: Node, own: Node, definition: Definition) -> None:
+def _counted(tree: Node, own: Node, definition: Definition) -> CountedExperiment:
     """Raises SpecError for an experiment that cannot be built, at its own lines if at any."""
     try:
-        count(resolve(tree, definition.source, definition.above))
+        return count(resolve(tree, definition.source, definition.above))
     except SpecError as error:
         if "extends" in own.entries:  # it may have brought the mistake along
             raise

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from mnist_arch.counting.budget import broken_rules
-from mnist_arch.counting.digest import digest
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import SpecError
@@ -21,10 +21,10 @@ from mnist_arch.spec.loading import (
     Loaded,
     check_dataset,
     check_holdout,
+    origins_of,
     resolve,
-    validated,
 )
-from mnist_arch.spec.overrides import Override, changed, override
+from mnist_arch.spec.overrides import Override
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.grid import Grid
@@ -54,9 +54,6 @@ class Arm:
 
     name: str
     """The file's, or that of its values; no other arm has it."""
-    tree: Node
-    changes: tuple[Override, ...]
-    """What stands above the tree."""
     differs: tuple[ChangedValue, ...]
     """From the base."""
     digest: str = ""
@@ -70,11 +67,14 @@ class Arm:
     """Why it is not trained; empty where it is."""
     same_as: str = ""
     """The name of an earlier arm that is the same experiment, and is trained in its place."""
-    in_grid: bool = False
-    """Whether it is a cell of the grid."""
+    number: int | None = None
+    """Its number among the cells of the grid, from 0; None for an arm of list or search."""
     proposal: int | None = None
     """Its number among the proposals of the search, from 1, of which it has one trial; None for an
     arm of list or grid."""
+    counted: CountedExperiment | None = field(default=None, compare=False, repr=False)
+    """What it trains in the ranking. None where that is nothing, and for a cell of the grid, of
+    which there are many: see `SweepPlan.counted`."""
 
     @property
     def counts(self) -> Counts:
@@ -84,7 +84,7 @@ class Arm:
     @property
     def cell(self) -> tuple[str, ...] | None:
         """The levels of the grid's axes; None for an arm that is not of the grid."""
-        return tuple(it.value for it in self.differs) if self.in_grid else None
+        return tuple(it.value for it in self.differs) if self.number is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,34 +117,53 @@ class SweepPlan:
         return self.definition.axes
 
     @cached_property
-    def base(self) -> Experiment:
+    def base(self) -> Arm:
         """What list, grid and search start from, under what stands above every arm."""
-        above = self.above
-        return resolve(self.definition.base, self.definition.source, above).experiment
+        return self._arm(Arm("base", ()), self.definition.common)
+
+    def base_at(self, stage: Stage) -> Experiment:
+        """The base with dataset and hold-out."""
+        base = self._placed(self.definition.common, "base").experiment
+        return base if stage == "ranking" else base.model_copy(update={"holdout": 0})
 
     @cached_property
-    def above(self) -> tuple[Override, ...]:
-        """What stands above every arm of the ranking."""
-        return (*self.definition.above, *self._fixed(self.holdout))
+    def grid(self) -> Grid:
+        """The axes over the base."""
+        definition = self.definition
+        return Grid(definition.base, self.base_at("ranking"), self.axes, definition.above)
 
     @property
     def fell_back(self) -> bool:
         """Whether it is on the embedded sample since MNIST could not be had."""
         return (self.definition.sweep.dataset, self.dataset) == ("auto", "mnist-5k")
 
-    def _fixed(self, holdout: int) -> tuple[Override, ...]:
-        """What the sweep sets for all of its arms."""
-        origin = FELL_BACK if self.fell_back else "the sweep"
-        return (
-            override("dataset", self.dataset, origin=origin),
-            override("holdout", holdout, origin="the sweep"),
-        )
+    def counted(self, arm: Arm, stage: Stage) -> CountedExperiment:
+        """What the arm trains, which is not validated again.
 
-    def loaded(self, arm: Arm, stage: Stage) -> Loaded:
-        """The arm's experiment, with dataset and hold-out."""
-        holdout = self.holdout if stage == "ranking" else 0
-        above = (*self.definition.above, *self._fixed(holdout), _called(arm))
-        return resolve(arm.tree, self.definition.source, (*arm.changes, *above))
+        A cell of the grid is put together of its parts, and counted: 10,000 arms need not keep
+        their experiments, of which few are trained at a time.
+        """
+        counted = self._cell(arm) if arm.counted is None else arm.counted
+        return counted if stage == "ranking" else counted.with_holdout(0, origin="the sweep")
+
+    def _cell(self, arm: Arm) -> CountedExperiment:
+        if arm.number is None:
+            raise ValueError(f"{arm.name} is not trained: {arm.rejected}")
+        experiment, changes = self.grid.experiment(arm.number), self.grid.changes(arm.number)
+        origins = origins_of(self.definition.base, (*changes, *self.definition.above))
+        loaded = self._placed(Loaded(experiment, origins), arm.name)
+        plan = plan_network(loaded.experiment)
+        return CountedExperiment(loaded.experiment, plan, loaded.origins)
+
+    def _placed(self, loaded: Loaded, name: str) -> Loaded:
+        """The experiment of an arm: with its name, which is also that of the folders of its trials,
+        and with what the sweep sets for all of them.
+        """
+        values = {"name": run_name(name), "dataset": self.dataset, "holdout": self.holdout}
+        origins = dict.fromkeys(values, "the sweep")
+        if self.fell_back:
+            origins["dataset"] = FELL_BACK
+        return loaded.with_values(values, origins)
 
     @cached_property
     def question(self) -> str:
@@ -158,7 +177,7 @@ class SweepPlan:
             "holdout": self.holdout,
             "seeds": sweep.seeds,
             "arms": sorted((arm.digest, arm.cell or ()) for arm in self.arms),
-            "base": None if sweep.search is None else self.arm_of("base", ()).digest,
+            "base": None if sweep.search is None else self.base.digest,
             "search": sweep.search and sweep.search.model_dump(mode="json"),
             "finalists": sweep.finalists and sweep.finalists.model_dump(mode="json"),
             "budget": self.budget.model_dump(mode="json"),
@@ -168,7 +187,7 @@ class SweepPlan:
     @property
     def budget(self) -> Budget:
         """The rules of the sweep, which are the same for all arms."""
-        return self.base.budget
+        return self.definition.common.experiment.budget
 
     def trials(self) -> list[Trial]:
         """Of the ranking, seed by seed, so that all arms come as far as each other."""
@@ -183,37 +202,39 @@ class SweepPlan:
         """Of a finalist: other seeds than it was ranked by, all training images."""
         assert self.definition.sweep.finalists is not None
         first, count = self.definition.sweep.seeds, self.definition.sweep.finalists.seeds
-        final = digest(self.loaded(arm, "final").experiment)
+        final = self.counted(arm, "final").digest
         return [Trial(arm, seed, "final", final) for seed in range(first, first + count)]
 
-    def arm_of(
-        self,
-        name: str,
-        changes: tuple[Override, ...],
-        *,
-        proposal: int | None = None,
-    ) -> Arm:
+    def arm_of(self, name: str, changes: Sequence[Override], *, proposal: int | None = None) -> Arm:
         """The base with changes, counted."""
-        differs = tuple(map(_difference, changes))
-        base = self.definition.base
-        return self.counted(Arm(name, base, changes, differs, proposal=proposal))
+        arm = Arm(name, tuple(map(_difference, changes)), proposal=proposal)
+        return self._changed(arm, changes)
 
-    def counted(self, arm: Arm) -> Arm:
-        """The arm with its digest and counts, or with the reason why it is not trained."""
-        tree = arm.tree
+    def _changed(self, arm: Arm, changes: Sequence[Override]) -> Arm:
+        """The arm counted, which is the base with changes."""
+        definition = self.definition
         try:
-            for change in (*arm.changes, *self.above, _called(arm)):
-                tree = changed(tree, change)
-            experiment = validated(tree, self.definition.source)
-            check_dataset(Loaded(experiment, {}))
-            plan = plan_network(experiment)
+            above = (*changes, *definition.above)
+            return self._arm(arm, resolve(definition.base, definition.source, above))
         except SpecError as error:
-            reason = "; ".join(str(problem) for problem in error.problems)
-            return replace(arm, rejected=f"cannot be built: {reason}")
-        found = self.counted_as(experiment, plan, digest(experiment, layers=plan.layers))
-        return replace(arm, **found)
+            return _not_built(arm, error)
 
-    def counted_as(self, experiment: Experiment, plan: Plan, digest: str) -> dict[str, Any]:
+    def _arm(self, arm: Arm, loaded: Loaded, plan: Plan | None = None) -> Arm:
+        """The arm with its counts, or with the reason why it is not trained.
+
+        `plan` is that of its network, if it is known.
+        """
+        loaded = self._placed(loaded, arm.name)
+        try:
+            check_dataset(Loaded(loaded.experiment, {}))
+            plan = plan_network(loaded.experiment) if plan is None else plan
+        except SpecError as error:
+            return _not_built(arm, error)
+        counted = CountedExperiment(loaded.experiment, plan, loaded.origins)
+        counts = self._counts(counted.experiment, plan, counted.digest)
+        return replace(arm, **counts, counted=None if counts["rejected"] else counted)
+
+    def _counts(self, experiment: Experiment, plan: Plan, digest: str) -> dict[str, Any]:
         """What an arm says of its experiment."""
         return {
             "digest": digest,
@@ -231,7 +252,7 @@ class SweepPlan:
     @property
     def largest_batch_bytes(self) -> int:
         """Of the arms that are trained, and of the base, from which a search begins."""
-        arms = (self.arm_of("base", ()), *self.arms)
+        arms = (self.base, *self.arms)
         return max(arm.batch_bytes for arm in arms if not arm.rejected or arm is arms[0])
 
 
@@ -258,9 +279,9 @@ def _holdout(definition: Definition, dataset: DatasetName) -> int:
     return holdout
 
 
-def _called(arm: Arm) -> Override:
-    """The name of the network, which is also that of the folders of its trials."""
-    return Override(("name",), Node(run_name(arm.name), "the sweep"))
+def _not_built(arm: Arm, error: SpecError) -> Arm:
+    reason = "; ".join(str(problem) for problem in error.problems)
+    return replace(arm, rejected=f"cannot be built: {reason}")
 
 
 def _difference(change: Override) -> ChangedValue:
@@ -271,30 +292,29 @@ def _listed_arms(plan: SweepPlan) -> Iterator[Arm]:
     for listed in plan.definition.listed:
         own = {key: node for key, node in listed.own.entries.items() if key != "name"}
         differs = tuple(itertools.starmap(ChangedValue, _leaves(own, "")))
-        yield plan.counted(Arm(listed.name, listed.tree, (), differs))
+        yield plan._arm(Arm(listed.name, differs), listed.counted.loaded, listed.counted.plan)
 
 
 def _grid_arms(plan: SweepPlan) -> Iterator[Arm]:
     """Every combination of the levels, the last axis changing fastest."""
-    axes, base = plan.axes, plan.definition.base
-    if not axes:
+    if not plan.axes:
         return
-    names = Names(place(axis.levels[0].path) for axis in axes)
-    values = [[(it, _difference(it)) for it in axis.levels] for axis in axes]
-    grid = Grid(base, plan.base, axes, plan.above)
+    names = Names(place(axis.levels[0].path) for axis in plan.axes)
+    values = [[_difference(it) for it in axis.levels] for axis in plan.axes]
+    grid = plan.grid
 
     def arm(number: int, **counts: Any) -> Arm:
-        levels = [of[at] for of, at in zip(values, grid.levels(number), strict=True)]
-        changes, differs = zip(*levels, strict=True)
+        levels = zip(values, grid.levels(number), strict=True)
+        differs = tuple(of[level] for of, level in levels)
         name = names.name([(it.place, it.value) for it in differs])
-        return Arm(name, base, changes, differs, in_grid=True, **counts)
+        return Arm(name, differs, number=number, **counts)
 
     found: list[Arm | None] = [None] * grid.size
     for cell in grid.cells():
-        counts = plan.counted_as(cell.experiment, cell.plan, cell.digest)
+        counts = plan._counts(cell.experiment, cell.plan, cell.digest)
         found[cell.number] = arm(cell.number, **counts)
     for number, counted in enumerate(found):
-        yield plan.counted(arm(number)) if counted is None else counted
+        yield plan._changed(arm(number), grid.changes(number)) if counted is None else counted
 
 
 def _leaves(entries: Mapping[str, Node], path: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from mnist_arch.native.library import Vectors
+from mnist_arch.native.vectors import Vectors
 from mnist_arch.values import Record
 
 Device = Literal["cpu", "cuda", "mps"]

@@ -261,11 +261,9 @@ def _executor(
     from mnist_arch.training.engine_choice import choose_sweep_engine, resolve_device
 
     kept = _engine_so_far(request.ledger)
-    base = plan.arm_of("base", ())
     stages: tuple[Stage, ...] = ("ranking", "final")
     for stage in stages if plan.definition.sweep.finalists else stages[:1]:
-        experiment = plan.loaded(base, stage).experiment
-        read_images(experiment, data_dir=request.data_dir, device="cpu")
+        read_images(plan.base_at(stage), data_dir=request.data_dir, device="cpu")
     if request.on_ray:
         from mnist_arch.sweeps.execution.ray_driver import Cluster, RayDriver
 

@@ -51,8 +51,8 @@ class Script:
         return self.plan.final_trials(self.plan.arms[0])
 
     def task(self, trial: Trial) -> Task:
-        loaded = self.plan.loaded(trial.arm, trial.stage)
-        return Task(trial, loaded, self.ledger.run(trial))
+        counted = self.plan.counted(trial.arm, trial.stage)
+        return Task(trial, counted, self.ledger.run(trial))
 
     def began(self, trial: Trial, epochs_done: int = 0) -> TrialEvent:
         return TrialEvent(self.task(trial), Started(self.task(trial).run, epochs_done))

@@ -15,8 +15,9 @@ from small import counted, equal, images_of, loaded, synthetic, tensors
 from mnist_arch.data.catalog import INFO
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
-from mnist_arch.native.library import NoLibrary, Vectors, vectors_here
+from mnist_arch.native.library import NoLibrary, vectors_here
 from mnist_arch.native.machine import Machine
+from mnist_arch.native.vectors import Vectors
 from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import load

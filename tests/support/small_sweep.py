@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnist_arch.counting.counted import count
+from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_images
-from mnist_arch.spec.loading import Loaded
 from mnist_arch.sweeps.execution.executor import Executor, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.loading import load_sweep
@@ -45,7 +44,7 @@ def planned_sweep(folder: Path, *, epochs: int | None = None, text: str = TEXT) 
 def tasks(plan: SweepPlan, ledger: Ledger) -> list[Task]:
     """Of all trials of the ranking."""
     return [
-        Task(trial, count(plan.loaded(trial.arm, trial.stage)), ledger.run(trial))
+        Task(trial, plan.counted(trial.arm, trial.stage), ledger.run(trial))
         for trial in plan.trials()
     ]
 
@@ -62,11 +61,11 @@ def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[TrialEvent]:
             yield event
 
 
-def train_here(loaded: Loaded, run: Run, *, seed: int) -> None:
+def train_here(counted: CountedExperiment, run: Run, *, seed: int) -> None:
     """What every executor has to come to: the same run in this process, undisturbed."""
-    images = read_images(loaded.experiment, data_dir=None, device="cpu")
+    images = read_images(counted.experiment, data_dir=None, device="cpu")
     for _ in run_experiment(
-        count(loaded),
+        counted,
         images,
         run=run,
         seed=seed,

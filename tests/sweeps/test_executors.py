@@ -178,7 +178,7 @@ class TestExecutor:
         self, executor: Executor, planned: SweepPlan, ledger: Ledger
     ) -> None:
         (trial,) = planned.final_trials(planned.arms[0])
-        task = Task(trial, count(planned.loaded(trial.arm, "final")), ledger.run(trial))
+        task = Task(trial, planned.counted(trial.arm, "final"), ledger.run(trial))
         events, end = until(executor, task, is_end)
         correct = [event.what.correct for event in events if isinstance(event.what, EpochRecord)]
         assert correct[:-1] == [None] * 3
@@ -286,7 +286,7 @@ class TestExecutor:
             assert executor.free == WORKERS
             shorter = replace(
                 other,
-                counted=count(planned_sweep(tmp_path).loaded(other.trial.arm, "ranking")),
+                counted=planned_sweep(tmp_path).counted(other.trial.arm, "ranking"),
             )
             shorter = replace(shorter, run=Run(tmp_path / "shorter-s0"))
             _, end = until(executor, shorter, is_end)
@@ -317,9 +317,9 @@ class TestExecutor:
 
 def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: SweepPlan) -> None:
     """What the tests above compare is not nothing: another seed comes to something else."""
-    loaded = planned.loaded(planned.arms[0], "ranking")
+    counted = planned.counted(planned.arms[0], "ranking")
     one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
-    train_here(loaded, one, seed=0)
-    train_here(loaded, two, seed=1)
+    train_here(counted, one, seed=0)
+    train_here(counted, two, seed=1)
     assert without_clocks(one) != without_clocks(two)
     assert one.weights_path.read_bytes() != two.weights_path.read_bytes()

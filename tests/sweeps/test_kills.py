@@ -158,7 +158,7 @@ def alone(planned: SweepPlan, tmp_path_factory: pytest.TempPathFactory) -> list[
     folder = tmp_path_factory.mktemp("alone")
     runs = [Run(folder / str(number)) for number in range(TRIALS)]
     for run, trial in zip(runs, planned.trials(), strict=True):
-        train_here(planned.loaded(trial.arm, "ranking"), run, seed=trial.seed)
+        train_here(planned.counted(trial.arm, "ranking"), run, seed=trial.seed)
     return runs
 
 

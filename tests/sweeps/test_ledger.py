@@ -15,7 +15,6 @@ from mnist_arch.files import now, write_whole
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Verdicts
-from mnist_arch.spec.strict_yaml import Node
 from mnist_arch.sweeps.ledger import (
     LOG_LINES,
     Asked,
@@ -37,7 +36,7 @@ PRUNED = Pruned(epoch=2, correct=3, images=4, by="a search", time=TIME)
 
 def trial(name: str = "a", *, digest: str = "1", seed: int = 0) -> Trial:
     whole = digest.ljust(64, "0")
-    return Trial(Arm(name, Node({}, ""), (), (), digest=whole), seed, "ranking", whole)
+    return Trial(Arm(name, (), digest=whole), seed, "ranking", whole)
 
 
 def result_of(trial: Trial, *, correct: int = 3) -> Result:

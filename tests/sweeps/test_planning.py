@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -123,7 +124,7 @@ def test_the_folder_of_a_trial_has_a_name_that_any_system_takes() -> None:
     found = planned(text)
     (arm,) = found.arms
     assert arm.name == "dropout=0.1,channels[0]=6"
-    experiment = found.loaded(arm, "ranking").experiment
+    experiment = found.counted(arm, "ranking").experiment
     assert experiment.name == "dropout-0.1-channels.0-6"
 
 
@@ -172,7 +173,7 @@ def test_grid_over_kinds_keeps_the_keys_that_each_kind_has() -> None:
         "  recipe.optimizer.weight_decay: [0.1, 0.2]\n"
     )
     optimizers = [
-        found.loaded(arm, "ranking").experiment.recipe.optimizer.model_dump() for arm in found.arms
+        found.counted(arm, "ranking").experiment.recipe.optimizer.model_dump() for arm in found.arms
     ]
     sgd = {"kind": "sgd", "momentum": 0.8, "nesterov": True}
     adamw = {"kind": "adamw", "beta1": 0.9, "beta2": 0.999}
@@ -308,7 +309,7 @@ def test_trials_of_the_ranking_hold_images_out_and_finalists_none() -> None:
         f"{SMALL}experiments: [{{name: a}}]\nseeds: 2\nfinalists: {{top: 1, seeds: 3}}\n"
     )
     (arm,) = found.arms
-    ranking, final = found.loaded(arm, "ranking"), found.loaded(arm, "final")
+    ranking, final = found.counted(arm, "ranking"), found.counted(arm, "final")
     assert (ranking.experiment.holdout, final.experiment.holdout) == (5000, 0)
     trials = found.final_trials(arm)
     assert [(trial.seed, trial.stage) for trial in trials] == [
@@ -337,7 +338,7 @@ def test_trials_of_the_ranking_hold_images_out_and_finalists_none() -> None:
 def test_holdout(line: str, dataset: str, holdout: int) -> None:
     found = planned(f"{SMALL}{line}experiments: [{{name: a}}]", dataset=dataset)
     assert found.holdout == holdout
-    assert found.loaded(found.arms[0], "ranking").experiment.holdout == holdout
+    assert found.counted(found.arms[0], "ranking").experiment.holdout == holdout
 
 
 def test_holdout_that_leaves_nothing_to_train_on() -> None:
@@ -395,12 +396,16 @@ def test_digest_is_that_of_the_same_experiment_as_a_plain_spec() -> None:
 def test_arm_that_is_loaded_is_the_arm_that_was_counted() -> None:
     found = planned(EXPERIMENTS.read_text("utf-8"), dataset="mnist-5k", epochs=3)
     for arm in found.arms:
-        loaded = found.loaded(arm, "ranking")
-        assert digest(loaded.experiment) == arm.digest
-        assert loaded.experiment.name == run_name(arm.name)
-        assert loaded.experiment.recipe.epochs == arm.epochs == 3
-        assert loaded.origins["recipe.epochs"] == "--epochs"
-        assert loaded.origins["holdout"] == "the sweep"
+        counted = found.counted(arm, "ranking")
+        assert digest(counted.experiment) == counted.digest == arm.digest
+        assert counted.plan == plan_network(counted.experiment)
+        assert counted.experiment.name == run_name(arm.name)
+        assert counted.experiment.recipe.epochs == arm.epochs == 3
+        assert counted.origins["recipe.epochs"] == "--epochs"
+        assert counted.origins["holdout"] == "the sweep"
+        final = found.counted(arm, "final")
+        assert final.experiment == counted.experiment.model_copy(update={"holdout": 0})
+        assert final.plan == counted.plan
 
 
 _LEVELS = {
@@ -468,9 +473,12 @@ def test_a_cell_of_a_grid_is_what_it_is_by_itself(axes: dict[str, list[str]]) ->
     except SpecError:  # an axis that does not fit the base
         return
     assert len(found.arms) == math.prod(map(len, axes.values()))
-    for arm in found.arms:
-        alone = found.arm_of(arm.name, arm.changes)
-        assert replace(arm, same_as="", in_grid=False) == alone
+    cells = itertools.product(*(axis.levels for axis in found.axes))
+    for arm, changes in zip(found.arms, cells, strict=True):
+        alone = found.arm_of(arm.name, changes)
+        assert replace(arm, same_as="", number=None) == alone
+        if not arm.rejected:
+            assert found.counted(arm, "ranking") == alone.counted
 
 
 def test_a_grid_unrolls_each_of_its_parts_once() -> None:

@@ -346,7 +346,7 @@ def test_experiment_is_the_base_and_what_it_says() -> None:
         "  - {name: no-ema, recipe: {ema: null}}\n"
         "  - {name: sums, recipe: {optimizer: {kind: adamw}}, defaults: {dropout: 1e-1}}\n"
     )
-    found = {name: validated(it.tree, "") for name, it in listed(text).items()}
+    found = {name: it.counted.experiment for name, it in listed(text).items()}
     assert list(found) == ["quick", "no-ema", "sums"]
     assert [it.name for it in found.values()] == list(found)
     assert [it.recipe.epochs for it in found.values()] == [8, 8, 8]
@@ -369,7 +369,7 @@ def test_experiment_that_extends_has_another_base(folder: Path) -> None:
         "  - {name: b, extends: s6}\n"
     )
     found = {
-        name: validated(it.tree, "") for name, it in listed(text, file="sweeps/sweep.yaml").items()
+        name: it.counted.experiment for name, it in listed(text, file="sweeps/sweep.yaml").items()
     }
     assert found["a"].blocks[0].channels[0].out == 8
     assert (found["a"].recipe.epochs, found["a"].recipe.ema) == (19, None)
@@ -825,7 +825,7 @@ def test_flags_stand_above_the_file() -> None:
     assert definition.above[0].value.origin == "--epochs"
     plan = plan_sweep(definition, dataset="mnist-5k")
     assert [arm.epochs for arm in plan.arms] == [2]
-    assert plan.loaded(plan.arms[0], "ranking").origins["recipe.epochs"] == "--epochs"
+    assert plan.counted(plan.arms[0], "ranking").origins["recipe.epochs"] == "--epochs"
 
 
 def test_flags_that_do_not_fit() -> None:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, assert_never
 
-from mnist_arch.counting.counted import count
 from mnist_arch.files import now
 from mnist_arch.runs.events import NotDrawn, Started
 from mnist_arch.runs.result import Result
@@ -69,7 +68,7 @@ def run_trials(
     while True:
         while executor.free and (trial := source.next()) is not None:
             ledger.started(trial)
-            counted = count(plan.loaded(trial.arm, trial.stage))
+            counted = plan.counted(trial.arm, trial.stage)
             executor.submit(Task(trial, counted, ledger.run(trial)))
             running.add(trial.key)
         if not running:

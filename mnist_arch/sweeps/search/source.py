@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.files import is_there
-from mnist_arch.spec.loading import validated
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.search.journal import Journal
@@ -69,7 +68,7 @@ class SearchSource:
         """Raises ExtraMissing, RunCorrupt and StorageError."""
         self._plan, self._ledger = plan, ledger
         self._search = search_of(plan)
-        self._budget = validated(plan.definition.base, plan.definition.source).budget
+        self._budget = plan.budget
         self._journal = Journal(_journal_path(ledger))
         study = open_study(plan, self._journal, make=True)
         assert study is not None
