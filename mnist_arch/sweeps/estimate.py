@@ -85,7 +85,7 @@ def plain_seconds(plan: SweepPlan, ledger: Ledger, *, workers: int) -> float:
     left = whole_sweep(plan, ledger, workers=workers).seconds
     if (search := plan.definition.sweep.search) is None:
         return left
-    base = plan.arm_of("base", ())
+    base = plan.base
     each = Pace(plan, workers=1).guess(Trial(base, 0, "ranking", base.digest))
     proposed = len(searched_arms(plan, ledger))
     return left + max(0, search.trials - proposed) * each / workers

@@ -17,10 +17,10 @@ from mnist_arch.native.library import (
     NoCompiler,
     NoLibrary,
     NotBuilt,
-    Vectors,
     run_on,
     vectors_here,
 )
+from mnist_arch.native.vectors import Vectors
 from mnist_arch.training.allocator import keep_freed
 from mnist_arch.training.engine import Device, Engine, EngineName, Precision, StepKind
 from mnist_arch.training.native_library import PLAIN_INSTEAD, find_library

@@ -10,7 +10,6 @@ from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.native.library import (
     NoLibrary,
     NotBuilt,
-    Vectors,
     build,
     find_compiler,
     is_sealed,
@@ -19,6 +18,7 @@ from mnist_arch.native.library import (
     run_on,
     vectors_here,
 )
+from mnist_arch.native.vectors import Vectors
 from mnist_arch.training.native_check import check
 
 PLAIN_INSTEAD: Final = "install g++ or clang++, or use --engine plain"

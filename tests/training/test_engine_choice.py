@@ -10,7 +10,8 @@ import torch
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.native.library import NoCompiler, NoLibrary, NotBuilt, Vectors
+from mnist_arch.native.library import NoCompiler, NoLibrary, NotBuilt
+from mnist_arch.native.vectors import Vectors
 from mnist_arch.spec.loading import loads
 from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.engine import Engine

@@ -17,7 +17,8 @@ from typing import Any, Final, assert_never
 from mnist_arch.errors import ClusterFailed, DeviceUnavailable, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
-from mnist_arch.native.library import Vectors, run_on, vectors_here
+from mnist_arch.native.library import run_on, vectors_here
+from mnist_arch.native.vectors import Vectors
 from mnist_arch.runs.events import NotDrawn, Started
 from mnist_arch.runs.execute import claim, keep_epoch, run_experiment
 from mnist_arch.runs.images import RunImages, read_images
