@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import examples, is_gate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Draw, Mapping, text_of
 
+from examples import examples, is_gate
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.loading import load, validated
 from mnist_arch.spec.strict_yaml import MAX_BYTES
