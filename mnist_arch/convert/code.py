@@ -55,7 +55,7 @@ def read_code(source: Source, choices: Choices, *, is_partial: bool = False) -> 
     faults: list[SpecError] = []
     for origin, text in source.code:
         name = str(origin).rpartition(":")[0]
-        piece = Piece(name, origin.line, tuple(text.split("\n")))
+        piece = Piece(name, origin.line, tuple(text.splitlines()))
         try:
             tree = _parsed(text, piece)
         except SpecError as error:

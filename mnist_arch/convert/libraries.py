@@ -425,6 +425,13 @@ class Libraries:
                 return self.combine(
                     "+" if name.startswith("add") else "*", tensor, arguments[0], place
                 )
+        if name == "group_norm":
+            text = "num_groups weight=None bias=None eps=1e-05"
+            given = modules.bound(text, arguments, keywords, name, place)
+            if given["weight"] is not None or given["bias"] is not None:
+                raise Unsupported("a group norm whose scale and shift are apart", place)
+            own = {**given, "num_channels": shape[0], "affine": False}
+            return tensor.then(modules.apply(graph, "GroupNorm", own, value, place=place))
         if name == "pad":
             given = modules.bound(
                 "pad mode='constant' value=None", arguments, keywords, name, place

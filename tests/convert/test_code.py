@@ -251,6 +251,12 @@ def test_a_dropout_that_drops_in_evaluation_is_named() -> None:
     assert "Dropout" in layers(of_code(code))
 
 
+def test_a_norm_that_is_called_has_no_scale() -> None:
+    forward = "return F.group_norm(self.a(x), 2).mean([2, 3])"
+    problem = refused(module("self.a = nn.Conv2d(1, 10, 3)", forward))[0]
+    assert "net.py:9: the language lacks group norm without scale and shift" in problem
+
+
 def test_nothing_is_run(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
     code = f"open({str(trap)!r}, 'w')\nimport os; os.system('touch {trap}')\n{LOOPS}"
