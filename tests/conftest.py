@@ -7,6 +7,8 @@ it is outside the tests, but only by tests that carry the marker `mnist`.
 
 from __future__ import annotations
 
+import functools
+import gc
 import ipaddress
 import os
 import socket
@@ -19,6 +21,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
 import pytest
+import typer.main
+import typer.testing
+
 from examples import GATE, QUICK
 
 if TYPE_CHECKING:
@@ -40,8 +45,13 @@ UNSET = (
     "MNIST_ARCH_DATA",
 )
 
+SLOW_SECONDS = 1
+
 # Read when torch is imported: sums are taken in an order that depends on the number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Else each worker rewrites the assertions of all tests again, which takes it ten seconds.
+sys.dont_write_bytecode = False
 
 # How long an example takes says more about the other work of the machine than about the code.
 for profile in (QUICK, GATE):
@@ -52,17 +62,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--gate", action="store_true", help="What .ci/run runs: tests marked `gate`, all examples."
     )
+    parser.addoption("--by-hand", action="store_true", help="Also tests marked `by_hand`.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all is collected
     hypothesis.settings.load_profile(GATE if config.getoption("gate") else QUICK)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("gate"):
-        left = [item for item in items if item.get_closest_marker("gate")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+    for item in items:
+        if (
+            item.path.parent.name == "native"
+        ):  # the first of these in a new checkout compiles the engine
+            item.add_marker(pytest.mark.slow)
+    for option in ("gate", "by_hand"):
+        if not config.getoption(option):
+            left = [item for item in items if item.get_closest_marker(option)]
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if not item.get_closest_marker(option)]
     no_mnist = pytest.mark.skip(
         reason="needs the full MNIST in the folder that MNIST_ARCH_DATA names"
     )
@@ -71,6 +90,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(no_mnist)
         if item.get_closest_marker("gpu") and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays; to look through it for garbage, again and again, is in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Names tests that took long and are not marked `slow`: a report, since machines differ."""
+    long = [
+        f"{report.duration:.1f} s {report.nodeid}"
+        for report in terminalreporter.stats.get("passed", [])
+        if report.duration > SLOW_SECONDS and "slow" not in report.keywords
+    ]
+    if long:
+        terminalreporter.section(f"not marked `slow`, and over {SLOW_SECONDS} s")
+        terminalreporter.line("\n".join(long))
 
 
 def _has_gpu() -> bool:
@@ -88,6 +126,14 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_made_once() -> Iterator[None]:
+    """Typer makes all commands anew for each call of its runner, which takes longer than most."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", functools.cache(typer.main.get_command))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(
     request: pytest.FixtureRequest, session_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -98,6 +144,7 @@ def _own_environment(
         monkeypatch.setenv(name, value)
     if request.node.get_closest_marker("mnist"):
         monkeypatch.setenv("MNIST_ARCH_DATA", MNIST_FOLDER)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test pulls the plug
     if not request.node.get_closest_marker("gpu"):  # the same test on every machine
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that it starts
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -132,6 +179,21 @@ def _this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", guarded_connect)
     monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+@pytest.fixture(autouse=True)
+def _processes_are_slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that starts Python fails where it is not marked `slow`: that takes up to seconds."""
+    if request.node.get_closest_marker("slow"):
+        return
+
+    def start(self: subprocess.Popen[Any], args: Any, *rest: Any, **options: Any) -> None:
+        if isinstance(args, list) and args[0] == sys.executable:
+            pytest.fail("a test that is not marked `slow` starts Python")
+        popen(self, args, *rest, **options)
+
+    popen = subprocess.Popen.__init__
+    monkeypatch.setattr(subprocess.Popen, "__init__", start)
 
 
 def _is_here(host: Any) -> bool:

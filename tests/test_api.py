@@ -112,6 +112,7 @@ def test_the_sample_in_the_place_of_mnist_is_a_warning(
         ma.train("small.yaml", epochs=1, dataset="mnist")
 
 
+@pytest.mark.slow
 def test_what_a_name_is_judged_by(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(Path("runs"), tiny("a"), seed=3)
     monkeypatch.setattr("mnist_arch.data.load.load_split", run_images.load_split)

@@ -48,6 +48,7 @@ STRANGE = (
 )
 
 
+@pytest.mark.slow
 def test_nothing_of_the_users_decides_what_is_drawn(tmp_path: Path) -> None:
     def case(name: str, file: bytes | None = None, **variables: str) -> dict[str, Any]:
         folder = tmp_path / name

@@ -118,6 +118,7 @@ def test_a_kind_is_the_same_value_wherever_it_comes_from() -> None:
         assert isinstance(read.kind.exit_code, ExitCode)
 
 
+@pytest.mark.slow
 def test_explaining_imports_no_torch() -> None:
     script = (
         "import sys; from mnist_arch.failures import explain;"

@@ -342,6 +342,7 @@ def test_who_may_write_in_a_folder_may_write_its_files(
     assert [mode(tmp_path / name) for name in ("a", "b", ".lock")] == [file_mode] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder_mode", [0o777, 0o1777, 0o2775])
 def test_the_lock_of_one_user_does_not_shut_out_another(
     open_folder: Path, folder_mode: int
@@ -357,6 +358,7 @@ def test_the_lock_of_one_user_does_not_shut_out_another(
     assert not is_held(open_folder)
 
 
+@pytest.mark.slow
 def test_a_lock_that_only_its_owner_may_write_does_not_shut_out_another(open_folder: Path) -> None:
     (open_folder / ".lock").touch(mode=0o644)
     for user in (ANN, BOB):
@@ -424,6 +426,7 @@ def test_a_lock_of_another_machine_says_how_to_clear_it(
     first.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_a_name_in_a_lock_that_nobody_holds_any_more_is_not_believed(tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -12,13 +13,18 @@ from mnist_arch.runs.manifest import GitState
 _VERSIONS_OF: Final = ("mnist-arch", "torch", "numpy", "safetensors")
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Of this program and of the packages that results depend on."""
     return {name: metadata.version(name) for name in _VERSIONS_OF}
 
 
+@cache
 def git_state() -> GitState | None:
-    """The checkout that this package is tracked in; None where it is installed from elsewhere."""
+    """The checkout that this package is tracked in; None where it is installed from elsewhere.
+
+    As it was when this process first asked: the code that runs was imported before.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]

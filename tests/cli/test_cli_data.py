@@ -127,6 +127,7 @@ def test_a_file_is_no_data_folder(command: str, tmp_path: Path) -> None:
     assert "the data folder net.yaml is no folder" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_line_says_which_folder_a_download_has_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_leaderboard_shown_again_says_what_auto_was(
     assert ("mnist-5k (embedded sample)" in result.stdout) == says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["auto", "mnist-5k"])
 @pytest.mark.usefixtures("offline")
 def test_a_run_that_goes_on_says_what_auto_was(
@@ -236,6 +238,7 @@ def test_an_origin_says_that_auto_fell_back() -> None:
     assert not loaded.fell_back
 
 
+@pytest.mark.slow
 def test_titles_name_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load_split(name: str, split: DatasetSplit, **_: Any) -> Any:
         return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)

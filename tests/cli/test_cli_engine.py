@@ -72,6 +72,7 @@ def test_an_engine_that_there_is_not_is_bad_input(mnist_arch: Terminal) -> None:
     assert "--engine" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_compiler")
 def test_what_cannot_be_compiled_is_plain_and_one_line_says_so(
     mnist_arch: Terminal,
@@ -87,6 +88,7 @@ def test_what_cannot_be_compiled_is_plain_and_one_line_says_so(
     assert run.weights_path.read_bytes() == Run(plain).weights_path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_compiler")
 def test_many_seeds_try_the_compiler_once(mnist_arch: Terminal) -> None:
     result = mnist_arch("small.yaml", "--seeds", "3", "--engine", "compiled")
@@ -96,6 +98,7 @@ def test_many_seeds_try_the_compiler_once(mnist_arch: Terminal) -> None:
     assert {Run(folder).manifest().engine.step for folder in folders} == {"plain"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_compiler")
 def test_the_manifest_is_plain_before_the_second_epoch_is_kept(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
@@ -238,6 +241,7 @@ def test_steps_that_cannot_be_compiled_are_no_bug_and_lose_nothing(
     assert run.result() is not None
 
 
+@pytest.mark.slow
 def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +270,7 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     assert kept(mnist_arch("small.yaml")) == []
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_stays_so_and_is_repeated_in_it(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +284,7 @@ def test_a_run_in_bfloat16_stays_so_and_is_repeated_in_it(
     assert Run(repeated).weights_path.read_bytes() == run.weights_path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_does_not_go_on_where_that_cannot_be_had(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +308,7 @@ def test_a_run_in_bfloat16_does_not_go_on_where_that_cannot_be_had(
     assert run.manifest().engine.precision == "bfloat16"
 
 
+@pytest.mark.slow
 def test_a_manifest_of_before_has_plain_steps(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +360,7 @@ def test_a_run_that_is_given_refuses_threads(mnist_arch: Terminal, option: str) 
     assert f"{option} excludes --threads" in result.stderr
 
 
+@pytest.mark.slow
 def test_threads_of_a_run_that_goes_on_are_kept(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +374,7 @@ def test_threads_of_a_run_that_goes_on_are_kept(
     assert run.manifest().engine.threads == 1
 
 
+@pytest.mark.slow
 def test_threads_of_a_manifest_are_repeated(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +386,7 @@ def test_threads_of_a_manifest_are_repeated(
     assert [engine.threads for engine in seen] == [2]
 
 
+@pytest.mark.slow
 def test_a_new_seed_has_the_machines_threads_beside_one_that_goes_on(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +401,7 @@ def test_a_new_seed_has_the_machines_threads_beside_one_that_goes_on(
     assert [engine.threads for engine in seen] == [before + 1, before]
 
 
+@pytest.mark.slow
 def test_the_time_of_reading_images_is_of_the_first_seed_that_trains(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_every_error_has_an_exit_code(kind: type[MnistArchError]) -> None:
     assert kind.kind.exit_code in (errors.ANSWER_IS_NO, errors.BAD_INPUT, errors.MACHINE_CANNOT)
 
 
+@pytest.mark.slow
 def test_the_base_of_all_errors_is_never_raised() -> None:
     """It has no exit code, so each of these must have a class of its own."""
     for path in Path(inspect.getfile(library)).parent.rglob("*.py"):
@@ -309,6 +310,7 @@ def program(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_program_and_the_tests_see_the_same_codes() -> None:
     assert program("summary", "nothing").returncode == 2
     assert program("train", "--epochs", "20").returncode == 1
@@ -323,6 +325,7 @@ def test_both_names_of_the_help_and_the_version() -> None:
     assert re.fullmatch(r"mnist-arch \d+\.\d+\.\d+\S*\n", version.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")  # only the child goes on
 @pytest.mark.parametrize("no_colour", [True, False])

@@ -87,6 +87,7 @@ def model_of(experiment: Experiment, *, seed: int) -> torch.nn.Module:
 # ------------------------------------------------------------------------------- what is evaluated
 
 
+@pytest.mark.slow
 def test_the_latest_finished_run_unless_named(run_eval: Eval) -> None:
     make_run(run_eval.runs, tiny("old"), started="2026-01-01")
     newest = make_run(run_eval.runs, tiny("new"), seed=3, started="2026-01-03")
@@ -95,6 +96,7 @@ def test_the_latest_finished_run_unless_named(run_eval: Eval) -> None:
     assert (found["name"], found["seed"], found["run"]) == ("new", 3, str(newest.folder))
 
 
+@pytest.mark.slow
 def test_a_name_means_the_latest_finished_run_of_the_network(run_eval: Eval) -> None:
     make_run(run_eval.runs, tiny("a"), seed=0, started="2026-01-01")
     make_run(run_eval.runs, tiny("a"), seed=1, started="2026-01-02")
@@ -494,6 +496,7 @@ def test_of_many_classes_the_confused_pairs_are_shown(run_eval: Eval) -> None:
     assert shown == sorted(wrong, reverse=True)[:20]
 
 
+@pytest.mark.slow
 def test_the_gallery(run_eval: Eval, tmp_path: Path) -> None:
     make_run(run_eval.runs, tiny())
     path = tmp_path / "g.png"
@@ -504,6 +507,7 @@ def test_the_gallery(run_eval: Eval, tmp_path: Path) -> None:
     assert "there is no folder 'nowhere'" in run_eval.refused("--gallery", "nowhere/g.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "begins"), [("SVG", b"<?xml"), ("pdf", b"%PDF-")])
 def test_the_gallery_is_what_its_name_asks_for(
     run_eval: Eval, tmp_path: Path, suffix: str, begins: bytes
@@ -547,6 +551,7 @@ def test_quiet_and_errors_as_json(run_eval: Eval) -> None:
     )
 
 
+@pytest.mark.slow
 def test_refusals_do_not_wait_for_torch(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", tiny())
     weights_file(tmp_path / "x.safetensors", tiny(), {"spec": "{"})

@@ -170,6 +170,7 @@ def test_a_pipe_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines == (GOLDEN / "summary-160.txt").read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")  # only the child goes on
 def test_a_terminal_gets_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +195,7 @@ def test_many_networks_stand_in_several_tables(monkeypatch: pytest.MonkeyPatch) 
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("arguments", [["s6"], ["mine.yaml"], ["long.yaml"], ["kinds.yaml"]])
 def test_no_width_costs_a_number_a_word_or_a_place(
@@ -237,6 +239,7 @@ def test_kinds_of_convolution_are_told_apart(folder: Path, monkeypatch: pytest.M
     assert set(kinds) == {None, "ordinary", "pointwise", "depthwise", "grouped"}
 
 
+@pytest.mark.slow
 def test_names_of_networks_side_by_side_are_whole(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,6 +521,7 @@ def program(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [["summary"], ["summary", "--json"], ["summary", "--schema"], ["--help"], ["--version"]],
@@ -532,6 +536,7 @@ def test_a_reader_who_is_gone_is_met_with_silence(arguments: list[str]) -> None:
     assert process.returncode == PIPE_CLOSED
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_is_met_with_silence() -> None:
     """The output is larger than a pipe holds, so that the program is still writing."""
     reading, writing = os.pipe()
@@ -544,6 +549,7 @@ def test_a_reader_who_leaves_early_is_met_with_silence() -> None:
     assert process.returncode == PIPE_CLOSED
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("arguments", [["summary"], ["--version"]])
 def test_a_full_disk_is_no_bug(arguments: list[str]) -> None:
@@ -553,6 +559,7 @@ def test_a_full_disk_is_no_bug(arguments: list[str]) -> None:
     assert process.returncode == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "completed"),
     [

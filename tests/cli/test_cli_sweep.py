@@ -152,6 +152,7 @@ def test_a_sweep_trains_and_ranks_and_judges_its_finalists(mnist_arch: Terminal)
         assert (mnist_arch.sweep / name).exists()
 
 
+@pytest.mark.slow
 def test_test_is_read_by_the_finalists_alone_and_judged_once(mnist_arch: Terminal) -> None:
     mnist_arch.write(SMALL, OTHER)
     mnist_arch()
@@ -168,6 +169,7 @@ def test_test_is_read_by_the_finalists_alone_and_judged_once(mnist_arch: Termina
     assert judged == {("validation", (False, False)): 4, ("test", (True, False)): 1}
 
 
+@pytest.mark.slow
 def test_a_trial_is_a_line_on_stderr(mnist_arch: Terminal) -> None:
     said, *lines = mnist_arch().stderr.splitlines()
     assert said == "plain steps: so short a sweep is not worth building native ones"
@@ -180,6 +182,7 @@ def test_a_trial_is_a_line_on_stderr(mnist_arch: Terminal) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_pictures_that_cannot_be_drawn_are_notes(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,12 +208,14 @@ def test_pictures_that_cannot_be_drawn_are_notes(
     assert not (mnist_arch.sweep / "leaderboard.png").exists()  # which is of another leaderboard
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_but_the_result(mnist_arch: Terminal) -> None:
     result = mnist_arch("tiny.yaml", "--quiet")
     assert result.stderr == ""
     assert "hold-out %" in result.stdout
 
 
+@pytest.mark.slow
 def test_json_is_the_written_leaderboard_exactly(mnist_arch: Terminal) -> None:
     result = mnist_arch("tiny.yaml", "--json")
     assert result.stderr == ""
@@ -219,6 +224,7 @@ def test_json_is_the_written_leaderboard_exactly(mnist_arch: Terminal) -> None:
     assert mnist_arch("tiny.yaml", "--show", "--json").stdout == result.stdout
 
 
+@pytest.mark.slow
 def test_csv_is_the_written_one_too(mnist_arch: Terminal) -> None:
     result = mnist_arch("tiny.yaml", "--csv")
     assert result.stderr == ""
@@ -228,6 +234,7 @@ def test_csv_is_the_written_one_too(mnist_arch: Terminal) -> None:
     assert mnist_arch("tiny.yaml", "--show", "--csv").stdout == result.stdout
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_kept(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["mnist-arch", "sweep", "tiny.yaml"])
     mnist_arch()
@@ -242,6 +249,7 @@ def test_what_was_asked_for_is_kept(mnist_arch: Terminal, monkeypatch: pytest.Mo
 # ---------------------------------------------------------------------------------- the same again
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +263,7 @@ def test_the_same_command_again_trains_nothing(
     assert len(before) == 5
 
 
+@pytest.mark.slow
 def test_an_edited_file_trains_what_is_new(mnist_arch: Terminal) -> None:
     mnist_arch()
     before = mnist_arch.trials
@@ -280,6 +289,7 @@ def boards(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("leaderboard*")}
 
 
+@pytest.mark.slow
 def test_two_files_of_one_name_keep_a_leaderboard_each(mnist_arch: Terminal) -> None:
     Path("a").mkdir()
     Path("b").mkdir()
@@ -351,6 +361,7 @@ def test_a_dataset_that_is_named_is_not_what_auto_comes_to(mnist_arch: Terminal)
     assert "2 WAITING" in mnist_arch("tiny.yaml", "--show").stdout
 
 
+@pytest.mark.slow
 def test_what_auto_came_to_outlasts_a_dataset_that_is_named(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +376,7 @@ def test_what_auto_came_to_outlasts_a_dataset_that_is_named(
     assert board.startswith("tiny · mnist-5k (embedded sample),")
 
 
+@pytest.mark.slow
 def test_ctrl_c_names_the_command_that_goes_on(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +412,7 @@ def diverges(*_: Any, **__: Any) -> NoReturn:
 WHY = "the loss is not finite at epoch 1, step 2, learning rate 0.1"
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_go_on(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +444,7 @@ def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_go_on(
     assert "FAILED" not in result.stdout
 
 
+@pytest.mark.slow
 def test_a_finalist_that_fails_is_said(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,6 +457,7 @@ def test_a_finalist_that_fails_is_said(
     assert below(result.stdout)["trials"] == "4 DONE, 2 FAILED"
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_machine_is_not_that_of_the_trials(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,6 +517,7 @@ def test_a_failure_carries_its_exit_code_from_the_worker_to_the_terminal(
     assert list(mnist_arch.sweep.glob("*/failure.json")) == []  # the same command tries again
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_worker_is_ours_and_the_others_go_on(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -638,6 +654,7 @@ def test_one_trial_at_a_time_on_a_gpu(
     assert (engine.device, engine.threads, engine.step) == ("cuda", 3, "captured")
 
 
+@pytest.mark.slow
 def test_on_a_cpu_trials_are_alike_on_any_machine(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -648,6 +665,7 @@ def test_on_a_cpu_trials_are_alike_on_any_machine(
     assert {(it.engine.step, it.engine.precision) for it in manifests} == {("plain", "float32")}
 
 
+@pytest.mark.slow
 def test_all_trials_have_the_engine_that_is_written_in_the_ledger(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -674,6 +692,7 @@ def test_all_trials_have_the_engine_that_is_written_in_the_ledger(
     assert made == [plain, native]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_before_engines_were_written_down_stays_plain(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -788,6 +807,7 @@ def test_a_plan_in_json_is_exact(grid: Terminal) -> None:
     assert content["workers"] == 2
 
 
+@pytest.mark.slow
 def test_a_plan_knows_what_has_been_done(mnist_arch: Terminal) -> None:
     mnist_arch()
     text = mnist_arch("tiny.yaml", "--dry-run").stdout
@@ -796,6 +816,7 @@ def test_a_plan_knows_what_has_been_done(mnist_arch: Terminal) -> None:
     assert "by what was run here" in below(text)["time left"]
 
 
+@pytest.mark.slow
 def test_a_plan_of_many_arms_shows_the_first(mnist_arch: Terminal) -> None:
     mnist_arch.write(
         grid={
@@ -947,6 +968,7 @@ def test_before_anything_is_run_everything_waits(mnist_arch: Terminal) -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_while_it_runs_the_leaderboard_says_so(mnist_arch: Terminal) -> None:
     mnist_arch()
     mnist_arch.write(SMALL, OTHER, {"name": "new", **blocks(3)})
@@ -960,6 +982,7 @@ def test_while_it_runs_the_leaderboard_says_so(mnist_arch: Terminal) -> None:
     assert below(text)["next"] == "mnist-arch sweep tiny.yaml --show"
 
 
+@pytest.mark.slow
 def test_show_trains_nothing_and_writes_nothing(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -986,6 +1009,7 @@ def test_the_next_command_is_of_the_same_sweep(
     assert "2 WAITING" in mnist_arch("tiny.yaml", "--show").stdout
 
 
+@pytest.mark.slow
 def test_many_arms_are_shown_in_part(mnist_arch: Terminal) -> None:
     peaks = [n / 1_000 for n in range(1, 211)]
     mnist_arch.write(grid={"recipe.schedule.peak": peaks, "blocks.0.channels.0": [4, 2_000]})
@@ -999,6 +1023,7 @@ def test_many_arms_are_shown_in_part(mnist_arch: Terminal) -> None:
 # ------------------------------------------------------------------------------ the embedded sample
 
 
+@pytest.mark.slow
 def test_the_sample_in_the_place_of_mnist_cannot_be_overlooked(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1018,6 +1043,7 @@ def test_the_sample_in_the_place_of_mnist_cannot_be_overlooked(
     assert below(plan)["dataset"].startswith("auto, which is mnist-5k here, the embedded sample")
 
 
+@pytest.mark.slow
 def test_the_folder_of_an_earlier_format_is_named_and_left_as_it_is(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

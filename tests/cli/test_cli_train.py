@@ -74,6 +74,7 @@ def test_the_same_command_shows_the_stored_result(
     assert "is finished; --again would start it anew" in second.stderr
 
 
+@pytest.mark.slow
 def test_again_keeps_the_old_folder_aside(mnist_arch: Terminal) -> None:
     mnist_arch("small.yaml", "--again")
     weights = mnist_arch.run.weights_path.read_bytes()
@@ -193,6 +194,7 @@ def test_a_folder_that_is_a_file_is_bad_input(mnist_arch: Terminal) -> None:
     assert "file is a file, not a folder" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> None:
     mnist_arch("small.yaml")
     run = mnist_arch.run
@@ -259,6 +261,7 @@ def test_the_embedded_sample_in_the_place_of_mnist_cannot_be_overlooked(
 # ------------------------------------------------------------------------------------ its picture
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_a_note(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +333,7 @@ def test_a_group_is_required_as_a_whole(mnist_arch: Terminal, percent: str, exit
     mnist_arch(*arguments, exit_code=exit_code)
 
 
+@pytest.mark.slow
 def test_an_interrupted_group_goes_on_with_the_same_command(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +393,7 @@ def test_resume_takes_everything_from_the_manifest(
     assert shown.stdout == run.result_path.read_text()
 
 
+@pytest.mark.slow
 def test_latest_is_the_run_that_was_started_last(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +440,7 @@ def test_what_is_no_run_cannot_be_resumed(mnist_arch: Terminal, what: str) -> No
 # ----------------------------------------------------------------------------- from a manifest
 
 
+@pytest.mark.slow
 def test_a_manifest_repeats_its_run_bit_by_bit(mnist_arch: Terminal) -> None:
     mnist_arch("small.yaml", "--set", "recipe.batch_size=16", "--seed", "4")
     first = mnist_arch.run

@@ -93,6 +93,7 @@ def test_sweep(top: dict[str, Any], arguments: str, code: int, said: str) -> Non
     refused_alike("sweep", "tiny.yaml", *arguments.split(), code=code, said=said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "top", "arguments", "said", "hint"),
     [

@@ -177,6 +177,7 @@ def program(
     )
 
 
+@pytest.mark.slow
 def test_without_utf_8_mode_nothing_is_a_bug(tmp_path: Path) -> None:
     changes = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "TYPER_USE_RICH": "1"}
     done = program("summary --help", options=["-X", "utf8=0"], **changes)
@@ -184,6 +185,7 @@ def test_without_utf_8_mode_nothing_is_a_bug(tmp_path: Path) -> None:
     assert done.stdout.isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize(
     ("arguments", "code"), [("--help", 3), ("summary --json", 3), ("train --epochs 50", 1)]
@@ -196,6 +198,7 @@ def test_a_full_disk_behind_a_stream_has_the_right_code(arguments: str, code: in
     assert b"bug" not in to_stdout.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_is_nothing(closed: str, tmp_path: Path) -> None:
     """And no file that is opened later is taken for it."""

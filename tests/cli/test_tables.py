@@ -105,6 +105,7 @@ def test_the_frame_of_a_training_keeps_every_number(width: int) -> None:
     assert shown | {"1,016", "validation", "accuracy", "seed", "images/s"} <= set(words(text))
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from strategies import Mapping, networks, text_of
 from torch import Tensor, nn
 
+from examples import examples
 from mnist_arch.convert.blocks import differences
 from mnist_arch.convert.from_torch import from_torch, graph_of_module
 from mnist_arch.convert.lowering import lower
@@ -24,7 +25,8 @@ from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@pytest.mark.slow
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(networks())
 def test_any_network_of_the_language_comes_back(spec: Mapping) -> None:
     network = loads(text_of(spec), source="drawn.yaml").experiment

@@ -157,6 +157,7 @@ def test_the_files_that_are_changed_are_read_as_they_are() -> None:
     assert all(check(text, suffix, partial) for text, suffix in SEEDS[:4])
 
 
+@pytest.mark.slow
 def test_changed_files_come_out_or_are_refused() -> None:
     run(100, seed=1)
 

@@ -138,6 +138,7 @@ def test_what_is_said_to_fit_does(overrides: tuple[str, ...]) -> None:
     check(fitting, plan_network(fitting))
 
 
+@pytest.mark.slow
 @given(widths=st.lists(st.integers(1, 300), min_size=2, max_size=5), limit=st.integers(100, 30_000))
 def test_whatever_is_refused_is_told_what_fits(widths: list[int], limit: int) -> None:
     experiment = plain(str(widths), f"budget: {{parameters_below: {limit}}}\n")

@@ -57,6 +57,7 @@ def calls() -> Iterator[Counter[str]]:
         sys.setprofile(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_training_counts_its_network_once(mnist_arch: Terminal, seeds: int) -> None:
     with calls() as found:

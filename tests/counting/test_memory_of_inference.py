@@ -67,6 +67,7 @@ def test_dropout_and_flattening_need_no_map_of_their_own() -> None:
     assert flat == 5 * 784
 
 
+@pytest.mark.slow
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(networks())
 def test_peak_is_between_one_layer_and_all_maps(spec: Mapping) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from calls import calls_in
 from strategies import Mapping, text_of
 from torch import Tensor, nn
 
@@ -195,9 +195,8 @@ HUGE: dict[str, Mapping] = {
 @pytest.mark.parametrize("name", HUGE)
 def test_huge_network_is_counted_at_once_and_nothing_is_allocated(name: str) -> None:
     spec = experiment(HUGE[name])
-    start = time.process_time()
     counted = plan_network(spec)
-    assert time.process_time() - start < 1
+    assert calls_in(lambda: plan_network(spec)) < 100 * len(counted.rows)
     assert counted.macs > 10**9
     assert counted.parameters > 10**9
     assert counted.macs == sum(row.macs for row in counted.rows)

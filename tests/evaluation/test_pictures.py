@@ -46,6 +46,7 @@ def records(accuracies: Sequence[int], *, loss: float = 0.5) -> list[EpochRecord
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "accuracies",
     [[995], [0, 1000], [1000] * 3, [0] * 4, [700, 900, 985, 990, 991, 989, 992], [100] * 400],
@@ -59,6 +60,7 @@ def test_curves(accuracies: list[int]) -> None:
     assert 0.01 < ink(pixels) < 0.5
 
 
+@pytest.mark.slow
 def test_curves_of_a_loss_of_zero_and_a_title_with_signs() -> None:
     png = draw_curves(records([1000, 1000], loss=0.0), split="validation", title=r"$x_ [b] \frac")
     assert ink(pixels_of(png)) > 0.01
@@ -85,12 +87,14 @@ def meanings(axes: Axes) -> dict[str, Any]:
     return dict(zip(labels, handles, strict=True))
 
 
+@pytest.mark.slow
 def test_the_curves_say_what_they_are_of(figures: list[Figure]) -> None:
     facts = "mnist, judged on 1,000 training images held out"
     draw_curves(records([900, 950]), split="validation", title="tiny, seed 0", facts=facts)
     assert [text.get_text() for text in figures[0].texts] == ["tiny, seed 0", facts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accuracies", [[900, 950], [999, 1000], [100, 100]])
 def test_what_is_asked_is_a_line(accuracies: list[int], figures: list[Figure]) -> None:
     draw_curves(records(accuracies), split="test", title="", asked=AccuracyRule(99.4, "mnist test"))
@@ -101,6 +105,7 @@ def test_what_is_asked_is_a_line(accuracies: list[int], figures: list[Figure]) -
     assert meanings(axes)["asked of mnist test: 99.4 %"] is line
 
 
+@pytest.mark.slow
 def test_everything_that_is_drawn_is_in_a_legend(figures: list[Figure]) -> None:
     draw_curves(records([900, 950]), split="test", title="", asked=AccuracyRule(99.4, "mnist test"))
     for axes in figures[0].axes:
@@ -120,6 +125,7 @@ def test_curves_need_an_epoch() -> None:
         draw_curves([], split="test", title="")
 
 
+@pytest.mark.slow
 def test_the_same_records_are_the_same_bytes() -> None:
     first, second = (draw_curves(records([900, 950]), split="test", title="a") for _ in range(2))
     assert first == second
@@ -160,6 +166,7 @@ def gallery(dataset: DatasetName, *, images: int = 300, mistakes: int) -> NDArra
     return pixels_of(png)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "mistakes"),
     [("fashion-mnist", 7), ("emnist-balanced", 31)],
@@ -176,6 +183,7 @@ def test_gallery(dataset: DatasetName, mistakes: int) -> None:
     assert 0.007 * shown < grey < 0.02 * shown
 
 
+@pytest.mark.slow
 def test_gallery_without_mistakes() -> None:
     pixels = gallery("mnist", mistakes=0)
     red = (pixels[..., 0].astype(int) - pixels[..., 1] > 60).mean()
@@ -183,6 +191,7 @@ def test_gallery_without_mistakes() -> None:
     assert ink(pixels) > 0.01
 
 
+@pytest.mark.slow
 def test_the_diagonal_does_not_drown_the_mistakes() -> None:
     # One mistake among many images is a red cell, and no cell of the diagonal is.
     cell = gallery("mnist", images=300, mistakes=1)

@@ -111,6 +111,7 @@ def printing(text: str) -> list[str]:
     return [sys.executable, "-c", f"print({text!r})"]
 
 
+@pytest.mark.slow
 def test_a_process_is_measured_and_read() -> None:
     one = peer.Side("peer", 60_000, lambda seed: printing(LAST), peer.read_peer)
     peer.run(one, seed=0, epochs=1)
@@ -120,12 +121,14 @@ def test_a_process_is_measured_and_read() -> None:
     assert 10**6 < outcome.peak_bytes < 10**11  # bytes, not their thousands
 
 
+@pytest.mark.slow
 def test_a_side_that_trained_another_number_of_epochs_is_refused() -> None:
     one = peer.Side("peer", 60_000, lambda seed: printing(LAST), peer.read_peer)
     with pytest.raises(ValueError, match="peer ended after 1 of 2 epochs"):
         peer.run(one, seed=0, epochs=2)
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_no_measurement() -> None:
     with pytest.raises(subprocess.CalledProcessError):
         peer.measured([sys.executable, "-c", "raise SystemExit(3)"])
@@ -279,6 +282,7 @@ def test_what_is_imported_is_told_from_what_is_near_it() -> None:
     assert {name for name, there in found.items() if there} == {"torchvision"}
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_a_training_reaches_its_first_step_without_what_it_does_not_need(tmp_path: Path) -> None:
     """The default one, which is long enough to be compiled later on."""

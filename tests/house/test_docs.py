@@ -52,6 +52,7 @@ def check_generated(name: str, generated: str) -> None:
 # ----------------------------------------------------------------------------------------- commands
 
 
+@pytest.mark.slow
 def test_commands_are_documented_as_they_are() -> None:
     assert set(COMMANDS) == {"", *commands()}
     sections = []
@@ -64,6 +65,7 @@ def test_commands_are_documented_as_they_are() -> None:
     check_generated("commands.md", "\n".join([about, *sections]))
 
 
+@cache
 def commands() -> dict[str, Any]:
     found: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     return found

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
+from functools import cache
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -40,8 +41,9 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_absolute() else path)
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(path.read_text("utf-8")))
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
 
 
 def imported(path: Path) -> set[str]:
@@ -230,17 +232,20 @@ def codes_without_torch(commands: list[str], folder: Path) -> list[int]:
     return codes
 
 
+@pytest.mark.slow
 def test_what_needs_no_torch_does_not_import_it(tmp_path: Path) -> None:
     codes = codes_without_torch(list(LIGHT), tmp_path)
     assert dict(zip(LIGHT, codes, strict=True)) == LIGHT
 
 
+@pytest.mark.slow
 def test_the_test_above_can_fail(tmp_path: Path) -> None:
     """What needs torch ends as a bug where there is none."""
     commands = ["summary --verify", "train --out runs", "sweep sweep.yaml --out runs"]
     assert codes_without_torch(commands, tmp_path) == [70, 70, 70]
 
 
+@pytest.mark.slow
 def test_other_commands_do_not_import_what_sweeps_need(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(FILES["sweep.yaml"])
     script = (
@@ -258,6 +263,7 @@ def test_other_commands_do_not_import_what_sweeps_need(tmp_path: Path) -> None:
         assert (result.stdout.split() == []) == light, arguments
 
 
+@pytest.mark.slow
 def test_importing_the_library_is_light() -> None:
     script = "import sys, mnist_arch; print(*(set(sys.modules) & set(sys.argv[1:])))"
     command = [sys.executable, "-c", script, *HEAVY, "typer", "rich", "yaml"]
@@ -405,6 +411,26 @@ def test_no_text_says_what_only_its_writer_can_know() -> None:
         if re.search(OUTSIDE, text) and not named(path).startswith((".ci/run", "tests/")):
             found.append(f"{named(path)}: a folder outside the project")
     assert found == []
+
+
+# ------------------------------------------------------------------------------------------- tests
+
+
+def test_no_test_asserts_how_long_something_takes() -> None:
+    """What else runs on a machine decides that; `calls_in` counts, `wait_until` waits."""
+
+    def rule(path: Path) -> Iterator[str]:
+        for node in nodes(path):
+            if isinstance(node, ast.Assert) and re.search(r"\btime\.\w+\(", ast.unparse(node)):
+                yield ast.unparse(node)
+
+    assert broken(rule, sorted((ROOT / "tests").rglob("*.py"))) == []
+
+
+@pytest.mark.slow
+def test_a_test_that_starts_python_is_slow() -> None:
+    with pytest.raises(pytest.fail.Exception, match="not marked `slow` starts Python"):
+        subprocess.run([sys.executable, "--version"], check=True)
 
 
 def test_every_module_can_be_imported_by_its_name() -> None:

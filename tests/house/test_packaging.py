@@ -49,6 +49,7 @@ def test_every_folder_is_a_package(settings: dict[str, Any]) -> None:
     assert names == set(settings["packages"])
 
 
+@pytest.mark.slow
 def test_what_ships_is_built_with_all_its_files(tmp_path: Path) -> None:
     """The folders of the zoo have names that no package has, and more than one kind of file."""
     pytest.importorskip("setuptools")
@@ -69,6 +70,7 @@ def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -92,6 +94,7 @@ def test_modules_of_the_user_are_left_alone(tmp_path: Path, arguments: tuple[str
     assert '"parameters": 18666' in result.stdout
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mnist_arch", "--frobnicate"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -194,6 +194,7 @@ def imported_without_torch(names: list[str]) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stderr
 
 
+@pytest.mark.slow
 def test_torch_free_rooms_are_imported_without_torch() -> None:
     names = [
         f"mnist_arch.{name}"
@@ -204,6 +205,7 @@ def test_torch_free_rooms_are_imported_without_torch() -> None:
     assert imported_without_torch(names) == ""
 
 
+@pytest.mark.slow
 def test_what_needs_torch_is_noticed() -> None:
     assert "torch" in imported_without_torch(["mnist_arch.training.loop"])
 

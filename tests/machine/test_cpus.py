@@ -34,6 +34,7 @@ def test_what_others_use_is_not_free(used: dict[str, float | None], free: float)
     assert free_cpus(before, reading(12.0, 3.0, **used)) == pytest.approx(free)
 
 
+@pytest.mark.slow
 def test_a_watch_tells_at_once() -> None:
     assert 0 <= Watch().free_cpus() <= usable_cpus()
 
@@ -53,6 +54,7 @@ def test_what_a_user_has_set_stays(name: str) -> None:
     assert environment == {name: "7"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["mnist_arch", "mnist_arch_cli.app", "mnist_arch.sweeps"])
 def test_importing_any_part_asks(module: str) -> None:
     script = f"import os, {module}; print(os.environ['OMP_WAIT_POLICY'])"

@@ -12,7 +12,6 @@ import pytest
 import torch
 import torchinfo
 from agreement import assert_agreement, executed
-from examples import examples, is_gate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -20,6 +19,7 @@ from reading import follow
 from strategies import Mapping, networks, text_of
 from torch import nn
 
+from examples import examples, is_gate
 from mnist_arch.counting.budget import check
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import ShapeError, SpecError
@@ -216,6 +216,7 @@ def all_pairs() -> set[frozenset[tuple[str, Any]]]:
     }
 
 
+@pytest.mark.slow
 def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
     images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     options: Counter[tuple[str, str, Any]] = Counter()
@@ -265,6 +266,7 @@ CHANGES: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(300),
     deadline=None,
@@ -386,6 +388,7 @@ ALONE: dict[str, tuple[Mapping, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_option_alone(name: str) -> None:
     spec, parameters = ALONE[name]

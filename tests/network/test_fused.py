@@ -15,10 +15,10 @@ import pytest
 import strategies
 import torch
 import torch.nn.functional as F
-from examples import examples
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from examples import examples
 from mnist_arch.network.build import Classifier, build, count_parameters
 from mnist_arch.network.fused import fused
 from mnist_arch.network.kernels import batch_norm, batch_norm_max_pool, max_pool
@@ -365,6 +365,7 @@ def test_the_fused_twin_learns_the_same(name: str) -> None:
     assert_same_learning(model)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=examples(15), derandomize=True)
 @hypothesis.given(spec=strategies.networks())
 def test_the_fused_twin_of_any_network_learns_the_same(spec: dict[str, Any]) -> None:

@@ -204,6 +204,7 @@ def test_a_file_with_more_at_its_end_is_refused(file: Path) -> None:
         read_weights(file)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_is_overlooked(file: Path) -> None:
     content = file.read_bytes()
     whole, metadata = read_weights(file)
@@ -302,6 +303,7 @@ def test_a_checkpoint_that_is_cut_short_or_random_is_refused(checkpoint: Path) -
         assert caught.value.hint == "start the run anew with --again; its folder is kept aside"
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_checkpoint_is_overlooked(checkpoint: Path) -> None:
     content, whole = checkpoint.read_bytes(), read_checkpoint(checkpoint)
     rng = random.Random(0)

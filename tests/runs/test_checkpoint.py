@@ -67,6 +67,7 @@ def after(run: Run, training: Split, judged_on: Split, *, epochs: int) -> Resume
     return left
 
 
+@pytest.mark.slow
 def test_a_segment_comes_to_the_same_bits_elsewhere(
     tmp_path: Path, training: Split, judged_on: Split
 ) -> None:

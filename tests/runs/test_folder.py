@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import examples
 from hypothesis import given, settings
 from small import folder_name, loaded
 from strategies import files, text_of
 from tiny_runs import make_run, tiny
 
+from examples import examples
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.errors import (
@@ -497,6 +497,7 @@ def holder(tmp_path: Path) -> Any:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_until_the_first_is_gone(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:

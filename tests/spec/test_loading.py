@@ -9,11 +9,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from examples import examples, is_gate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import Draw, Mapping, files, text_of
 
+from examples import examples, is_gate
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.experiment import Experiment
@@ -757,6 +757,7 @@ def _assert_told(found: tuple[Problem, ...]) -> None:
         assert told.hint.isprintable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["s6", "mine"])
 def test_mutated_file_is_planned_or_refused(name: str, tmp_path: Path) -> None:
     outcomes: list[str] = []

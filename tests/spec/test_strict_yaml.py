@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import text_of
 
+from examples import examples
 from mnist_arch.errors import Origin, Problem, SpecError
 from mnist_arch.spec.strict_yaml import (
     MAX_BYTES,
@@ -285,6 +285,7 @@ def test_repeated_key_says_where_it_was_first() -> None:
     )
 
 
+@pytest.mark.slow
 def test_text_of_a_mebibyte_is_read_and_one_byte_more_is_refused() -> None:
     # The last character has two bytes.
     text = f"a: {'b' * (MAX_BYTES - 5)}\u00e9"
@@ -439,6 +440,7 @@ _VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(300), derandomize=True, deadline=None, print_blob=True)
 @given(_VALUES, st.sampled_from([None, True, False]))
 def test_what_was_written_is_read(value: Any, flow: bool | None) -> None:

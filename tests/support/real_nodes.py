@@ -16,8 +16,6 @@ from pathlib import Path
 import psutil
 from processes import send
 
-PORT = 6379
-"""Of the head in the documentation."""
 SMALL = ("--num-cpus", "1", "--object-store-memory", "80000000", "--disable-usage-stats")
 HEAD = ("--head", "--include-dashboard", "false")
 
@@ -97,8 +95,3 @@ def free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as there:
-        return there.connect_ex(("127.0.0.1", port)) != 0

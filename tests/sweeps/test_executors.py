@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from small_sweep import (
     train_here,
     without_clocks,
 )
+from waiting import wait_until
 
 from mnist_arch.counting.counted import count
 from mnist_arch.data.load import load_split
@@ -196,9 +196,7 @@ class TestExecutor:
             until(executor, task, is_epoch)
             left = place.training(executor)
             assert len(left) == WORKERS
-        deadline = time.monotonic() + 60
-        while any(place.trains(process) for process in left):
-            assert time.monotonic() < deadline
+        wait_until(lambda: not any(place.trains(process) for process in left))
         assert task.run.result() is None
         with task.run.lock(), other.run.lock():  # which are free
             pass

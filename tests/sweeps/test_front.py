@@ -144,6 +144,7 @@ def meanings(figure: Figure) -> list[str]:
     return [text.get_text() for text in legend.get_texts()]
 
 
+@pytest.mark.slow
 def test_every_arm_is_at_its_place_with_its_number(figures: list[Figure]) -> None:
     assert draw_front(board(*USUAL)).startswith(b"\x89PNG")
     axes, key = figures[0].axes
@@ -157,6 +158,7 @@ def test_every_arm_is_at_its_place_with_its_number(figures: list[Figure]) -> Non
     assert "98.600" in words(key)  # one run has no spread
 
 
+@pytest.mark.slow
 def test_error_bars_are_standard_deviations(figures: list[Figure]) -> None:
     draw_front(board(Arm("only", 10_000, (99.0, 99.1, 99.2))))
     (bar,) = [it for it in figures[0].axes[0].collections if hasattr(it, "get_segments")]
@@ -164,6 +166,7 @@ def test_error_bars_are_standard_deviations(figures: list[Figure]) -> None:
     assert (low, high) == pytest.approx((99.0, 99.2))
 
 
+@pytest.mark.slow
 def test_finalists_have_their_test_score_above_or_below_themselves(figures: list[Figure]) -> None:
     draw_front(board(*USUAL))
     axes = figures[0].axes[0]
@@ -177,6 +180,7 @@ def test_finalists_have_their_test_score_above_or_below_themselves(figures: list
     assert "test, finalists with other seeds" not in meanings(figures[1])
 
 
+@pytest.mark.slow
 def test_the_front_is_a_staircase_through_its_arms(figures: list[Figure]) -> None:
     draw_front(board(*USUAL))
     axes = figures[0].axes[0]
@@ -184,6 +188,7 @@ def test_the_front_is_a_staircase_through_its_arms(figures: list[Figure]) -> Non
     assert list(stairs.get_ydata()) == pytest.approx([98.6, 99.053333, 99.34])
 
 
+@pytest.mark.slow
 def test_the_budget_is_a_line(figures: list[Figure]) -> None:
     draw_front(board(*USUAL, parameters_below=18_500))
     axes = figures[0].axes[0]
@@ -192,12 +197,14 @@ def test_the_budget_is_a_line(figures: list[Figure]) -> None:
     assert "budget: fewer than 18,500 parameters" in meanings(figures[0])
 
 
+@pytest.mark.slow
 def test_rejected_arms_are_counted(figures: list[Figure]) -> None:
     fat = Arm("fat", 99_000, (), rejected="too many", state=TrialStatus.REJECTED)
     draw_front(board(*USUAL, fat))
     assert "1 over the budget are not drawn" in meanings(figures[0])
 
 
+@pytest.mark.slow
 def test_an_arm_that_did_not_learn_does_not_press_the_others_together(
     figures: list[Figure],
 ) -> None:
@@ -211,6 +218,7 @@ def test_an_arm_that_did_not_learn_does_not_press_the_others_together(
     assert "6" in words(axes)
 
 
+@pytest.mark.slow
 def test_many_arms_are_dots(figures: list[Figure]) -> None:
     arms = [Arm(f"arm-{n}", 5_000 + n, (95 + n / 100,)) for n in range(300)]
     draw_front(board(*arms))
@@ -221,6 +229,7 @@ def test_many_arms_are_dots(figures: list[Figure]) -> None:
     assert f"{300 - NAMED} further arms" in meanings(figures[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, NAMED])
 def test_arms_of_one_size_are_at_one_place_and_their_numbers_are_not(
     count: int, figures: list[Figure]
@@ -233,6 +242,7 @@ def test_arms_of_one_size_are_at_one_place_and_their_numbers_are_not(
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
+@pytest.mark.slow
 def test_everything_that_is_drawn_is_in_the_legend(figures: list[Figure]) -> None:
     always = ["not told apart from the first", "budget: fewer than 20,000 parameters"]
     draw_front(board(Arm("alone", 9_000, (98.6,))))
@@ -255,6 +265,7 @@ def test_without_a_ranked_arm_there_is_no_picture() -> None:
         draw_front(board(Arm("waiting", 10_000, (), state=TrialStatus.WAITING)))
 
 
+@pytest.mark.slow
 def test_equal_leaderboards_are_equal_pictures_and_pyplot_stays_out() -> None:
     assert draw_front(board(*USUAL)) == draw_front(board(*USUAL))
     assert "matplotlib.pyplot" not in sys.modules

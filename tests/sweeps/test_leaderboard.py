@@ -488,6 +488,7 @@ def test_csv_is_a_line_an_arm(bench: Bench) -> None:
     assert "blocks=[{channels: [6]" in rows[0]["differs"]
 
 
+@pytest.mark.slow
 def test_the_files_are_what_the_board_says(bench: Bench) -> None:
     found = filled(bench)
     write_board(found, bench.folder)

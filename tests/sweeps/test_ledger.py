@@ -312,6 +312,7 @@ def assert_free(folder: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_sweep_cannot_run_twice_at_once(folder: Path, holder: subprocess.Popen[str]) -> None:
     with pytest.raises(RunLocked) as caught, Ledger(folder).lock():
         pytest.fail("the folder is held by another process")
@@ -324,6 +325,7 @@ def test_sweep_cannot_run_twice_at_once(folder: Path, holder: subprocess.Popen[s
     assert_free(folder)
 
 
+@pytest.mark.slow
 def test_lock_of_a_process_that_was_killed_is_free(
     folder: Path, holder: subprocess.Popen[str]
 ) -> None:

@@ -563,6 +563,7 @@ print(json.dumps([len(planned.arms), sorted(states)]))
 """
 
 
+@pytest.mark.slow
 def test_planning_needs_no_torch() -> None:
     command = [sys.executable, "-c", SCRIPT, str(EXPERIMENTS), "mnist"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from small_cluster import cluster_of
 from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, tasks, train_here
+from waiting import wait_until
 
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import ClusterFailed, DeviceUnavailable, ExtraMissing, FailureKind
@@ -97,10 +97,8 @@ def test_a_lost_node_loses_no_trial(
                     )
                     (node,) = (node for node in cluster.worker_nodes if node.node_id == on)
                     cluster.remove_node(node, allow_graceful=False)
-            end = time.monotonic() + 60
-            while executor.free > 1 and time.monotonic() < end:
-                time.sleep(0.1)  # until the cluster, too, has noticed that the node is gone
-            assert executor.free == 1
+            # until the cluster, too, has noticed that the node is gone
+            wait_until(lambda: executor.free == 1)
         assert capfd.readouterr().out == ""
     first, again = began[long.key]
     assert first == 0
@@ -174,6 +172,7 @@ def task(tmp_path: Path, ledger: Ledger) -> Task:
     return tasks(planned_sweep(tmp_path), ledger)[0]
 
 
+@pytest.mark.slow
 def test_a_trial_that_loses_all_its_nodes_fails(task: Task) -> None:
     import ray
 
@@ -188,6 +187,7 @@ def test_a_trial_that_loses_all_its_nodes_fails(task: Task) -> None:
     assert end.what.reason == "it was lost 6 times with its node, without an epoch between"
 
 
+@pytest.mark.slow
 def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
     import ray
 
@@ -210,6 +210,7 @@ def test_what_is_lost_with_a_node_is_no_fault_of_the_trial(task: Task) -> None:
     assert end.what.log_tail == ["a line"] * 3
 
 
+@pytest.mark.slow
 def test_a_node_that_is_too_slow_is_told(task: Task) -> None:
     import ray
 
@@ -526,6 +527,7 @@ def test_a_node_that_cannot_compile_a_compiled_run_trains_nothing(
     assert said.what.reason == "the node abc cannot compile its steps: no g++"
 
 
+@pytest.mark.slow
 def test_a_node_says_each_epoch_with_a_checkpoint(
     task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,12 +6,12 @@ import json
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_nodes import HEAD, PORT, Machines, free_port, is_free, machines
+from real_nodes import HEAD, Machines, free_port, machines
+from waiting import wait_until
 
 from mnist_arch.data.load import load_split
 
@@ -42,15 +42,15 @@ def here(tmp_path: Path) -> Iterator[Machines]:
         yield found
 
 
-def recipes() -> list[str]:
-    """The pieces for a shell below the heading of Ray, in the order of the documentation."""
+def recipes(port: int) -> list[list[str]]:
+    """The commands below the heading of Ray, by their pieces, in the order of the documentation."""
     text = DOCS.read_text().partition("**On a Ray cluster**")[2].partition("\n## ")[0]
-    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-
-
-def without_comments(recipe: str) -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in recipe.splitlines())
-    return [line for line in lines if line]
+    text = text.replace("<first machine>", "127.0.0.1").replace("6379", str(port))
+    pieces = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [
+        [command for line in piece.splitlines() if (command := line.partition("#")[0].strip())]
+        for piece in pieces
+    ]
 
 
 def assert_done(result: subprocess.CompletedProcess[str]) -> None:
@@ -58,41 +58,61 @@ def assert_done(result: subprocess.CompletedProcess[str]) -> None:
     assert re.search(r"^trials +4 DONE$", result.stdout, re.MULTILINE), result.stdout
 
 
-@pytest.mark.parametrize("with_token", [False, True])
-def test_two_nodes(here: Machines, tmp_path: Path, with_token: bool) -> None:
-    """Also what a driver is told that has the mode, but no token."""
+def assert_refused_for_the_token(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 3, result.stderr
+    assert result.stderr.count("error: ") == 1
+    assert "token" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_documented_way_with_a_token(here: Machines, tmp_path: Path) -> None:
+    """Word for word, but for the port, and that the second machine is this one.
+
+    Then two other users: without the token, and with the token in a variable alone.
+    """
     port = free_port()
-    given = {"RAY_AUTH_MODE": "disabled"}
-    if with_token:
-        given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    (start, join, sweep), (generate, copy, export) = recipes(port)
+    assert start.startswith("ray start --head")
+    assert copy.startswith("scp ~/.ray/auth_token")
+    for command in (f"{generate} && {export} && {start}", f"{export} && {join}"):
+        result = here.run(command, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert_done(here.run(f"{export} && {sweep}", cwd=tmp_path))
+
+    other = here.folder / "other"
+    other.mkdir()
+    sweep = sweep.replace("auto", f"127.0.0.1:{port}") + " --out others"
+    given = {"HOME": str(other), "RAY_AUTH_MODE": "token"}
+    assert_refused_for_the_token(here.run(sweep, cwd=tmp_path, **given))
+    assert not (tmp_path / "others/small/leaderboard.json").exists()
+    token = (Path(here.environment["HOME"]) / ".ray/auth_token").read_text()
+    assert_done(here.run(sweep, cwd=tmp_path, **given, RAY_AUTH_TOKEN=token))
+    assert not (other / ".ray/auth_token").exists()
+
+
+@pytest.mark.by_hand
+def test_the_documented_way(here: Machines, tmp_path: Path) -> None:
+    start, join, sweep = recipes(free_port())[0]
+    for command in (start, join):
+        result = here.run(command, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert_done(here.run(sweep, cwd=tmp_path))
+
+
+@pytest.mark.by_hand
+@pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_two_nodes_by_variables_alone(here: Machines, tmp_path: Path, mode: str) -> None:
+    port = free_port()
+    given = {"RAY_AUTH_MODE": mode}
+    if mode == "token":
+        given["RAY_AUTH_TOKEN"] = "0123456789abcdef" * 4
     here.start(*HEAD, "--port", str(port), "--node-ip-address", "127.0.0.1", **given)
     here.start("--address", f"127.0.0.1:{port}", "--node-ip-address", "127.0.0.1", **given)
     sweep = f"mnist-arch sweep experiments.yaml --executor ray --ray-address 127.0.0.1:{port}"
-    if with_token:
-        result = here.run(sweep, cwd=tmp_path, RAY_AUTH_MODE="token")
-        assert result.returncode == 3, result.stderr
-        assert result.stderr.count("error: ") == 1
-        assert "token" in result.stderr
-        assert "Traceback" not in result.stderr
-        assert not (tmp_path / "runs/small/leaderboard.json").exists()
+    if mode == "token":
+        assert_refused_for_the_token(here.run(sweep, cwd=tmp_path, RAY_AUTH_MODE=mode))
     assert_done(here.run(sweep, cwd=tmp_path, **given))
     assert not (Path(here.environment["HOME"]) / ".ray/auth_token").exists()
-
-
-@pytest.mark.parametrize("with_token", [False, True])
-def test_the_documented_way(here: Machines, tmp_path: Path, with_token: bool) -> None:
-    """Word for word, but that the second machine is this one, and has the token already."""
-    if not is_free(PORT):
-        pytest.skip(f"port {PORT} is taken")
-    (start, join, sweep), (generate, copy, export) = map(without_comments, recipes())
-    assert start.startswith("ray start --head")
-    assert copy.startswith("scp ~/.ray/auth_token")
-    before = f"{generate} && {export} && " if with_token else ""
-    for command in (start, join.replace("<first machine>", "127.0.0.1")):
-        result = here.run(before + command, cwd=tmp_path)
-        assert result.returncode == 0, result.stdout + result.stderr
-        before = f"{export} && " if with_token else ""
-    assert_done(here.run(before + sweep, cwd=tmp_path))
 
 
 def test_a_head_that_is_killed(here: Machines, tmp_path: Path) -> None:
@@ -103,10 +123,7 @@ def test_a_head_that_is_killed(here: Machines, tmp_path: Path) -> None:
     here.start(*head, **given)
 
     def kill_the_head() -> None:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("runs/small/*/metrics.jsonl")):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: list(tmp_path.glob("runs/small/*/metrics.jsonl")))
         for process in here.processes():
             if process.name() in ("raylet", "gcs_server"):
                 process.kill()

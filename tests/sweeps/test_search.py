@@ -48,6 +48,7 @@ def test_a_search_tells_what_came_out(tmp_path: Path, sampler: str, objective: s
     ]
 
 
+@pytest.mark.slow
 def test_the_front_of_two_objectives(tmp_path: Path) -> None:
     plan = planned(tmp_path, objective="accuracy-parameters", sampler="nsga2", trials=60)
     Process(tmp_path, plan).finish()
@@ -64,6 +65,7 @@ def test_the_front_of_two_objectives(tmp_path: Path) -> None:
     assert 2 <= len(front) < len(points)
 
 
+@pytest.mark.slow
 def test_tpe_learns(tmp_path: Path) -> None:
     """After its random trials it proposes better ones than random search does."""
 
@@ -107,6 +109,7 @@ def test_proposals_follow_the_file(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- the budget
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_breaks_the_budget_costs_nothing(tmp_path: Path, sampler: str, objective: str) -> None:
@@ -391,6 +394,7 @@ def test_optuna_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_the_search_is_imported_where_it_is_used() -> None:
     module = "mnist_arch.sweeps.search.source"
     script = f"import sys, {module}; print({{'optuna', 'torch'}} & set(sys.modules))"

@@ -93,6 +93,7 @@ def of_seven_epochs(folder: Path, **search: Any) -> SweepPlan:
     return planned(folder, top={"base": base}, **search)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruning", [MEDIAN, HYPERBAND], ids=lambda it: it["kind"])
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_study_made_anew_ends_the_same_trials_early(

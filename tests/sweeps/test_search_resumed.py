@@ -22,6 +22,7 @@ PRUNED_FROM_1 = {"kind": "median", "from_epoch": 1}
 # ---------------------------------------------------------------------------------- interruptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_an_interrupted_search_proposes_what_it_would_have_proposed(
     tmp_path: Path, sampler: str

@@ -915,6 +915,7 @@ def mutations(draw: Draw) -> str:
     return "".join(lines)
 
 
+@pytest.mark.slow
 def test_mutated_file_is_planned_or_refused(tmp_path: Path) -> None:
     outcomes: list[str] = []
 

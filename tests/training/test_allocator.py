@@ -81,6 +81,7 @@ print(small, large, (resident() - before) / (11 * 12 * 2**20))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps memory")
 def test_maps_of_a_step_are_kept_and_larger_ones_are_not() -> None:
     """Shares of what ten blocks of 12 MB and three of 40 MB took that stay after they are freed."""
@@ -92,6 +93,7 @@ def test_maps_of_a_step_are_kept_and_larger_ones_are_not() -> None:
     assert given_back < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps memory")
 def test_without_asking_the_first_maps_are_not_kept() -> None:
     """So the test above can fail."""

@@ -83,6 +83,7 @@ def test_normalised_images_are_channels_last(training: Split) -> None:
     assert z.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_over_mnist_the_mean_is_0_and_the_deviation_1() -> None:
     from mnist_arch.data.load import load_split

@@ -468,6 +468,7 @@ def test_where_steps_are_not_waited_for_nothing_is_yielded_for_a_bad_epoch(
 # ------------------------------------------------------------------------- learning, and seeds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.9, None])
 @pytest.mark.parametrize("optimizer", [{"kind": "sgd"}, {"kind": "adamw"}])
 def test_it_learns(
@@ -540,6 +541,7 @@ def test_dropout_does_not_change_the_shuffle(
 # ----------------------------------------------------------------------------------- going on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.9, None])
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_going_on_from_any_epoch_changes_no_bit(
@@ -629,6 +631,7 @@ def test_shared_weights_train_as_one_and_are_saved_once(
 # ---------------------------------------------------------------------------------------- a GPU
 
 
+@pytest.mark.slow
 def test_what_a_step_takes_to_be_made_is_time_of_the_run_but_no_images_speed(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

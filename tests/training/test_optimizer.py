@@ -111,6 +111,7 @@ ALL = pytest.mark.parametrize("name", [*SGD, *ADAMW])
 # -------------------------------------------------------------------------------------------- steps
 
 
+@pytest.mark.slow
 @ALL
 def test_its_steps_have_the_bits_of_torchs_own(name: str) -> None:
     ours, theirs = fresh_model(), fresh_model()
@@ -306,10 +307,12 @@ def imported_for(step: str) -> set[str]:
     return set(json.loads(result.stdout)) & set(NOT_NEEDED)
 
 
+@pytest.mark.slow
 def test_a_training_step_imports_no_compiler() -> None:
     assert imported_for("state.optimizer.step(0.1); state.optimizer.zero_grad()") == set()
 
 
+@pytest.mark.slow
 def test_torchs_own_optimizer_would_import_it() -> None:
     step = "torch.optim.SGD(state.model.parameters(), lr=0.1).step()"
     assert imported_for(step) == {"torch._dynamo"}

@@ -83,6 +83,7 @@ def without_clock(records: list[EpochRecord]) -> list[Any]:
 # ------------------------------------------------------------------------- what an epoch is given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last_batch", "images", "sizes"),
     [
@@ -189,6 +190,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[type, list[Given]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_graph")
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_captured_step_comes_to_the_same_as_a_plain_one(
@@ -221,6 +223,7 @@ def test_a_captured_step_comes_to_the_same_as_a_plain_one(
     assert torch.equal(captured.dropout, plain.dropout)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_graph")
 @pytest.mark.parametrize("name", RECIPES)
 def test_captured_steps_go_on_with_the_same_bits(
@@ -542,6 +545,7 @@ def trained(epochs: int, training: Split, judged_on: Split) -> State:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("done", "events", "compiled_before"),
     [
@@ -564,6 +568,7 @@ def test_a_process_compiles_once_and_not_before_the_second_epoch(
     assert compiler.compiled_before_epoch == compiled_before
 
 
+@pytest.mark.slow
 def test_what_compiling_takes_is_time_of_the_run_but_no_images_speed(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -581,6 +586,7 @@ def test_a_single_epoch_is_never_compiled(
     assert compiler.compiled_before_epoch == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [0, 1])
 def test_what_cannot_be_compiled_is_said_and_trained_plainly(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch, done: int
@@ -596,6 +602,7 @@ def test_what_cannot_be_compiled_is_said_and_trained_plainly(
     assert equal(tensors(state.result), tensors(plain.result))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_compiled_does_not_become_plain(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -762,6 +769,7 @@ def test_the_loss_of_steps_in_bfloat16_is_taken_in_float32(
     assert seen == [torch.float32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adamw", "clipped"])
 def test_in_bfloat16_weights_and_evaluation_stay_float32(
     training: Split, judged_on: Split, name: str
