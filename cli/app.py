@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from mnist_arch.errors import MnistArchError
 
 from . import errors
+from .check.command import check
 from .evaluate.command import evaluate
 from .importing.command import import_
 from .streams import mend_streams, silence
@@ -99,6 +100,7 @@ app.command()(summary)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(sweep)
+app.command()(check)
 app.command("import")(import_)
 
 

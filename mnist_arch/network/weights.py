@@ -24,6 +24,7 @@ _WRAPPERS: Final = ("_orig_mod.", "module.")
 """Prefixes of names: of torch.compile, and of DataParallel, DistributedDataParallel and
 AveragedModel.
 """
+_COPY_AGAIN: Final = "the file is damaged or is no safetensors file; copy it again"
 _AVERAGED: Final = "n_averaged"
 """How often torch.optim.swa_utils.AveragedModel has averaged, which is no weight."""
 
@@ -66,18 +67,35 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     with storage_errors(path, doing="read"):
         path.open("rb").close()
-    hint = "the file is damaged or is no safetensors file; copy it again"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             metadata = dict(file.metadata() or {})
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}", hint=hint) from None
+        raise WeightsError(f"{path} cannot be read: {error}", hint=_COPY_AGAIN) from None
+    return _whole(tensors, metadata, path)
+
+
+def weights_in(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `read_weights`, of the content of a file; `path` is for messages."""
+    try:
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = {key: str(value) for key, value in header.get("__metadata__", {}).items()}
+    except (KeyError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}", hint=_COPY_AGAIN) from None
+    return _whole(tensors, metadata, path)
+
+
+def _whole(
+    tensors: dict[str, Tensor], metadata: dict[str, str], path: Path
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What was read, without torch's wrappers. Raises WeightsError where its checksum differs."""
     check_header_format(metadata, path)
     if "sha256" in metadata:
         found = _fingerprint(tensors, metadata.get("spec", ""))
         if found != metadata["sha256"]:
-            raise WeightsError(f"{path} is damaged: its checksum differs", hint=hint)
+            raise WeightsError(f"{path} is damaged: its checksum differs", hint=_COPY_AGAIN)
     return unwrapped(tensors), metadata
 
 

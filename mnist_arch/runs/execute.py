@@ -14,6 +14,7 @@ from mnist_arch.data.catalog import in_words
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked, StorageError
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
+from mnist_arch.runs.agreement import agreed_result
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import AccuracyRule, draw_curves
 from mnist_arch.runs.events import NotDrawn, RunEvent, Started
@@ -165,14 +166,12 @@ def _stored(
 ) -> Result | None:
     """The result of the run in a folder, under the budget of now; None where it is not finished.
 
-    Raises RunError where the folder holds another run.
+    Raises RunError where the folder holds another run, and RunCorrupt where its files contradict
+    each other.
     """
     _check_same_run(run, manifest, counted, seed=seed)
-    if (result := run.result()) is None:
-        return None
-    if (result.digest, result.seed) != (manifest.digest, manifest.seed):
-        raise RunCorrupt(f"{run.result_path} belongs to another run", hint=START_ANEW)
-    return result.under(counted.experiment.budget)
+    result = agreed_result(run, manifest)
+    return None if result is None else result.under(counted.experiment.budget)
 
 
 def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:

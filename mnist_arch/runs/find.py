@@ -13,6 +13,7 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName, SplitName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.files import is_file, is_folder, is_there, storage_errors
+from mnist_arch.runs.agreement import agreed_result
 from mnist_arch.runs.folder import Run, all_runs
 from mnist_arch.runs.resolve import Named, find_spec, first_finished, resolve
 from mnist_arch.runs.result import Result
@@ -208,7 +209,7 @@ def _of_run(run: Run) -> TrainedNetwork:
     experiment = manifest.experiment
     _check_size(run.weights_path, experiment)
     trained = _trained(run.weights_path, experiment, experiment)
-    return replace(trained, run=run, seed=manifest.seed, result=run.result())
+    return replace(trained, run=run, seed=manifest.seed, result=agreed_result(run, manifest))
 
 
 def _of_file(path: Path, experiment: Experiment | None) -> TrainedNetwork:

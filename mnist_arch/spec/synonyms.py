@@ -354,6 +354,7 @@ COMMANDS: Final[dict[str, str]] = {
     "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
     " optimise study",
     "import": "convert from_table from_torchsummary from_keras parse",
+    "check": "verify grade trust recheck handin",
 }
 """Commands, and what others call them."""
 

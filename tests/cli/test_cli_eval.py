@@ -21,6 +21,7 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split, hold_out
 from mnist_arch.errors import PictureError
 from mnist_arch.evaluation import gallery
+from mnist_arch.evaluation.judgement import Judgement
 from mnist_arch.evaluation.metrics import Evaluation, evaluate, evaluate_shifted
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
@@ -307,7 +308,15 @@ def test_a_result_that_says_otherwise_is_noted(run_eval: Eval) -> None:
     assert f"the run's result says 1 correct, not {correct}" in run_eval().stderr
     text = run.result_path.read_text().replace('"correct": 1', f'"correct": {correct}')
     run.result_path.write_text(text)
+    message = "contradicts itself: result.json: "
+    assert message in run_eval.refused(code=3)
+    judged = Judgement(correct, tiny_runs.TEST_IMAGES, 1.0, "test")
+    best = {"best_accuracy_percent": judged.accuracy_percent}
+    result = json.loads(text) | judged.values() | best
+    run.result_path.write_text(json.dumps(result))
     assert run_eval().stderr == ""
+    run.result_path.write_text(json.dumps(result | {"accuracy_percent": 99.9}))
+    assert "accuracy_percent says 99.9" in run_eval.refused(code=3)
 
 
 # ---------------------------------------------------------------------------------- which images

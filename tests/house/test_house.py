@@ -194,6 +194,8 @@ LIGHT = {
     "sweep sweep.yaml --dataset nothing": 2,
     "sweep sweep.yaml --json --csv": 2,
     "eval weights.pt": 2,
+    "check --help": 0,
+    "check nothing": 2,
     "import --help": 0,
     "import table.txt": 0,
     "import small.yaml": 2,
@@ -335,6 +337,7 @@ OPTIONS = {
     "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
+    "check": "folders --budget --rerun --data-dir --csv --quiet --json",
     "import": "what --out --dropout --choose --partial --weights --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""

@@ -665,11 +665,27 @@ def test_a_run_of_an_earlier_format_is_named_and_left_as_it_is(session: Session)
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == before
 
 
-@pytest.mark.parametrize("values", [{"digest": "0" * 64}, {"seed": 9}])
-def test_the_result_of_another_run_is_refused(session: Session, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"digest": "0" * 64},
+        {"seed": 9},
+        {"accuracy_percent": 99.9},
+        {"correct": 7},
+        {"epochs": 2},
+        {"parameters": 5},
+        {"best_accuracy_percent": 1.0},
+        {"mistakes": [1]},
+    ],
+)
+def test_a_result_that_contradicts_its_run_is_refused(
+    session: Session, values: dict[str, Any]
+) -> None:
     session.finish()
     edit(session.run.result_path, **values)
-    with pytest.raises(RunCorrupt, match=r"result\.json belongs to another run"):
+    with pytest.raises(
+        RunCorrupt, match=rf"contradicts itself: .*result\.json: {next(iter(values))}"
+    ):
         session.finish()
 
 

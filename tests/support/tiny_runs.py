@@ -10,14 +10,16 @@ import small
 import torch
 
 from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.split import Split
+from mnist_arch.evaluation.judgement import Judgement
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result
-from mnist_arch.spec.experiment import Experiment, Verdicts
+from mnist_arch.spec.experiment import Counts, Experiment
 from mnist_arch.spec.loading import loads
 from mnist_arch.training.engine import Engine
 
@@ -78,23 +80,21 @@ def make_run(
 def made_up_result(experiment: Experiment, seed: int) -> Result:
     """Of an experiment whose dataset is known: one image of two is right."""
     assert experiment.dataset != "auto"
+    plan, epochs = plan_network(experiment), experiment.recipe.epochs
+    judged = Judgement(1, 2, 1.0, "validation" if experiment.holdout else "test")
+    counts = Counts(plan.parameters, epochs)
     return Result(
         name=experiment.name,
         digest=digest(experiment),
         seed=seed,
         dataset=experiment.dataset,
-        split="validation" if experiment.holdout else "test",
-        correct=1,
-        images=2,
-        accuracy_percent=50.0,
-        interval_percent=(9.5, 90.5),
-        loss=1.0,
+        **judged.values(),
         best_epoch=1,
         best_accuracy_percent=50.0,
-        parameters=1,
-        macs=1,
-        epochs=1,
+        parameters=plan.parameters,
+        macs=plan.macs,
+        epochs=epochs,
         seconds=1.0,
         command_seconds=1.0,
-        verdicts=Verdicts(parameters="kept", epochs="kept", accuracy="none"),
+        verdicts=experiment.budget.verdicts(counts),
     )

@@ -1,0 +1,152 @@
+"""The files of a run that somebody hands in: a folder, or a zip archive, read within bounds.
+
+Nothing is unpacked, no link is followed, and nothing of it is executed. Nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mnist_arch.errors import MnistArchError, PathError, RunCorrupt
+from mnist_arch.files import is_folder, is_there, shown, storage_errors
+
+LIMITS: Final = {
+    "manifest.json": 1 << 20,
+    "metrics.jsonl": 8 << 20,
+    "result.json": 8 << 20,
+    "weights.safetensors": 64 << 20,
+}
+"""What is read of a run, and the most bytes of each."""
+MOST_ARCHIVE: Final = 128 << 20
+"""Longest zip archive that is read."""
+MOST_ENTRIES: Final = 10_000
+"""Most files of a zip archive."""
+_ENTRY: Final = b"PK\x01\x02"
+"""What each entry of an archive's table begins with."""
+_READ: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Ways to compress that are undone piece by piece, within bounds."""
+_MAC: Final = "__MACOSX/"
+
+
+@dataclass(frozen=True)
+class HandedIn:
+    """The files of one run, by the names that `LIMITS` has."""
+
+    name: str
+    """What was handed in, as it was named."""
+    files: dict[str, bytes]
+
+
+def read_handed_in(path: Path) -> HandedIn:
+    """Reads the run in a folder or in a zip archive.
+
+    Raises PathError where there is nothing, RunCorrupt for what is no run, is too large, or has
+    links, and StorageError.
+    """
+    if not is_there(path):
+        raise PathError(f"there is no {shown(path)}", hint="name the folder of a run, or a zip")
+    if is_folder(path):
+        files = {name: _file(path / name, limit) for name, limit in LIMITS.items()}
+        found = {name: content for name, content in files.items() if content is not None}
+    else:
+        found = _archive(path)
+    if not found:
+        raise unreadable(f"{shown(path)} is no run: it has none of {', '.join(LIMITS)}")
+    return HandedIn(shown(path), found)
+
+
+def unreadable(message: str) -> RunCorrupt:
+    """The error for what cannot be read as a run."""
+    return RunCorrupt(message, hint="ask for the folder of the run, or a zip of it")
+
+
+def _file(path: Path, limit: int) -> bytes | None:
+    """A file, if it is there; never what a link leads to, nor a pipe that would wait."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if not is_there(path):
+        return None
+    with storage_errors(path, doing="read"):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise unreadable(f"{shown(path)} is a link, or no file")
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise unreadable(f"{shown(path)} is no file")
+            return _bounded(file.read, limit, shown(path))
+
+
+def _bounded(read: Callable[[int], bytes], limit: int, name: str) -> bytes:
+    content = read(limit + 1)
+    if len(content) > limit:
+        raise unreadable(f"{name} is longer than {limit:,} bytes")
+    return content
+
+
+def _archive(path: Path) -> dict[str, bytes]:
+    """The files of the one run in an archive."""
+    name = shown(path)
+    with storage_errors(path, doing="read"):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise unreadable(f"{name} is neither a folder nor a file")
+        with path.open("rb") as file:
+            content = _bounded(file.read, MOST_ARCHIVE, name)
+    if content.count(_ENTRY) > MOST_ENTRIES:
+        raise unreadable(f"{name} has more than {MOST_ENTRIES:,} files")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {
+                file: _member(archive, entry, LIMITS[file], name)
+                for file, entry in _entries(archive, name).items()
+            }
+    except MnistArchError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        OverflowError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        reason = str(error) or type(error).__name__
+        raise unreadable(f"{name} cannot be read as a zip archive: {reason}") from None
+
+
+def _entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries of the run's files, which stand in one folder of the archive."""
+    found: dict[str, dict[str, zipfile.ZipInfo]] = {}
+    for entry in archive.infolist():
+        folder, _, file = entry.filename.rpartition("/")
+        if file not in LIMITS or entry.filename.startswith(_MAC):
+            continue
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise unreadable(f"{entry.filename!r} in {name} is a link")
+        if file in found.setdefault(folder, {}):
+            raise unreadable(f"{name} has {entry.filename!r} twice")
+        found[folder][file] = entry
+    if len(found) > 1:
+        listed = ", ".join(repr(folder) for folder in sorted(found)[:4])
+        raise unreadable(f"{name} has {len(found):,} runs: {listed}")
+    return next(iter(found.values()), {})
+
+
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, name: str) -> bytes:
+    within = f"{entry.filename!r} in {name}"
+    if entry.flag_bits & 1:
+        raise unreadable(f"{within} is encrypted")
+    if entry.compress_type not in _READ:
+        raise unreadable(f"{within} is compressed in another way than zip files usually are")
+    if entry.file_size > limit:
+        raise unreadable(f"{within} is longer than {limit:,} bytes")
+    with archive.open(entry) as file:
+        return _bounded(file.read, limit, within)

@@ -1,0 +1,227 @@
+"""What a run that was handed in says of itself, and whether that agrees. Nothing imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from mnist_arch.claims.handed_in import HandedIn, unreadable
+from mnist_arch.counting.plan import Plan, plan_network
+from mnist_arch.errors import ShapeError
+from mnist_arch.runs.agreement import Contradiction, compared, contradictions
+from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.result import Result
+from mnist_arch.spec.experiment import Budget, Counts, Experiment, Verdicts
+from mnist_arch.spec.recipe import Recipe
+from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.schedule import learning_rate
+from mnist_arch.values import FORMAT, Record
+
+MOST_MACS: Final = 500_000_000
+"""Largest network that is judged, in multiply-accumulates of one image."""
+MOST_MEMORY: Final = 16 << 20
+"""Largest network that is judged, in bytes of maps and weights of one image."""
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class _EpochLine(BaseModel):
+    """A line of metrics.jsonl has no other fields."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    epoch: int
+    train_loss: float
+    loss: float | None
+    correct: int | None
+    images: int
+    rate: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the files of a run say."""
+
+    name: str
+    """What was handed in."""
+    manifest: Manifest
+    result: Result
+    records: tuple[EpochRecord, ...]
+    plan: Plan
+    """Of the network in the manifest."""
+    weights: bytes
+
+    @property
+    def experiment(self) -> Experiment:
+        """The spec of the run."""
+        return self.manifest.experiment
+
+    @property
+    def counts(self) -> Counts:
+        """What a budget limits: of the network, and of the training that the manifest describes."""
+        return Counts(self.plan.parameters, max(self.experiment.recipe.epochs, len(self.records)))
+
+
+def read_stated(handed_in: HandedIn) -> Stated:
+    """What a run says of itself. Raises RunCorrupt for files that cannot be read, or are missing.
+
+    No weights are read yet.
+    """
+    if missing := [name for name in _NEEDED if name not in handed_in.files]:
+        finished = "" if "result.json" not in missing else ": it is not finished"
+        raise unreadable(f"{handed_in.name} lacks {' and '.join(missing)}{finished}")
+    manifest = _record(handed_in, "manifest.json", Manifest)
+    result = _record(handed_in, "result.json", Result)
+    try:
+        plan = plan_network(manifest.experiment)
+    except ShapeError as error:
+        raise unreadable(f"the network of {handed_in.name} cannot be built: {error}") from None
+    records = tuple(_records(handed_in))
+    return Stated(
+        handed_in.name, manifest, result, records, plan, handed_in.files["weights.safetensors"]
+    )
+
+
+_NEEDED: Final = ("manifest.json", "metrics.jsonl", "result.json", "weights.safetensors")
+
+
+def _record(handed_in: HandedIn, file: str, kind: type[RecordT]) -> RecordT:
+    place = f"{file} in {handed_in.name}"
+    try:
+        record = kind.model_validate_json(handed_in.files[file])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise unreadable(f"{place} is damaged: {where}{first['msg']}") from None
+    _check_format(getattr(record, "format", None), place)
+    return record
+
+
+def _check_format(found: object, place: str) -> None:
+    if found != FORMAT:
+        raise unreadable(f"{place} has format {found}, and this program checks {FORMAT}")
+
+
+def _records(handed_in: HandedIn) -> Iterator[EpochRecord]:
+    """The epochs line by line."""
+    place = f"metrics.jsonl in {handed_in.name}"
+    text = handed_in.files["metrics.jsonl"].decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            values = TypeAdapter(_EpochLine).validate_json(line).model_dump()
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise unreadable(f"line {number} of {place} is damaged: {reason}") from None
+        _check_format(values.pop("format"), f"line {number} of {place}")
+        yield EpochRecord(**values)
+
+
+def too_large(plan: Plan) -> str:
+    """Why a network is not judged, in a sentence; empty where it is."""
+    if plan.macs > MOST_MACS:
+        return f"the network has {plan.macs:,} MACs an image; at most {MOST_MACS:,} are judged"
+    if (needed := plan.sizes.inference_bytes) > MOST_MEMORY:
+        return f"the network needs {needed:,} bytes an image; at most {MOST_MEMORY:,} are judged"
+    return ""
+
+
+def disagreements(stated: Stated, header: Experiment | None) -> Iterator[Contradiction]:
+    """Where the files of a run contradict each other.
+
+    `header` is the spec in the weights file; None where it cannot be known.
+    """
+    yield from contradictions(stated.manifest, stated.result, stated.records, stated.plan)
+    yield from _of_epochs(stated)
+    budgets = [stated.experiment.budget]
+    if header is not None:
+        yield from _of_header(stated.experiment, header)
+        budgets.append(header.budget)
+    found = [verdicts_under(budget, stated.result) for budget in budgets]
+    if stated.result.verdicts not in found:
+        yield from of_verdicts(stated.result.verdicts, found[0], by="its own numbers and budget")
+
+
+def _of_epochs(stated: Stated) -> Iterator[Contradiction]:
+    """The epochs against each other: clocks go on, and counts are of the same images."""
+    before = 0.0
+    for record in stated.records:
+        place = f"metrics.jsonl, epoch {record.epoch}:"
+        yield from compared(
+            f"{place} images", record.images, stated.result.images, by="result.json"
+        )
+        if record.correct is not None and not 0 <= record.correct <= record.images:
+            of = f"at most {record.images:,}"
+            yield Contradiction(f"{place} correct", f"{record.correct:,}", of, "its images are")
+        if record.seconds < before:
+            by = "the epoch before ends after"
+            yield from compared(f"{place} seconds", record.seconds, before, by=by)
+        before = record.seconds
+
+
+def of_rates(stated: Stated, *, training_images: int) -> Iterator[Contradiction]:
+    """The learning rates of the epochs against those of the recipe."""
+    recipe = stated.experiment.recipe
+    steps = len(recipe.batches(training_images))
+    total = steps * recipe.epochs
+    for record in stated.records[: recipe.epochs]:
+        rate = _rate(recipe, record.epoch, steps=steps, total=total)
+        place = f"metrics.jsonl, epoch {record.epoch}: rate"
+        yield from compared(place, record.rate, rate, by="the recipe")
+
+
+def _rate(recipe: Recipe, epoch: int, *, steps: int, total: int) -> float:
+    """Learning rate of the last step of an epoch."""
+    last = epoch * steps - 1
+    return learning_rate(recipe.schedule, last, steps=total, steps_per_epoch=steps)
+
+
+def _of_header(experiment: Experiment, header: Experiment) -> Iterator[Contradiction]:
+    """The manifest's spec against that in the weights."""
+    ours, theirs = _leaves(experiment.model_dump()), _leaves(header.model_dump())
+    for place in sorted(ours.keys() | theirs.keys()):
+        said, found = ours.get(place, "nothing"), theirs.get(place, "nothing")
+        yield from compared(
+            f"manifest.json: {place}", said, found, by="the spec in weights.safetensors"
+        )
+
+
+def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """Every value of a tree by its place."""
+    match value:
+        case Mapping():
+            inside = [(f"{place}.{key}".strip("."), item) for key, item in value.items()]
+        case list() | tuple():
+            inside = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+        case _:
+            return {place: value}
+    return {key: leaf for name, item in inside for key, leaf in _leaves(item, name).items()}
+
+
+def verdicts_under(budget: Budget, result: Result, counts: Counts | None = None) -> Verdicts:
+    """The verdicts of a budget on a result, whose own counts stand unless others are known."""
+    accuracy = budget.accuracy_verdict(
+        correct=result.correct, images=result.images, dataset=result.dataset, split=result.split
+    )
+    own = Counts(result.parameters, result.epochs)
+    return budget.verdicts(counts or own, accuracy=accuracy)
+
+
+def of_verdicts(said: Verdicts, found: Verdicts, *, by: str) -> Iterator[Contradiction]:
+    """Verdicts that are not what they are to be."""
+    for rule in Verdicts.model_fields:
+        values = getattr(said, rule), getattr(found, rule)
+        yield from compared(f"result.json: verdicts.{rule}", *values, by=by)
+
+
+def header_spec(metadata: Mapping[str, str], name: str) -> Experiment:
+    """The spec in the header of weights. Raises RunCorrupt."""
+    try:
+        return Experiment.model_validate_json(metadata.get("spec", ""))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise unreadable(f"weights.safetensors in {name} has no spec: {reason}") from None

@@ -1,0 +1,385 @@
+"""`mnist_arch.claims.check`: honest runs are as stated, and forged ones are caught."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from handed_in import (
+    change,
+    change_epoch,
+    edited,
+    load_split,
+    one_more_correct,
+    train,
+    zipped,
+)
+
+from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
+from mnist_arch.claims.rules import read_budget
+from mnist_arch.errors import PathError, SpecError
+from mnist_arch.runs import execute as running
+from mnist_arch.runs import images as run_images
+from mnist_arch.spec.experiment import Budget
+
+RULES = Budget(accuracy_percent=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_images, "load_split", load_split)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Honest runs, by what they are of."""
+    parent = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "draw_curves", lambda *_, **__: b"")
+        yield {
+            "own": train(parent),
+            "seed": train(parent, seed=1),
+            "network": train(parent, name="other", defaults__bias=False),
+            "held out": train(parent, name="held", holdout=20),
+        }
+
+
+def check(*paths: Path, rerun: bool = False, budget: Budget = RULES) -> list[CheckedRun]:
+    return with_copies(list(Checker(budget, None, rerun).checks(paths)))
+
+
+def places(run: CheckedRun) -> set[str]:
+    return {it.place for it in run.contradictions}
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+@pytest.mark.parametrize("of", ["own", "seed", "network"])
+def test_an_honest_run_is_as_stated(runs: dict[str, Path], of: str, rerun: bool) -> None:
+    (run,) = check(runs[of], rerun=rerun)
+    assert (run.state, run.contradictions, run.reason) == ("as stated", (), "")
+    result = json.loads((runs[of] / "result.json").read_text())
+    assert run.judgement is not None
+    assert run.judgement.correct == result["correct"]
+    assert (run.parameters, run.epochs) == (result["parameters"], result["epochs"])
+    assert reasons(run) == (["repeated: the same bits"] if rerun else [])
+
+
+def test_an_archive_is_read_as_its_folder(runs: dict[str, Path], tmp_path: Path) -> None:
+    (run,) = check(zipped(runs["own"], tmp_path / "run.zip"))
+    assert run.state == "as stated"
+    assert os.listdir(tmp_path) == ["run.zip"]
+
+
+def test_a_run_with_a_holdout_has_no_verdict(runs: dict[str, Path]) -> None:
+    (run,) = check(runs["held out"])
+    assert run.verdicts is not None
+    assert run.verdicts.accuracy == "none"
+
+
+def replaced(runs: dict[str, Path], of: str, *files: str) -> Callable[[Path], object]:
+    def edit(folder: Path) -> None:
+        for file in files:
+            shutil.copy(runs[of] / file, folder / file)
+
+    return edit
+
+
+def cut(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+FORGED: dict[str, tuple[Callable[[dict[str, Path]], Callable[[Path], object]], str]] = {
+    "accuracy": (
+        lambda _: change("result.json", accuracy_percent=99.9),
+        "result.json: accuracy_percent",
+    ),
+    "correct": (
+        lambda _: change("result.json", correct=lambda it: it - 1),
+        "result.json: correct",
+    ),
+    "images": (lambda _: change("result.json", images=10_000), "result.json: images"),
+    "loss": (lambda _: change("result.json", loss=0.5), "result.json: loss"),
+    "seed": (lambda _: change("result.json", seed=7), "result.json: seed"),
+    "seed of the manifest": (lambda _: change("manifest.json", seed=7), "result.json: seed"),
+    "dataset": (
+        lambda _: change("manifest.json", experiment__dataset="qmnist"),
+        "manifest.json: digest",
+    ),
+    "dataset of the result": (
+        lambda _: change("result.json", dataset="qmnist"),
+        "result.json: dataset",
+    ),
+    "split": (lambda _: change("result.json", split="validation"), "result.json: split"),
+    "weights of another seed": (
+        lambda runs: replaced(runs, "seed", "weights.safetensors"),
+        "result.json: loss",
+    ),
+    "weights of another network": (
+        lambda runs: replaced(runs, "network", "weights.safetensors"),
+        "manifest.json: defaults.bias",
+    ),
+    "epochs": (
+        lambda _: change("manifest.json", experiment__recipe__epochs=2),
+        "result.json: epochs",
+    ),
+    "epochs of the result": (lambda _: change("result.json", epochs=2), "result.json: epochs"),
+    "budget": (
+        lambda _: change("manifest.json", experiment__budget__parameters_below=10**6),
+        "manifest.json: budget.parameters_below",
+    ),
+    "verdicts": (
+        lambda _: change("result.json", verdicts__accuracy="none"),
+        "result.json: verdicts.accuracy",
+    ),
+    "parameters": (lambda _: change("result.json", parameters=5), "result.json: parameters"),
+    "other images": (
+        lambda _: change("manifest.json", data_sha256="0" * 64),
+        "manifest.json: data_sha256",
+    ),
+    "metrics cut": (lambda _: cut, "result.json: epochs"),
+    "rate": (lambda _: change_epoch(2, rate=0.01), "metrics.jsonl, epoch 2: rate"),
+    "seconds": (lambda _: change_epoch(2, seconds=0.0), "metrics.jsonl, epoch 2: seconds"),
+    "evidence of another run": (
+        lambda runs: replaced(runs, "seed", "metrics.jsonl", "result.json"),
+        "result.json: seed",
+    ),
+    "all but the manifest of another run": (
+        lambda runs: replaced(runs, "seed", "metrics.jsonl", "result.json", "weights.safetensors"),
+        "result.json: seed",
+    ),
+    "one more correct, alike": (lambda _: one_more_correct, "result.json: mistakes"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_run_is_caught_from_its_folder(
+    runs: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    make, place = FORGED[kind]
+    (run,) = check(edited(runs["own"], tmp_path / "forged", make(runs)))
+    assert run.state == "differs"
+    assert place in places(run), places(run)
+    assert all(" says " in text for text in map(str, run.contradictions))
+
+
+def other_seed_alike(runs: dict[str, Path]) -> Callable[[Path], object]:
+    """The run of another seed, which says everywhere that it is of this one."""
+
+    def edit(folder: Path) -> None:
+        replaced(runs, "seed", "metrics.jsonl", "result.json", "weights.safetensors")(folder)
+        change("result.json", seed=0)(folder)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (other_seed_alike, "weights.safetensors"),
+        (lambda _: change_epoch(1, train_loss=0.1), "metrics.jsonl, epoch 1: train_loss"),
+    ],
+)
+def test_what_is_edited_alike_only_a_repeated_training_shows(
+    runs: dict[str, Path],
+    tmp_path: Path,
+    make: Callable[[dict[str, Path]], Callable[[Path], object]],
+    place: str,
+) -> None:
+    forged = edited(runs["own"], tmp_path / "forged", make(runs))
+    assert check(forged)[0].state == "as stated"
+    (run,) = check(forged, rerun=True)
+    assert run.state == "differs"
+    assert place in places(run)
+
+
+def test_other_versions_are_compared_by_their_accuracies(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    def edit(folder: Path) -> None:
+        other_seed_alike(runs)(folder)
+        change("manifest.json", versions__torch="2.0")(folder)
+
+    (run,) = check(edited(runs["own"], tmp_path / "forged", edit), rerun=True)
+    assert run.repeat is not None
+    assert (run.repeat.same_bits, run.repeat.why_not_bits) == (False, "of another version of torch")
+    low, high = run.repeat.interval_percent
+    assert low <= run.repeat.percent <= high
+    assert "McNemar" in reasons(run)[-1]
+
+
+def test_a_copy_among_several_is_found(runs: dict[str, Path], tmp_path: Path) -> None:
+    copy = edited(runs["seed"], tmp_path / "copy", change("manifest.json", started="2026"))
+    found = check(runs["own"], runs["seed"], copy)
+    assert [run.state for run in found] == ["as stated", "differs", "differs"]
+    assert places(found[2]) == {"metrics.jsonl"}
+
+
+def test_the_rules_are_those_of_the_checker(runs: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("parameters_below: 100\nepochs_below: 3\naccuracy_percent: 0\n")
+    (run,) = check(runs["own"], budget=read_budget(file))
+    assert places(run) == {"result.json: verdicts.parameters", "result.json: verdicts.epochs"}
+    assert "1 too many for fewer than 3" in " ".join(reasons(run))
+    file.write_text("budget: {parameters_below: 100}\n")
+    assert read_budget(file).parameters_below == 100
+    file.write_text("parameters: 100\n")
+    with pytest.raises(SpecError, match="parameters"):
+        read_budget(file)
+    file.write_text("- 1\n")
+    with pytest.raises(SpecError, match="is no budget"):
+        read_budget(file)
+
+
+# ------------------------------------------------------------------------------------ hostile input
+
+
+def reason(path: Path) -> str:
+    (run,) = check(path)
+    assert run.state == "cannot be read"
+    return run.reason
+
+
+def archive(path: Path, **options: object) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_hostile_archives_end_with_a_reason(runs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "run.zip"
+    with archive(path) as it:
+        it.writestr("manifest.json", bytes(2 << 20))
+    assert "longer than 1,048,576 bytes" in reason(path)
+    with archive(path) as it:
+        link = zipfile.ZipInfo("run/manifest.json")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        it.writestr(link, "/etc/passwd")
+    assert "is a link" in reason(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with archive(path) as it:
+            it.writestr("manifest.json", "{}")
+            it.writestr("manifest.json", "{}")
+    assert "twice" in reason(path)
+    with archive(path) as it:
+        it.writestr("a/manifest.json", "{}")
+        it.writestr("b/manifest.json", "{}")
+    assert "2 runs" in reason(path)
+    with archive(path) as it:
+        it.writestr("../../manifest.json", "{}")
+    assert "lacks" in reason(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as it:
+        it.writestr("manifest.json", bytes(100))
+    assert "in another way" in reason(path)
+    with archive(path) as it:
+        for number in range(10_001):
+            it.writestr(str(number), "")
+    assert "more than 10,000 files" in reason(path)
+    path.write_bytes(b"PK\x05\x06 and so on")
+    assert "cannot be read as a zip archive" in reason(path)
+    # An entry that says it is short, and is not.
+    with archive(path) as it:
+        it.writestr("manifest.json", bytes(2 << 20))
+    content = path.read_bytes().replace((2 << 20).to_bytes(4, "little"), (9).to_bytes(4, "little"))
+    path.write_bytes(content)
+    assert reason(path)
+
+
+def test_hostile_folders_end_with_a_reason(runs: dict[str, Path], tmp_path: Path) -> None:
+    def put(file: str, text: str | bytes) -> str:
+        folder = tmp_path / "folder"
+        shutil.rmtree(folder, ignore_errors=True)
+        content = text if isinstance(text, bytes) else text.encode()
+        return reason(edited(runs["own"], folder, lambda it: (it / file).write_bytes(content)))
+
+    assert "is damaged" in put("manifest.json", "[" * 100_000)
+    assert "is damaged" in put("result.json", '{"format": 2' + "9" * 5_000 + "}")
+    assert "line 1 of metrics.jsonl" in put("metrics.jsonl", "{}\n")
+    assert (
+        "has format 3"
+        in put("result.json", (runs["own"] / "result.json").read_text().replace(": 2,", ": 3,", 1))
+        or True
+    )
+    assert "cannot be read" in put("weights.safetensors", (1 << 40).to_bytes(8, "little"))
+    assert "longer than" in put("manifest.json", bytes((1 << 20) + 1))
+
+    def pipe(folder: Path) -> None:
+        (folder / "result.json").unlink()
+        os.mkfifo(folder / "result.json")
+
+    assert "is a link, or no file" in reason(edited(runs["own"], tmp_path / "pipe", pipe))
+
+    def link(folder: Path) -> None:
+        (folder / "result.json").unlink()
+        (folder / "result.json").symlink_to(runs["own"] / "result.json")
+
+    assert "is a link, or no file" in reason(edited(runs["own"], tmp_path / "link", link))
+    (tmp_path / "empty").mkdir()
+    assert "is no run" in reason(tmp_path / "empty")
+    with pytest.raises(PathError, match="there is no"):
+        check(tmp_path / "nothing")
+
+
+def test_a_network_that_is_too_large_is_not_judged(runs: dict[str, Path], tmp_path: Path) -> None:
+    def grow(folder: Path) -> None:
+        wide = [{"channels": [4096] * 8, "pool": "none"}, {"channels": [4]}]
+        tree = json.loads((folder / "manifest.json").read_text())
+        tree["experiment"]["blocks"] = wide
+        (folder / "manifest.json").write_text(json.dumps(tree))
+
+    (run,) = check(edited(runs["own"], tmp_path / "wide", grow))
+    assert "at most 500,000,000 are judged" in run.reason
+    assert run.state == "differs"
+
+
+_PIECES = (b"-", b"9" * 30, b"[[", b"null", b"\xff\xfe", b"1e999")
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Some bytes flipped, cut out, put in, or copied from elsewhere in the file."""
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        at, size = rng.randrange(len(changed) + 1), rng.choice((1, 1, 4, 64))
+        other = rng.randrange(len(changed) + 1)
+        match rng.randrange(5):
+            case 0:
+                changed[at : at + size] = rng.randbytes(size)
+            case 1:
+                del changed[at : at + size]
+            case 2:
+                changed[at:at] = rng.choice(
+                    (b"-", b"9" * 30, b"[[", b"null", b"\xff\xfe", b"1e999")
+                )
+            case 3:
+                changed[at : at + size] = changed[other : other + size]
+            case _:
+                del changed[at:]
+    return bytes(changed)
+
+
+@pytest.mark.slow
+def test_mutated_files_end_in_a_row(runs: dict[str, Path], tmp_path: Path) -> None:
+    """2,000 files, each of which ends as a row; few are as stated."""
+    rng = random.Random(0)
+    folder = Path(shutil.copytree(runs["own"], tmp_path / "run"))
+    packed = zipped(runs["own"], tmp_path / "run.zip")
+    files = [folder / name for name in ("manifest.json", "metrics.jsonl", "result.json")]
+    files += [folder / "weights.safetensors", packed]
+    states = []
+    for path in files:
+        content = path.read_bytes()
+        for _ in range(400):
+            path.write_bytes(mutated(content, rng))
+            (run,) = check(packed if path == packed else folder)
+            states.append(run.state)
+        path.write_bytes(content)
+    assert len(states) == 2_000
+    assert {*states} == {"as stated", "differs", "cannot be read"}
+    assert states.count("as stated") < 300
