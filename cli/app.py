@@ -16,6 +16,8 @@ from . import errors
 from .check.command import check
 from .evaluate.command import evaluate
 from .importing.command import import_
+from .report.command import report
+from .runs.command import app as runs
 from .streams import mend_streams, silence
 from .summary.command import summary
 from .sweep.command import sweep
@@ -102,6 +104,8 @@ app.command("eval")(evaluate)
 app.command()(sweep)
 app.command()(check)
 app.command("import")(import_)
+app.command()(report)
+app.add_typer(runs, name="runs")
 
 
 @app.callback()

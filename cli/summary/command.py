@@ -15,9 +15,10 @@ from mnist_arch.spec.loading import json_schema
 from mnist_arch.spec.overrides import parse_override
 
 from .. import errors
-from ..consoles import write_json
+from ..consoles import write_data, write_json
 from ..options import Json, Runs, Set, complete_spec
 from .json import as_object
+from .latex import latex as latex_text
 from .tables import show_comparison, show_markdown, show_one, show_verification
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ Verify = Annotated[
     typer.Option("--verify", help="Build the module, and compare plan, torch and torchinfo."),
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a README.")]
+Svg = Annotated[bool, typer.Option("--svg", help="Print a diagram of the layers, as SVG.")]
+Latex = Annotated[bool, typer.Option("--latex", help="Print a table of the layers for a paper.")]
 Schema = Annotated[
     bool, typer.Option("--schema", help="Print the JSON Schema of spec files, for editors.")
 ]
@@ -48,6 +51,8 @@ def summary(
     blocks: Blocks = False,
     verify: Verify = False,
     markdown: Markdown = False,
+    svg: Svg = False,
+    latex: Latex = False,
     schema: Schema = False,
     set_: Set = None,
     runs: Runs = None,
@@ -79,6 +84,10 @@ def summary(
         objects = [as_object(one, check) for one, check in zip(counted, checks, strict=True)]
         content = objects[0] if len(objects) == 1 else {"format": 1, "networks": objects}
         write_json(to_json(content))
+    elif svg:
+        _print_svg(counted)
+    elif latex:
+        write_data("\n".join(map(latex_text, counted)))
     elif markdown:
         show_markdown(counted, by_block=blocks)
     elif len(counted) > 1:
@@ -91,6 +100,16 @@ def summary(
                 show_verification(one.experiment.name, verification)
         if not all(verification.agrees for verification in verified):
             raise typer.Exit(errors.OUR_BUG)
+
+
+def _print_svg(counted: Sequence[CountedExperiment]) -> None:
+    """The diagram of one network, in colours of its own."""
+    from mnist_arch.report.diagram import standalone
+
+    if len(counted) != 1:
+        raise typer.BadParameter("--svg draws one network")
+    (one,) = counted
+    write_data(f"{standalone(one.plan, one.experiment.name)}\n")
 
 
 def _verify(counted: Sequence[CountedExperiment]) -> list[Verification]:

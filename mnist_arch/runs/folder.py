@@ -8,6 +8,9 @@ runs/<name>-<digest8>-s<seed>/
     curves.png            loss, accuracy and learning rate by epoch
     result.json           written last: a run with a result is finished
     readings.jsonl        later readings of the test split by `eval`, one a line
+    name.json             the name that it is shown by, where `runs rename` gave it one
+
+A run is known by its manifest, not by the name of its folder, which may be moved and renamed.
 """
 
 from __future__ import annotations
@@ -18,19 +21,20 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
+
+from pydantic_core import from_json
 
 from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, SpecError, StorageError
 from mnist_arch.files import (
     append_line,
     expanded,
     hold,
-    is_folder,
     is_there,
-    names_in,
     read,
+    refusal,
     remove_unfinished,
     shown,
     storage_errors,
@@ -40,24 +44,54 @@ from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
 from mnist_arch.spec.loading import validated
 from mnist_arch.spec.strict_yaml import parse
-from mnist_arch.values import FORMAT, check_format, read_record
+from mnist_arch.values import FORMAT, Record, check_format, read_record
+
+LABEL: Final = "name.json"
+"""File of the name that a run is shown by, in its folder."""
+SWEEP: Final = "sweep.json"
+"""File that a folder has which is a sweep's."""
+DEPTH: Final = 4
+"""Folders in folders in which runs are looked for."""
+
+_ASIDE: Final = re.compile(r"-s\d+\.\d+\Z")
+_SET: Final = re.compile(r"(?:--set (.*)|set\[)", re.DOTALL)
+"""Where a value came from that a flag, or an argument of a verb, has set."""
+_OF_NETWORK: Final = ("blocks", "classes", "defaults", "head")
+
+
+class Label(Record):
+    """The name that a run was given."""
+
+    format: int = FORMAT
+    name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """The folder of one run."""
 
+    MANIFEST: ClassVar[str] = "manifest.json"
+
     folder: Path
 
     @property
     def name(self) -> str:
-        """Name of the network, by the folder's name."""
-        return re.sub(r"-[0-9a-f]{8}-s\d+\Z", "", self.folder.name)
+        """The name that it is shown by: its own, or else that of its network and its changes."""
+        return shown_name(*_stored(self.folder), self.folder.name)
+
+    @property
+    def label_path(self) -> Path:
+        """File of the name that it was given."""
+        return self.folder / LABEL
+
+    def rename(self, name: str) -> None:
+        """Has it shown by another name. Raises StorageError."""
+        write_whole(self.label_path, Label(name=name).json_text().encode())
 
     @property
     def manifest_path(self) -> Path:
         """File of what the run is."""
-        return self.folder / "manifest.json"
+        return self.folder / self.MANIFEST
 
     @property
     def metrics_path(self) -> Path:
@@ -83,6 +117,16 @@ class Run:
     def result_path(self) -> Path:
         """File of its result, which is written last."""
         return self.folder / "result.json"
+
+    @property
+    def failure_path(self) -> Path:
+        """File of why it failed, of a trial."""
+        return self.folder / "failure.json"
+
+    @property
+    def pruned_path(self) -> Path:
+        """File of when it was ended early, of a trial."""
+        return self.folder / "pruned.json"
 
     @property
     def readings_path(self) -> Path:
@@ -213,42 +257,134 @@ def runs_folder(given: Path | None) -> Path:
 
 
 def all_runs(parent: Path, *, name: str | None = None) -> list[Run]:
-    """The runs in a folder, of one network where a name is given, the latest first.
+    """The runs below a folder, of one name where one is given, the latest first.
 
-    Folders put aside do not count. Those that may not be entered are left out, unless there are no
-    others. Raises StorageError.
+    A name is what a run is shown by; where no run is shown by it, it is that of a network. Folders
+    put aside, the bin and trials of sweeps do not count. Those that may not be entered are left
+    out, unless there are no others. Raises StorageError.
     """
     started: dict[Path, str] = {}
+    of_network: dict[Path, str] = {}
     refused: list[StorageError] = []
-    for inside in names_in(parent):
-        folder = parent / inside
-        if name not in (None, Run(folder).name):
-            continue
+    for path, _ in run_folders(parent, refused=refused):
+        folder = Path(path)
         try:
-            if _is_run(folder):
-                started[folder] = _started(folder)
+            manifest, label = _stored(folder)
         except StorageError as error:
             refused.append(error)
-    if refused and not started:
+            continue
+        when = manifest.get("started")
+        when = when if isinstance(when, str) else ""
+        if name in (None, shown_name(manifest, label, folder.name)):
+            started[folder] = when
+        elif name == network_name(manifest, folder.name):
+            of_network[folder] = when
+    found = started or of_network
+    if refused and not found:
         raise refused[0]
     return [
         Run(folder)
-        for folder in sorted(started, key=lambda folder: (started[folder], folder), reverse=True)
+        for folder in sorted(found, key=lambda folder: (found[folder], folder), reverse=True)
     ]
 
 
 def latest(parent: Path, *, name: str | None = None) -> Run | None:
-    """The run that was started last, of one network where a name is given."""
+    """The run that was started last, of one name where one is given."""
     return next(iter(all_runs(parent, name=name)), None)
 
 
-def _is_run(folder: Path) -> bool:
-    is_called_so = re.search(r"-s\d+\Z", folder.name) is not None
-    return is_called_so and is_folder(folder) and is_there(Run(folder).manifest_path)
+def run_folders(
+    parent: Path, *, refused: list[StorageError], into_sweeps: bool = False, depth: int = DEPTH
+) -> Iterator[tuple[str, dict[str, os.DirEntry[str]]]]:
+    """Folders of runs below a folder, with what is in each, in the order of their names.
+
+    Folders that may not be entered are noted in `refused`. Raises StorageError for `parent` itself.
+    """
+    if not is_there(parent):
+        return
+    with storage_errors(parent, doing="read"):
+        inside = _entries(parent)
+    yield from _below(inside, refused, into_sweeps, depth)
 
 
-def _started(folder: Path) -> str:
-    """When a run was started; empty where its manifest is damaged. Raises StorageError."""
-    with contextlib.suppress(RunError, SpecError):
-        return Run(folder).manifest().started
-    return ""
+def _below(
+    inside: dict[str, os.DirEntry[str]], refused: list[StorageError], into_sweeps: bool, depth: int
+) -> Iterator[tuple[str, dict[str, os.DirEntry[str]]]]:
+    for name in sorted(inside):
+        if name.startswith(".") or _ASIDE.search(name):
+            continue
+        try:
+            if not inside[name].is_dir():
+                continue
+            found = _entries(inside[name])
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                refused.append(refusal(error, Path(inside[name].path), doing="read"))
+            continue
+        if Run.MANIFEST in found:
+            yield inside[name].path, found
+        elif depth > 1 and (into_sweeps or SWEEP not in found):
+            yield from _below(found, refused, into_sweeps, depth - 1)
+
+
+def _entries(folder: str | os.PathLike[str]) -> dict[str, os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return {entry.name: entry for entry in entries}
+
+
+def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Manifest and label as they are stored, not validated. Raises StorageError."""
+    return stored_object(folder / Run.MANIFEST), stored_object(folder / LABEL)
+
+
+def stored_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """An object of JSON, not validated; empty where there is none, or a damaged one.
+
+    Raises StorageError where it may not be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            value = from_json(file.read())
+    except (FileNotFoundError, ValueError):
+        return {}
+    except OSError as error:
+        raise refusal(error, Path(path), doing="read") from error
+    return value if isinstance(value, dict) else {}
+
+
+def network_name(manifest: Mapping[str, Any], folder: str) -> str:
+    """The name of the network of a stored manifest; where that is damaged, by the folder's name."""
+    experiment = manifest.get("experiment")
+    name = experiment.get("name") if isinstance(experiment, dict) else None
+    return name if isinstance(name, str) else re.sub(r"-[0-9a-f]{8}-s\d+\Z", "", folder)
+
+
+def shown_name(manifest: Mapping[str, Any], label: Mapping[str, Any], folder: str) -> str:
+    """The name that a run is shown by: its label, or that of its network with what was set of it.
+
+    `s6+defaults.dropout=0.1` is s6 with another dropout: a network of its own.
+    """
+    if isinstance(given := label.get("name"), str):
+        return given
+    origins = manifest.get("origins")
+    changes: dict[str, None] = {}
+    for where, origin in origins.items() if isinstance(origins, dict) else ():
+        if not str(origin).startswith(("--set", "set[")):
+            continue  # the most, which are many in ten thousand runs
+        if (found := _SET.match(str(origin))) and re.split(r"[.[]", where)[0] in _OF_NETWORK:
+            changes[found[1] or f"{where}={stored_value(manifest, where)}"] = None
+    return "+".join((network_name(manifest, folder), *changes))
+
+
+def stored_value(manifest: Mapping[str, Any], where: str) -> str:
+    """The value of a place in the experiment of a stored manifest, as short text."""
+    value: Any = manifest.get("experiment")
+    for part in re.findall(r"[^.\[\]]+", where):
+        try:
+            value = value[int(part) if isinstance(value, list) else part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return "?"
+    for key in ("rate", "out", "kind"):  # the values that have a short form
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+    return value if isinstance(value, str) else json.dumps(value)

@@ -22,6 +22,7 @@ from typing import Final, assert_never
 from mnist_arch.errors import RunError, SpecError
 from mnist_arch.files import expanded, is_folder, is_there
 from mnist_arch.runs.folder import Run, all_runs
+from mnist_arch.runs.listing import lines_of
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override
@@ -46,8 +47,17 @@ class Named:
 
     @cached_property
     def runs_of(self) -> list[Run]:
-        """Its runs, the latest first, finished or not. Raises StorageError."""
-        return all_runs(self.runs, name=self.name)
+        """Its runs, the latest first, finished or not. Raises StorageError.
+
+        Trials of a sweep have the names `<sweep>/<arm>`.
+        """
+        if "/" not in self.name:
+            return all_runs(self.runs, name=self.name)
+        trials = [
+            run for line in lines_of(self.runs) if line.name == self.name for run in line.runs
+        ]
+        trials.sort(key=lambda run: (run.started, run.folder), reverse=True)
+        return [Run(run.folder) for run in trials]
 
     @property
     def finished(self) -> Run | None:
@@ -58,8 +68,8 @@ class Named:
 def resolve(what: str, *, runs: Path) -> Named | Shipped | Run | Path:
     """What `what` names, where runs are looked for in the folder `runs`.
 
-    The name of a run's folder there is that run. Raises SpecError for a `zoo/NAME` that does not
-    ship, and StorageError.
+    A run's folder there is that run, and so is the name that a run is shown by. Raises SpecError
+    for a `zoo/NAME` that does not ship, and StorageError.
     """
     if (name := name_in_zoo(what)) is not None:
         if (shipped := zoo().get(name)) is None:
@@ -71,7 +81,13 @@ def resolve(what: str, *, runs: Path) -> Named | Shipped | Run | Path:
         named = Named(what, runs)
         if not is_path(what) or named.shipped or named.runs_of:
             return named
-    return expanded(what)
+    path = expanded(what)
+    if not is_there(path):  # a name that `runs` shows
+        if is_there((run := Run(runs / what)).manifest_path):
+            return run
+        if (named := Named(what, runs)).runs_of:
+            return named
+    return path
 
 
 def first_finished(runs: Sequence[Run]) -> Run | None:

@@ -351,6 +351,8 @@ COMMANDS: Final[dict[str, str]] = {
     "eval": "evaluate test predict score validate accuracy judge inference benchmark",
     "summary": "info count params parameters describe show print model inspect summarize summarise"
     " torchinfo stats list plan flops macs",
+    "report": "html page dashboard plot visualize visualise draw",
+    "runs": "history ls log logs ps results list-runs rename remove delete rm pack zip",
     "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
     " optimise study",
     "import": "convert from_table from_torchsummary from_keras parse",

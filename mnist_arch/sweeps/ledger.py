@@ -35,7 +35,7 @@ from mnist_arch.files import (
     storage_errors,
     write_whole,
 )
-from mnist_arch.runs.folder import Run
+from mnist_arch.runs.folder import SWEEP, Run
 from mnist_arch.runs.result import Result
 from mnist_arch.sweeps.planning import Trial
 from mnist_arch.training.engine import Engine
@@ -143,11 +143,11 @@ class Ledger:
         if not self._is_there(trial):
             return TrialStatus.WAITING
         run = self.run(trial)
-        if is_there(_pruned_path(run)):  # whatever it still did after it was told to end
+        if is_there(run.pruned_path):  # whatever it still did after it was told to end
             return TrialStatus.PRUNED
         if self.result(trial) is not None:
             return TrialStatus.DONE
-        return TrialStatus.FAILED if is_there(_failure_path(run)) else TrialStatus.WAITING
+        return TrialStatus.FAILED if is_there(run.failure_path) else TrialStatus.WAITING
 
     def result(self, trial: Trial) -> Result | None:
         """The result of a finished trial. Raises RunCorrupt, EarlierFormat or LaterFormat."""
@@ -159,27 +159,27 @@ class Ledger:
         return self._results.get(trial.key)
 
     def failure(self, trial: Trial) -> Failure | None:
-        path = _failure_path(self.run(trial))
+        path = self.run(trial).failure_path
         return read_record(path, Failure) if is_there(path) else None
 
     def pruned(self, trial: Trial) -> Pruned | None:
-        path = _pruned_path(self.run(trial))
+        path = self.run(trial).pruned_path
         return read_record(path, Pruned) if is_there(path) else None
 
     def fail(self, trial: Trial, failure: Failure) -> None:
         """Writes why a trial failed. Raises StorageError."""
         make_folder(self.run(trial).folder)
-        write_whole(_failure_path(self.run(trial)), failure.json_text().encode())
+        write_whole(self.run(trial).failure_path, failure.json_text().encode())
 
     def prune(self, trial: Trial, pruned: Pruned) -> None:
         """Writes where a trial was ended. Raises StorageError."""
-        write_whole(_pruned_path(self.run(trial)), pruned.json_text().encode())
+        write_whole(self.run(trial).pruned_path, pruned.json_text().encode())
 
     def take_up(self, trial: Trial) -> None:
         """Forgets that a trial failed or was ended early: it goes on from its checkpoint."""
         run = self.run(trial)
         with storage_errors(self.folder):
-            for path in (_failure_path(run), _pruned_path(run)):
+            for path in (run.failure_path, run.pruned_path):
                 path.unlink(missing_ok=True)
 
     def curve(self, trial: Trial) -> list[tuple[int, float]]:
@@ -199,7 +199,7 @@ class Ledger:
 
     @property
     def _asked_path(self) -> Path:
-        return self.folder / "sweep.json"
+        return self.folder / SWEEP
 
     def asked(self) -> Asked | None:
         """None for a sweep that was never started. Raises RunCorrupt, Earlier- or LaterFormat."""
@@ -267,11 +267,3 @@ def log_tail(run: Run) -> list[str]:
     with contextlib.suppress(OSError):
         return log_path(run).read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
     return []
-
-
-def _failure_path(run: Run) -> Path:
-    return run.folder / "failure.json"
-
-
-def _pruned_path(run: Run) -> Path:
-    return run.folder / "pruned.json"

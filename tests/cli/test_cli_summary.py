@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -581,3 +582,15 @@ def test_names_are_completed_in_the_shell(words: list[str], completed: list[str]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.stderr == ""
     assert result.stdout.split() == completed
+
+
+def test_a_diagram_and_a_table_for_a_paper_are_printed() -> None:
+    svg = CliRunner().invoke(app, ["summary", "s6", "--svg"]).stdout
+    root = ElementTree.fromstring(svg)
+    boxes = [it for it in root.iter() if it.get("class", "").startswith("box")]
+    assert len(boxes) == 31
+    table = CliRunner().invoke(app, ["summary", "s6", "--latex"]).stdout
+    assert "total & & & 18,666 & " in table
+    rows = [line for line in table.splitlines() if line.startswith(("blocks", "head"))]
+    assert len(rows) == 31
+    assert sum(int(row.split("&")[3].replace(",", "")) for row in rows) == 18_666

@@ -35,7 +35,7 @@ PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if pa
 COMMAND = "UPDATE_DOCS=1 pytest tests/house/test_docs.py"
 MARK = f"<!-- Below this line the page is generated: {COMMAND} -->\n"
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
-COMMANDS = ("", "summary", "train", "eval", "sweep", "check", "import")
+COMMANDS = ("", "summary", "train", "eval", "sweep", "check", "import", "report", "runs")
 
 
 def check_generated(name: str, generated: str) -> None:
@@ -56,7 +56,7 @@ def check_generated(name: str, generated: str) -> None:
 def test_commands_are_documented_as_they_are() -> None:
     assert set(COMMANDS) == {"", *commands()}
     sections = []
-    for command in COMMANDS:
+    for command in (*COMMANDS, *(f"runs {name}" for name in commands()["runs"].commands)):
         name = f"mnist-arch {command}".strip()
         sections.append(f"## {name}\n\n```text\n{help_text(command)}```\n")
     about = f"The help is that of Typer {metadata.version('typer').rpartition('.')[0]}.\n"

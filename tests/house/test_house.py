@@ -161,6 +161,9 @@ LIGHT = {
     "summary --json": 0,
     "summary --blocks --markdown": 0,
     "summary --schema": 0,
+    "summary --svg": 0,
+    "summary s6 s6 --svg": 2,
+    "summary --latex": 0,
     "summary s6 small.yaml": 0,
     "summary nothing": 2,
     "summary broken.yaml": 2,
@@ -199,6 +202,10 @@ LIGHT = {
     "import --help": 0,
     "import table.txt": 0,
     "import small.yaml": 2,
+    "runs": 0,
+    "runs list s6 --where parameters<8000": 0,
+    "runs --where nonsense": 2,
+    "runs rename nothing other": 2,
 }
 FILES = {
     "small.yaml": "extends: s6\nbudget: {parameters_below: 19000}\n",
@@ -329,7 +336,7 @@ def test_what_is_public_says_what_it_is() -> None:
 # ----------------------------------------------------------------------------------------- options
 
 OPTIONS = {
-    "summary": "specs --blocks --verify --markdown --schema --set --runs --json",
+    "summary": "specs --blocks --verify --markdown --svg --latex --schema --set --runs --json",
     "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --engine "
     "--threads --out --runs --resume --from-manifest --again --dry-run --require --set --progress "
     "--quiet --json",
@@ -339,12 +346,21 @@ OPTIONS = {
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
     "check": "folders --budget --rerun --data-dir --csv --quiet --json",
     "import": "what --out --dropout --choose --partial --weights --json",
+    "report": "what --out --runs --data-dir",
+    "runs": "--where --sort --runs --csv --json",
+    "runs list": "pattern --where --sort --runs --csv --json",
+    "runs compare": "what --runs --json",
+    "runs rename": "what new --runs",
+    "runs remove": "what --empty-bin --runs",
+    "runs pack": "what --out --runs",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 
 
 def test_options_are_frozen() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    inside = commands["runs"].commands
+    commands |= {f"runs {name}": command for name, command in inside.items()}
     found = {
         name: " ".join(parameter.opts[0] for parameter in command.params)
         for name, command in commands.items()

@@ -1,0 +1,150 @@
+"""Pictures as inline SVG, in the colours of the page that they stand in. All text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 640, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 30
+
+
+def picture(body: Iterable[object], *, title: str, width: float, height: float) -> Markup:
+    """An SVG with a name for those who do not see it; as wide as there is room."""
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" role="img" '
+        'aria-label="{title}" style="max-width:{w:.0f}px"><title>{title}</title>{body}</svg>'
+    ).format(w=width, h=height, title=title, body=Markup("").join(map(escape, body)))
+
+
+def text(x: float, y: float, content: object, *, anchor: str = "start", kind: str = "") -> Markup:
+    """A line of text."""
+    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(
+        x, y, anchor, kind, content
+    )
+
+
+def rect(x: float, y: float, width: float, height: float, *, kind: str, tip: str = "") -> Markup:
+    """A rectangle; `tip` is what it says when it is pointed at."""
+    return Markup(
+        '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}">{}</rect>'
+    ).format(x, y, max(0.0, width), max(0.0, height), kind, _tip(tip))
+
+
+def _tip(tip: str) -> Markup:
+    return Markup("<title>{}</title>").format(tip) if tip else Markup("")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart, or its points."""
+
+    points: Sequence[tuple[float, float]]
+    kind: str
+    """Class of its style."""
+    tip: str = ""
+    low_high: Sequence[tuple[float, float]] = ()
+    """With it a band, or error bars: one for each point."""
+    as_points: bool = False
+
+
+def chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    line: float | None = None,
+    line_label: str = "",
+    vertical: float | None = None,
+) -> Markup:
+    """Lines or points over two axes; `line` is a horizontal one, `vertical` another."""
+    xs = [x for it in series for x, _ in it.points]
+    ys = [y for it in series for _, y in it.points]
+    ys += [y for it in series for pair in it.low_high for y in pair]
+    if not xs:
+        return Markup("")
+    if line is not None:
+        ys.append(line)
+    if vertical is not None:
+        xs.append(vertical)
+    x_low, x_high = _room(xs)
+    y_low, y_high = _room(ys)
+
+    def at_x(x: float) -> float:
+        return _LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT)
+
+    def at_y(y: float) -> float:
+        return _TOP + (y_high - y) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM)
+
+    body: list[object] = []
+    for step in range(5):
+        y = y_low + (y_high - y_low) * step / 4
+        x = x_low + (x_high - x_low) * step / 4
+        body.append(_line(_LEFT, at_y(y), WIDTH - _RIGHT, at_y(y), "grid"))
+        body.append(text(_LEFT - 6, at_y(y) + 4, f"{y:.4g}", anchor="end", kind="soft"))
+        body.append(text(at_x(x), HEIGHT - 14, f"{x:,.4g}", anchor="middle", kind="soft"))
+    body.append(text(WIDTH - _RIGHT, HEIGHT - 1, x_label, anchor="end", kind="soft"))
+    if line is not None:
+        body.append(_line(_LEFT, at_y(line), WIDTH - _RIGHT, at_y(line), "budget"))
+        body.append(text(_LEFT + 4, at_y(line) - 4, line_label, kind="budget-text"))
+    if vertical is not None:
+        body.append(_line(at_x(vertical), _TOP, at_x(vertical), HEIGHT - _BOTTOM, "budget"))
+    for it in series:
+        body += _drawn(it, [(at_x(x), at_y(y)) for x, y in it.points], at_y)
+    return picture(body, title=title, width=WIDTH, height=HEIGHT)
+
+
+def _drawn(series: Series, points: list[tuple[float, float]], at_y: object) -> Iterable[Markup]:
+    assert callable(at_y)
+    pairs = [(at_y(low), at_y(high)) for low, high in series.low_high]
+    if series.as_points:
+        for (x, y), (low, high) in zip(points, pairs or [(y, y) for _, y in points], strict=True):
+            yield _line(x, low, x, high, series.kind)
+            yield Markup('<circle cx="{:.1f}" cy="{:.1f}" r="4" class="{}">{}</circle>').format(
+                x, y, f"{series.kind} dot", _tip(series.tip)
+            )
+        return
+    if pairs:
+        xs = [x for x, _ in points]
+        around = [*zip(xs, (low for low, _ in pairs), strict=True)]
+        around += [*zip(xs, (high for _, high in pairs), strict=True)][::-1]
+        yield Markup('<polygon points="{}" class="{} band"/>').format(_path(around), series.kind)
+    yield Markup('<polyline points="{}" class="{} line">{}</polyline>').format(
+        _path(points), series.kind, _tip(series.tip)
+    )
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _line(x: float, y: float, to_x: float, to_y: float, kind: str) -> Markup:
+    return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>').format(
+        x, y, to_x, to_y, kind
+    )
+
+
+def _room(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+    return low - margin, high + margin
+
+
+def png(rows: Sequence[bytes]) -> str:
+    """Grey pixels, a row each, as the address of a PNG inside the page."""
+    width, height = len(rows[0]), len(rows)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        sum_ = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + sum_
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    signature = b"\x89PNG\r\n\x1a\n"
+    return "data:image/png;base64," + base64.b64encode(signature + content).decode()

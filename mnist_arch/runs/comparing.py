@@ -1,0 +1,82 @@
+"""Networks side by side, by their runs on the same images, wherever these came from.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_arch.errors import RunError
+from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.listing import Line, chosen, lines_of
+from mnist_arch.runs.result import Result
+from mnist_arch.runs.score import Score
+
+Images = tuple[str, str, int, str]
+"""Dataset, split, number and hash of the images that runs were judged on."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of several networks."""
+
+    line: Line
+    score: Score
+    against_first: Difference | None
+    """This one minus the first; None for the first, and where there is nothing to test by."""
+
+
+def compare(words: Sequence[str], *, runs: Path) -> list[Compared]:
+    """What each word names, with its difference to the first, as a sweep compares its arms.
+
+    Of a name with several experiments it is the latest that has been judged on the images of the
+    others. Raises RunError where there are no such images, and for what is not finished.
+    """
+    lines = lines_of(runs)
+    candidates = [_by_images(word, chosen(word, runs=runs, lines=lines)) for word in words]
+    common = [it for it in candidates[0] if all(it in other for other in candidates[1:])]
+    if not common:
+        said = "; ".join(
+            f"{word}: {' or '.join(map(_text, found))}"
+            for word, found in zip(words, candidates, strict=True)
+        )
+        hint = "runs are compared on the same images: train them with the same data and hold-out"
+        raise RunError(f"these were not judged on the same images: {said}", hint=hint)
+    found = [candidate[common[0]] for candidate in candidates]
+    arms = [[_arm_run(result) for result in results] for _, results in found]
+    differences = compare_with_first(arms, images=common[0][2])
+    return [
+        Compared(line, Score.of(results, Run(line.runs[0].folder).manifest().experiment.budget), it)
+        for (line, results), it in zip(found, [None, *differences], strict=True)
+    ]
+
+
+def _by_images(word: str, lines: Sequence[Line]) -> dict[Images, tuple[Line, list[Result]]]:
+    """The experiments of a name by the images they were judged on, the latest of each."""
+    found: dict[Images, tuple[Line, list[Result]]] = {}
+    for line in lines:
+        for listed in line.finished:
+            run = Run(listed.folder)
+            if (result := run.result()) is None:
+                continue
+            key = (result.dataset, result.split, result.images, run.manifest().data_sha256)
+            first, results = found.setdefault(key, (line, []))
+            if first is line and result.seed not in [it.seed for it in results]:
+                results.append(result)
+    if not found:
+        raise RunError(f"no run of {word} is finished", hint="mnist-arch runs says how far each is")
+    return found
+
+
+def _text(images: Images) -> str:
+    dataset, split, count, sha256 = images
+    return f"{count:,} {dataset} {split} images ({sha256[:8]})"
+
+
+def _arm_run(result: Result) -> ArmRun:
+    wrong = None if result.mistakes is None else frozenset(result.mistakes)
+    return ArmRun(result.seed, result.correct, wrong)

@@ -1,0 +1,217 @@
+"""The page about runs, sweeps and networks: one file, with whatever users wrote escaped."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tiny_runs import make_run, tiny
+
+from mnist_arch.errors import RunError
+from mnist_arch.report.content import content_of
+from mnist_arch.report.page import page
+from mnist_arch.runs.folder import Run
+from mnist_arch.spec.experiment import Budget, Verdicts
+from mnist_arch.sweeps.ledger import TrialStatus
+from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Outcome, Standing
+
+EVIL = "</title><script>alert(1)</script>&\"'"
+
+
+def with_curve(run: Run) -> Run:
+    for epoch in (1, 2):
+        record = {"epoch": epoch, "train_loss": 1 / epoch, "correct": epoch, "images": 2}
+        run.append_metrics(record)
+    return run
+
+
+def text_of(*words: str, runs: Path) -> str:
+    return page(content_of(words, runs=runs, data_dir=runs / "no-data-here"))
+
+
+def board(arms: int, name: str = "tiny") -> Leaderboard:
+    """A leaderboard of so many arms, the last of which failed and was rejected."""
+    verdicts = Verdicts(parameters="kept", epochs="kept", accuracy="none")
+
+    def standing(rank: int) -> Standing:
+        score = ArmScore(
+            split="validation",
+            images=100,
+            seeds=[0],
+            mean_percent=99 - rank / 100,
+            spread_percent=None,
+            bound_percent=None,
+            correct=[99],
+        )
+        is_last = rank == arms
+        state = TrialStatus.FAILED if is_last else TrialStatus.DONE
+        return Standing(
+            rank=None if is_last else rank,
+            name=f"arm-{rank}",
+            also=[],
+            differs={"defaults.dropout": EVIL},
+            parameters=100 + rank,
+            macs=1000,
+            epochs=2,
+            trials=[Outcome(seed=0, state=state, reason=EVIL, folder=f"arm-{rank}-00000000-s0")],
+            rejected=EVIL if is_last else "",
+            holdout=None if is_last else score,
+            against_first=None,
+            tied=False,
+            front=rank == 1,
+            test=None,
+            seconds=1.0,
+            verdicts=verdicts,
+        )
+
+    return Leaderboard(
+        name=name,
+        dataset="mnist-5k",
+        holdout_images=100,
+        budget=Budget(),
+        standings=[standing(rank) for rank in range(1, arms + 1)],
+        effects=[],
+        states={TrialStatus.DONE: arms - 1, TrialStatus.FAILED: 1},
+        search=None,
+    )
+
+
+def write_sweep(runs: Path, arms: int) -> Path:
+    folder = runs / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text("{}")
+    (folder / "leaderboard.json").write_text(board(arms).json_text())
+    lines = [
+        json.dumps({"format": 2, "epoch": epoch, "correct": 50 + epoch, "images": 100})
+        for epoch in range(1, 9)
+    ]
+    for rank in range(1, arms):
+        trial = folder / f"arm-{rank}-00000000-s0"
+        trial.mkdir()
+        (trial / "metrics.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+class Tags(HTMLParser):
+    """Which elements there are, and what they refer to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+        self.sources += [it or "" for name, it in attrs if name in ("src", "href", "data")]
+
+
+def test_nothing_leads_out_of_the_page_and_nothing_is_taken_for_markup(tmp_path: Path) -> None:
+    run = with_curve(make_run(tmp_path, tiny("a")))
+    content = json.loads(run.manifest_path.read_text())
+    content["command"] = ["mnist-arch", EVIL]
+    run.manifest_path.write_text(json.dumps(content))
+    write_sweep(tmp_path, 3)
+    text = text_of("a", "sweep", "zoo/s6", runs=tmp_path)
+    tags = Tags(text)
+    assert tags.found.count("script") == 1
+    assert "alert(1)</script>" not in text
+    assert all(source.startswith("data:") for source in tags.sources)
+    assert not re.search(r"@import|url\(", text)
+    assert "default-src 'none'" in text
+
+
+def test_a_run_is_shown_with_what_repeats_it(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        with_curve(make_run(tmp_path, tiny("a"), seed=seed))
+    text = text_of("a", runs=tmp_path)
+    for said in ("2 seeds", "band", "mnist-arch train", "0" * 64, "is not shown", "98 of fewer"):
+        assert said in text, said
+    assert len(text) < 400_000
+
+
+def test_the_latest_run_is_shown_unless_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run in .* is finished"):
+        content_of((), runs=tmp_path)
+    with_curve(make_run(tmp_path, tiny("early"), started="2026-01-01"))
+    with_curve(make_run(tmp_path, tiny("late"), started="2026-01-02"))
+    assert [it.title for it in content_of((), runs=tmp_path).runs] == ["late"]
+
+
+def test_several_runs_are_compared(tmp_path: Path) -> None:
+    with_curve(make_run(tmp_path, tiny("a")))
+    with_curve(make_run(tmp_path, tiny("b")))
+    assert "Side by side" in text_of("a", "b", runs=tmp_path)
+    assert "Side by side" not in text_of("a", runs=tmp_path)
+
+
+def test_a_thousand_trials_are_less_than_five_megabytes(tmp_path: Path) -> None:
+    write_sweep(tmp_path, 1000)
+    text = text_of("sweep", runs=tmp_path)
+    assert text.count("<tr>") >= 1000
+    assert len(text.encode()) < 5_000_000
+
+
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run in .* is named 'nothing'"):
+        content_of(["nothing"], runs=tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "sweep.json").write_text("{}")
+    with pytest.raises(RunError, match="has no leaderboard yet"):
+        content_of(["new"], runs=tmp_path)
+
+
+# ------------------------------------------------------------------------------------ in a browser
+
+CHROMIUM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+
+PROBE = """<script>
+addEventListener("load", () => {
+  const table = document.querySelector("[data-sortable]"), rows = table.tBodies[0].rows;
+  const heads = [...table.tHead.rows[0].cells], said = {};
+  heads[3].firstElementChild.click(); heads[3].firstElementChild.click();
+  said.most = rows[0].cells[1].textContent; said.sort = heads[3].getAttribute("aria-sort");
+  const input = document.querySelector("[data-filter]");
+  input.value = "ARM-29"; input.dispatchEvent(new Event("input"));
+  said.shown = [...rows].filter(row => !row.hidden).length;
+  said.wide = document.documentElement.scrollWidth <= innerWidth;
+  said.requests = performance.getEntriesByType("resource").length;
+  const pre = document.createElement("pre"); pre.id = "said";
+  pre.textContent = JSON.stringify(said); document.body.append(pre);
+});
+</script></body>"""
+
+
+def dumped(path: Path, *options: str) -> str:
+    """The page after its script, in a browser without a network; its console is an error."""
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={path.parent / 'user'}"]
+    command += [*options, "--dump-dom", path.as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in result.stderr
+    return result.stdout
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("size", ["390,800", "1280,900"])
+def test_a_browser_sorts_and_filters_at_every_width(tmp_path: Path, size: str) -> None:
+    write_sweep(tmp_path, 30)
+    path = tmp_path / "report.html"
+    path.write_text(text_of("sweep", "zoo/s6", runs=tmp_path).replace("</body>", PROBE))
+    found = re.search(r'<pre id="said">(.*?)</pre>', dumped(path, f"--window-size={size}"))
+    assert found is not None
+    said = json.loads(found[1])
+    assert said["most"].startswith("arm-30")
+    assert said["sort"] == "descending"
+    assert said["shown"] == 1
+    assert said["wide"]
+    assert said["requests"] == 0
