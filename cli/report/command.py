@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mnist_arch.drawing import format_of
 from mnist_arch.files import write_whole
 from mnist_arch.runs.folder import runs_folder
 
@@ -26,7 +27,13 @@ What = Annotated[
 ]
 Out = Annotated[
     Path,
-    typer.Option("--out", metavar="FILE", callback=at_home, help="The page to be written."),
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        callback=at_home,
+        help="The page to be written; .svg, .pdf or .png is the curves of a run, or the picture "
+        "of a sweep, alone.",
+    ),
 ]
 
 
@@ -46,12 +53,17 @@ def report(
       mnist-arch report s6 --out report.html
 
       mnist-arch report s6 mine experiments
+
+      mnist-arch report experiments --out front.pdf
     """
     with heavy_imports():
-        from mnist_arch.report.content import content_of
+        from mnist_arch.report.content import content_of, picture_of
         from mnist_arch.report.page import page
 
-        content = content_of(what or (), runs=runs_folder(runs), data_dir=data_dir)
-        text = page(content).encode()
+        words, folder = what or (), runs_folder(runs)
+        if (kind := format_of(out)) is not None:
+            text = picture_of(words, kind, runs=folder)
+        else:
+            text = page(content_of(words, runs=folder, data_dir=data_dir)).encode()
     write_whole(out, text)
     say(stdout(), f"{out}, {len(text):,} bytes", label="wrote        ")

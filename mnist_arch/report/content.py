@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.counted import CountedExperiment, count
+from mnist_arch.drawing import Format
 from mnist_arch.errors import MnistArchError, RunError
 from mnist_arch.files import is_there
 from mnist_arch.report.diagram import costs, diagram, receptive_field
@@ -100,6 +101,35 @@ def content_of(words: Sequence[str], *, runs: Path, data_dir: Path | None = None
             networks.append(network_part(count(find_spec(word, runs=runs))))
     compared = compare(of_runs, runs=runs) if len(of_runs) > 1 else []
     return Content(", ".join(words), networks, found, sweeps, compared)
+
+
+def picture_of(words: Sequence[str], kind: Format, *, runs: Path) -> bytes:
+    """The curves of one run, or the leaderboard of one sweep, as a file of that kind.
+
+    Raises RunError for what is neither, and PictureError.
+    """
+    if len(words) != 1:
+        raise RunError("a picture is of one run or one sweep", hint="name one; a page has several")
+    word = words[0]
+    for folder in (runs / word, Path(word)):
+        if is_there(folder / SWEEP):
+            from mnist_arch.sweeps.front import draw_front
+
+            return draw_front(_board(folder), kind=kind)
+    if (line := _finished_line(word, runs)) is None:
+        raise RunError(f"{word} has no finished run", hint="mnist-arch runs lists what there is")
+    return _drawn_curves(Run(line.finished[0].folder), kind)
+
+
+def _drawn_curves(run: Run, kind: Format) -> bytes:
+    from mnist_arch.runs.curves import draw_curves
+    from mnist_arch.training.events import EpochRecord
+
+    if (result := run.result()) is None:
+        raise RunError(f"{run.folder} is not finished", hint="mnist-arch runs lists what there is")
+    records = [EpochRecord(**it) for it in run.metrics(epochs=result.epochs)]
+    title = f"{run.name}, seed {result.seed}: {result.accuracy_percent:.2f} % ({result.split})"
+    return draw_curves(records, split=result.split, title=title, kind=kind)
 
 
 def _finished_line(word: str, runs: Path) -> Line | None:
@@ -220,12 +250,16 @@ def _repeat(manifest: Manifest) -> Facts:
     ]
 
 
-def _sweep(folder: Path) -> SweepPart:
+def _board(folder: Path) -> Leaderboard:
     path = folder / "leaderboard.json"
     if not is_there(path):
         hint = "mnist-arch sweep FILE --show writes none: run the sweep first"
         raise RunError(f"the sweep in {folder} has no leaderboard yet", hint=hint)
-    board = read_record(path, Leaderboard)
+    return read_record(path, Leaderboard)
+
+
+def _sweep(folder: Path) -> SweepPart:
+    board = _board(folder)
     ranked = [it for it in board.standings if it.holdout is not None]
     points = [
         Series(

@@ -13,7 +13,7 @@ import pytest
 from tiny_runs import make_run, tiny
 
 from mnist_arch.errors import RunError
-from mnist_arch.report.content import content_of
+from mnist_arch.report.content import content_of, picture_of
 from mnist_arch.report.page import page
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.experiment import Budget, Verdicts
@@ -155,6 +155,20 @@ def test_a_thousand_trials_are_less_than_five_megabytes(tmp_path: Path) -> None:
     text = text_of("sweep", runs=tmp_path)
     assert text.count("<tr>") >= 1000
     assert len(text.encode()) < 5_000_000
+
+
+@pytest.mark.slow
+def test_curves_and_a_leaderboard_are_drawn_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny("a"))
+    record = {"train_loss": 1.0, "loss": 1.0, "correct": 1, "images": 2, "rate": 0.1}
+    for epoch in range(1, 20):
+        run.append_metrics({"epoch": epoch, **record, "images_per_second": 1.0, "seconds": 1.0})
+    write_sweep(tmp_path, 3)
+    for word in ("a", "sweep"):
+        assert picture_of([word], "svg", runs=tmp_path).startswith(b"<?xml"), word
+        assert picture_of([word], "pdf", runs=tmp_path).startswith(b"%PDF"), word
+    with pytest.raises(RunError, match="a picture is of one run or one sweep"):
+        picture_of(["a", "sweep"], "svg", runs=tmp_path)
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
