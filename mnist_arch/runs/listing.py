@@ -184,12 +184,14 @@ class _Sweep:
     def of(folder: str, runs: Path) -> _Sweep:
         if not os.path.exists(os.path.join(folder, SWEEP)):
             return _Sweep("", {})
-        arms = {}
-        for standing in stored_object(os.path.join(folder, "leaderboard.json")).get(
-            "standings", ()
-        ):
-            for trial in (*standing["trials"], *standing["final"]):
-                arms[trial["folder"]] = standing["name"], standing["differs"]
+        arms: dict[str, tuple[str, dict[str, str]]] = {}
+        board = stored_object(os.path.join(folder, "leaderboard.json"))
+        try:
+            for standing in board.get("standings", ()):
+                for trial in (*standing["trials"], *standing["final"]):
+                    arms[trial["folder"]] = standing["name"], dict(standing["differs"])
+        except (KeyError, TypeError, ValueError):
+            arms = {}  # of another version, or damaged: the runs say less then
         return _Sweep(os.path.relpath(folder, runs).replace(os.sep, "/"), arms)
 
 
@@ -311,7 +313,8 @@ def _line(reads: Sequence[_Read]) -> Line:
     counted = first.result.get("parameters"), first.result.get("macs")
     if counted[0] is None:
         counted = _counted(first.run.folder)
-    epochs = (experiment.get("recipe") or {}).get("epochs")
+    recipe = experiment.get("recipe")
+    epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
     return Line(
         name=first.name,
         network=network_name(first.manifest, first.run.folder.name),

@@ -113,6 +113,14 @@ def test_a_trial_is_found_by_its_sweep_and_arm(tmp_path: Path) -> None:
         find("arm", runs=tmp_path)
 
 
+@pytest.mark.parametrize("board", ["{", '{"standings": 1}', '{"standings": [{"name": "x"}]}'])
+def test_a_damaged_leaderboard_hides_no_run(tmp_path: Path, board: str) -> None:
+    make_run(tmp_path / "sweep", tiny("arm"))
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    (tmp_path / "sweep" / "leaderboard.json").write_text(board)
+    assert [line.name for line in lines_of(tmp_path)] == ["sweep/arm"]
+
+
 def test_runs_are_chosen_by_pattern_and_conditions(tmp_path: Path) -> None:
     for name, wrong in {"a-one": 1, "a-two": 2, "b": 3}.items():
         score(make_run(tmp_path, tiny(name)), *range(wrong))
