@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -160,16 +160,20 @@ def lines_of(runs: Path) -> list[Line]:
     """Every run below a folder, an experiment a line, the latest first. Raises StorageError."""
     refused: list[StorageError] = []
     sweeps: dict[str, _Sweep] = {}
-    found: dict[tuple[str, str, str], list[_Read]] = {}
+    found: dict[tuple[str, str, str], list[ListedRun]] = {}
+    about: dict[tuple[str, str, str], tuple[bool, Line]] = {}
     for path, entries in run_folders(runs, refused=refused, into_sweeps=True):
         parent = os.path.dirname(path)
         if parent not in sweeps:
             sweeps[parent] = _Sweep.of(parent, runs)
         one = _read(path, entries, sweeps[parent])
-        found.setdefault((parent, one.digest or path, one.name), []).append(one)
+        key = (parent, one.digest or path, one.name)
+        found.setdefault(key, []).append(one.run)
+        if key not in about or (one.result and not about[key][0]):
+            about[key] = bool(one.result), _line(one)  # and what was read can go
     if refused and not found:
         raise refused[0]
-    lines = [_line(reads) for reads in found.values()]
+    lines = [_with_runs(about[key][1], them) for key, them in found.items()]
     return sorted(lines, key=lambda line: (line.started, line.name), reverse=True)
 
 
@@ -305,9 +309,12 @@ def _differs(manifest: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _line(reads: Sequence[_Read]) -> Line:
-    reads = sorted(reads, key=lambda it: (it.run.seed, it.run.folder))
-    first = next((it for it in reads if it.result), reads[0])
+def _with_runs(line: Line, runs: Sequence[ListedRun]) -> Line:
+    return replace(line, runs=tuple(sorted(runs, key=lambda it: (it.seed, it.folder))))
+
+
+def _line(first: _Read) -> Line:
+    """The line of a run, alone."""
     experiment = first.manifest.get("experiment")
     experiment = experiment if isinstance(experiment, dict) else {}
     counted = first.result.get("parameters"), first.result.get("macs")
@@ -326,7 +333,7 @@ def _line(reads: Sequence[_Read]) -> Line:
         dataset=str(experiment.get("dataset", "")),
         split="validation" if experiment.get("holdout") else "test",
         epochs=epochs,
-        runs=tuple(it.run for it in reads),
+        runs=(first.run,),
     )
 
 
@@ -461,4 +468,4 @@ def _alone(folder: Path, runs: Path) -> Line:
     """A run without the other seeds, under the name that it has among them."""
     sweep = _Sweep.of(str(folder.parent), runs)
     entries = {entry.name: entry for entry in os.scandir(folder)}
-    return _line([_read(str(folder), entries, sweep)])
+    return _line(_read(str(folder), entries, sweep))
