@@ -70,6 +70,7 @@ def test_training_is_silent_and_gives_a_score(
     assert manifest.command == [call]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shown_without_its_images(
     opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_bar_is_shown_where_it_is_asked_for(
     assert "2.0/2" in shown.err
 
 
+@pytest.mark.slow
 def test_the_sample_in_the_place_of_mnist_is_a_warning(
     opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

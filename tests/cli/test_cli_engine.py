@@ -186,6 +186,7 @@ def interrupted(
     return mnist_arch.run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [["small.yaml", "--engine", "compiled"], ["--resume", "latest"]])
 def test_a_run_that_goes_on_keeps_its_engine(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]
@@ -198,6 +199,7 @@ def test_a_run_that_goes_on_keeps_its_engine(
     assert run.manifest_path.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [["small.yaml", "--engine", "plain"], ["--resume", "latest"]])
 def test_a_run_of_compiled_steps_stays_so(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, again: list[str]

@@ -302,6 +302,7 @@ def test_damaged_folders(run_eval: Eval) -> None:
     assert "manifest.json is damaged" in run_eval.refused(code=3)
 
 
+@pytest.mark.slow
 def test_a_result_that_says_otherwise_is_noted(run_eval: Eval) -> None:
     run = make_run(run_eval.runs, tiny())
     correct = run_eval.json()["correct"]

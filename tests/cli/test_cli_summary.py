@@ -421,6 +421,7 @@ def test_verify_shows_three_counts() -> None:
     assert "counts shared tensors again" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_verify_says_that_torchinfo_counts_shared_tensors_again() -> None:
     text = summary("mine.yaml", "--verify").stdout
@@ -457,6 +458,7 @@ def test_a_difference_in_one_line_is_our_bug(monkeypatch: pytest.MonkeyPatch) ->
 # ------------------------------------------------------------------------------- names and refusals
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_a_file_is_given_by_its_path(folder: Path) -> None:
     assert "mine" in summary("./mine.yaml").stdout

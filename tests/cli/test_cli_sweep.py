@@ -353,6 +353,7 @@ def test_another_question_is_another_search_too(tmp_path: Path) -> None:
     assert question(0.2) != question(0.3)
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_named_is_not_what_auto_comes_to(mnist_arch: Terminal) -> None:
     mnist_arch.write(SMALL, dataset="auto")
     mnist_arch("tiny.yaml", "--dataset", "fashion-mnist")

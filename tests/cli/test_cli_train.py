@@ -221,6 +221,7 @@ def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> No
 # ----------------------------------------------------------------------------------- the verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "exit_code"),
     [
@@ -367,6 +368,7 @@ def test_ctrl_c_names_the_folder_and_the_command(
         assert json.loads(resumed.stdout)[name] == json.loads(reference.stdout)[name]
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, after=1)
@@ -376,6 +378,7 @@ def test_the_same_command_goes_on(mnist_arch: Terminal, monkeypatch: pytest.Monk
     assert "after epoch 1 of 3" in result.stderr
 
 
+@pytest.mark.slow
 def test_resume_takes_everything_from_the_manifest(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def test_errors_have_plainer_characters_too(
     assert "a window of 3x3 does not fit into 8x1x1" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_training_in_ascii_keeps_its_files_in_unicode(mnist_arch: Terminal) -> None:
     mnist_arch.encoding = "ascii"
     Path("größe.yaml").write_text(f"{small.TEXT}# 3×3\n", "utf-8")

@@ -71,6 +71,7 @@ def test_a_training_counts_its_network_once(mnist_arch: Terminal, seeds: int) ->
     }
 
 
+@pytest.mark.slow
 def test_the_result_of_a_finished_run_is_shown_after_one_count(mnist_arch: Terminal) -> None:
     mnist_arch("small.yaml")
     with calls() as found:

@@ -133,6 +133,7 @@ def test_only_what_is_missing_is_downloaded(
     assert mirror.requests == ["t10k-labels-idx1-ubyte.gz"]
 
 
+@pytest.mark.slow
 def test_a_download_goes_into_the_first_folder_that_is_named(
     small: dict[str, bytes], mirrored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

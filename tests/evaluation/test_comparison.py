@@ -349,6 +349,7 @@ def test_holm_agrees_with_examples(p_values: list[float], adjusted: list[float])
     assert holm_adjusted(p_values) == pytest.approx(adjusted)
 
 
+@pytest.mark.slow
 @given(st.data(), st.lists(st.floats(0, 1), max_size=12))
 def test_holm_is_monotone_and_knows_no_order(data: st.DataObject, p_values: list[float]) -> None:
     adjusted = holm_adjusted(p_values)

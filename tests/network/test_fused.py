@@ -372,6 +372,7 @@ def test_the_fused_twin_of_any_network_learns_the_same(spec: dict[str, Any]) -> 
     assert_same_learning(network({"head": {}, **spec}))
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=examples(15), derandomize=True)
 @hypothesis.given(
     orders=st.lists(st.sampled_from(strategies.ORDERS), min_size=1, max_size=3),

@@ -93,6 +93,7 @@ def test_before_the_first_epoch_there_is_no_checkpoint(
     assert resume_point.state().epoch == 0
 
 
+@pytest.mark.slow
 def test_a_training_that_is_done_needs_its_device_no_more(
     tmp_path: Path, training: Split, judged_on: Split
 ) -> None:

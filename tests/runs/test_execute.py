@@ -345,6 +345,7 @@ def test_a_finished_run_shows_its_result_and_trains_nothing(
     assert all(path.stat().st_mtime_ns == before[path] for path in before)
 
 
+@pytest.mark.slow
 def test_a_stored_result_is_judged_by_the_budget_of_today(session: Session) -> None:
     session.finish()
     limits = {"parameters_below": 3_232, "epochs_below": 3}
@@ -388,6 +389,7 @@ def test_again_without_an_old_folder_makes_none(session: Session) -> None:
     assert os.listdir(session.parent) == [session.run.folder.name]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shown_where_one_may_only_read(
     session: Session, freeze: Callable[[Path], None]
 ) -> None:
@@ -443,6 +445,7 @@ def test_a_run_goes_on_after_any_epoch_bit_by_bit(
     assert_same(session, reference)
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_written_without_its_checkpoint_is_trained_again(
     session: Session, reference: Session
 ) -> None:
@@ -603,6 +606,7 @@ def test_a_damaged_checkpoint_is_refused(
     assert_same(session, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, noise])
 @pytest.mark.parametrize("name", ["manifest.json", "result.json"])
 def test_a_damaged_record_is_refused(

@@ -183,6 +183,7 @@ def test_auto_has_no_digest() -> None:
         digest(loaded(dataset="auto").experiment)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(30))
 @given(file=files())
 def test_a_manifest_gives_back_the_very_experiment(file: dict[str, Any]) -> None:

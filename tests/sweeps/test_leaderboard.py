@@ -510,6 +510,7 @@ def test_a_sweep_without_a_search_has_no_proposals(bench: Bench) -> None:
     assert board_at(bench).search is None
 
 
+@pytest.mark.slow
 def test_a_hundred_arms_are_in_order(tmp_path: Path) -> None:
     grid = {
         f"recipe.augment.{name}": list(range(10)) for name in ("rotate_degrees", "shear_degrees")

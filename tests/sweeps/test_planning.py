@@ -437,6 +437,7 @@ _CHANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(150), derandomize=True, deadline=None, print_blob=True)
 @given(_CHANGES)
 def test_validating_only_what_is_changed_comes_to_the_same(changes: list[str]) -> None:

@@ -80,6 +80,7 @@ def test_tpe_learns(tmp_path: Path) -> None:
     assert mean("tpe") > mean("random") + 3
 
 
+@pytest.mark.slow
 def test_proposals_follow_the_file(tmp_path: Path) -> None:
     """Any value of YAML can be a choice; ranges are kept, with their steps."""
     space = {

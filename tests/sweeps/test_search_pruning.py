@@ -51,6 +51,7 @@ def test_a_trial_is_ended_at_the_epoch_of_the_file_and_not_before(
         assert list(trial.intermediate_values) == list(range(1, ended.get(name, 5) + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_epoch", [2, 7])
 @pytest.mark.parametrize("kind", ["median", "hyperband"])
 def test_no_trial_is_ended_at_its_last_epoch(tmp_path: Path, kind: str, from_epoch: int) -> None:
@@ -148,6 +149,7 @@ def test_without_its_curve_a_result_is_still_known(tmp_path: Path) -> None:
     assert pruned_at(Process(tmp_path, plan)) == pruned_at(first)
 
 
+@pytest.mark.slow
 def test_what_one_search_has_ended_early_goes_on_in_another(tmp_path: Path) -> None:
     plan = of_seven_epochs(tmp_path, trials=12, sampler="random", pruning=MEDIAN)
     first = Process(tmp_path, plan).curve_is(ups_and_downs)

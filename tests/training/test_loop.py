@@ -494,6 +494,7 @@ def trained(experiment: Experiment, training: Split, judged_on: Split, *, seed: 
     return tensors(state.result), curve
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(training: Split, judged_on: Split) -> None:
     one, first = trained(spec(), training, judged_on, seed=5)
     torch.manual_seed(99)  # what the caller does with torch's generator does not matter
@@ -503,6 +504,7 @@ def test_the_same_seed_gives_the_same_bits(training: Split, judged_on: Split) ->
     assert first == second
 
 
+@pytest.mark.slow
 def test_another_seed_gives_others(training: Split, judged_on: Split) -> None:
     one, first = trained(spec(), training, judged_on, seed=5)
     two, second = trained(spec(), training, judged_on, seed=6)
@@ -530,6 +532,7 @@ def test_a_fresh_state_leaves_torchs_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_dropout_does_not_change_the_shuffle(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ _SCHEDULES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(
     kind=_SCHEDULES,
     peak=st.floats(1e-300, 1e6),

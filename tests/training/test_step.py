@@ -637,6 +637,7 @@ def test_a_compiler_that_fails_half_way_leaves_no_trace(
     assert step.network is state.model
 
 
+@pytest.mark.slow
 def test_what_is_compiled_is_for_whole_batches(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
