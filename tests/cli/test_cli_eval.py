@@ -107,6 +107,7 @@ def test_a_name_means_the_latest_finished_run_of_the_network(run_eval: Eval) -> 
     assert run_eval.json("a-b")["seed"] == 9
 
 
+@pytest.mark.slow
 def test_a_run_that_may_only_be_read_is_judged_and_says_what_is_not_noted(
     run_eval: Eval, freeze: Callable[[Path], None]
 ) -> None:

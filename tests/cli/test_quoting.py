@@ -22,7 +22,7 @@ def under_caret(lines: tuple[str, ...]) -> str:
     place = cell_len(caret) - 1
     at = 0
     for char in text:
-        if at == place:
+        if at == place and cell_len(char):
             return char
         at += cell_len(char)
     return ""

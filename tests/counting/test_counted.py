@@ -126,6 +126,7 @@ def train_all(file: Path, *, search: bool = False) -> tuple[Counter[str], int]:
     return found, trials
 
 
+@pytest.mark.slow
 def test_a_listed_experiment_is_validated_and_counted_once(tmp_path: Path) -> None:
     arms = [{"name": f"a{size}", **tiny_sweeps.blocks(size)} for size in (3, 4, 5)]
     file = tiny_sweeps.write_sweep(tmp_path / "tiny.yaml", *arms, **SMALL, seeds=1)
@@ -136,6 +137,7 @@ def test_a_listed_experiment_is_validated_and_counted_once(tmp_path: Path) -> No
     assert (found["plan_network"], found["unroll_parts"], found["digest"]) == (3, 3, 3)
 
 
+@pytest.mark.slow
 def test_a_cell_of_a_grid_is_validated_once(tmp_path: Path) -> None:
     grid = {"blocks.0.channels.0": [3, 4, 5], "classes": [10], "recipe.ema": [0.5, 0.9]}
     file = tiny_sweeps.write_sweep(tmp_path / "tiny.yaml", **SMALL, grid=grid, seeds=1)
@@ -145,6 +147,7 @@ def test_a_cell_of_a_grid_is_validated_once(tmp_path: Path) -> None:
     assert found["Experiment"] == base + levels + networks
 
 
+@pytest.mark.slow
 def test_a_proposal_is_validated_and_counted_once(tmp_path: Path) -> None:
     space = {"blocks.0.channels.0": [3, 4, 5]}
     search = {"space": space, "trials": 3}

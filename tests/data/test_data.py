@@ -398,6 +398,7 @@ def test_a_damaged_cache_is_made_again(
     assert len(path.read_bytes()) == len(good)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_no_error(
     parses: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

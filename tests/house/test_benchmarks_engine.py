@@ -134,6 +134,7 @@ def test_a_process_that_fails_is_no_measurement() -> None:
         peer.measured([sys.executable, "-c", "raise SystemExit(3)"])
 
 
+@pytest.mark.slow
 def test_the_plain_script_that_ships_is_a_peer_of_s6() -> None:
     """Both sides are the same network."""
     found = runpy.run_path(str(ROOT / "benchmarks" / "plain_script.py"))

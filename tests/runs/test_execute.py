@@ -502,6 +502,7 @@ def test_a_run_goes_on_with_the_threads_that_it_started_with(session: Session) -
     assert session.run.manifest().engine.threads == 2
 
 
+@pytest.mark.slow
 def test_another_device_is_refused_until_the_run_is_finished(session: Session) -> None:
     session.until(1)
     with pytest.raises(RunError, match="was started on cpu, not cuda") as caught:
@@ -511,6 +512,7 @@ def test_another_device_is_refused_until_the_run_is_finished(session: Session) -
     assert list(session.events(device="cuda"))[-1] == result
 
 
+@pytest.mark.slow
 def test_other_images_are_refused(session: Session, images: RunImages) -> None:
     session.until(1)
     changed = images.judged_on.images.clone()

@@ -220,6 +220,7 @@ def test_a_node_that_is_too_slow_is_told(task: Task) -> None:
     assert events[1] == TrialEvent(task, slow)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_on_a_node_that_lives_is_a_failure(task: Task) -> None:
     import ray
 

@@ -68,7 +68,7 @@ def assert_refused_for_the_token(result: subprocess.CompletedProcess[str]) -> No
 def test_the_documented_way_with_a_token(here: Machines, tmp_path: Path) -> None:
     """Word for word, but for the port, and that the second machine is this one.
 
-    Then two other users: without the token, and with the token in a variable alone.
+    Then another user, without the token.
     """
     port = free_port()
     (start, join, sweep), (generate, copy, export) = recipes(port)
@@ -85,8 +85,6 @@ def test_the_documented_way_with_a_token(here: Machines, tmp_path: Path) -> None
     given = {"HOME": str(other), "RAY_AUTH_MODE": "token"}
     assert_refused_for_the_token(here.run(sweep, cwd=tmp_path, **given))
     assert not (tmp_path / "others/small/leaderboard.json").exists()
-    token = (Path(here.environment["HOME"]) / ".ray/auth_token").read_text()
-    assert_done(here.run(sweep, cwd=tmp_path, **given, RAY_AUTH_TOKEN=token))
     assert not (other / ".ray/auth_token").exists()
 
 

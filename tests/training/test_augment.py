@@ -233,6 +233,7 @@ def test_draws_are_uniform_up_to_the_stated_amount() -> None:
 # --------------------------------------------------------------------------------------- elastic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pixels", "sigma"), [(1.0, 4.0), (2.5, 2.0), (0.5, 6.0)])
 def test_the_elastic_field_has_the_stated_deviation_and_is_smooth(
     pixels: float, sigma: float

@@ -84,6 +84,7 @@ def test_it_yields_progress_in_steps_and_a_record_an_epoch(
     assert ends[0].accuracy_percent == 100 * ends[0].correct / 50
 
 
+@pytest.mark.slow
 def test_progress_comes_at_most_ten_times_a_second(
     training: Split, judged_on: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -586,6 +587,7 @@ def test_the_clock_goes_on(training: Split, judged_on: Split) -> None:
     assert 100 < curve[0].seconds < curve[-1].seconds == state.seconds < 160
 
 
+@pytest.mark.slow
 def test_between_epochs_the_caller_may_use_the_state(training: Split, judged_on: Split) -> None:
     """Evaluating it, or saving it, changes no bit of what follows."""
 
