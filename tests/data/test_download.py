@@ -587,6 +587,7 @@ def test_mnist_is_downloaded_as_published(mirrored: Any, tmp_path: Path) -> None
 @pytest.mark.mnist
 @pytest.mark.slow
 @needs_mirror
+@pytest.mark.gate
 def test_four_processes_load_mnist(tmp_path: Path) -> None:
     with Mirror({path.name: path.read_bytes() for path in REAL.glob("*.gz")}) as mirror:
         processes = start_all(4, LOAD, str(tmp_path), mirror.url)

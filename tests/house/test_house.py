@@ -446,7 +446,6 @@ def test_no_test_asserts_how_long_something_takes() -> None:
     assert broken(rule, sorted((ROOT / "tests").rglob("*.py"))) == []
 
 
-@pytest.mark.slow
 def test_a_test_that_starts_python_is_slow() -> None:
     with pytest.raises(pytest.fail.Exception, match="not marked `slow` starts Python"):
         subprocess.run([sys.executable, "--version"], check=True)

@@ -27,6 +27,7 @@ from mnist_arch_cli.app import app
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.gate,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
 ]
 

@@ -38,7 +38,7 @@ from mnist_arch.sweeps.planning import SweepPlan
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.events import EpochRecord
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.gate]
 
 WORKERS = 2
 ENDLESS = 5_000

@@ -30,6 +30,7 @@ from mnist_arch.sweeps.planning import SweepPlan
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.gate,
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux"),
 ]
 

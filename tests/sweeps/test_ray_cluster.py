@@ -70,6 +70,7 @@ def executor_for(address: str | None = None, **resources: float) -> RayExecutor:
 
 
 @pytest.mark.slow
+@pytest.mark.gate
 def test_a_lost_node_loses_no_trial(
     tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
 ) -> None:

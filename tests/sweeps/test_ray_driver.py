@@ -23,7 +23,7 @@ from mnist_arch.sweeps.planning import Trial
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.gate]
 
 CLUSTER = Cluster("a:1", Resources(), None, COMMAND)
 FAILURE = Failure(kind=FailureKind.NODE, reason="it was lost", time="2026-01-01T00:00:00+00:00")
