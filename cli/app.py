@@ -16,6 +16,7 @@ from . import errors
 from .check.command import check
 from .evaluate.command import evaluate
 from .importing.command import import_
+from .predict.command import predict
 from .report.command import report
 from .runs.command import app as runs
 from .streams import mend_streams, silence
@@ -106,6 +107,7 @@ app.command()(check)
 app.command("import")(import_)
 app.command()(report)
 app.add_typer(runs, name="runs")
+app.command()(predict)
 
 
 @app.callback()

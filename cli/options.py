@@ -145,3 +145,12 @@ Threads = Annotated[
         parser=whole_number(least=1, most=MOST_THREADS),
     ),
 ]
+WeightsSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--spec",
+        metavar="NAME_OR_PATH",
+        help="Network of a weights file that does not name its own.",
+        autocompletion=complete_spec,
+    ),
+]

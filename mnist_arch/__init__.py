@@ -6,6 +6,7 @@
     score = ma.train("s6", seeds=5, dataset="mnist-5k", epochs=3)   # mean, spread, bound, verdicts
     ma.evaluate("s6")                                               # the latest run of that name
     board = ma.sweep("experiments.yaml")                            # a leaderboard
+    ma.load_predictor("s6").predict("seven.png").label              # of a picture from anywhere
 
 What needs torch is imported when it is first used, so that counting stays instant. The rooms below
 have more, such as the loop itself in `mnist_arch.training.loop`.
@@ -16,7 +17,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mnist_arch.api import evaluate, summary, sweep, train
+from mnist_arch.api import evaluate, load_predictor, summary, sweep, train
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.errors import (
     BudgetExceeded,
@@ -24,6 +25,7 @@ from mnist_arch.errors import (
     DataUnavailable,
     DeviceUnavailable,
     ExtraMissing,
+    ImageError,
     MnistArchError,
     NonFiniteLoss,
     NoVerdict,
@@ -48,11 +50,14 @@ _threads_spin()  # before torch is imported, by whomever
 if TYPE_CHECKING:
     from mnist_arch.data.load import load_split
     from mnist_arch.network.build import build
+    from mnist_arch.predict import Prediction, Predictor
     from mnist_arch.sweeps.standings import Leaderboard
     from mnist_arch.verbs.evaluate import Report
 
 _LATER = {
     "Leaderboard": "sweeps.standings",
+    "Prediction": "predict",
+    "Predictor": "predict",
     "Report": "verbs.evaluate",
     "build": "network.build",
     "load_split": "data.load",
@@ -68,12 +73,15 @@ __all__ = [
     "DeviceUnavailable",
     "Experiment",
     "ExtraMissing",
+    "ImageError",
     "Leaderboard",
     "MnistArchError",
     "NoVerdict",
     "NonFiniteLoss",
     "OutOfMemory",
     "PictureError",
+    "Prediction",
+    "Predictor",
     "Report",
     "Result",
     "RunError",
@@ -86,6 +94,7 @@ __all__ = [
     "build",
     "evaluate",
     "load",
+    "load_predictor",
     "load_split",
     "loads",
     "summary",

@@ -6,6 +6,7 @@
     score = ma.train("s6", seeds=5, dataset="mnist-5k", epochs=3)
     ma.evaluate("s6")
     board = ma.sweep("experiments.yaml")
+    ma.load_predictor("s6").predict("seven.png").label
 
 They print nothing, and show a progress bar where `progress=True` asks for it. They raise the tree
 of `errors.py`, with the way out as a note of the exception, and warn where `auto` comes to the
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.data.catalog import SplitName
 from mnist_arch.runs.events import RunEvent, Started
+from mnist_arch.runs.find import find
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.manifest import MAX_SEED
 from mnist_arch.runs.resolve import find_run, find_spec
@@ -41,6 +43,7 @@ from mnist_arch.verbs.arguments import (
 from mnist_arch.verbs.silent import SilentSweep, SilentTraining
 
 if TYPE_CHECKING:
+    from mnist_arch.predict import Predictor
     from mnist_arch.sweeps.standings import Leaderboard
     from mnist_arch.verbs.display import SweepEvent
     from mnist_arch.verbs.evaluate import Report
@@ -232,6 +235,22 @@ def sweep(
     caller = caller_of("sweep", file, {"dataset": dataset, "epochs": epochs, "out": out})
     display = _SweepBar() if progress else SilentSweep()
     return run_sweep(request, display=display, caller=caller).board
+
+
+@ways_out
+def load_predictor(
+    what: Named | None = None, *, spec: Named | None = None, runs: Named | None = None
+) -> Predictor:
+    """A trained network that says what is on a picture: `load_predictor().predict("seven.png")`.
+
+    `what` is found as `evaluate` finds it. Raises RunError, WeightsError, SpecError and
+    StorageError.
+    """
+    from mnist_arch.predict import Predictor
+
+    name = None if what is None else os.fspath(what)
+    given = None if spec is None else os.fspath(spec)
+    return Predictor.of(find(name, runs=runs_folder(path_of(runs)), spec=given))
 
 
 class _TrainingBar(SilentTraining):

@@ -20,6 +20,7 @@
     │   ├── NotAllowed        for want of the right to it
     │   └── PathError         as there can be no such path: it is too long, or leads through a file
     ├── PictureError          a picture cannot be drawn
+    ├── ImageError            what a network is to be asked about is no image that it could see
     ├── WeightsError          a weights file is damaged or does not fit the network
     └── TrialsLost            trials of a sweep could not be trained, for no fault of their own
 
@@ -83,6 +84,7 @@ class FailureKind(StrEnum):
     NOT_ALLOWED = "NotAllowed", ExitCode.MACHINE_CANNOT
     PATH = "PathError", ExitCode.BAD_INPUT
     PICTURE = "PictureError", ExitCode.MACHINE_CANNOT
+    IMAGE = "ImageError", ExitCode.BAD_INPUT
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
 
     # Of what others raise, and of processes that end.
@@ -273,6 +275,12 @@ class PictureError(MnistArchError):
     """A picture cannot be drawn; nothing but the picture is missing."""
 
     kind = FailureKind.PICTURE
+
+
+class ImageError(MnistArchError):
+    """What a network is to be asked about is no picture, or there is nothing on it."""
+
+    kind = FailureKind.IMAGE
 
 
 class WeightsError(MnistArchError):

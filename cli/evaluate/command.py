@@ -25,6 +25,7 @@ from ..options import (
     Quiet,
     Runs,
     Threads,
+    WeightsSpec,
     at_home,
     complete_dataset,
     complete_spec,
@@ -54,14 +55,6 @@ Dataset = Annotated[
         autocompletion=complete_dataset,
     ),
 ]
-Spec = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME_OR_PATH",
-        help="Network of a weights file that does not name its own.",
-        autocompletion=complete_spec,
-    ),
-]
 Gallery = Annotated[
     Path | None,
     typer.Option(
@@ -81,7 +74,7 @@ def evaluate(
     split: SplitOption = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
-    spec: Spec = None,
+    spec: WeightsSpec = None,
     gallery: Gallery = None,
     tta: Tta = False,
     device: DeviceOption = DeviceChoice.AUTO,

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mnist_arch.data.catalog import INFO
 from mnist_arch.errors import WeightsError
 from mnist_arch.files import storage_errors, write_whole
 from mnist_arch.network.build import Classifier, build
@@ -35,12 +36,18 @@ def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, model: nn.Module, experiment: Experiment) -> None:
-    """Writes safetensors with the resolved spec in the header. Raises StorageError."""
+    """Writes safetensors with the resolved spec and the normalisation in the header.
+
+    Raises StorageError.
+    """
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in unique_tensors(model).items()
     }
     metadata = {"format": str(FORMAT), "spec": experiment.model_dump_json()}
-    metadata["sha256"] = _fingerprint(tensors, metadata["spec"])
+    info = INFO["mnist" if experiment.dataset == "auto" else experiment.dataset]
+    # For other programs; this one knows it by the dataset. A pixel is (value / 255 - mean) / std.
+    metadata["normalization"] = json.dumps({"mean": info.mean, "std": info.std})
+    metadata["sha256"] = _fingerprint(tensors, metadata)
     write_whole(path, _serialized(tensors, metadata))
 
 
@@ -93,7 +100,7 @@ def _whole(
     """What was read, without torch's wrappers. Raises WeightsError where its checksum differs."""
     check_header_format(metadata, path)
     if "sha256" in metadata:
-        found = _fingerprint(tensors, metadata.get("spec", ""))
+        found = _fingerprint(tensors, metadata)
         if found != metadata["sha256"]:
             raise WeightsError(f"{path} is damaged: its checksum differs", hint=_COPY_AGAIN)
     return unwrapped(tensors), metadata
@@ -108,9 +115,13 @@ def unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _fingerprint(tensors: dict[str, Tensor], spec: str) -> str:
-    """SHA-256, in hexadecimal, over names, types, shapes and bytes of all tensors, and the spec."""
-    digest = hashlib.sha256(spec.encode())
+def _fingerprint(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """SHA-256, in hexadecimal, over names, types, shapes and bytes of all tensors, and the header.
+
+    Of that the spec, and the normalisation, which earlier files do not have.
+    """
+    digest = hashlib.sha256(metadata.get("spec", "").encode())
+    digest.update(metadata.get("normalization", "").encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

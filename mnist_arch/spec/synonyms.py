@@ -348,13 +348,14 @@ OPTIONS: Final[dict[str, str]] = {
 
 COMMANDS: Final[dict[str, str]] = {
     "train": "fit run training start learn trainer main",
-    "eval": "evaluate test predict score validate accuracy judge inference benchmark",
+    "eval": "evaluate test score validate accuracy judge inference benchmark",
     "summary": "info count params parameters describe show print model inspect summarize summarise"
     " torchinfo stats list plan flops macs",
     "report": "html page dashboard plot visualize visualise draw",
     "runs": "history ls log logs ps results list-runs rename remove delete rm pack zip",
     "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
     " optimise study",
+    "predict": "classify recognize recognise infer guess",
     "import": "convert from_table from_torchsummary from_keras parse",
     "check": "verify grade trust recheck handin",
 }

@@ -144,6 +144,7 @@ HEAVY = [
     "mlxtend",
     "numpy",
     "optuna",
+    "PIL",
     "pandas",
     "ray",
     "safetensors",
@@ -199,6 +200,8 @@ LIGHT = {
     "eval weights.pt": 2,
     "check --help": 0,
     "check nothing": 2,
+    "predict --help": 0,
+    "predict seven.png": 2,
     "import --help": 0,
     "import table.txt": 0,
     "import small.yaml": 2,
@@ -353,6 +356,7 @@ OPTIONS = {
     "runs rename": "what new --runs",
     "runs remove": "what --empty-bin --runs",
     "runs pack": "what --out --runs",
+    "predict": "files --run --spec --runs --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import random
@@ -106,8 +107,35 @@ def test_the_file_is_as_the_format_says(file: Path) -> None:
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     assert size % 8 == 0
-    assert sorted(header.pop("__metadata__")) == ["format", "sha256", "spec"]
+    assert sorted(header.pop("__metadata__")) == ["format", "normalization", "sha256", "spec"]
     assert 8 + size + max(entry["data_offsets"][1] for entry in header.values()) == len(content)
+
+
+def test_the_normalisation_is_beside_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    fashion = loaded(dataset="fashion-mnist").experiment
+    for experiment, mean in ((SMALL, 0.1307), (fashion, 0.2860)):
+        save_weights(path, build(experiment), experiment)
+        _, metadata = read_weights(path)
+        assert json.loads(metadata["normalization"])["mean"] == mean
+
+
+def test_files_that_lack_the_normalisation_are_read_as_before(file: Path) -> None:
+    content, metadata = file.read_bytes(), read_weights(file)[1]
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    del header["__metadata__"]["normalization"]
+    found = {name: it.clone() for name, it in safetensors.torch.load_file(file).items()}
+    checksum = hashlib.sha256(metadata["spec"].encode())
+    for name, tensor in sorted(found.items()):
+        checksum.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        checksum.update(tensor.numpy().tobytes())
+    header["__metadata__"]["sha256"] = checksum.hexdigest()
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    again, without = read_weights(file)
+    assert equal(again, found)
+    assert "normalization" not in without
 
 
 def test_weights_without_a_checksum_may_come_from_elsewhere(tmp_path: Path) -> None:
