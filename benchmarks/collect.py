@@ -9,6 +9,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from report import portable
+
 from mnist_arch.errors import RunError
 from mnist_arch.files import to_json, write_whole
 from mnist_arch.runs.folder import Run
@@ -21,6 +23,7 @@ def collected(folder: Path) -> dict[str, Any]:
     if result is None:
         raise RunError(f"{folder} is not finished")
     made = manifest.model_dump(mode="json", exclude={"origins", "experiment", "format"})
+    made["command"] = [portable(argument) for argument in made["command"]]
     recipe = manifest.experiment.recipe.model_dump(mode="json")
     curve = [
         {"epoch": record["epoch"], "correct": record["correct"], "loss": record["loss"]}

@@ -85,10 +85,19 @@ class CommandGroup(TyperGroup):
         return errors.report_usage(error, arguments, as_json=self.as_json)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(ctx: typer.Context, wanted: bool) -> None:
+    """`--verbose` is eager and this is not, so that either may stand first."""
+    if not wanted:
+        return
+    if ctx.params["verbose"]:
+        from mnist_arch.verbs.about import about
+
+        lines = about()
+        width = max(map(len, lines))
+        typer.echo("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
+    else:
         typer.echo(f"mnist-arch {metadata.version('mnist-arch')}")
-        raise typer.Exit
+    raise typer.Exit
 
 
 app = typer.Typer(
@@ -113,7 +122,15 @@ app.command()(predict)
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, help="Print the version.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            is_eager=True,
+            help="With --version: also versions of libraries, device, engine and data.",
+        ),
     ] = False,
 ) -> None:
     """Very small neural networks under hard budgets, with claims that hold up."""

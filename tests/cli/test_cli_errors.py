@@ -326,6 +326,16 @@ def test_both_names_of_the_help_and_the_version() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("order", [("--version", "--verbose"), ("--verbose", "--version")])
+def test_the_verbose_version_says_what_a_report_of_a_fault_needs(order: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, order)
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    for name in ("mnist-arch", "python", "torch", "device", "threads", "engine", "data"):
+        assert lines[name], name
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 @pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")  # only the child goes on
 @pytest.mark.parametrize("no_colour", [True, False])

@@ -312,6 +312,33 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.gate
+def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
+    """Strict: a link, an anchor or a page of the menu that leads nowhere fails."""
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
+    command += ["--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("*.html")}
+    assert {path.stem for path in DOCS.glob("*.md")} <= set(pages)
+    outside = r"<(?:script|link|img)[^>]*(?:src|href)=\"((?:https?:)?//[^\"]*)"
+    assert {found for page in pages.values() for found in re.findall(outside, page)} == set()
+
+
+README_MOST = {"words": 1_000, "tables": 3, "pictures": 4}
+
+
+def test_the_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = {
+        "words": len(text.split()),
+        "tables": len(re.findall(r"^\|[-:| ]*-[-:| ]*\|$", text, re.MULTILINE)),
+        "pictures": text.count("!["),
+    }
+    assert all(found[name] <= most for name, most in README_MOST.items()), found
+
+
 # ------------------------------------------------------------------------------------------- python
 
 
