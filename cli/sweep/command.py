@@ -93,7 +93,7 @@ def sweep(
     """Train the experiments of a file, and rank them on a hold-out.
 
     Everything is counted and held against the budget before the first trial
-    starts. The same command again goes on where it was interrupted; a trial that
+    starts. The same command again resumes where it was interrupted; a trial that
     is done is never trained again. The best are trained once more, on all
     training images with other seeds, and read the test split once each.
 

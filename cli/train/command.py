@@ -97,7 +97,9 @@ FromManifest = Annotated[
         callback=at_home, help="Repeat the run of a manifest.json, in a folder of its own."
     ),
 ]
-Again = Annotated[bool, typer.Option("--again", help="Start anew; the old folder is kept aside.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Start from scratch; the old folder is kept aside.")
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the resolved experiment with the origin of every value."),
@@ -133,8 +135,8 @@ def train(
 ) -> None:
     """Train a network and judge its final epoch.
 
-    The rules of the budget are enforced first. The same command again goes on
-    with an unfinished run, and shows the result of a finished one.
+    The rules of the budget are enforced first. The same command again resumes
+    an unfinished run, and shows the result of a finished one.
 
     Examples:
 
