@@ -80,7 +80,7 @@ def note_text(note: Note) -> str:
             )
         case KeepsItsEngine():
             what = note.steps or threads_text(note.threads)
-            return f"{note.folder} keeps its {what}; --again would start it anew"
+            return f"{note.folder} keeps its {what}; --again would start it from scratch"
         case FewerWorkers():
             return f"{workers_text(note.count)}; --workers says otherwise"
         case BoardPutAside():

@@ -33,10 +33,10 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Self
 
-START_ANEW: Final = "start the run anew with --again; its folder is kept aside"
+START_ANEW: Final = "start the run from scratch with --again; its folder is kept aside"
 """The way out of a damaged folder."""
 
-TRAIN_ANEW: Final = "start anew with --again"
+TRAIN_ANEW: Final = "start from scratch with --again"
 """The way out of the folder of an earlier version, beside using that version."""
 
 

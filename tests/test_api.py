@@ -190,7 +190,7 @@ def test_errors_are_ours_and_tell_the_way_out(
 
 def test_hints_have_arguments_in_the_place_of_flags() -> None:
     for hint, said in {
-        "start anew with --again": "start anew with again=True",
+        "start from scratch with --again": "start from scratch with again=True",
         "--epochs 19 would fit": "epochs=19 would fit",
         "name it with --data-dir or MNIST_ARCH_DATA": "name it with data_dir= or MNIST_ARCH_DATA",
         "a word - and a dash": "a word - and a dash",

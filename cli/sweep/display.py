@@ -112,7 +112,7 @@ class SweepDisplay(NotesInLines):
             case Started(epochs_done=done):
                 if done:
                     after = f"after epoch {done} of {trial.arm.epochs}"
-                    self.note(f"{trial.arm.name} · seed {trial.seed} · goes on {after}")
+                    self.note(f"{trial.arm.name} · seed {trial.seed} · resumes {after}")
             case EpochRecord() as record:
                 self.curves[trial.key].append(record)
             case Slow() as slow if not self.was_slow:  # what slows one down slows down the others

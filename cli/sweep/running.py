@@ -81,7 +81,7 @@ def _interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         command = shlex.join(command_line())
-        raise errors.Interrupted(hint=f"go on with the same command: {command}") from None
+        raise errors.Interrupted(hint=f"resume with the same command: {command}") from None
 
 
 def _show(answer: SweepAnswer, request: SweepRequest, shown: Shown) -> None:

@@ -79,7 +79,7 @@ class Display(NotesInLines):
                     run = self._show(event) or run
         except KeyboardInterrupt:
             folder = shlex.quote(str(run.folder)) if run else ""
-            hint = f"go on with: mnist-arch train --resume {folder}" if run else ""
+            hint = f"resume with: mnist-arch train --resume {folder}" if run else ""
             raise Interrupted(hint=hint) from None
         finally:
             self.end()
@@ -138,7 +138,7 @@ class Display(NotesInLines):
         epochs = self.experiment.recipe.epochs
         which = f"{self.which}: " if self.is_one_of_several else ""
         if event.epochs_done == epochs and event.run.is_finished:
-            self.note(f"{which}{event.run.folder} is finished; --again would start it anew")
+            self.note(f"{which}{event.run.folder} is finished; --again would start it from scratch")
         elif event.epochs_done:
             after = f"after epoch {event.epochs_done} of {epochs}"
             self.note(f"{which}going on with {event.run.folder} {after}")
@@ -290,7 +290,7 @@ def slow_text(slow: Slow) -> str:
     fewer = "" if slow.threads == 1 else "--again --threads 1"
     if others > SPARE_CPUS:
         text += f"Other programs keep {others:.1f} of {slow.usable_cpus:g} CPUs busy: end them"
-        return text + (f", or start anew with {fewer}" if fewer else "")
+        return text + (f", or start from scratch with {fewer}" if fewer else "")
     text += "No other program is at work, so it may be the machine"
     return text + (f"; {fewer} may be faster" if fewer else "")
 

@@ -146,9 +146,9 @@ def claim(
         return stored
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
-        raise RunError(message, hint="go on with --resume, which keeps the device, or --again")
+        raise RunError(message, hint="resume with --resume, which keeps the device, or --again")
     if manifest.data_sha256 != images.sha256:
-        hint = "restore the data, or start anew with --again"
+        hint = "restore the data, or start from scratch with --again"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
     return _resume_point(run, counted, manifest)
 
@@ -177,7 +177,7 @@ def _stored(
 def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:
     """Raises RunError where the folder holds another experiment or another seed."""
     if manifest.digest != counted.digest:
-        hint = "start it anew with --again, or finish it with the version that started it"
+        hint = "start it from scratch with --again, or finish it with the version that started it"
         raise RunError(
             f"{run.folder} was started by a version with another meaning of its spec", hint=hint
         )

@@ -153,7 +153,7 @@ def _shipped(network: Shipped | None, what: str, runs: Path) -> Path:
 
 def _unfinished(message: str, run: Run) -> RunError:
     command = f"mnist-arch train --resume {shlex.quote(str(run.folder))}"
-    return RunError(message, hint=f"go on with one: {command}")
+    return RunError(message, hint=f"resume one: {command}")
 
 
 def _what_there_is(runs: Path) -> str:

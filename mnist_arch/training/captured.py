@@ -79,7 +79,7 @@ class CapturedStep(PlainStep):
         if not trouble:
             return
         if self.state.epoch > 0:
-            message = f"the captured steps of this run cannot be had here: {trouble}"
+            message = f"the captured steps of this run are not available here: {trouble}"
             raise DeviceUnavailable(message, hint=PLAIN_INSTEAD)
         self.replay, self.plain = None, plain
         yield NotCaptured(trouble)

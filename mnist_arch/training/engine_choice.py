@@ -183,7 +183,7 @@ def prepare(engine: Engine) -> None:
     """
     if not _has_precision(engine):
         message = f"steps are in bfloat16, which torch does not find on the {engine.device} here"
-        hint = "go on where a machine has it, or start anew with --again"
+        hint = "resume where a machine has it, or start from scratch with --again"
         raise DeviceUnavailable(message, hint=hint)
     # Native steps have threads of their own, which those of torch would keep from the cores.
     torch.set_num_threads(1 if engine.step == "native" else engine.threads)

@@ -31,7 +31,7 @@ def native_library(vectors: Vectors) -> ctypes.CDLL:
     """
     if not run_on(vectors, vectors_here()):
         message = f"this machine has no {vectors} vectors, with which the run was begun"
-        raise DeviceUnavailable(message, hint="start anew with --again")
+        raise DeviceUnavailable(message, hint="start from scratch with --again")
     try:
         return find_library(vectors)
     except NoLibrary as error:

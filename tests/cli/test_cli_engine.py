@@ -236,7 +236,10 @@ def test_steps_that_cannot_be_compiled_are_no_bug_and_lose_nothing(
         assert run.manifest().engine.step == "plain"
         return
     assert "error: the steps of this run cannot be compiled here: " in result.stderr
-    assert "hint: go on where they can, or start anew with --again --engine plain" in result.stderr
+    assert (
+        "hint: resume where they can, or start from scratch with --again --engine plain"
+        in result.stderr
+    )
     assert "Traceback" not in result.stderr
     with_engine(run, step="plain")
     mnist_arch("--resume", "latest")
@@ -253,7 +256,7 @@ def test_another_engine_than_a_runs_own_is_not_passed_over_in_silence(
     run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
     (note,) = kept(mnist_arch("small.yaml", "--engine", "compiled"))
     assert note.endswith(
-        f"{run.folder.name} keeps its plain steps in float32; --again would start it anew"
+        f"{run.folder.name} keeps its plain steps in float32; --again would start it from scratch"
     )
     assert kept(mnist_arch("small.yaml", "--engine", "plain")) == []
     assert kept(mnist_arch("small.yaml")) == []
@@ -298,7 +301,10 @@ def test_a_run_in_bfloat16_does_not_go_on_where_that_cannot_be_had(
     for again in (["small.yaml"], ["--resume", "latest"]):
         result = mnist_arch(*again, exit_code=3)
         assert "error: steps are in bfloat16, which torch does not find" in result.stderr
-        assert "hint: go on where a machine has it, or start anew with --again" in result.stderr
+        assert (
+            "hint: resume where a machine has it, or start from scratch with --again"
+            in result.stderr
+        )
     assert run.checkpoint_path.read_bytes() == before
     mnist_arch("--from-manifest", str(run.manifest_path), "--out", "elsewhere")
     (repeated,) = Path("elsewhere").iterdir()
@@ -370,7 +376,7 @@ def test_threads_of_a_run_that_goes_on_are_kept(
     with_engine(run, threads=1)
     seen = engines_trained_with(monkeypatch)
     result = mnist_arch("small.yaml", "--threads", "2")
-    kept = "keeps its 1 thread; --again would start it anew"
+    kept = "keeps its 1 thread; --again would start it from scratch"
     assert any(kept in line for line in result.stderr.splitlines())
     assert [engine.threads for engine in seen] == [1]
     assert run.manifest().engine.threads == 1

@@ -161,7 +161,7 @@ def test_runs_that_are_not_finished(run_eval: Eval) -> None:
     for what in ((), ("tiny",), (run.folder,)):
         text = run_eval.refused(*what)
         assert "finished" in text
-        assert f"hint: go on with one: mnist-arch train --resume {run.folder}" in text
+        assert f"hint: resume one: mnist-arch train --resume {run.folder}" in text
 
 
 @pytest.mark.parametrize(

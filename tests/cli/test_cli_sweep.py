@@ -395,11 +395,11 @@ def test_ctrl_c_names_the_command_that_goes_on(
     assert result.stdout == ""
     assert result.stderr.endswith(
         "error: interrupted\n"
-        "hint: go on with the same command: mnist-arch sweep tiny.yaml --out 'my runs'\n"
+        "hint: resume with the same command: mnist-arch sweep tiny.yaml --out 'my runs'\n"
     )
     assert len(mnist_arch.trials) == 1
     result = mnist_arch()
-    assert "small · seed 0 · goes on after epoch 1 of 2\n" in result.stderr
+    assert "small · seed 0 · resumes after epoch 1 of 2\n" in result.stderr
     assert below(result.stdout)["trials"] == "4 DONE"
 
 
@@ -1141,7 +1141,7 @@ def test_at_a_terminal_it_is_live_and_ctrl_c_stops_all_of_it(real: Path) -> None
     child.expect(r"small +0 +[1-9]\d?/19 +\d+\.\d\d % +[▁▂▃▄▅▆▇█]", timeout=300)
     workers = psutil.Process(child.pid).children(recursive=True)
     child.sendintr()
-    child.expect(r"error: interrupted.*hint: go on with the same command: mnist-arch ", timeout=60)
+    child.expect(r"error: interrupted.*hint: resume with the same command: mnist-arch ", timeout=60)
     child.expect(pexpect.EOF, timeout=60)
     child.close()
     assert child.exitstatus == 130
@@ -1156,6 +1156,6 @@ def test_at_a_terminal_it_is_live_and_ctrl_c_stops_all_of_it(real: Path) -> None
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert re.search(r"^small · seed 0 · goes on after epoch [1-9]\d* of 19$", result.stderr, re.M)
+    assert re.search(r"^small · seed 0 · resumes after epoch [1-9]\d* of 19$", result.stderr, re.M)
     assert "trials       2 DONE\n" in result.stdout
     assert {path: path.read_bytes() for path in begun} == begun

@@ -71,7 +71,7 @@ def test_the_same_command_shows_the_stored_result(
     monkeypatch.setattr(running, "train", no_training)
     second = mnist_arch("small.yaml")
     assert second.stdout == first.stdout
-    assert "is finished; --again would start it anew" in second.stderr
+    assert "is finished; --again would start it from scratch" in second.stderr
 
 
 @pytest.mark.slow
@@ -208,13 +208,13 @@ def test_a_run_that_cannot_be_used_has_its_exit_code(mnist_arch: Terminal) -> No
     for arguments in (["small.yaml"], ["--resume", str(run.folder)], ["--resume", "latest"]):
         result = mnist_arch(*arguments, exit_code=2)
         assert "manifest.json has format 1, of an earlier version" in result.stderr
-        assert "hint: start anew with --again, or use the version" in result.stderr
+        assert "hint: start from scratch with --again, or use the version" in result.stderr
     result = mnist_arch("--from-manifest", str(run.manifest_path), exit_code=2)
     assert "has format 1, of an earlier version" in result.stderr
     run.manifest_path.write_text(whole[:50])
     result = mnist_arch("small.yaml", exit_code=3)
     assert "is damaged" in result.stderr
-    assert "hint: start the run anew with --again" in result.stderr
+    assert "hint: start the run from scratch with --again" in result.stderr
     mnist_arch("small.yaml", "--again")
 
 

@@ -152,7 +152,7 @@ def test_where_there_is_no_terminal_a_trial_is_a_line(plan: SweepPlan) -> None:
         "ranking on the hold-out, 4 trials",
         "1/4 · a · seed 0 · validation 91.00 % · 0:10 · 0:30 left",
         "2/4 · b · seed 0 · validation 92.00 % · 0:30 · 0:40 left",
-        "a · seed 1 · goes on after epoch 1 of 2",
+        "a · seed 1 · resumes after epoch 1 of 2",
         "3/4 · a · seed 1 · FAILED: its process was killed by [SIGKILL] · 0:20 left",
         "4/4 · b · seed 1 · PRUNED · 0:00 left",
         "finalists, on all training images; test is read once each, 1 trial",

@@ -124,7 +124,7 @@ def test_an_interrupt_ends_the_display_and_says_how_to_go_on() -> None:
     display = LiveDisplay(terminal())
     with pytest.raises(Interrupted) as caught:
         display.follow(events(), EXPERIMENT, seed=3, split="test")
-    assert caught.value.hint == "go on with: mnist-arch train --resume 'my runs/s6-00000000-s3'"
+    assert caught.value.hint == "resume with: mnist-arch train --resume 'my runs/s6-00000000-s3'"
     assert display.live is None
     assert "\x1b[?25h" in shown(display.console)  # the cursor is there again
 

@@ -328,7 +328,9 @@ def test_a_checkpoint_that_is_cut_short_or_random_is_refused(checkpoint: Path) -
         checkpoint.write_bytes(damaged)
         with pytest.raises(RunCorrupt, match=r"the checkpoint .* cannot be read: ") as caught:
             read_checkpoint(checkpoint)
-        assert caught.value.hint == "start the run anew with --again; its folder is kept aside"
+        assert (
+            caught.value.hint == "start the run from scratch with --again; its folder is kept aside"
+        )
 
 
 @pytest.mark.slow

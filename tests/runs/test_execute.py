@@ -522,7 +522,7 @@ def test_other_images_are_refused(session: Session, images: RunImages) -> None:
     )
     with pytest.raises(RunError, match="was started on other images") as caught:
         session.finish()
-    assert caught.value.hint == "restore the data, or start anew with --again"
+    assert caught.value.hint == "restore the data, or start from scratch with --again"
     session.finish(again=True)
 
 
@@ -544,7 +544,7 @@ def test_the_folder_of_another_seed_is_refused(session: Session) -> None:
 
 # ------------------------------------------------------------------------------------------ damage
 
-ANEW = "start the run anew with --again; its folder is kept aside"
+ANEW = "start the run from scratch with --again; its folder is kept aside"
 
 
 def cut(path: Path) -> None:

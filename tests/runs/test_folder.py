@@ -288,7 +288,7 @@ def test_a_damaged_file_is_named(run: Run, name: str, damage: bytes) -> None:
         (run.manifest if name == "manifest.json" else run.result)()
     assert str(caught.value).startswith(f"{path} ")
     assert "\n" not in str(caught.value)
-    assert caught.value.hint == "start the run anew with --again; its folder is kept aside"
+    assert caught.value.hint == "start the run from scratch with --again; its folder is kept aside"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ OTHERS = pytest.mark.parametrize("found", [1, FORMAT + 1])
 def test_a_manifest(run: Run, found: int) -> None:
     error = refused(run.manifest, rewritten(run.manifest_path, found), found)
     if found == 1:
-        assert error.hint.startswith("start anew with --again")
+        assert error.hint.startswith("start from scratch with --again")
     # It can be found, and what is wrong is said when it is read.
     assert latest(run.folder.parent) == run
 

@@ -294,7 +294,7 @@ def test_an_error_of_the_cluster_is_no_bug_and_no_failure_of_a_trial(
         kind, message = failed.kind, str(failed)
         hint = failed.hint
     executor.__exit__()
-    assert "the same command goes on" in hint
+    assert "the same command resumes" in hint
     assert kind.exit_code == 3
     assert not kind.is_of_the_trial
     assert re.search(said, message)

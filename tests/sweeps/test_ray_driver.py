@@ -128,7 +128,7 @@ def test_a_cluster_that_is_lost_ends_the_sweep_and_leaves_its_trials_open(
         "the Ray cluster at a:1 is lost: its head, or the node of this command, does not answer "
         f"any more, and the process that talks to it {how}"
     )
-    assert caught.value.hint.endswith("the same command goes on")
+    assert caught.value.hint.endswith("the same command resumes")
     assert caught.value.kind.exit_code == 3
     later = Ledger(ledger.folder)
     assert {later.status(trial) for trial in plan.trials()} == {TrialStatus.WAITING}

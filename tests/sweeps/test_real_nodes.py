@@ -114,7 +114,7 @@ def test_two_nodes_by_variables_alone(here: Machines, tmp_path: Path, mode: str)
 
 
 def test_a_head_that_is_killed(here: Machines, tmp_path: Path) -> None:
-    """Ray ends its driver, which is none of the command; the same command goes on, elsewhere."""
+    """Ray ends its driver, which is none of the command; the same command resumes, elsewhere."""
     port = free_port()
     given = {"RAY_AUTH_MODE": "disabled"}
     head = (*HEAD, "--port", str(port), "--node-ip-address", "127.0.0.1")
@@ -135,7 +135,7 @@ def test_a_head_that_is_killed(here: Machines, tmp_path: Path) -> None:
     assert result.stdout == ""
     (problem,) = json.loads(result.stderr)["problems"]
     assert f"the Ray cluster at 127.0.0.1:{port} " in problem["message"]
-    assert problem["hint"].endswith("the same command goes on")
+    assert problem["hint"].endswith("the same command resumes")
     assert list(tmp_path.glob("runs/small/*/failure.json")) == []
     here.end()
     plan = here.run("mnist-arch sweep long.yaml --show", cwd=tmp_path)

@@ -318,7 +318,7 @@ def test_a_device_needs_instructions_for_the_precision_of_an_engine(
 def test_what_does_not_run_here_is_not_prepared() -> None:
     with pytest.raises(DeviceUnavailable, match="torch does not find on the cpu here") as caught:
         prepare(Engine(device="cpu", threads=1, precision="bfloat16"))
-    assert caught.value.hint == "go on where a machine has it, or start anew with --again"
+    assert caught.value.hint == "resume where a machine has it, or start from scratch with --again"
 
 
 # ---------------------------------------------------------------------------- on other devices

@@ -352,7 +352,9 @@ def test_captured_epochs_are_not_gone_on_with_otherwise(training: Split, capture
     state = State.fresh(spec("sgd"), seed=3)
     state.epoch = 1
     step = CapturedStep(state, training, batch=32, capture=capture)
-    with pytest.raises(DeviceUnavailable, match="captured steps of this run cannot be had here"):
+    with pytest.raises(
+        DeviceUnavailable, match="captured steps of this run are not available here"
+    ):
         [*step.get_ready()]
 
 
@@ -611,7 +613,10 @@ def test_a_run_that_was_compiled_does_not_become_plain(
     before = checkpoint_bytes(state.state_dict())
     with pytest.raises(DeviceUnavailable, match=r"cannot be compiled here: no g[+][+]$") as caught:
         said(state, training, judged_on)
-    assert caught.value.hint == "go on where they can, or start anew with --again --engine plain"
+    assert (
+        caught.value.hint
+        == "resume where they can, or start from scratch with --again --engine plain"
+    )
     assert checkpoint_bytes(state.state_dict()) == before
 
 

@@ -47,7 +47,7 @@ _THE_TOKEN: Final = (
     "first one, or name it in RAY_AUTH_TOKEN_PATH"
 )
 
-THE_SAME_COMMAND: Final = "`ray status` says how the cluster is; the same command goes on"
+THE_SAME_COMMAND: Final = "`ray status` says how the cluster is; the same command resumes"
 
 _FEWER_ON_A_NODE: Final = "raise resources.cpus, so that fewer trials share a node"
 
@@ -364,7 +364,7 @@ class RayExecutor:
             message = f"the object store of the Ray cluster at {where} is full: "
             hint = (
                 "start its nodes with a larger --object-store-memory, or free their disks; the "
-                "same command goes on"
+                "same command resumes"
             )
             return ClusterFailed(message + _first_line(error), hint=hint)
         message = f"the Ray cluster at {where} does not do what it is asked for: "
