@@ -39,6 +39,7 @@ def seven(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_images_of_the_dataset_are_judged_as_eval_judges_them(runs: Path) -> None:
     predictor = ma.load_predictor("tiny", runs=runs)
     images = load_split("mnist-5k", "test").images[:50]

@@ -108,6 +108,7 @@ def test_other_datasets_have_frames_of_their_own() -> None:
     assert framed(bright, "fashion-mnist").done == ()
 
 
+@pytest.mark.slow
 def test_images_of_the_dataset_are_taken_as_they_are() -> None:
     for image in load_split("mnist-5k", "test").images.numpy():
         found = framed(image, "mnist-5k")
