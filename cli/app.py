@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from mnist_arch.errors import MnistArchError
 
 from . import errors
+from .audit.command import audit
 from .check.command import check
 from .evaluate.command import evaluate
 from .importing.command import import_
@@ -112,6 +113,7 @@ app.command()(summary)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(sweep)
+app.command()(audit)
 app.command()(check)
 app.command("import")(import_)
 app.command()(report)

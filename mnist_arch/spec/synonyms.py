@@ -357,6 +357,7 @@ COMMANDS: Final[dict[str, str]] = {
     " optimise study",
     "predict": "classify recognize recognise infer guess",
     "import": "convert from_table from_torchsummary from_keras parse",
+    "audit": "review lint claim",
     "check": "verify grade trust recheck handin",
 }
 """Commands, and what others call them."""

@@ -35,7 +35,19 @@ PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if pa
 COMMAND = "UPDATE_DOCS=1 pytest tests/house/test_docs.py"
 MARK = f"<!-- Below this line the page is generated: {COMMAND} -->\n"
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
-COMMANDS = ("", "summary", "train", "eval", "sweep", "check", "import", "report", "runs", "predict")
+COMMANDS = (
+    "",
+    "summary",
+    "train",
+    "eval",
+    "sweep",
+    "check",
+    "audit",
+    "import",
+    "report",
+    "runs",
+    "predict",
+)
 
 
 def check_generated(name: str, generated: str) -> None:

@@ -198,6 +198,8 @@ LIGHT = {
     "sweep sweep.yaml --dataset nothing": 2,
     "sweep sweep.yaml --json --csv": 2,
     "eval weights.pt": 2,
+    "audit --help": 0,
+    "audit nothing": 2,
     "check --help": 0,
     "check nothing": 2,
     "predict --help": 0,
@@ -347,6 +349,7 @@ OPTIONS = {
     "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
+    "audit": "files --budget --csv --json",
     "check": "folders --budget --rerun --data-dir --csv --quiet --json",
     "import": "what --out --dropout --choose --partial --weights --json",
     "report": "what --out --runs --data-dir",

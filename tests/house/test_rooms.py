@@ -65,6 +65,8 @@ TORCH_FREE = (
     "data.idx",
     "spec",
     "counting",
+    "claims.audit",
+    "claims.habits",
     "claims.handed_in",
     "claims.rules",
     "claims.stated",

@@ -1,0 +1,88 @@
+"""`mnist_arch.claims.audit` on notebooks that were written before it, half of them set aside."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from notebooks_of_others import Example, examples
+from typer.testing import CliRunner
+
+from mnist_arch.claims.audit import audit
+from mnist_arch.spec.experiment import Budget
+from mnist_arch_cli.app import app
+
+ALL = list(examples())
+
+
+@pytest.mark.parametrize("half", ["for building", "set aside"])
+def test_no_accusation_is_wrong_and_few_habits_are_missed(tmp_path: Path, half: str) -> None:
+    chosen: list[Example] = ALL[half == "set aside" :: 2]
+    assert len(ALL) >= 40
+    wrong, there, missed = [], Counter[str](), []
+    for example in chosen:
+        found = audit(str(example.write(tmp_path)), Budget())
+        habits = {it.habit for it in found.findings}
+        wrong += [(example.name, it) for it in habits - example.habits]
+        there.update(example.habits)
+        missed += [(example.name, it) for it in example.habits - habits]
+        assert all(it.line for it in found.findings)
+        assert (found.best_percent, found.final_percent) == (99.45, 99.45)
+    assert wrong == []
+    misses = Counter(habit for _, habit in missed)
+    assert {it: misses[it] for it in there if 1 - misses[it] / there[it] < 0.9} == {}, missed
+
+
+def verdict(tmp_path: Path, name: str, *accuracies: int) -> str:
+    (example,) = (it for it in ALL if it.name == name)
+    given = replace(example, accuracies=accuracies)
+    return audit(str(given.write(tmp_path)), Budget()).verdict
+
+
+def test_verdicts(tmp_path: Path) -> None:
+    assert verdict(tmp_path, "torch-plain", 9_940) == "holds on one seed"
+    assert verdict(tmp_path, "torch-plain", 9_945, 9_939) == "rests on the best epoch"
+    assert verdict(tmp_path, "torch-plain", 9_939) == "missed"
+    assert verdict(tmp_path, "torch-plain") == "cannot be read"
+    assert verdict(tmp_path, "torch-checkpoint", 9_945) == "test was used to choose"
+    assert verdict(tmp_path, "torch-list", 9_945) == "rests on the best epoch"
+    assert verdict(tmp_path, "torch-twenty", 9_945) == "exceeds"
+
+
+def test_the_line_is_that_of_the_habit(tmp_path: Path) -> None:
+    (example,) = (it for it in ALL if it.name == "torch-plateau")
+    path = example.write(tmp_path)
+    (finding,) = audit(str(path), Budget()).findings
+    assert str(finding.line) == f"{path} cell 4:9"
+    assert example.cells[3].strip().splitlines()[8].strip() == "scheduler.step(test_loss)"
+
+
+def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "deep.ipynb"
+    for text in ("[" * 100_000, '{"cells": ' + "[" * 100_000, "{}", '{"cells": 3}'):
+        path.write_text(text)
+        found = audit(str(path), Budget())
+        assert found.verdict == "cannot be read"
+        assert found.reason
+    path.write_bytes(b" " * ((16 << 20) + 1))
+    assert "longer than 16 MiB" in audit(str(path), Budget()).reason
+    script = tmp_path / "deep.py"
+    for text in ("x = " + "1+" * 20_000 + "1\n", "x = " + "(" * 5_000, "x" + ".a" * 20_000):
+        script.write_text(f"import torch\n{text}")
+        assert audit(str(script), Budget()).verdict == "cannot be read"
+
+
+def test_the_command_has_a_row_for_each_file(tmp_path: Path) -> None:
+    paths = [str(it.write(tmp_path)) for it in ALL[:3]]
+    result = CliRunner().invoke(app, ["audit", *paths, "--csv"])
+    assert len(result.stdout.splitlines()) == 4
+    assert result.exit_code == 0
+    bad = str(next(it for it in ALL if it.name == "torch-stop").write(tmp_path))
+    result = CliRunner().invoke(app, ["audit", paths[0], bad])
+    assert result.exit_code == 1
+    assert "training stops by a value of the test split" in result.stdout
+    found = json.loads(CliRunner().invoke(app, ["audit", bad, "--json"]).stdout)["files"]
+    assert [it["habit"] for it in found[0]["findings"]] == ["test-chooses"]

@@ -1,0 +1,233 @@
+"""Notebooks of the exercise, correct and faulty alike, in the idioms of several libraries.
+
+Each has the habits that it shows. They were written before what finds them; half were set aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NETWORK = """
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torch.optim as optim
+from torchvision import datasets, transforms
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.conv2 = nn.Conv2d(8, 16, 3, padding=1)
+        self.drop = nn.Dropout(0.1)
+        self.conv3 = nn.Conv2d(16, 10, 7)
+    def forward(self, x):
+        x = self.pool(self.bn1(F.relu(self.conv1(x))))
+        x = self.drop(self.pool(F.relu(self.conv2(x))))
+        x = self.conv3(x)
+        x = x.view(-1, 10)
+        return F.log_softmax(x, dim=1)
+"""
+DATA = """
+train_tf = transforms.Compose([
+    transforms.RandomRotation((-7.0, 7.0), fill=(0,)),
+    transforms.ToTensor(),
+    transforms.Normalize((0.1307,), (0.3081,)),
+])
+test_tf = transforms.Compose([
+    transforms.ToTensor(),
+    transforms.Normalize((0.1307,), (0.3081,)),
+])
+train_set = datasets.MNIST('data', train=True, download=True, transform=train_tf)
+test_set = datasets.MNIST('data', train=False, download=True, transform=test_tf)
+train_loader = torch.utils.data.DataLoader(train_set, batch_size=64, shuffle=True)
+test_loader = torch.utils.data.DataLoader(test_set, batch_size=64)
+"""
+LOOP = """
+def train(model, device, loader, optimizer, epoch):
+    model.train()
+    for data, target in loader:
+        optimizer.zero_grad()
+        loss = F.nll_loss(model(data.to(device)), target.to(device))
+        loss.backward()
+        optimizer.step()
+
+def test(model, device, loader):
+    model.eval()
+    loss, correct = 0, 0
+    with torch.no_grad():
+        for data, target in loader:
+            output = model(data.to(device))
+            loss += F.nll_loss(output, target.to(device), reduction='sum').item()
+            correct += (output.argmax(1) == target.to(device)).sum().item()
+    print(f'Test set: Accuracy: {correct}/{len(loader.dataset)}')
+    return loss, 100. * correct / len(loader.dataset)
+"""
+RUN = """
+torch.manual_seed(1)
+device = 'cpu'
+EPOCHS = 15
+model = Net().to(device)
+optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=6)
+for epoch in range(EPOCHS):
+    train(model, device, train_loader, optimizer, epoch)
+    test_loss, test_acc = test(model, device, test_loader)
+    scheduler.step()
+"""
+KERAS = """
+from tensorflow import keras
+from tensorflow.keras import layers
+(x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+x_train = x_train.reshape(-1, 28, 28, 1) / 255.0
+x_test = x_test.reshape(-1, 28, 28, 1) / 255.0
+model = keras.Sequential([
+    layers.Conv2D(8, 3, activation='relu', input_shape=(28, 28, 1)),
+    layers.MaxPooling2D(2),
+    layers.Conv2D(16, 3, activation='relu'),
+    layers.MaxPooling2D(2),
+    layers.Flatten(),
+    layers.Dense(10, activation='softmax'),
+])
+model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', metrics=['accuracy'])
+history = model.fit(x_train, y_train, epochs=15, validation_data=(x_test, y_test))
+"""
+LIGHTNING = """
+import pytorch_lightning as pl
+class Lit(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+    def forward(self, x):
+        return self.net(x)
+    def training_step(self, batch, i):
+        x, y = batch
+        return F.nll_loss(self(x), y)
+    def configure_optimizers(self):
+        return optim.SGD(self.parameters(), lr=0.01)
+trainer = pl.Trainer(max_epochs=15)
+trainer.fit(Lit(), train_loader)
+trainer.test(dataloaders=test_loader)
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A notebook, and what is to be found in it."""
+
+    name: str
+    cells: tuple[str, ...]
+    habits: frozenset[str]
+    accuracies: tuple[int, ...]
+    """Correct images of each epoch, as printed."""
+
+    def write(self, folder: Path) -> Path:
+        """The notebook as a file."""
+        printed = "".join(f"Test set: Accuracy: {it}/10000\n" for it in self.accuracies)
+        cells = [
+            {"cell_type": "code", "source": text.strip().splitlines(keepends=True), "outputs": []}
+            for text in self.cells
+        ]
+        cells[-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": printed}]
+        path = folder / f"{self.name}.ipynb"
+        path.write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
+        return path
+
+
+KEPT = (9_850, 9_930, 9_945)
+EDITS: tuple[tuple[str, str, str, str], ...] = (
+    # habit, what is replaced, by what, where ("" stands for a habit that there is not)
+    ("", "EPOCHS = 15", "EPOCHS = 19", "plain"),
+    ("", "nn.Dropout(0.1)", "nn.Dropout2d(0.05)", "spatial"),
+    ("", "step_size=6", "step_size=4, gamma=0.5", "gamma"),
+    ("", "    scheduler.step()", "    scheduler.step()\n    best_train = max(0, epoch)", "extra"),
+    ("", "lr=0.01", "lr=0.05", "rate"),
+    ("best", "    scheduler.step()", "    scheduler.step()\n    accs.append(test_acc)", "list"),
+    ("best", "    scheduler.step()", "    scheduler.step()\n    top = max(top, test_acc)", "top"),
+    ("test-chooses", "scheduler.step()", "scheduler.step(test_loss)", "plateau"),
+    ("test-chooses", "scheduler.step()", "scheduler.step(test_acc)", "plateau-accuracy"),
+    (
+        "test-chooses",
+        "    scheduler.step()",
+        "    scheduler.step()\n    if test_acc > best:\n        best = test_acc\n"
+        "        torch.save(model.state_dict(), 'best.pt')",
+        "checkpoint",
+    ),
+    (
+        "test-chooses",
+        "    scheduler.step()",
+        "    scheduler.step()\n    if test_acc > 99.4:\n        break",
+        "stop",
+    ),
+    ("dropout-on", "    model.eval()\n", "", "no-eval"),
+    ("augments-test", "test_tf = transforms.Compose([", "test_tf = transforms.Compose([\n"
+     "    transforms.RandomRotation(5),", "rotates-test"),
+    ("normalises-otherwise", "0.3081,)),\n])\ntrain_set", "0.5,)),\n])\ntrain_set", "other-std"),
+    ("epochs", "EPOCHS = 15", "EPOCHS = 20", "twenty"),
+    ("epochs", "range(EPOCHS)", "range(1, 26)", "twenty-five"),
+    ("parameters", "nn.Conv2d(16, 10, 7)", "nn.Sequential("
+     "nn.Conv2d(16, 64, 7), nn.Conv2d(64, 10, 1))", "wide"),
+    ("dropout-on-logits", "x = self.conv3(x)", "x = self.drop(self.conv3(x))", "logits"),
+    ("fill", "fill=(0,)", "fill=(1,)", "fill"),
+    ("never-called", "self.drop = nn.Dropout(0.1)", "self.drop = nn.Dropout(0.1)\n"
+     "        self.spare = nn.Conv2d(16, 16, 3)", "spare"),
+    ("never-used", "test_set =", "other_tf = transforms.Compose([transforms.ToTensor()])\n"
+     "test_set =", "unused"),
+    ("one-seed", "model = Net().to(device)\n", "model = Net().to(device)\n"
+     "model2 = Net().to(device)\n", "two-models"),
+)  # fmt: skip
+KERAS_EDITS: tuple[tuple[str, str, str, str], ...] = (
+    ("", "epochs=15", "epochs=12", "plain"),
+    ("", "'adam'", "'sgd'", "sgd"),
+    ("test-chooses", "epochs=15,", "epochs=15, callbacks=[keras.callbacks.EarlyStopping("
+     "monitor='val_accuracy', patience=3)],", "stopping"),
+    ("test-chooses", "epochs=15,", "epochs=15, callbacks=[keras.callbacks.ModelCheckpoint("
+     "'best.h5', save_best_only=True)],", "checkpoint"),
+    ("best", "y_test))\n", "y_test))\nprint(max(history.history['val_accuracy']))\n", "max"),
+    ("epochs", "epochs=15", "epochs=30", "thirty"),
+    ("parameters", "layers.Conv2D(16,", "layers.Conv2D(128,", "wide"),
+)  # fmt: skip
+LIGHTNING_EDITS: tuple[tuple[str, str, str, str], ...] = (
+    ("", "lr=0.01", "lr=0.02", "plain"),
+    ("", "max_epochs=15", "max_epochs=10", "ten"),
+    ("epochs", "max_epochs=15", "max_epochs=40", "forty"),
+    ("test-chooses", "fit(Lit(), train_loader)", "fit(Lit(), train_loader, test_loader)",
+     "stopping"),
+    ("dropout-on-logits", "x = self.conv3(x)", "x = self.drop(self.conv3(x))", "logits"),
+)  # fmt: skip
+
+
+def examples() -> Iterator[Example]:
+    """All notebooks, in a fixed order: those of even places are for building, odd ones aside."""
+    for habit, old, new, name in EDITS:
+        run = RUN
+        if name == "list":
+            run = run.replace("EPOCHS = 15", "EPOCHS = 15\naccs = []") + "print(max(accs))\n"
+        elif name == "top":
+            run = run.replace("EPOCHS = 15", "EPOCHS = 15\ntop = 0") + "print('best', top)\n"
+        elif name.startswith("plateau"):
+            run = run.replace("StepLR(optimizer, step_size=6)", "ReduceLROnPlateau(optimizer)")
+        elif name == "checkpoint":
+            run = run.replace("EPOCHS = 15", "EPOCHS = 15\nbest = 0")
+        yield _example(f"torch-{name}", (NETWORK, DATA, LOOP, run), old, new, habit)
+        if habit and name not in ("list", "top"):  # the same in one cell, of another style
+            yield _example(f"script-{name}", (NETWORK + DATA + LOOP + run,), old, new, habit)
+    for habit, old, new, name in KERAS_EDITS:
+        yield _example(f"keras-{name}", (KERAS,), old, new, habit)
+    for habit, old, new, name in LIGHTNING_EDITS:
+        text = LIGHTNING
+        if name == "stopping":
+            stop = "max_epochs=15, callbacks=[pl.callbacks.EarlyStopping(monitor='val_loss')]"
+            text = text.replace("max_epochs=15", stop)
+        yield _example(f"lightning-{name}", (NETWORK, DATA, text), old, new, habit)
+
+
+def _example(name: str, cells: tuple[str, ...], old: str, new: str, habit: str) -> Example:
+    changed = tuple(cell.replace(old, new) for cell in cells)
+    assert changed != cells, name
+    return Example(name, changed, frozenset({habit} - {""}), KEPT)
