@@ -70,8 +70,8 @@ class Code:
                 a, b = self.number(left), self.number(right)
                 return None if a is None or b is None else a + b
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                value = self.number(operand)
-                return None if value is None else -value
+                under = self.number(operand)
+                return None if under is None else -under
         return None
 
 
@@ -311,10 +311,12 @@ def _transforms(code: Code) -> Iterator[Finding]:
     for node in code.nodes:
         if isinstance(node, ast.Call) and _last(node.func).startswith("Random"):
             given = _keyword(node, "fill")
-            inside = given.elts[0] if isinstance(given, ast.Tuple) and given.elts else given
-            value = code.number(inside)
+            if isinstance(given, ast.Tuple) and given.elts:
+                given = given.elts[0]
+            value = code.number(given)
             if value is not None and value > 0:
-                reason = f"{_last(node.func)} fills with {value:g}, and digits stand on 0"
+                filled = f"{value:g} (of 255, where it stands before ToTensor)"
+                reason = f"{_last(node.func)} fills with {filled}, and digits stand on 0"
                 yield Finding("fill", code.at(node), reason)
 
 
@@ -386,27 +388,36 @@ def _in_order(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def _seeds(code: Code) -> Iterator[Finding]:
-    """One global seed, and several networks made after it."""
-    seeds = [
-        it for it in code.nodes if isinstance(it, ast.Call) and _last(it.func) == "manual_seed"
-    ]
+    """One global seed, and several networks after it, under names of their own."""
     names = {node.name for node, *_ in _classes(code)}
-    made = [
-        it.value
-        for tree, _ in code.trees
-        for it in tree.body
-        if isinstance(it, ast.Assign)
-        and any(isinstance(part, ast.Call) and _name(part.func) in names
-                for part in ast.walk(it.value))
-    ]  # fmt: skip
-    if len(seeds) == 1 and len(made) > 1:
+    calls = [it for it in code.nodes if isinstance(it, ast.Call)]
+    seeds = [it for it in calls if _last(it.func) == "manual_seed"]
+    if len(seeds) != 1:
+        return
+    made: dict[str, ast.AST] = {}
+    has_seed = False
+    for tree, _ in code.trees:
+        for statement in tree.body:
+            inside = [it for it in ast.walk(statement) if isinstance(it, ast.Call)]
+            has_seed = has_seed or seeds[0] in inside
+            if not has_seed or not any(_name(it.func) in names for it in inside):
+                continue
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)]):
+                    made.setdefault(name, statement)
+    if len(made) > 1:
         reason = "one global seed, and a network after another: the second depends on the first"
-        yield Finding("one-seed", code.at(made[1]), reason)
+        yield Finding("one-seed", code.at(list(made.values())[1]), reason)
 
 
 def _epochs(code: Code) -> tuple[int, Origin] | None:
     """The most epochs that the code names, and where."""
     found: list[tuple[float, ast.AST]] = []
+    loops = [it for it in code.nodes if isinstance(it, ast.For | ast.While)]
+    repeated = {id(it) for loop in loops for it in ast.walk(loop) if isinstance(it, ast.Call)}
+    if any(id(it) in repeated and _last(it.func) == "fit" for it in code.nodes
+           if isinstance(it, ast.Call)):  # fmt: skip
+        return None  # as often as the loop, which is not followed
     for node in code.nodes:
         match node:
             case ast.For(
