@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 PAGE = (ROOT / "docs" / "results.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks" / "results"
-SEEDS = [0, 1, 2, 3]
-"""Of the claim. The fifth is in training; a claim of fewer says its number."""
+SEEDS = [0, 1, 2, 3, 4]
+"""Of the claim."""
 
 
 def runs_of(name: str) -> list[dict[str, Any]]:
