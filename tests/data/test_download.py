@@ -496,7 +496,7 @@ from mnist_arch.data import catalog, download, transfer
 
 folder, url, *sums = sys.argv[1:]
 known = dict(pair.split("=") for pair in sums)
-sources = {name[:-3]: download.Source((url + name,), md5) for name, md5 in known.items()}
+sources = {name[:-3]: download.RemoteFile((url + name,), md5) for name, md5 in known.items()}
 download._sources = lambda name, hint: sources
 info = catalog.INFO["mnist"]
 catalog.INFO["mnist"] = catalog.DatasetInfo(30, 10, info.class_names, info.mean, info.std)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -242,7 +243,7 @@ class TestExecutor:
         assert end.what.kind is FailureKind.BUG
         before, said = end.what.reason.split(": ", 1)
         assert before == "this is a bug in mnist-arch"
-        assert "modulo by zero" in said
+        assert re.match(r"\w+Error: ", said)  # another one by each engine
         assert end.what.hint == "please report it"
         assert "Traceback (most recent call last):" in end.what.log_tail
         assert end.what.log_tail[-1] == said
