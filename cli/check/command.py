@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +15,14 @@ from .. import errors
 from ..consoles import stderr, write_data, write_json
 from ..options import DataDir, Json, Quiet, at_home
 from ..prose import say
+
+if TYPE_CHECKING:
+    from mnist_arch.claims.check import CheckedRun
+
+BUDGET_HELP: Final = (
+    "YAML with the rules, such as `parameters_below: 20000`; those of the exercise unless given. "
+    "The budget of a run is never used."
+)
 
 
 def check(
@@ -27,8 +36,7 @@ def check(
             "--budget",
             metavar="FILE",
             callback=at_home,
-            help="YAML with the rules, such as `parameters_below: 20000`; those of the exercise "
-            "unless given. The budget of a run is never used.",
+            help=BUDGET_HELP,
         ),
     ] = None,
     rerun: Annotated[
@@ -59,23 +67,16 @@ def check(
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json are two forms of one answer: choose one")
-    paths = [expanded(path) for path in folders]
-    for path in paths:  # before any work
-        if not is_there(path):
-            raise PathError(f"there is no {shown(path)}", hint="name folders of runs, or zips")
-    from mnist_arch.claims.check import CheckedRun, Checker, with_copies
+    paths = _all_there(folders)
+    from mnist_arch.claims.check import Checker, with_copies
     from mnist_arch.claims.rules import read_budget
     from mnist_arch.spec.experiment import Budget
 
     from .tables import as_object, csv_text, show
 
     rules = Budget() if budget is None else read_budget(budget)
-    runs: list[CheckedRun] = []
-    for run in Checker(rules, data_dir, rerun).checks(paths):
-        runs.append(run)
-        if not quiet and len(paths) > 1:
-            say(stderr(), f"{len(runs)} of {len(paths)}: {run.name}: {run.state}", style="dim")
-    runs = with_copies(runs)
+    checks = Checker(rules, data_dir, rerun).checks(paths)
+    runs = with_copies([*(checks if quiet else _said(checks, of=len(paths)))])
     if as_json:
         write_json(to_json(as_object(runs, rules)))
     elif as_csv:
@@ -84,3 +85,20 @@ def check(
         show(runs, rules)
     if any(run.differs for run in runs):
         raise typer.Exit(errors.ANSWER_IS_NO)
+
+
+def _all_there(folders: list[Path]) -> list[Path]:
+    """Raises PathError before any work."""
+    paths = [expanded(path) for path in folders]
+    for path in paths:
+        if not is_there(path):
+            raise PathError(f"there is no {shown(path)}", hint="name folders of runs, or zips")
+    return paths
+
+
+def _said(checks: Iterable[CheckedRun], *, of: int) -> Iterator[CheckedRun]:
+    """Says each of several runs as it is checked."""
+    for number, run in enumerate(checks, start=1):
+        if of > 1:
+            say(stderr(), f"{number} of {of}: {run.name}: {run.state}", style="dim")
+        yield run
