@@ -43,6 +43,7 @@ def as_object(report: Report) -> dict[str, Any]:
         "threads": report.threads,
         "shifted": None if report.shifted is None else _shifted(report.shifted),
         "written": [str(path) for path in report.written],
+        "evidence": None if report.evidence is None else report.evidence.model_dump(mode="json"),
     }
 
 

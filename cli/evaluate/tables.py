@@ -21,6 +21,7 @@ from ..tables import Column, Fitted, tables_of
 
 if TYPE_CHECKING:
     from mnist_arch.evaluation.metrics import Evaluation
+    from mnist_arch.runs.evidence import Evidence
 
 _FEW_CLASSES: Final = 10
 """Up to this many, the confusion matrix is shown whole; else the pairs that are confused most."""
@@ -66,6 +67,22 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     threads = f", {threads_text(report.threads)}" if report.device == "cpu" else ""
     yield "speed", f"{evaluation.images_per_second:,.0f} images/s ({report.device}{threads})"
     yield "weights", escape(str(report.trained.weights))
+    if report.evidence is not None:
+        yield "evidence", _evidence(report.evidence)
+
+
+def _evidence(evidence: Evidence) -> str:
+    """What the seeds that ship with the weights have reached."""
+    score, crossed = evidence.accuracies, evidence.crossed_bound_percent
+    first = evidence.seeds[0]
+    if score.spread_percent is None or score.bound_percent is None or crossed is None:
+        return f"{first.correct:,} correct (seed {first.seed})"
+    return (
+        f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} % "
+        f"({evidence.split}, {score.runs} seeds), at least {score.bound_percent:.3f} % over seeds "
+        f"and {crossed:.3f} % over seeds and images (one-sided 95 %); "
+        f"seed {first.seed}: {first.correct:,} correct"
+    )
 
 
 def _rule(report: Report) -> str:

@@ -16,6 +16,7 @@ from mnist_arch.errors import NotAllowed, Problem, SpecError
 from mnist_arch.files import is_folder, is_there, now, read, shown, write_whole
 from mnist_arch.html import table
 from mnist_arch.machine.cpus import Watch
+from mnist_arch.runs.evidence import Evidence, evidence_beside
 from mnist_arch.runs.find import TrainedNetwork, find
 from mnist_arch.runs.result import Reading
 from mnist_arch.spec.experiment import Verdict
@@ -96,6 +97,11 @@ class Report:
         ]
         headings = ("class", "images", "precision", "recall")
         return table(f"{title(self)}: {accuracy_text(self.evaluation)}", headings, rows)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """Of all seeds, where it ships with these weights. Raises RunCorrupt or StorageError."""
+        return None if self.trained.run is not None else evidence_beside(self.trained.weights)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -149,8 +149,8 @@ def test_weights_of_the_zoo(
 def test_nothing_to_evaluate(run_eval: Eval) -> None:
     assert "there is no run in" in (text := run_eval.refused())
     assert "mnist-arch train" in text
-    assert "error: s6 has no run in" in (text := run_eval.refused("s6"))
-    assert "train it: mnist-arch train s6" in text
+    assert "error: s6-large-batch has no run in" in (text := run_eval.refused("s6-large-batch"))
+    assert "train it: mnist-arch train s6-large-batch" in text
     make_run(run_eval.runs, tiny("a"))
     assert "no run and no network is named 'b'" in (text := run_eval.refused("b"))
     assert f"{run_eval.runs} has runs of a" in text
@@ -461,6 +461,7 @@ def test_the_json_is_exact(run_eval: Eval) -> None:
             "shifts": [[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]],
         },
         "written": [],
+        "evidence": None,
     }
 
 

@@ -75,12 +75,19 @@ def test_weights_of_a_name_are_of_its_latest_finished_run() -> None:
 
 
 def test_weights_that_ship_stand_behind_those_of_a_run() -> None:
-    with pytest.raises(RunError, match="zoo/s6 has no run in runs"):
-        find("zoo/s6", runs=RUNS)
+    shipped = zoo()["s6"].weights_path
+    assert (find("s6", runs=RUNS).weights, find("zoo/s6", runs=RUNS).weights) == (shipped, shipped)
     run = make_run(RUNS, tiny("s6"))
     assert find("s6", runs=RUNS).run == run
+    assert find("zoo/s6", runs=RUNS).weights == shipped
+
+
+def test_a_network_that_ships_without_weights_says_so() -> None:
+    with pytest.raises(RunError, match="zoo/s6-large-batch has no run in runs"):
+        find("zoo/s6-large-batch", runs=RUNS)
+    make_run(RUNS, tiny("s6-large-batch"))
     with pytest.raises(RunError, match="its weights are not part of this program"):
-        find("zoo/s6", runs=RUNS)
+        find("zoo/s6-large-batch", runs=RUNS)
 
 
 def test_a_spec_that_ships_stands_before_that_of_a_run() -> None:
