@@ -13,10 +13,6 @@ from report import spread
 HEADINGS: Final = ("", "", "median", "least", "most", "ratio", "least", "most")
 """Of `Readings.rows`."""
 
-REST_SECONDS: Final = 0.05
-"""Before a block: threads of OpenMP look for work for some milliseconds before they sleep, and
-would take a core from the threads of another variant."""
-
 Call = Callable[[], object]
 
 
@@ -68,15 +64,10 @@ class Readings:
 
 
 def measure(lever: Lever, *, rounds: int, threads: int) -> Readings:
-    """Milliseconds a call of each variant in each round, after a block of each to warm up.
-
-    Before a block the threads of the variant before it come to rest, and one call fills the caches.
-    """
+    """Milliseconds a call of each variant in each round, after a block of each to warm up."""
 
     def block(name: str) -> float:
         torch.set_num_threads(lever.threads.get(name, threads))
-        time.sleep(REST_SECONDS)
-        lever.variants[name]()
         start = time.perf_counter()
         for _ in range(lever.calls):
             lever.variants[name]()
