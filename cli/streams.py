@@ -19,6 +19,7 @@ _SIZES: Final = {"COLUMNS": range(20, 1_001), "LINES": range(2, 1_001)}
 
 PLAIN: Final = {
     "×": "x",
+    "═": "=",
     "·": "-",
     "±": "+/-",
     "–": "-",

@@ -325,6 +325,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.gate
+@pytest.mark.slow
 def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
     """Strict: a link, an anchor or a page of the menu that leads nowhere fails."""
     pytest.importorskip("mkdocs")
@@ -387,6 +388,7 @@ def test_the_notebook_is_executed_and_its_outputs_are_short() -> None:
 
 
 @pytest.mark.gate
+@pytest.mark.slow
 def test_the_notebook_runs_and_shows_what_it_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

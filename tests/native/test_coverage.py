@@ -22,7 +22,7 @@ from mnist_arch.zoo.index import zoo_names
 ROOT = Path(__file__).parents[2]
 SWEEPS = [ROOT / "experiments.yaml", ROOT / "benchmarks/large_batch.yaml"]
 CASES = ROOT.parent / "shared/cases/networks.csv"
-SAID_TODAY = {"A", "B", "C", "D", "E", "F", "N01", "N03", "N05", "N08", "N13", "N15", "N18", "M02"}
+SAID_TODAY = {"A", "B", "C", "D", "E", "F", "N01", "N03", "N05", "N13", "N15", "N18", "M02"}
 """Names of the public networks that the language has words for."""
 
 

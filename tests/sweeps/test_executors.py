@@ -69,7 +69,9 @@ class OnRay:
     def executor(self) -> Any:
         from mnist_arch.sweeps.execution.ray_cluster import RayExecutor
 
-        return RayExecutor(address=None, resources=Resources(), data_dir=None, command=COMMAND)
+        return RayExecutor(
+            address=None, resources=Resources(), data_dir=None, command=COMMAND, kept=ENGINE
+        )
 
     def training(self, _: Any) -> list[psutil.Process]:
         return living(psutil.Process(), of="ray::train_on_node")

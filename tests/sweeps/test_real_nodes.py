@@ -113,6 +113,7 @@ def test_two_nodes_by_variables_alone(here: Machines, tmp_path: Path, mode: str)
     assert not (Path(here.environment["HOME"]) / ".ray/auth_token").exists()
 
 
+@pytest.mark.by_hand
 def test_a_head_that_is_killed(here: Machines, tmp_path: Path) -> None:
     """Ray ends its driver, which is none of the command; the same command resumes, elsewhere."""
     port = free_port()
