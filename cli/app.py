@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -25,6 +26,9 @@ from .summary.command import summary
 from .sweep.command import sweep
 from .train.command import train
 
+FRAMED_FROM: Final = 80
+"""Columns from which on help has Typer's frames, which cut words where there are fewer."""
+
 
 class CommandGroup(TyperGroup):
     """The error boundary. `main` is what the console script and the tests both call."""
@@ -34,6 +38,8 @@ class CommandGroup(TyperGroup):
     # Typer's own `main` names each option; here they are passed on as they come.
     def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
         mend_streams()
+        if shutil.get_terminal_size().columns < FRAMED_FROM:
+            _without_frames(self)
         arguments = list(sys.argv[1:] if args is None else args)
         self.as_json = "--json" in arguments
         options["standalone_mode"] = False  # else Typer prints usage errors in its own way
@@ -84,6 +90,13 @@ class CommandGroup(TyperGroup):
             error.show()
             return errors.BAD_INPUT
         return errors.report_usage(error, arguments, as_json=self.as_json)
+
+
+def _without_frames(command: Any) -> None:
+    """Has the help of a command, and of those below it, as plain text."""
+    command.rich_markup_mode = None
+    for below in getattr(command, "commands", {}).values():
+        _without_frames(below)
 
 
 def _version(ctx: typer.Context, wanted: bool) -> None:

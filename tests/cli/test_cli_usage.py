@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import pytest
@@ -171,3 +172,20 @@ def test_every_word_for_a_key_of_the_recipe_is_known_as_an_option() -> None:
                 if "--set " in hint:
                     change = shlex.split(hint.split("`")[-2] if "`" in hint else hint)[1]
                     assert parse_override(change).path
+
+
+@pytest.mark.parametrize("columns", ["60", "79", "80", "120"])
+@pytest.mark.parametrize("command", ["", "train", "eval", "sweep", "import", "check", "runs list"])
+def test_no_word_of_help_is_cut_at_any_width(
+    columns: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a terminal shows it, with Typer's frames where they have room."""
+    monkeypatch.setattr("typer.core.HAS_RICH", True)
+    wide, narrow = (
+        CliRunner(env={"COLUMNS": width}).invoke(app, [*command.split(), "--help"]).stdout
+        for width in ("200", columns)
+    )
+    assert "…" not in narrow
+    named = re.findall(r"--[a-z][a-z-]+|MNIST_ARCH_[A-Z]+", wide)
+    assert named
+    assert set(named) <= set(re.findall(r"--[a-z][a-z-]+|MNIST_ARCH_[A-Z]+", narrow))
