@@ -60,7 +60,7 @@ def draw_command(name: str, arguments: list[str], *, width: int) -> None:
 def draw_training(run: Run) -> None:
     """The live display in the middle of an epoch."""
     manifest = run.manifest()
-    experiment = manifest.loaded(str(run.manifest_path)).experiment
+    experiment = manifest.loaded.experiment
     screen = console(98)
     display = LiveDisplay(screen)
     split = "validation" if experiment.holdout else "test"
@@ -72,7 +72,8 @@ def draw_training(run: Run) -> None:
         Progress(
             epoch=EPOCHS_SHOWN + 1,
             step=400,
-            steps=60_000 // experiment.recipe.batch_size,
+            steps=-(-60_000 // experiment.recipe.batch_size),
+            images=60_000,
             rate=last.rate,
             images_per_second=last.images_per_second,
         )
