@@ -53,7 +53,7 @@ class StandIn:
     def events(self) -> Iterator[TrialEvent]:
         event = self.coming.popleft()
         if isinstance(event.what, Started) and self.happens == "wait":
-            self.coming.append(event)
+            self.coming.appendleft(event)  # until it is stopped
             return
         self.running -= event.is_last
         yield event
