@@ -318,7 +318,7 @@ class _Inference:
             inputs = [-1]
         if row.layer in ("Add", "Concatenate", "Multiply"):
             kinds = {"Add": "sum", "Concatenate": "concatenation", "Multiply": "product"}
-            self._add(g.Join(kinds[row.layer]), row, *inputs)  # type: ignore[arg-type]
+            self._add(g.Join(kinds[row.layer]), row, *inputs)  # type: ignore[arg-type]  # known
             return
         if len(inputs) != 1:
             raise refusal(f"{row.name} has {len(inputs)} inputs", row.origin)
@@ -386,7 +386,7 @@ class _Inference:
         elif layer in _POOLS:
             self._pool(row, wanted)
         elif layer in _GLOBAL:
-            self._add(g.GlobalPool(_GLOBAL[layer]), row)  # type: ignore[arg-type]
+            self._add(g.GlobalPool(_GLOBAL[layer]), row)  # type: ignore[arg-type]  # a known name
         elif layer in _ADAPTIVE:
             self._adaptive(row, wanted)
         elif layer in ("Flatten", "Reshape"):
@@ -447,7 +447,7 @@ class _Inference:
             raise refusal(f"{row.name}: {before}", row.origin, hint)
         op, pool = self.choices.decide((row.name, row.layer), "several fit", answers, row.origin)
         if pool:
-            self._add(g.Pool(pool, (2, 2), (2, 2)), row)  # type: ignore[arg-type]
+            self._add(g.Pool(pool, (2, 2), (2, 2)), row)  # type: ignore[arg-type]  # a known name
         self._add(op, row)
 
     def _fitting(self, row: TableRow, shape: g.Shape, wanted: g.Shape) -> list[g.Conv]:
@@ -659,7 +659,7 @@ class _Inference:
         answers = [
             Answer(_pool_word(op), f"{_pool_meaning(op)}, 0 parameters", op)
             for op in (
-                g.Pool(kind, size, stride, padding)  # type: ignore[arg-type]
+                g.Pool(kind, size, stride, padding)  # type: ignore[arg-type]  # a known name
                 for size, stride, padding in sizes
             )
         ]
@@ -675,13 +675,13 @@ class _Inference:
         shape = self.graph.shape(self.current)
         kind = _ADAPTIVE[row.layer]
         if wanted[1:] == (1, 1):
-            self._add(g.GlobalPool(kind), row)  # type: ignore[arg-type]
+            self._add(g.GlobalPool(kind), row)  # type: ignore[arg-type]  # a name of its Literal
             return
         if len(shape) == 3 == len(wanted) and all(
             a % b == 0 for a, b in zip(shape[1:], wanted[1:], strict=True)
         ):
             size = (shape[1] // wanted[1], shape[2] // wanted[2])
-            self._add(g.Pool(kind, size, size), row)  # type: ignore[arg-type]
+            self._add(g.Pool(kind, size, size), row)  # type: ignore[arg-type]  # a known name
             return
         raise refusal(f"{row.name}: windows of several sizes from {g.text(shape)}", row.origin)
 
@@ -712,7 +712,7 @@ class _Inference:
                 ]
                 what = f"a pool that is a call leads from {g.text(shape)} to {size} values"
                 kind = self.choices.decide((row.name, row.layer), what, answers, row.origin)
-                self._add(g.GlobalPool(kind), row)  # type: ignore[arg-type]
+                self._add(g.GlobalPool(kind), row)  # type: ignore[arg-type]  # a known name
                 self._add(g.Flatten(), row)
                 self._add(g.Linear(out, bias), row)
                 return

@@ -117,7 +117,7 @@ def apply(
     match kind:
         case "Add" | "Concatenate" | "Multiply":
             kinds = {"Add": "sum", "Concatenate": "concatenation", "Multiply": "product"}
-            return add(g.Join(kinds[kind]), *values)  # type: ignore[arg-type]
+            return add(g.Join(kinds[kind]), *values)  # type: ignore[arg-type]  # a known name
         case "Conv2D":
             filters = whole(a["filters"], "filters", place)
             groups = whole(a["groups"], "groups", place)

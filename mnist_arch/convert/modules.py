@@ -307,7 +307,7 @@ def _pool(kind: str, a: Arguments, place: str) -> g.Pool:
     dilation = pair(a.get("dilation", 1), "dilation", place)
     name = "max" if kind == "MaxPool2d" else "average"
     return g.Pool(
-        name,  # type: ignore[arg-type]
+        name,  # type: ignore[arg-type]  # a name of its Literal
         size,
         stride,
         (high, high, wide, wide),
@@ -325,13 +325,13 @@ def _adaptive(kind: str, a: Arguments, shape: g.Shape, place: str) -> g.Operatio
     sides = [side if out is None else out for side, out in zip(shape[1:], both, strict=True)]
     name = "average" if kind == "AdaptiveAvgPool2d" else "max"
     if sides == [1, 1]:
-        return g.GlobalPool(name)  # type: ignore[arg-type]
+        return g.GlobalPool(name)  # type: ignore[arg-type]  # a name of its Literal
     if not all(is_whole(out) and out for out in sides):
         raise refusal(f"{kind} of {given!r:.40}", place)
     if any(side % out for side, out in zip(shape[1:], sides, strict=True)):
         raise refusal(f"{kind}: windows of several sizes from {g.text(shape)}", place)
     size = (shape[1] // sides[0], shape[2] // sides[1])
-    return g.Pool(name, size, size)  # type: ignore[arg-type]
+    return g.Pool(name, size, size)  # type: ignore[arg-type]  # a name of its Literal
 
 
 def flatten(graph: g.Graph, a: Arguments, value: int, place: str) -> int:
@@ -413,5 +413,5 @@ def reduced(graph: g.Graph, kind: str, dims: Any, keeps: Any, value: int, place:
     )
     if len(shape) != 3 or listed != [2, 3]:
         raise refusal(f"a {kind} that is not over rows and columns of a map", place)
-    pooled = graph.add(g.GlobalPool(kind), value, place=place)  # type: ignore[arg-type]
+    pooled = graph.add(g.GlobalPool(kind), value, place=place)  # type: ignore[arg-type]  # known
     return pooled if keeps else graph.add(g.Flatten(), pooled, place=place)

@@ -57,10 +57,10 @@ def compared(place: str, said: object, found: object, *, by: str) -> Iterator[Co
         return
     amount: float | None = None
     if _is_number(said) and _is_number(found):
-        amount = said - found  # type: ignore[operator]
+        amount = said - found  # type: ignore[operator]  # both are numbers
         if not (isinstance(said, int) and isinstance(found, int)) and math.isclose(
-            said,  # type: ignore[arg-type]
-            found,  # type: ignore[arg-type]
+            said,  # type: ignore[arg-type]  # both are numbers
+            found,  # type: ignore[arg-type]  # both are numbers
             rel_tol=_ROUNDING,
             abs_tol=_ROUNDING,
         ):
