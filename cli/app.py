@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from mnist_arch.errors import MnistArchError
 
 from . import errors
 from .audit.command import audit
 from .check.command import check
+from .consoles import write_data
 from .evaluate.command import evaluate
+from .help import Command, Group
 from .importing.command import import_
 from .predict.command import predict
 from .report.command import report
@@ -26,11 +26,8 @@ from .summary.command import summary
 from .sweep.command import sweep
 from .train.command import train
 
-FRAMED_FROM: Final = 80
-"""Columns from which on help has Typer's frames, which cut words where there are fewer."""
 
-
-class CommandGroup(TyperGroup):
+class CommandGroup(Group):
     """The error boundary. `main` is what the console script and the tests both call."""
 
     as_json = False
@@ -38,8 +35,6 @@ class CommandGroup(TyperGroup):
     # Typer's own `main` names each option; here they are passed on as they come.
     def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
         mend_streams()
-        if shutil.get_terminal_size().columns < FRAMED_FROM:
-            _without_frames(self)
         arguments = list(sys.argv[1:] if args is None else args)
         self.as_json = "--json" in arguments
         options["standalone_mode"] = False  # else Typer prints usage errors in its own way
@@ -92,13 +87,6 @@ class CommandGroup(TyperGroup):
         return errors.report_usage(error, arguments, as_json=self.as_json)
 
 
-def _without_frames(command: Any) -> None:
-    """Has the help of a command, and of those below it, as plain text."""
-    command.rich_markup_mode = None
-    for below in getattr(command, "commands", {}).values():
-        _without_frames(below)
-
-
 def _version(ctx: typer.Context, wanted: bool) -> None:
     """`--verbose` is eager and this is not, so that either may stand first."""
     if not wanted:
@@ -108,9 +96,9 @@ def _version(ctx: typer.Context, wanted: bool) -> None:
 
         lines = about()
         width = max(map(len, lines))
-        typer.echo("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
+        write_data("".join(f"{name:<{width}}  {text}\n" for name, text in lines.items()))
     else:
-        typer.echo(f"mnist-arch {metadata.version('mnist-arch')}")
+        write_data(f"mnist-arch {metadata.version('mnist-arch')}\n")
     raise typer.Exit
 
 
@@ -122,16 +110,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=errors.EXIT_CODES_HELP,
 )
-app.command()(summary)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(sweep)
-app.command()(audit)
-app.command()(check)
-app.command("import")(import_)
-app.command()(report)
+app.command(cls=Command)(summary)
+app.command(cls=Command)(train)
+app.command("eval", cls=Command)(evaluate)
+app.command(cls=Command)(sweep)
+app.command(cls=Command)(audit)
+app.command(cls=Command)(check)
+app.command("import", cls=Command)(import_)
+app.command(cls=Command)(report)
 app.add_typer(runs, name="runs")
-app.command()(predict)
+app.command(cls=Command)(predict)
 
 
 @app.callback()

@@ -13,12 +13,14 @@ from mnist_arch.runs.listing import Condition, in_order, lines_of, matching
 
 from .. import heavy_imports
 from ..consoles import stdout, write_data, write_json
+from ..help import Command, Group
 from ..options import Json, Runs, at_home
 from ..prose import say
 from .json import comparison_object, csv_text, listing_object
 from .tables import show_comparison, show_lines
 
 app = typer.Typer(
+    cls=Group,
     help="List runs and compare them, rename, remove and pack them; alone it lists them.",
     no_args_is_help=False,
 )
@@ -69,7 +71,7 @@ def runs(
         list_(None, where, sort, runs, csv, as_json)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     pattern: Pattern = None,
     where: Where = None,
@@ -104,7 +106,7 @@ def list_(
             show_lines(found, folder, is_all=pattern is None and not conditions)
 
 
-@app.command()
+@app.command(cls=Command)
 def compare(
     what: Annotated[
         list[str],
@@ -132,7 +134,7 @@ def compare(
         show_comparison(found)
 
 
-@app.command()
+@app.command(cls=Command)
 def rename(
     what: What,
     new: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")],
@@ -155,7 +157,7 @@ def rename(
     say(stdout(), f"mnist-arch runs list {new}", label="next         ")
 
 
-@app.command()
+@app.command(cls=Command)
 def remove(
     what: Annotated[
         list[str] | None,
@@ -191,7 +193,7 @@ def remove(
     say(stdout(), "mnist-arch runs remove --empty-bin", label="for good     ")
 
 
-@app.command()
+@app.command(cls=Command)
 def pack(
     what: What,
     out: Annotated[

@@ -47,20 +47,31 @@ def test_plainer_characters(text: str, encoding: str, plain: str) -> None:
 
 def test_whatever_the_program_itself_prints_has_a_plain_form() -> None:
     """Of every character in its sources and in what Rich draws tables and bars with."""
-    root = Path(consoles.__file__).parent.parent
-    files = [*root.glob("cli/*.py"), *root.glob("mnist_arch/**/*.py")]
+    root = Path(__file__).parents[2]
+    files = [*root.glob("cli/**/*.py"), *root.glob("mnist_arch/**/*.py")]
     used = set("".join(path.read_text("utf-8") for path in files)) | set("─━╸╺│┃")
     assert {char for char in used if not char.isascii()} <= PLAIN.keys()
     assert all(plain.isascii() for plain in PLAIN.values())
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("rich", ["0", "1"])
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["summary", "s6", "s6"]])
+@pytest.mark.parametrize("columns", [60, 80])  # as plain text, and in frames
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["runs", "--help"],
+        ["runs", "list", "-h"],
+        ["--version"],
+        ["--verbose", "--version"],
+        ["summary", "s6", "s6"],
+    ],
+)
 def test_every_encoding_gets_what_it_can_have(
-    encoding: str, arguments: list[str], rich: str, monkeypatch: pytest.MonkeyPatch
+    encoding: str, arguments: list[str], columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TYPER_USE_RICH", rich)
+    monkeypatch.setenv("COLUMNS", str(columns))
     result = CliRunner(charset=encoding).invoke(app, arguments)
     assert (result.exit_code, result.stderr) == (0, "")
     text = result.stdout_bytes.decode(encoding)
