@@ -1,0 +1,333 @@
+"""From the layers of a network and its tensors to a program, with batch norms folded where exact.
+
+A batch norm in a trained network is a scale and a shift for each channel.
+
+1. Right behind a convolution it becomes part of its weights and bias.
+2. In front of one it does, too, where that pads nothing or repeats the border. Pools may stand
+   between: the mean of scaled values is the scaled mean, and the largest one is where no scale is
+   below 0.
+3. In front of one that pads with 0, a shift would have to be left out of the border. So only the
+   scale goes into that convolution. What is left, x + shift / scale, goes the other way through the
+   ReLU, which then has a floor: max(y, 0) + u = max(y + u, u), and u becomes part of the bias of
+   the convolution before. Padded zeros stay zeros.
+
+All this is exact but for rounding, which is in float64 here. A norm is kept behind another
+activation than ReLU where 3 would be needed, where a residual or a gate takes its value, and beside
+weights that several convolutions share, since each of them would need a copy of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+import numpy as np
+
+from mnist_arch.counting import layers as ops
+from mnist_arch.counting.layers import Layer, Shape
+from mnist_arch.data.catalog import IMAGE_SHAPE, DatasetInfo
+from mnist_arch.export.program import (
+    IMAGE,
+    Add,
+    AnyOperation,
+    Convolution,
+    Curve,
+    GroupNorm,
+    LeakyRelu,
+    Multiply,
+    Pixels,
+    Pool,
+    Program,
+    Relu,
+    Scale,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EPS: Final = 1e-5
+"""What torch adds to a variance unless asked otherwise."""
+
+LEAKY_SLOPE: Final = 0.01
+"""Of torch's LeakyReLU unless asked otherwise."""
+
+
+def lower(
+    layers: Sequence[Layer],
+    tensors: Mapping[str, NDArray[Any]],
+    info: DatasetInfo,
+    *,
+    fold: bool = True,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> Program:
+    """The program of a network: the layers of its plan, and the tensors of its weights file.
+
+    These have the names of the file, such as `layers.0.weight`. `info` is of the dataset that it
+    was trained on. Without `fold` every batch norm is a Scale. Arrays of the program are `dtype`;
+    whatever it is, they are computed in float64. Dropout is left out.
+    """
+    writer = _Writer(tensors)
+    scale, shift = 1 / (255 * info.std), -info.mean / info.std
+    pixels = Pixels(
+        inputs=(IMAGE,),
+        shape=IMAGE_SHAPE,
+        place="input",
+        scale=scale,
+        shift=shift,
+        mean=info.mean,
+        std=info.std,
+    )
+    value = writer.add(pixels)
+    writer.sequence(layers, "layers", value)
+    found: tuple[AnyOperation, ...] = tuple(writer.operations)
+    if fold:
+        found = _folded(found, {id(it) for it in writer.shared_weights()})
+    return Program(_in(dtype, found))
+
+
+class _Writer:
+    """Writes operations one after the other, with float64 arrays; each makes the next value."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.tensors = tensors
+        self.operations: list[AnyOperation] = []
+        self.convolutions: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self.uses: Counter[str] = Counter()
+
+    def add(self, operation: AnyOperation) -> int:
+        self.operations.append(operation)
+        return len(self.operations)
+
+    def shared_weights(self) -> Iterator[NDArray[Any]]:
+        """Weights of which several convolutions are made."""
+        for name, (weight, _) in self.convolutions.items():
+            if self.uses[name] > 1:
+                yield weight
+
+    def sequence(self, layers: Iterable[Layer], prefix: str, value: int) -> int:
+        """Writes layers whose modules are `prefix.0`, `prefix.1`, …; returns the last value."""
+        for index, layer in enumerate(layers):
+            value = self.layer(layer, f"{prefix}.{index}", value)
+        return value
+
+    def layer(self, layer: Layer, name: str, value: int) -> int:
+        at: dict[str, Any] = {"inputs": (value,), "shape": layer.out_shape, "place": layer.place}
+        match layer.op:
+            case ops.Dropout() | ops.Flatten():
+                return value  # a linear layer reads the map
+            case ops.Convolution() as op:
+                return self.add(self._convolution(op, name, at))
+            case ops.Linear(out=out):
+                weight = self._array(f"{name}.weight")
+                side = self._side(value)
+                weight = weight.reshape(out, -1, side, side)
+                bias = self._array(f"{name}.bias") if layer.op.bias else np.zeros(out)
+                return self.add(Convolution(**at, weight=weight, bias=bias))
+            case ops.Normalization(kind="batch"):
+                deviation = np.sqrt(self._array(f"{name}.running_var") + EPS)
+                scale = self._array(f"{name}.weight") / deviation
+                shift = self._array(f"{name}.bias") - self._array(f"{name}.running_mean") * scale
+                return self.add(Scale(**at, scale=scale, shift=shift))
+            case ops.Normalization(kind=kind, groups=groups):
+                scale, shift = self._array(f"{name}.weight"), self._array(f"{name}.bias")
+                groups = layer.in_shape[0] if kind == "instance" else groups
+                return self.add(GroupNorm(**at, groups=groups, scale=scale, shift=shift, eps=EPS))
+            case ops.Activation(kind="relu"):
+                return self.add(Relu(**at))
+            case ops.Activation(kind="leaky_relu"):
+                return self.add(LeakyRelu(**at, slope=LEAKY_SLOPE))
+            case ops.Activation(kind="prelu"):
+                return self.add(LeakyRelu(**at, slope=self._array(f"{name}.weight").item()))
+            case ops.Activation(kind=("gelu" | "silu" | "hardswish") as kind):
+                return self.add(Curve(**at, kind=kind))
+            case ops.Pooling(kind=kind, size=size, stride=stride):
+                return self.add(Pool(**at, kind=kind, size=size, stride=stride))
+            case ops.GlobalPooling(kind=kind):
+                side = layer.in_shape[1]
+                return self.add(Pool(**at, kind=kind, size=side, stride=side))
+            case ops.SqueezeExcitation(hidden=hidden):
+                return self._gate(layer, hidden, f"{name}.factors", value)
+            case ops.Residual(body=body, skip=skip):
+                grown = self.sequence(body, f"{name}.body", value)
+                across = value if skip is None else self.layer(skip, f"{name}.skip", value)
+                return self.add(Add(**{**at, "inputs": (grown, across)}))
+            case ops.Activation() | ops.Normalization():
+                raise AssertionError(layer.op)
+            case never:
+                assert_never(never)
+
+    def _convolution(self, op: ops.Convolution, name: str, at: dict[str, Any]) -> Convolution:
+        """A convolution; of those that share weights the file has only the first by its name."""
+        self.uses[op.weights] += 1
+        if op.weights not in self.convolutions:
+            bias = self._array(f"{name}.bias") if op.bias else np.zeros(op.out)
+            self.convolutions[op.weights] = self._array(f"{name}.weight"), bias
+        weight, bias = self.convolutions[op.weights]
+        return Convolution(
+            **at,
+            weight=weight,
+            bias=bias,
+            stride=op.stride,
+            padding=op.padding,
+            repeats_border=op.padding > 0 and op.padding_mode == "replicate",
+            groups=op.groups,
+        )
+
+    def _gate(self, layer: Layer, hidden: int, name: str, value: int) -> int:
+        """The factors of a squeeze-and-excitation, and the product with them."""
+        channels, side, _ = layer.in_shape
+        whole: Shape = (channels, 1, 1)
+        place = layer.place
+
+        def pointwise(number: int, shape: Shape, value: int) -> int:
+            weight, bias = (self._array(f"{name}.{number}.{it}") for it in ("weight", "bias"))
+            at: dict[str, Any] = {"inputs": (value,), "shape": shape, "place": place}
+            return self.add(Convolution(**at, weight=weight, bias=bias))
+
+        mean = Pool(
+            inputs=(value,), shape=whole, place=place, kind="average", size=side, stride=side
+        )
+        inner = pointwise(1, (hidden, 1, 1), self.add(mean))
+        inner = self.add(Relu(inputs=(inner,), shape=(hidden, 1, 1), place=place))
+        outer = pointwise(3, whole, inner)
+        factors = self.add(Curve(inputs=(outer,), shape=whole, place=place, kind="sigmoid"))
+        return self.add(Multiply(inputs=(value, factors), shape=layer.out_shape, place=place))
+
+    def _side(self, value: int) -> int:
+        return self.operations[value - 1].shape[1]
+
+    def _array(self, name: str) -> NDArray[Any]:
+        return np.asarray(self.tensors[name], dtype=np.float64)
+
+
+# ------------------------------------------------------------------------------------------ folding
+
+
+def _folded(operations: tuple[AnyOperation, ...], shared: set[int]) -> tuple[AnyOperation, ...]:
+    """Without the scales that can become part of a convolution. `shared` are ids of weights."""
+    at = 0
+    while at < len(operations):
+        if isinstance(operations[at], Scale):
+            changed = _without(operations, at, shared)
+            if changed is not None:
+                operations = changed
+                continue  # what follows has moved here
+        at += 1
+    return operations
+
+
+def _without(
+    operations: tuple[AnyOperation, ...], at: int, shared: set[int]
+) -> tuple[AnyOperation, ...] | None:
+    """The same without the scale that stands there, or None where it has to stay."""
+    scale = operations[at]
+    assert isinstance(scale, Scale)
+    uses = Program(operations).uses
+    found = list(operations)
+
+    def own(number: int) -> Convolution | None:
+        """The convolution with this number, if its weights are used by nothing else."""
+        it = operations[number] if number >= 0 else None
+        return it if isinstance(it, Convolution) and id(it.weight) not in shared else None
+
+    def before(number: int) -> int:
+        """The operation that makes the input of another, if nothing else takes it; else -1."""
+        (value,) = operations[number].inputs
+        return value - 1 if len(uses[value]) == 1 else -1
+
+    behind = before(at)
+    if (convolution := own(behind)) is not None:
+        found[behind] = _behind(convolution, scale)
+        return _removed(found, at)
+    ahead = _ahead(operations, uses, at)
+    if ahead is None or (convolution := own(ahead)) is None:
+        return None
+    if convolution.padding == 0 or convolution.repeats_border:
+        found[ahead] = _before(convolution, scale.scale, scale.shift)
+        return _removed(found, at)
+    relu = operations[behind] if behind >= 0 else None
+    if not isinstance(relu, Relu) or relu.floor is not None or not scale.scale.all():
+        return None
+    first = own(before(behind))
+    if first is None:
+        return None
+    left = scale.shift / scale.scale
+    if not (np.abs(left) < np.finfo(np.float32).max).all():
+        return None
+    found[before(behind)] = replace(first, bias=first.bias + left)
+    found[behind] = replace(relu, floor=left)
+    found[ahead] = _before(convolution, scale.scale, np.zeros_like(left))
+    return _removed(found, at)
+
+
+def _ahead(
+    operations: Sequence[AnyOperation], uses: Sequence[Sequence[int]], at: int
+) -> int | None:
+    """The number of the convolution that a scale may go into, through pools; None if there is none.
+
+    That takes the value alone.
+    """
+    scale = operations[at]
+    assert isinstance(scale, Scale)
+    rises = bool((scale.scale >= 0).all())
+    value = at + 1
+    while len(uses[value]) == 1:
+        (number,) = uses[value]
+        match operations[number]:
+            case Convolution():
+                return number
+            case Pool(kind=kind) if kind == "average" or rises:
+                value = number + 1
+            case _:
+                return None
+    return None
+
+
+def _removed(operations: list[AnyOperation], at: int) -> tuple[AnyOperation, ...]:
+    """Without one operation: what took its value takes its input, and later values move up."""
+    (source,) = operations[at].inputs
+
+    def moved(value: int) -> int:
+        return source if value == at + 1 else value - (value > at)
+
+    kept = operations[:at] + operations[at + 1 :]
+    return tuple(replace(it, inputs=tuple(map(moved, it.inputs))) for it in kept)
+
+
+def _behind(convolution: Convolution, scale: Scale) -> Convolution:
+    return replace(
+        convolution,
+        weight=convolution.weight * scale.scale[:, None, None, None],
+        bias=convolution.bias * scale.scale + scale.shift,
+    )
+
+
+def _before(convolution: Convolution, scale: NDArray[Any], shift: NDArray[Any]) -> Convolution:
+    """The convolution of x · scale + shift, without padding."""
+    out, inputs = convolution.weight.shape[:2]
+    group = np.arange(out) // (out // convolution.groups)
+    channels = group[:, None] * inputs + np.arange(inputs)  # (out, inputs): of which each weight is
+    scales, shifts = (it[channels][:, :, None, None] for it in (scale, shift))
+    return replace(
+        convolution,
+        weight=convolution.weight * scales,
+        bias=convolution.bias + (convolution.weight * shifts).sum(axis=(1, 2, 3)),
+    )
+
+
+def _in(
+    dtype: type[np.floating[Any]], operations: Iterable[AnyOperation]
+) -> tuple[AnyOperation, ...]:
+    """With arrays of `dtype`; what was one array is one."""
+    made: dict[int, NDArray[Any]] = {}
+    found = []
+    for operation in operations:
+        changes: dict[str, Any] = {}
+        for name, value in vars(operation).items():
+            if isinstance(value, np.ndarray):
+                made.setdefault(id(value), np.ascontiguousarray(value, dtype=dtype))
+                changes[name] = made[id(value)]
+        found.append(replace(operation, **changes) if changes else operation)
+    return tuple(found)
