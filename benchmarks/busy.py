@@ -1,10 +1,10 @@
-"""Trainings on a machine that is not idle, and beside another checkout on one that is.
+"""Trainings on a machine that is not idle, and compared with another checkout on one that is.
 
     python benchmarks/busy.py --other CHECKOUT --rounds 3 --out benchmarks/results/busy.json
 
-Whole commands on the embedded sample, in turn. First two default trainings at once beside two that
-are told to take one thread each; then two of the other checkout at once. After that each network
-of the zoo alone, here and in the other checkout: the figure is the speed of the last epoch.
+Whole commands on the embedded sample, in turn. First two default trainings at once compared with
+two that are told to take one thread each; then two of the other checkout at once. After that each
+network of the zoo alone, here and in the other checkout: the figure is the speed of the last epoch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""From the start of `mnist-arch train` to its first training step, beside torch and the data alone.
+"""From the start of `mnist-arch train` to its first training step, compared with torch and the data
+alone.
 
     python benchmarks/first_step.py --pairs 7 --out benchmarks/results/first_step.json
 

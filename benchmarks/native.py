@@ -1,5 +1,5 @@
-"""A native step beside a plain and a compiled one, in turn: s6, a residual separable network, and
-ordinary ones of so many channels.
+"""A native step compared with a plain and a compiled one, in turn: s6, a residual separable
+network, and ordinary ones of so many channels.
 
     python benchmarks/native.py --batch-sizes 64 128 --out benchmarks/results/native.json
     python benchmarks/native.py --networks wide-8 wide-32 wide-128 wide-256 --kinds native plain

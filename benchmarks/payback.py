@@ -5,9 +5,10 @@
 Every reading is of a process of its own; processes take turns. The start is that of a whole process
 until its first step is done, imports and data included: plain, compiled with the compiler's cache
 empty, and compiled with the cache that this left. What compiling costs is the start beyond the
-plain one; what it gives is milliseconds a step, beside plain ones run in turn in the same process.
-All steps have the precision that is fast on this machine. The operations in which it is paid back,
-for each thread, are what COMPILE_FROM_FLOPS in mnist_arch/engines.py is to be compared with.
+plain one; what it gives is milliseconds a step, compared with plain ones run in turn in the same
+process. All steps have the precision that is fast on this machine. The operations in which it is
+paid back, for each thread, are what COMPILE_FROM_FLOPS in mnist_arch/engines.py is to be compared
+with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plain training script beside `mnist-arch train s6`, run in turn.
+"""A plain training script compared with `mnist-arch train s6`, run in turn.
 
     python benchmarks/peer.py benchmarks/plain_script.py --root DATA --pairs 3 --out REPORT
 

@@ -1,10 +1,11 @@
-"""Two processes of one thread, each with half of the batch, beside one of two threads with all.
+"""Two processes of one thread, each with half of the batch, compared with one of two threads with
+all.
 
     python benchmarks/replicas.py --pairs 5 --out benchmarks/results/replicas.json
 
 The two average their gradients at every step, over gloo. That is another method, and no part of the
 product: each replica norms by its own half of the batch and keeps running statistics of its own, so
-that the weights are not those that one process comes to, and its average is of half the images. The
+that the weights are not those that one process reaches, and its average is of half the images. The
 figure is the ratio of images a second, replicas by the one process, pair by pair; start-up and
 compiling are left out.
 """

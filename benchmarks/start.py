@@ -1,4 +1,4 @@
-"""How long `mnist-arch summary` takes beside `import torch`, run in turn.
+"""How long `mnist-arch summary` takes compared with `import torch`, run in turn.
 
     python benchmarks/start.py --pairs 15 --out benchmarks/results/start.json
 

@@ -1,4 +1,5 @@
-"""The training step of s6 beside what the machine's cores can do, and what the step is made of.
+"""The training step of s6 compared with what the machine's cores can do, and what the step is made
+of.
 
     python benchmarks/step.py --rounds 5 --out benchmarks/results/step.json
 
@@ -56,7 +57,7 @@ GROUPS: Final = (
 )
 """Parts of the names of operators, in lower case, by group. The first that fits decides."""
 FUSED: Final = "norm, activation and pool, fused"
-"""What a compiled network does beside its convolutions, all in loops of one call."""
+"""What a compiled network does besides its convolutions, all in loops of one call."""
 REST: Final = "rest"
 
 
@@ -146,7 +147,7 @@ def path_of(event: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Study:
-    """A training step beside the machine's ceiling, and what it is made of."""
+    """A training step compared with the machine's ceiling, and what it is made of."""
 
     engine: Engine
     macs: int

@@ -106,7 +106,7 @@ def made_up(images: int, *, device: Device) -> Split:
 
 
 def train(step: PlainStep, training: Split, *, steps: int) -> None:
-    """So many steps, done when this returns; each epoch anew is the first of the recipe."""
+    """So many steps, done when this returns; every new epoch is the first of the recipe."""
     while steps > 0:
         epoch = EpochPlan.next(step.state, len(training))
         step.begin(epoch)

@@ -1,4 +1,4 @@
-"""A sweep by two workers of one thread, beside one worker of two threads, run in turn.
+"""A sweep by two workers of one thread, compared with one worker of two threads, run in turn.
 
     python benchmarks/workers.py --pairs 3 --out benchmarks/results/workers.json
 

@@ -94,7 +94,7 @@ class _Plain(Console):
 
 
 def _console(*, stderr: bool, quiet: bool = False, force_terminal: bool | None = None) -> Console:
-    # Made anew at each use, since tests and pagers put another stream in the place of the old one.
+    # Made again at each use, since tests and pagers put another stream in the place of the old one.
     stream = sys.stderr if stderr else sys.stdout
     return _Plain(
         stderr=stderr,

@@ -42,7 +42,7 @@ UsageError: Final[Any] = typer.BadParameter.__base__
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with what there is to know about going on."""
+    """Ctrl-C, with what there is to know about resuming."""
 
     def __init__(self, *, hint: str = "") -> None:
         super().__init__("interrupted")

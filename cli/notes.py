@@ -1,4 +1,4 @@
-"""What commands say on stderr beside their progress: notes, and one warning that none can miss."""
+"""What commands say on stderr besides their progress: notes, and one warning that none can miss."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class NotesInLines:
 
 
 class LiveNotes(NotesInLines):
-    """The same on a terminal, with a sign that something goes on."""
+    """The same on a terminal, with a sign that something is being done."""
 
     @contextlib.contextmanager
     def working(self, what: str) -> Iterator[None]:

@@ -5,5 +5,5 @@ The one arrow from the library to the terminal.
 
 from mnist_arch_cli.app import app
 
-if __name__ == "__main__":  # and not where a worker of a sweep imports the main module anew
+if __name__ == "__main__":  # and not where a worker of a sweep imports the main module again
     app()

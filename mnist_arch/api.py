@@ -9,8 +9,8 @@
     ma.load_predictor("s6").predict("seven.png").label
 
 They print nothing, and show a progress bar where `progress=True` asks for it. They raise the tree
-of `errors.py`, with the way out as a note of the exception, and warn where `auto` comes to the
-embedded sample since MNIST cannot be had. An argument means what the terminal's option means.
+of `errors.py`, with the way out as a note of the exception, and warn where `auto` means the
+embedded sample since MNIST is not available. An argument means what the terminal's option means.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def train(
     """Trains a network (`s6` unless given), and judges its final epoch.
 
     With one `seed`, 0 unless given, or with `seeds` of them, from 0 on. The rules of the budget
-    come first. The same call again goes on with an unfinished run, and gives the result of a
-    finished one; `again` starts anew. `resume` goes on with a run, `from_manifest` repeats one, and
-    both take from it what is trained. Raises SpecError, BudgetExceeded, DataUnavailable,
+    come first. The same call again resumes an unfinished run, and gives the result of a
+    finished one; `again` starts from scratch. `resume` resumes a run, `from_manifest` repeats one,
+    and both take from it what is trained. Raises SpecError, BudgetExceeded, DataUnavailable,
     DeviceUnavailable, NonFiniteLoss, RunError and StorageError.
     """
     from mnist_arch.verbs.train import TrainRequest, keep_score
@@ -200,7 +200,7 @@ def sweep(
 ) -> Leaderboard:
     """Trains the experiments of a file, and ranks them on a hold-out.
 
-    The same call again goes on where it was interrupted. A trial that fails is a line of the
+    The same call again resumes where it was interrupted. A trial that fails is a line of the
     leaderboard. `show` gives the leaderboard by what is there now, and trains nothing. In a script,
     call it below `if __name__ == "__main__":`, since trials are trained in processes of their own.
     Raises SpecError, BudgetExceeded, DataUnavailable, DeviceUnavailable, ExtraMissing, RunError,

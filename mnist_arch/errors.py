@@ -33,11 +33,11 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Self
 
-START_ANEW: Final = "start the run from scratch with --again; its folder is kept aside"
+FROM_SCRATCH: Final = "start the run from scratch with --again; its folder is kept aside"
 """The way out of a damaged folder."""
 
-TRAIN_ANEW: Final = "start from scratch with --again"
-"""The way out of the folder of an earlier version, beside using that version."""
+TRAIN_AGAIN: Final = "start from scratch with --again"
+"""The way out of the folder of an earlier version, besides using that version."""
 
 
 class ExitCode(IntEnum):
@@ -194,7 +194,7 @@ class NonFiniteLoss(MnistArchError):
 
 
 class DataUnavailable(MnistArchError):
-    """The images cannot be had: missing, corrupt, or the download failed."""
+    """The images are not available: missing, corrupt, or the download failed."""
 
     kind = FailureKind.DATA
 

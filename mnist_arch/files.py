@@ -382,7 +382,7 @@ def _locked(folder: Path) -> int:
 
 
 def _lock(descriptor: int, path: Path, refused: OSError | None) -> bool:
-    """Whether the lock could be had; without the right to write, not every file system gives it."""
+    """Whether the lock was taken; without the right to write, not every file system gives it."""
     from filelock import lock_descriptor
 
     try:

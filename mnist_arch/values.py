@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from mnist_arch.errors import START_ANEW, TRAIN_ANEW, EarlierFormat, LaterFormat, RunCorrupt
+from mnist_arch.errors import FROM_SCRATCH, TRAIN_AGAIN, EarlierFormat, LaterFormat, RunCorrupt
 from mnist_arch.files import read, to_json
 
 Count = Annotated[StrictInt, Field(gt=0, le=4096)]
@@ -73,11 +73,11 @@ class Record(BaseModel):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def check_format(found: int, path: Path, *, anew: str = TRAIN_ANEW) -> None:
-    """Raises EarlierFormat, whose hint says how to start `anew`, or LaterFormat."""
+def check_format(found: int, path: Path, *, hint: str = TRAIN_AGAIN) -> None:
+    """Raises EarlierFormat, whose hint says how to start again, or LaterFormat."""
     if found < FORMAT:
         message = f"{path} has format {found}, of an earlier version; this program reads {FORMAT}"
-        hint = f"{anew}, or use the version of mnist-arch that wrote it"
+        hint = f"{hint}, or use the version of mnist-arch that wrote it"
         raise EarlierFormat(message, hint=hint)
     if found > FORMAT:
         message = f"{path} has format {found}; this program reads up to {FORMAT}"
@@ -87,7 +87,7 @@ def check_format(found: int, path: Path, *, anew: str = TRAIN_ANEW) -> None:
 def check_header_format(metadata: Mapping[str, str], path: Path) -> None:
     """Checks the format of a weights file by its header, where this program wrote it."""
     if "spec" in metadata and (found := metadata.get("format", "")).isdecimal():
-        check_format(int(found), path, anew="train the network again")
+        check_format(int(found), path, hint="train the network again")
 
 
 class _Format(BaseModel):
@@ -96,18 +96,18 @@ class _Format(BaseModel):
     format: Annotated[int, Field(ge=1)]
 
 
-def read_record(path: Path, kind: type[RecordT], *, anew: str = TRAIN_ANEW) -> RecordT:
+def read_record(path: Path, kind: type[RecordT], *, hint: str = TRAIN_AGAIN) -> RecordT:
     """A stored value.
 
-    Raises RunCorrupt, EarlierFormat, whose hint has `anew`, LaterFormat, or StorageError.
+    Raises RunCorrupt, EarlierFormat, whose hint has `hint`, LaterFormat, or StorageError.
     """
     try:
         text = read(path).decode("utf-8")
-        check_format(_Format.model_validate_json(text).format, path, anew=anew)
+        check_format(_Format.model_validate_json(text).format, path, hint=hint)
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"{part}: " for part in first["loc"])
-        raise RunCorrupt(f"{path} is damaged: {place}{first['msg']}", hint=START_ANEW) from None
+        raise RunCorrupt(f"{path} is damaged: {place}{first['msg']}", hint=FROM_SCRATCH) from None
     except UnicodeDecodeError as error:
-        raise RunCorrupt(f"{path} cannot be read: {error}", hint=START_ANEW) from None
+        raise RunCorrupt(f"{path} cannot be read: {error}", hint=FROM_SCRATCH) from None

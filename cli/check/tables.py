@@ -1,4 +1,4 @@
-"""What a check comes to: as a table, as CSV for the grade book, and as JSON."""
+"""The result of a check: as a table, as CSV for the grade book, and as JSON."""
 
 from __future__ import annotations
 

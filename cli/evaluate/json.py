@@ -1,4 +1,4 @@
-"""What a network comes to on a split, as one JSON object."""
+"""What a network reaches on a split, as one JSON object."""
 
 from __future__ import annotations
 

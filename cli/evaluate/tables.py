@@ -1,4 +1,4 @@
-"""Tables of what a network comes to on a split."""
+"""Tables of what a network reaches on a split."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def _run(run: ListedRun) -> dict[str, Any]:
 
 
 def csv_text(lines: Sequence[Line]) -> str:
-    """A line a run, with what its experiment comes to."""
+    """A line a run, with the counts of its experiment."""
     text = io.StringIO()
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
@@ -80,7 +80,7 @@ def comparison_object(compared: Sequence[Compared]) -> dict[str, Any]:
                 "against_first": it.against_first
                 and {
                     **dataclasses.asdict(it.against_first),
-                    "told_apart": it.against_first.told_apart,
+                    "significant": it.against_first.significant,
                 },
             }
             for it in compared

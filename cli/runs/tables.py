@@ -174,8 +174,8 @@ def show_comparison(compared: Sequence[Compared]) -> None:
                 "p", ["–" if it is None else f"{it.adjusted_p_value:.3f}" for it in differences]
             ),
             Column(
-                "told apart",
-                ["–" if it is None else "yes" if it.told_apart else "no" for it in differences],
+                "significant",
+                ["–" if it is None else "yes" if it.significant else "no" for it in differences],
                 words=True,
             ),
             Column(

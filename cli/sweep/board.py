@@ -189,7 +189,10 @@ def _legend(board: Leaderboard) -> Iterator[tuple[str, str]]:
     """What the table's signs mean; of what is not in it, nothing."""
     if any(it.rank for it in board.standings):
         yield "scores", "mean ± standard deviation over the seeds (how many)"
-        yield "marks", "* Pareto front of accuracy and parameters · = not told apart from the first"
+        yield (
+            "marks",
+            "* Pareto front: accuracy, parameters · = no significant difference from the first",
+        )
     if differences := _differences(board):
         over = " and ".join(sorted({_COVERS[it.test] for it in differences}))
         yield (

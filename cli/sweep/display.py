@@ -106,7 +106,7 @@ class SweepDisplay(NotesInLines):
         self.note(f"{_STAGES[event.name]}{count}{earlier}")
 
     def happened(self, event: TrialEvent) -> None:
-        """Takes note of what happened to a trial, and says so where it goes on or ends."""
+        """Takes note of what happened to a trial, and says so where it resumes or ends."""
         trial = event.task.trial
         match event.what:
             case Started(epochs_done=done):

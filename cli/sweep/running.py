@@ -76,7 +76,7 @@ def run(request: SweepRequest, shown: Shown, *, quiet: bool, progress: ProgressC
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """On Ctrl-C says how to go on: what is not finished is not lost."""
+    """On Ctrl-C says how to resume: what is not finished is not lost."""
     try:
         yield
     except KeyboardInterrupt:

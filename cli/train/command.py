@@ -75,7 +75,7 @@ Seeds = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="Dataset; the spec's unless given. auto is MNIST where it can be had.",
+        help="Dataset; the spec's unless given. auto is MNIST where it is available.",
         autocompletion=complete_dataset,
     ),
 ]

@@ -64,7 +64,7 @@ class Display(NotesInLines):
         split: str,
         turn: tuple[int, int] = (1, 1),
     ) -> Result:
-        """Shows a run until its result, which is returned. On Ctrl-C says how to go on.
+        """Shows a run until its result, which is returned. On Ctrl-C says how to resume.
 
         `turn` says which of how many seeds it is, from 1.
         """
@@ -141,14 +141,14 @@ class Display(NotesInLines):
             self.note(f"{which}{event.run.folder} is finished; --again would start it from scratch")
         elif event.epochs_done:
             after = f"after epoch {event.epochs_done} of {epochs}"
-            self.note(f"{which}going on with {event.run.folder} {after}")
+            self.note(f"{which}resuming {event.run.folder} {after}")
         else:
             self.note(f"{which}training in {event.run.folder}")
         self.before = event.earlier[-1] if event.earlier else None
         self.earlier(event.earlier)
 
     def earlier(self, records: Sequence[EpochRecord]) -> None:
-        """Epochs of before, of a run that goes on."""
+        """Earlier epochs of a run that is resumed."""
         for record in records:
             self.note(self._line(record))
 

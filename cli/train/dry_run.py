@@ -40,7 +40,7 @@ def show_dry_run(
 ) -> None:
     """Prints every value with its origin, the network's cost, and the budget's answer.
 
-    Says what the dataset `auto` comes to, by what is on this machine.
+    Says what the dataset `auto` means, by what is on this machine.
     """
     experiment = loaded.experiment
     dataset = dataset_now(experiment.dataset, data_dir)

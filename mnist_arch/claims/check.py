@@ -49,10 +49,10 @@ MARGIN: Final = 0.01
 """Logits that are nearer to each other may change places by rounding on another machine."""
 _LOSS_TOLERANCE: Final = 1e-3
 """Of a loss judged on another machine, in nats, and as a share of it."""
-_TOLD_APART_BELOW: Final = 0.05
+_SIGNIFICANT_BELOW: Final = 0.05
 
 State = Literal["as stated", "differs", "cannot be read"]
-"""What a check comes to."""
+"""The result of a check."""
 
 
 @dataclass(frozen=True)
@@ -381,7 +381,7 @@ class _Check:
             self.found.append(
                 Contradiction("weights.safetensors", "other weights", "differs", by, largest)
             )
-        elif repeat.p_value < _TOLD_APART_BELOW:
+        elif repeat.p_value < _SIGNIFICANT_BELOW:
             low, high = repeat.interval_percent
             self.found.append(
                 Contradiction(

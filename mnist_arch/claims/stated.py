@@ -147,7 +147,7 @@ def disagreements(stated: Stated, header: Experiment | None) -> Iterator[Contrad
 
 
 def _of_epochs(stated: Stated) -> Iterator[Contradiction]:
-    """The epochs against each other: clocks go on, and counts are of the same images."""
+    """The epochs against each other: clocks move forward, and counts are of the same images."""
     before = 0.0
     for record in stated.records:
         place = f"metrics.jsonl, epoch {record.epoch}:"

@@ -43,7 +43,7 @@ MAX_OPERATIONS: Final = 400
 _SMALL: Final = 150
 """Operations up to which all `defaults` are tried that may make the text shorter."""
 _A_BLOCK: Final = 24
-"""What a further block costs beside its text, in characters."""
+"""What a further block costs besides its text, in characters."""
 _NONE: Final[Drop] = (0.0, "elementwise")
 
 

@@ -95,7 +95,7 @@ def _parsed(text: str, piece: Piece) -> ast.Module:
 
 def _candidates(libraries: Libraries, choices: Choices) -> list[_Candidate]:
     """Networks that the code makes, or fails to make, and that are part of no other; else those
-    that it could make. A class that is defined anew takes the place of the earlier one.
+    that it could make. A class that is defined again takes the place of the earlier one.
     """
     interpreter = libraries.interpreter
 

@@ -248,7 +248,7 @@ class Interpreter:
             raise TooMuch("texts and lists are too long together", self.piece.at(node))
 
     def sized(self, value: Any, node: ast.AST) -> Any:
-        """The value, unless it is too large to go on with."""
+        """The value, unless it is too large to continue with."""
         match value:
             case bool():
                 return value

@@ -76,7 +76,7 @@ class CountedExperiment:
 
     @property
     def fell_back(self) -> bool:
-        """Whether it is on the embedded sample since MNIST could not be had."""
+        """Whether it is on the embedded sample since MNIST was not available."""
         return self.loaded.fell_back
 
     def folder_name(self, seed: int) -> str:

@@ -120,7 +120,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
 
 
 def digest(experiment: Experiment, *, layers: tuple[Layer, ...] | None = None) -> str:
-    """SHA-256 of what a result depends on beside its seed: layers, recipe, dataset, hold-out.
+    """SHA-256 of what a result depends on besides its seed: layers, recipe, dataset, hold-out.
 
     Two specs that mean the same network have the same digest; name and budget do not count.
     `layers` are those of the experiment's plan, and save unrolling it again. Raises ValueError

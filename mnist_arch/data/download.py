@@ -167,7 +167,7 @@ def _unpack(packed: Path, target: Path, *, archive: bool) -> None:
 
 
 def _sources(name: DatasetName, hint: str) -> dict[str, RemoteFile]:
-    """Where each file is to be had, by the name of the uncompressed file."""
+    """Where each file is available, by the name of the uncompressed file."""
     try:
         from torchvision import datasets
     except (ImportError, OSError, RuntimeError) as error:  # built for another torch, usually

@@ -1,6 +1,6 @@
 """Datasets on disk and the embedded sample → uint8 tensors.
 
-What is checked at every reading, beside the header, the size and the range of the labels:
+What is checked at every reading, besides the header, the size and the range of the labels:
 
     mnist, fashion-mnist   the SHA-256 of the uncompressed bytes: any change is found
     mnist-5k               the SHA-256 of all images and labels: any change is found
@@ -62,7 +62,7 @@ def load_split(
 ) -> Split:
     """One split, checked, and downloaded where it is missing.
 
-    Raises DataUnavailable where it cannot be had, or a file is corrupt or of another dataset;
+    Raises DataUnavailable where it is not available, or a file is corrupt or of another dataset;
     SpecError where `data_dir` cannot be meant; and StorageError where the download cannot be
     stored. A file that is there is never replaced. Data in place is only read.
     """

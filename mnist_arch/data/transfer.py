@@ -1,4 +1,5 @@
-"""From an address to a file: with timeouts, a limit, a checksum, and by https where it can be had.
+"""From an address to a file: with timeouts, a limit, a checksum, by https where it is available.
+available.
 
 The transfer is our own. torchvision's has no timeout; requests, and so pooch, gives each address of
 a host a timeout of its own, has no limit of bytes, and follows https to plain http.

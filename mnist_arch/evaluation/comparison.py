@@ -1,4 +1,4 @@
-"""Which of several networks cannot be told apart from the first, by their runs on the same images.
+"""Which networks do not differ significantly from the first, by runs on the same images.
 
 An arm is one network with its recipe, trained with some seeds. Counts of correct images inside.
 """
@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from mnist_arch.evaluation.judgement import Interval
 
-TOLD_APART_BELOW: Final = 0.05
+SIGNIFICANT_BELOW: Final = 0.05
 """Chance of telling any arm apart wrongly, over all comparisons with the first."""
 RUNS_OF_WELCH: Final = 3
 """Fewer runs of an arm do not estimate its spread."""
@@ -60,9 +60,9 @@ class Difference:
     """Runs of the first and of the later arm, all of which it rests on."""
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
         """Whether it is more than chance, after Holm's adjustment."""
-        return self.adjusted_p_value < TOLD_APART_BELOW
+        return self.adjusted_p_value < SIGNIFICANT_BELOW
 
 
 def compare_with_first(arms: Sequence[Sequence[ArmRun]], *, images: int) -> list[Difference | None]:
@@ -72,9 +72,9 @@ def compare_with_first(arms: Sequence[Sequence[ArmRun]], *, images: int) -> list
     of both, whose mistakes must be stored. Arms without a test take no part in the adjustment.
 
     Where the first was chosen without these counts, as a baseline is, the chance that any equal arm
-    is told apart is 5 % at most. Where it is the best by these counts that chance is higher (12 %
+    is significant is 5 % at most. Where it is the best by these counts that chance is higher (12 %
     for 10 equal arms of 10 runs); what holds there is that the truly best arm is the first or is
-    not told apart from it (Edwards & Hsu 1983, J. Amer. Statist. Assoc. 78, 965–971).
+    not significantly different (Edwards & Hsu 1983, J. Amer. Statist. Assoc. 78, 965–971).
 
     Raises ValueError for counts and mistakes that contradict each other, and for repeated seeds.
     """

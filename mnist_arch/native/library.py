@@ -22,7 +22,7 @@ from mnist_arch.native.vectors import Vectors
 
 SOURCE: Final = Path(__file__).parent / "source"
 
-# What `vectors_of` is told of, and no instruction beside it.
+# What `vectors_of` is told of, and no instruction besides it.
 _FLAGS: Final[dict[Vectors, tuple[str, ...]]] = {
     "avx512": (
         *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
@@ -145,7 +145,7 @@ def build(
     """The library, built unless it is there already: one process builds, the others wait.
 
     It is tried by `check` before it is put in its place, beside a seal that holds its hash. One
-    that differs from its seal, or has none, is built anew; of one that was found wrong the seal
+    that differs from its seal, or has none, is built again; of one that was found wrong the seal
     alone is kept. Raises NoLibrary.
     """
     path = library_path(compiler, vectors, cache=cache, flags=flags)

@@ -1,6 +1,6 @@
 """Batch norm and max pooling for training, written so that a compiler can fuse them.
 
-They come to the same as torch's own, to rounding. Torch hands each to a kernel of its own, which
+They give the same as torch's own, to rounding. Torch hands each to a kernel of its own, which
 reads and writes the whole map; written as sums and formulas of elements they are compiled together
 with the activation beside them. Maps are (N, C, H, W) in memory format channels_last; what belongs
 to a channel is (C,). Smaller axes, h and w, are of a pooled map. Sums and formulas are of the dtype

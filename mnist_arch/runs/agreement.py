@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import Plan, plan_network
-from mnist_arch.errors import START_ANEW, RunCorrupt
+from mnist_arch.errors import FROM_SCRATCH, RunCorrupt
 from mnist_arch.evaluation.judgement import Judgement
 from mnist_arch.files import is_there, shown
 from mnist_arch.runs.folder import Run
@@ -204,7 +204,7 @@ def agreed_result(run: Run, manifest: Manifest) -> Result | None:
         listed = "; ".join(map(str, found[:_SHOWN]))
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         message = f"the result in {shown(run.folder)} contradicts itself: {listed}{more}"
-        raise RunCorrupt(message, hint=START_ANEW)
+        raise RunCorrupt(message, hint=FROM_SCRATCH)
     return result
 
 
@@ -213,4 +213,4 @@ def _records(run: Run) -> list[EpochRecord]:
         return TypeAdapter(list[EpochRecord]).validate_python(run.curve())
     except ValidationError as error:
         message = f"{shown(run.metrics_path)} is damaged: {error.errors()[0]['msg']}"
-        raise RunCorrupt(message, hint=START_ANEW) from None
+        raise RunCorrupt(message, hint=FROM_SCRATCH) from None

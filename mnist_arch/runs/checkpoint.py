@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.errors import START_ANEW, RunCorrupt
+from mnist_arch.errors import FROM_SCRATCH, RunCorrupt
 from mnist_arch.files import write_whole
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.training.engine_choice import prepare
@@ -44,7 +44,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # neither has one kind of error for files that are damaged
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RunCorrupt(
-            f"the checkpoint {path} cannot be read: {reason}", hint=START_ANEW
+            f"the checkpoint {path} cannot be read: {reason}", hint=FROM_SCRATCH
         ) from None
     return state
 
@@ -55,7 +55,7 @@ _OF_THE_RESULT: Final = ("model", "average", "epoch", "seconds", "mistakes")
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """All that a training needs beside its images, to go on from where its run is."""
+    """All that a training needs besides its images, to resume from where its run is."""
 
     counted: CountedExperiment
     manifest: Manifest
@@ -77,11 +77,11 @@ class ResumePoint:
             check_format(int(self.checkpoint.get("format", 1)), self.path)
             if digest != self.manifest.digest:
                 message = f"{self.path} belongs to another experiment"
-                raise RunCorrupt(message, hint=START_ANEW)
+                raise RunCorrupt(message, hint=FROM_SCRATCH)
             return int(self.checkpoint["state"]["epoch"])
 
     def state(self) -> State:
-        """What the training goes on from, in as many threads as the run was started with.
+        """What the training resumes from, in as many threads as the run was started with.
 
         It is on the run's device, but on the CPU where nothing is left to train. Raises RunCorrupt,
         or DeviceUnavailable where this machine has not what the run was started with.
@@ -104,7 +104,7 @@ class ResumePoint:
         return state
 
     def checkpoint_of(self, state: State) -> dict[str, Any]:
-        """What the next process goes on from, if this one ends after the epoch just done."""
+        """What the next process resumes from, if this one ends after the epoch just done."""
         state_dict = state.state_dict()
         return {"format": FORMAT, "digest": self.manifest.digest, "state": state_dict}
 
@@ -116,4 +116,4 @@ class ResumePoint:
             raise  # of the device, though they are RuntimeErrors, too
         except (KeyError, TypeError, ValueError, RuntimeError):
             message = f"{self.path} is no checkpoint of this program"
-            raise RunCorrupt(message, hint=START_ANEW) from None
+            raise RunCorrupt(message, hint=FROM_SCRATCH) from None

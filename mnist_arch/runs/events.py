@@ -1,4 +1,4 @@
-"""What happens in a run, beside what happens in its training. Nothing here imports torch."""
+"""What happens in a run, besides what happens in its training. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Started:
 
     run: Run
     epochs_done: int
-    """More than 0 for a run that goes on; all of them for one that is finished."""
+    """More than 0 for a run that is resumed; all of them for one that is finished."""
     earlier: tuple[EpochRecord, ...] = ()
-    """The epochs that are done, of a run that goes on."""
+    """The epochs that are done, of a run that is resumed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One run from start to end: claim the folder, go on from where it is, train, write the result."""
+"""One run from start to end: claim the folder, resume from where it is, train, write the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.catalog import in_words
-from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, RunLocked, StorageError
+from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, RunError, RunLocked, StorageError
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.agreement import agreed_result
@@ -54,11 +54,10 @@ def run_experiment(
 
     A finished run yields its stored result and trains nothing; `again` puts its folder aside first.
     The curves are drawn once the result is written, also of a run that is finished and lacks them.
-    A run that goes on keeps the engine of its manifest, but for the threads of native steps, which
-    change no bit; and one whose steps turn out not to be compiled or captured has a plain one there
-    from then on. Raises NonFiniteLoss, RunError, StorageError
-    and DeviceUnavailable. Whatever is raised, and whenever the process is killed, the same call
-    goes on from the last whole epoch.
+    A run that is resumed keeps the engine of its manifest, but for the threads of native steps,
+    which change no bit; and one whose steps turn out not to be compiled or captured has a plain one
+    there from then on. Raises NonFiniteLoss, RunError, StorageError and DeviceUnavailable. Whatever
+    is raised, and whenever the process is killed, the same call resumes from the last whole epoch.
     """
     make_folder(run.folder.parent)
     if again and is_there(run.folder):
@@ -183,7 +182,7 @@ def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *,
         )
     if manifest.seed != seed:
         message = f"{run.folder} holds a run of seed {manifest.seed}, not of seed {seed}"
-        raise RunError(message, hint=START_ANEW)
+        raise RunError(message, hint=FROM_SCRATCH)
 
 
 def keep_epoch(run: Run, record: EpochRecord, checkpoint: dict[str, Any] | bytes) -> None:
@@ -263,7 +262,7 @@ def _records(run: Run, *, epochs: int) -> list[EpochRecord]:
         return TypeAdapter(list[EpochRecord]).validate_python(run.metrics(epochs=epochs))
     except ValidationError as error:
         message = f"{run.metrics_path} is damaged: {error.errors()[0]['msg']}"
-        raise RunCorrupt(message, hint=START_ANEW) from None
+        raise RunCorrupt(message, hint=FROM_SCRATCH) from None
 
 
 def _keep_manifest(run: Run, manifest: Manifest) -> None:

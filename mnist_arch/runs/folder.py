@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic_core import from_json
 
-from mnist_arch.errors import START_ANEW, RunCorrupt, RunError, SpecError, StorageError
+from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, RunError, SpecError, StorageError
 from mnist_arch.files import (
     append_line,
     expanded,
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def checkpoint_path(self) -> Path:
-        """File of what its training goes on from."""
+        """File from which its training resumes."""
         return self.folder / "checkpoint"
 
     @property
@@ -139,7 +139,7 @@ class Run:
         if is_there(self.manifest_path):
             return False
         if is_there(self.checkpoint_path) or is_there(self.result_path):
-            raise RunCorrupt(f"{self.folder} has lost its manifest.json", hint=START_ANEW)
+            raise RunCorrupt(f"{self.folder} has lost its manifest.json", hint=FROM_SCRATCH)
         return True
 
     def manifest(self) -> Manifest:
@@ -188,7 +188,7 @@ class Run:
         kept = self.curve()[:epochs]
         if len(kept) != epochs:
             message = f"{self.metrics_path} lacks epochs that the checkpoint has"
-            raise RunCorrupt(message, hint=START_ANEW)
+            raise RunCorrupt(message, hint=FROM_SCRATCH)
         return kept
 
     def curve(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a result depends on beside its experiment: the checkout and the versions of packages."""
+"""What a result depends on besides its experiment: the checkout and the versions of packages."""
 
 from __future__ import annotations
 

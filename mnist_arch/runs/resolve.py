@@ -30,7 +30,7 @@ from mnist_arch.spec.sources import is_path, unknown_name
 from mnist_arch.zoo.index import Shipped, name_in_zoo, zoo
 
 LATEST: Final = "latest"
-"""The run that was started last, for who goes on with one."""
+"""The run that was started last, for whoever resumes one."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def find_spec(what: str, *, runs: Path, overrides: Sequence[Override] = ()) -> L
 
 
 def find_run(what: str, *, runs: Path) -> Run:
-    """The run to go on with: its folder, `latest`, or the latest of a name. Raises RunError."""
+    """The run to resume: its folder, `latest`, or the latest of a name. Raises RunError."""
     if what == LATEST:
         found: Sequence[Run] = all_runs(runs)
         nothing = f"there is no run in {runs}"

@@ -16,7 +16,7 @@ from mnist_arch.values import FORMAT, Record
 
 
 class SeedScore(Record):
-    """What several seeds come to on one split: mean, spread and bound, in percent."""
+    """What several seeds reach on one split: mean, spread and bound, in percent."""
 
     split: SplitName
     images: int

@@ -62,7 +62,7 @@ class Budget(Spec):
         return Counts(*(max(0, -left) for left in self.headroom(counts)))
 
     def verdicts(self, counts: Counts, *, accuracy: Verdict = "none") -> Verdicts:
-        """What the rules come to, by counts and no rounded numbers.
+        """The verdicts of the rules, by counts and no rounded numbers.
 
         `accuracy` is what `accuracy_verdict` gives, or `none` before a training.
         """
@@ -70,7 +70,7 @@ class Budget(Spec):
         return Verdicts(parameters=parameters, epochs=epochs, accuracy=accuracy)
 
     def accuracy_verdict(self, *, correct: int, images: int, dataset: str, split: str) -> Verdict:
-        """What the accuracy rule comes to: `none` but on the test split of the budget's dataset.
+        """The verdict of the accuracy rule: `none` but on the test split of the budget's dataset.
 
         Counts may be sums over seeds, which judge their mean.
         """
@@ -96,7 +96,7 @@ class Experiment(Network):
     budget: Budget = Budget()
     """The rules it is held to."""
     dataset: Literal[DatasetName, "auto"] = "auto"
-    """What it is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had."""
+    """What it is trained on; auto is MNIST, or the embedded sample where MNIST is not available."""
     holdout: Annotated[StrictInt, Field(ge=0)] = 0
     """Training images held out for validation; with any, the test split is not read."""
 

@@ -18,7 +18,7 @@ from mnist_arch.spec.strict_yaml import KeyPath, Node, parse, place
 from mnist_arch.spec.validation import problems_of
 
 FELL_BACK: Final = "auto, which came to the embedded sample"
-"""Origin of a dataset that is the embedded sample since MNIST could not be had."""
+"""Origin of a dataset that is the embedded sample since MNIST was not available."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Loaded:
 
     @property
     def fell_back(self) -> bool:
-        """Whether it is on the embedded sample since MNIST could not be had."""
+        """Whether it is on the embedded sample since MNIST was not available."""
         return self.origin("dataset") == FELL_BACK
 
     def origin(self, place: str) -> str:

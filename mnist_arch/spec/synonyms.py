@@ -272,7 +272,7 @@ NOT_HERE: Final[dict[str, str]] = {
     "loss criterion loss_fn loss_function objective": "the loss is cross-entropy; see"
         " `recipe.label_smoothing`",
     "metric metrics": "accuracy is always counted; `mnist-arch eval` has the others",
-    "shuffle": "images are shuffled anew for each epoch",
+    "shuffle": "images are shuffled again for each epoch",
     "normalize normalise normalization_mean mean std": "images are normalised by the mean and"
         " deviation of their dataset",
     "pin_memory persistent_workers prefetch num_workers nworkers n_workers data_workers":

@@ -87,9 +87,9 @@ def _draw_arms(axes: Axes, arms: Sequence[Standing]) -> Iterator[Line2D]:
     axes.plot([x for x, _ in further], [y for _, y in further], ".", color=SOFT, markersize=3)
     named = arms[:NAMED]
     if any(it.tied for it in named):
-        yield _mark("not told apart from the first", marker="o", color=BLUE)
+        yield _mark("not significantly different from the first", marker="o", color=BLUE)
     if not all(it.tied for it in named):
-        yield _mark("told apart from it", marker="o", color=SOFT)
+        yield _mark("significantly different from it", marker="o", color=SOFT)
     if any(_is_below(axes, it) for it in named):
         yield _mark("lower than the picture", marker="v", color=SOFT)
     if any(it.test is not None for it in named):
@@ -127,7 +127,7 @@ def _draw_score(axes: Axes, it: Standing, scored: ArmScore, marker: str, color: 
 
 
 def _draw_lines(axes: Axes, arms: Sequence[Standing], board: Leaderboard) -> Iterator[Line2D]:
-    """The front, which is what accuracy can be had with so many parameters; and the budget."""
+    """The front, which is the accuracy reached with so many parameters; and the budget."""
     points = sorted((it.parameters, _holdout(it).mean_percent) for it in arms if it.front)
     steps, heights = [x for x, _ in points], [y for _, y in points]
     (line,) = axes.step(

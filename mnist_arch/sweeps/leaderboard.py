@@ -83,7 +83,7 @@ def write_board(board: Leaderboard, folder: Path) -> None:
 
 
 def draw_board(board: Leaderboard, folder: Path) -> None:
-    """Draws `leaderboard.png` anew, once an arm is ranked. Raises PictureError and StorageError.
+    """Draws `leaderboard.png` again, once an arm is ranked. Raises PictureError and StorageError.
 
     Where it cannot, the one of an earlier leaderboard is gone, too.
     """
@@ -121,7 +121,7 @@ def leaderboard(
             rank=rank,
             results=it.results,
             against_first=difference,
-            tied=rank == 1 or (difference is not None and not difference.told_apart),
+            tied=rank == 1 or (difference is not None and not difference.significant),
             front=it.arm.digest in front,
             final=plan.final_trials(it.arm) if it.arm.digest in is_final else [],
         )

@@ -176,7 +176,7 @@ class Ledger:
         write_whole(self.run(trial).pruned_path, pruned.json_text().encode())
 
     def take_up(self, trial: Trial) -> None:
-        """Forgets that a trial failed or was ended early: it goes on from its checkpoint."""
+        """Forgets that a trial failed or was ended early: it resumes from its checkpoint."""
         run = self.run(trial)
         with storage_errors(self.folder):
             for path in (run.failure_path, run.pruned_path):
@@ -205,7 +205,7 @@ class Ledger:
         """None for a sweep that was never started. Raises RunCorrupt, Earlier- or LaterFormat."""
         if not is_there(self._asked_path):
             return None
-        return read_record(self._asked_path, Asked, anew="name another folder with --out")
+        return read_record(self._asked_path, Asked, hint="name another folder with --out")
 
     def check_format(self) -> None:
         """Raises EarlierFormat or LaterFormat for the folder of another version's sweep."""
@@ -227,7 +227,7 @@ class Ledger:
         return aside
 
     def last_asked(self) -> Asked | None:
-        """As `asked`, but None where it is damaged, too: it is about to be written anew."""
+        """As `asked`, but None where it is damaged, too: it is about to be written again."""
         with contextlib.suppress(RunCorrupt):
             return self.asked()
         return None

@@ -62,7 +62,7 @@ class Arm:
     macs: int = 0
     epochs: int = 0
     batch_bytes: int = 0
-    """Of what the layers come to for a batch."""
+    """Of what the layers take for a batch."""
     rejected: str = ""
     """Why it is not trained; empty where it is."""
     same_as: str = ""
@@ -134,7 +134,7 @@ class SweepPlan:
 
     @property
     def fell_back(self) -> bool:
-        """Whether it is on the embedded sample since MNIST could not be had."""
+        """Whether it is on the embedded sample since MNIST was not available."""
         return (self.definition.sweep.dataset, self.dataset) == ("auto", "mnist-5k")
 
     def counted(self, arm: Arm, stage: Stage) -> CountedExperiment:

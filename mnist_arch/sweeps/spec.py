@@ -177,7 +177,7 @@ class Sweep(Spec):
     search: Search | None = None
     """Arms that are proposed by what came out so far; none unless set."""
     dataset: Literal[DatasetName, "auto"] = "auto"
-    """What is trained on; auto is MNIST, or the embedded sample where MNIST cannot be had. The
+    """What is trained on; auto is MNIST, or the embedded sample where MNIST is not available. The
     base's unless set."""
     holdout: Annotated[StrictInt, Field(gt=0)] | None = None
     """Training images that arms are ranked on; the base's unless set, or a twelfth of them."""

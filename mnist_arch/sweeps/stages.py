@@ -40,7 +40,7 @@ def run_sweep(
 ) -> Iterator[StageBegan | TrialEvent | SearchEnded]:
     """Trains all that the ledger does not have yet; the ledger's lock is held.
 
-    With `retry_failed`, trials that failed go on from their checkpoints. Raises StorageError, and
+    With `retry_failed`, trials that failed resume from their checkpoints. Raises StorageError, and
     BudgetExceeded where a search finds nothing within the budget.
     """
     trials = plan.trials()

@@ -79,7 +79,7 @@ class Standing(Record):
     against_first: Difference | None
     """This arm minus the first; null for the first, and where there is nothing to compare."""
     tied: bool
-    """Whether it cannot be told apart from the first; true of the first itself."""
+    """Whether it does not differ significantly from the first; true of the first itself."""
     front: bool
     """Whether no other arm is as accurate with fewer parameters, or better with as many."""
     test: ArmScore | None

@@ -17,7 +17,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 def keep_freed() -> None:
     """Has glibc keep what is freed for what comes next, instead of giving it back to the system.
 
-    By default the maps of a step, megabytes each, are mapped and their pages cleared anew each
+    By default the maps of a step, megabytes each, are mapped and their pages cleared again each
     time. Holds for the whole process; does nothing where the C library is another one.
     """
     if (mallopt := _of_glibc("mallopt")) is not None:

@@ -30,8 +30,8 @@ class CapturedStep(PlainStep):
     """A step that is a replay, but for an incomplete batch, which is plain.
 
     All that varies lies in buffers at fixed addresses, and the graph itself counts the whole
-    batches of an epoch. Random numbers go on from replay to replay as from step to step. A replay
-    is trusted once it comes to what a plain step in float32 comes to from the same state, within
+    batches of an epoch. Random numbers continue from replay to replay as from step to step. A
+    replay is trusted once it agrees with a plain step in float32 from the same state, within
     `tolerance`; else steps are plain, in float32.
     """
 

@@ -37,7 +37,7 @@ class CompiledStep(PlainStep):
         self.batch, self.tried = batch, False
 
     def get_ready(self) -> Iterator[Compiling | NotCompiled]:
-        """Compiles once, after the first epoch of the run, or where a process goes on with it.
+        """Compiles once, after the first epoch of the run, or where a process resumes it.
 
         Raises DeviceUnavailable where that fails and epochs of the run were compiled already.
         """

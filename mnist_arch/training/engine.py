@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its experiment and seed. Nothing here imports torch."""
+"""What the bits of a run depend on besides its experiment and seed. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST_THREADS: Final = 1_024
 
 
 class Engine(Record):
-    """What the bits of a run depend on beside its experiment and seed."""
+    """What the bits of a run depend on besides its experiment and seed."""
 
     device: Device
     threads: Annotated[int, Field(ge=1)]

@@ -100,9 +100,9 @@ def choose_engine(
     """The engine for a training, of which `work` says how long it is; without, it is a short one.
 
     On a CPU the native library is built the first time, but for `auto` only where that pays back;
-    where it cannot be had, steps are others, and a note says why. A compiled or captured engine may
-    still turn out to have plain steps. Raises DeviceUnavailable where native or compiled steps are
-    asked for by name, and cannot be had.
+    where it is not available, steps are others, and a note says why. A compiled or captured engine
+    may still turn out to have plain steps. Raises DeviceUnavailable where native or compiled steps
+    are asked for by name, and is not available.
     """
     plain = Engine(device=device, threads=threads)
     match wanted, device:
@@ -161,7 +161,7 @@ def pays_to_build(plain_seconds: float) -> bool:
 
 
 def fulfils(engine: Engine, wanted: EngineName) -> bool:
-    """Whether the engine of a run that goes on is what is asked for now."""
+    """Whether the engine of a run that is resumed is what is asked for now."""
     is_fast = engine.step == "native" or engine.precision == fast_precision(engine.device)
     match wanted:
         case "auto":

@@ -75,7 +75,7 @@ class Compiling:
 class NotCompiled:
     """The steps cannot be compiled on this machine, so they stay plain to the end of the training.
 
-    Whoever goes on with it later gives it an engine with plain steps.
+    Whoever resumes it later gives it an engine with plain steps.
     """
 
     trouble: str
@@ -84,7 +84,7 @@ class NotCompiled:
 
 @dataclass(frozen=True)
 class NotCaptured:
-    """The steps cannot be captured on this device, or come to something else than plain ones; so
+    """The steps cannot be captured on this device, or give something else than plain ones; so
     they are plain, in float32, to the end of the training."""
 
     trouble: str

@@ -55,7 +55,8 @@ def train(
     those of a captured one cannot be captured, before the first epoch.
     Between two records the state is not to be used, except right after an EpochRecord, when it is
     complete. Raises NonFiniteLoss, on a CPU at the bad step, elsewhere at the end of its epoch; and
-    DeviceUnavailable for a training that was compiled or captured and cannot be where it goes on.
+    DeviceUnavailable for a training that was compiled or captured and cannot be where it is
+    resumed.
     """
     experiment, batch = state.experiment, min(state.experiment.recipe.batch_size, len(training))
     epochs = experiment.recipe.epochs

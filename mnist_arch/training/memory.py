@@ -8,16 +8,16 @@ from mnist_arch.errors import OutOfMemory
 from mnist_arch.machine.memory import Room
 
 PROGRAM_BYTES: Final = 450_000_000
-"""Of a process that trains or hands out trials, beside the maps of a batch: torch, MNIST, and what
+"""Of a process that trains or hands out trials, besides the maps of a batch: torch, MNIST, and what
 drawing takes. Measured with torch 2.14; pages of files, which processes share, are left out."""
 
 MAPS_KEPT: Final = 1.5
-"""Bytes that a step keeps at a time for each byte that the layers of a batch come to: at most 1.3
+"""Bytes that a step keeps at a time for each byte that the layers of a batch take: at most 1.3
 with batches of 256 and more, and a fixed part of smaller ones."""
 
 
 def training_bytes(batch_bytes: int) -> float:
-    """Of a process that trains, by what the layers of one batch come to."""
+    """Of a process that trains, by what the layers of one batch take."""
     return PROGRAM_BYTES + MAPS_KEPT * batch_bytes
 
 

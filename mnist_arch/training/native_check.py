@@ -1,4 +1,4 @@
-"""A library of the native engine, tried before it is trusted: a step beside torch's own."""
+"""A library of the native engine, tried before it is trusted: a step compared with torch's own."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def native_library(vectors: Vectors) -> ctypes.CDLL:
 def find_library(vectors: Vectors, *, builds: bool = True) -> ctypes.CDLL:
     """The library for vectors that this machine has, from the user's cache.
 
-    Raises NoLibrary where it cannot be had, and NotBuilt where it could, but is not to be built.
+    Raises NoLibrary where it is not available, and NotBuilt where it could, but is not to be built.
     """
     compiler, cache = find_compiler(), cache_folder()
     path = library_path(compiler, vectors, cache=cache)

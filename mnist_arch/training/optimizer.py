@@ -62,8 +62,8 @@ class Optimizer:
     def step(self, rate: float | Tensor) -> None:
         """Moves every tensor along its gradient, which may be overwritten.
 
-        On a CUDA device `rate` may be a tensor there, () float32, which a captured graph reads anew
-        at each replay.
+        On a CUDA device `rate` may be a tensor there, () float32, which a captured graph reads
+        again at each replay.
         """
         for group in self.groups:
             match self.spec:

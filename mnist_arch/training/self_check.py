@@ -1,4 +1,4 @@
-"""A kind of step beside the plain one, from the same state, before it is trusted."""
+"""A kind of step compared with the plain one, from the same state, before it is trusted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tolerance(recipe: Recipe, precision: Precision) -> Tolerance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step comes to."""
+    """The result of a step."""
 
     loss: float
     changes: tuple[Tensor, ...]

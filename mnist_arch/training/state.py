@@ -1,8 +1,8 @@
-"""The state of a training: all that it needs to go on.
+"""The state of a training: all that it needs to resume.
 
 Four streams of random numbers come from the one seed, each for one use: initial weights, shuffling,
 augmentation, and dropout, which torch draws from its global generator. The state holds the three
-that go on.
+that resume.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mnist_arch.training.streams import generator_owner, stream
 
 @dataclass
 class State:
-    """All that a training needs to go on: weights, average, optimizer, random streams, clock."""
+    """All that a training needs to resume: weights, average, optimizer, random streams, clock."""
 
     experiment: Experiment
     plan: Plan
@@ -85,11 +85,11 @@ class State:
         return next(self.model.parameters()).device
 
     def use_dropout_stream(self) -> None:
-        """Makes torch's global generator on the device go on with this run's dropout stream."""
+        """Makes torch's global generator on the device continue this run's dropout stream."""
         generator_owner(self.device).set_rng_state(self.dropout)
 
     def keep_dropout_stream(self) -> None:
-        """Takes over where torch's global generator on the device has come to."""
+        """Takes over where torch's global generator on the device has got to."""
         self.dropout = generator_owner(self.device).get_rng_state()
 
     @contextlib.contextmanager

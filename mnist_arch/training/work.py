@@ -1,4 +1,4 @@
-"""What a training comes to, before it is begun. Nothing here imports torch."""
+"""The work of a training, before it begins. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Work:
 
 
 def mean_channels(plan: Plan) -> float:
-    """Channels that a multiply-accumulate has beside it: the mean over all of them.
+    """Channels that a multiply-accumulate has besides it: the mean over all of them.
 
     Of a convolution it is the root of input channels, in a group, times output channels.
     """

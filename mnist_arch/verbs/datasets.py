@@ -1,4 +1,4 @@
-"""What is said of datasets: what `auto` comes to here, and which folder a download has made."""
+"""What is said of datasets: what `auto` means here, and which folder a download has made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mnist_arch.data.folders import check_named_folder, named_folder, on_disk
 
 
 def dataset_now(name: DatasetName | Literal["auto"], data_dir: Path | None) -> DatasetName:
-    """What a name comes to by what is on this machine, where nothing is downloaded.
+    """What a name means by what is on this machine, where nothing is downloaded.
 
     Raises SpecError where `data_dir` cannot be meant.
     """
@@ -24,7 +24,7 @@ def dataset_now(name: DatasetName | Literal["auto"], data_dir: Path | None) -> D
 
 
 def auto_text(name: DatasetName) -> str:
-    """What `auto` comes to, in a sentence."""
+    """What `auto` means, in a sentence."""
     if name != "mnist-5k":
         return f"auto, which is {name} here"
     return (

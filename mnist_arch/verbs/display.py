@@ -44,7 +44,7 @@ class FewerThreads:
 
 @dataclass(frozen=True)
 class KeepsItsEngine:
-    """A run that goes on keeps what it was started with, whatever is asked for now."""
+    """A run that is resumed keeps what it was started with, whatever is asked for now."""
 
     folder: Path
     steps: str = ""

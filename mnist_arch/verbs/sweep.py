@@ -85,7 +85,7 @@ class SweepRequest:
         return plan_sweep(self.definition, dataset=auto if name == "auto" else name)
 
     def plan_now(self) -> SweepPlan:
-        """The plan, where `auto` is what it comes to by what is on this machine.
+        """The plan, where `auto` is what it means by what is on this machine.
 
         Raises SpecError where the data folder cannot be meant.
         """
@@ -93,7 +93,7 @@ class SweepRequest:
         return self.plan(auto=dataset_now(name, self.data_dir))
 
     def plan_as_last_time(self) -> SweepPlan:
-        """The plan, where `auto` is what it came to last time, or else what it comes to now."""
+        """The plan, where `auto` is what it came to last time, or else what it means now."""
         asked = self.ledger.asked()
         if asked is None or asked.auto is None:
             return self.plan_now()
@@ -138,7 +138,7 @@ def look(request: SweepRequest, *, display: Display) -> SweepAnswer:
     plan = request.plan_as_last_time()
     if plan.fell_back:
         way_out = "run the sweep again, where MNIST is"
-        display.fell_back("MNIST could not be had when the sweep was run", way_out=way_out)
+        display.fell_back("MNIST was not available when the sweep was run", way_out=way_out)
     return SweepAnswer(plan, board_of(plan, request.ledger, running=request.ledger.is_running()))
 
 
@@ -150,7 +150,7 @@ def sweep(request: SweepRequest, *, display: SweepDisplay, caller: Caller) -> Sw
     """
     ledger = request.ledger
     ledger.check_format()
-    plan = request.plan(auto="mnist")  # unless it cannot be had
+    plan = request.plan(auto="mnist")  # unless it is not available
     refuse(request, plan)
     with ledger.lock():
         plan, lost = _run(request, plan, display, caller)

@@ -42,9 +42,9 @@ class TrainRequest:
     wanted: EngineName = "auto"
     threads: int | None = None
     engine: Engine | None = None
-    """Of a run that goes on or is repeated; else it is chosen."""
+    """Of a run that is resumed or is repeated; else it is chosen."""
     run: Run | None = None
-    """The run that goes on."""
+    """The run that is resumed."""
     data_sha256: str | None = None
     """Of the images of a run that is repeated."""
     data_dir: Path | None = None
@@ -132,11 +132,11 @@ def _check_memory(request: TrainRequest, counted: CountedExperiment) -> None:
 def train(
     request: TrainRequest, counted: CountedExperiment, *, display: TrainDisplay, caller: Caller
 ) -> list[TrainedRun]:
-    """Trains every seed, or goes on with it, and returns the results; the images are read once.
+    """Trains every seed, or resumes it, and returns the results; the images are read once.
 
     Where all runs are finished, no image is read. Raises what `refuse` does before anything else.
     """
-    refuse(request, counted, auto="mnist")  # unless it cannot be had
+    refuse(request, counted, auto="mnist")  # unless it is not available
     if (finished := _all_finished(request, counted)) is not None:
         _warn_of_earlier_sample(finished, display)
         return _show_finished(request, finished, display)
@@ -179,7 +179,7 @@ def keep_score(score: Score, parent: Path) -> tuple[Path | None, StorageError | 
 def _warn_of_earlier_sample(counted: CountedExperiment, display: TrainDisplay) -> None:
     if counted.fell_back:
         way_out = "start another run, where MNIST is"
-        display.fell_back("MNIST could not be had where the run was started", way_out=way_out)
+        display.fell_back("MNIST was not available where the run was started", way_out=way_out)
 
 
 def _all_finished(request: TrainRequest, counted: CountedExperiment) -> CountedExperiment | None:
@@ -258,10 +258,10 @@ def _engine(
     watch: Watch,
     display: TrainDisplay,
 ) -> Engine:
-    """Of the runs that begin. A run that goes on has its own, of which only threads may change."""
+    """Of the runs that begin. A resumed run has its own, of which only threads may change."""
     runs = request.runs(counted)
     new = [run for run in runs if request.again or run.is_new]
-    if new:  # now, since a run that goes on sets its own threads
+    if new:  # now, since a run that is resumed sets its own threads
         work = Work.of(counted.plan, counted.experiment.recipe, images=images, runs=len(new))
         return _new_engine(request, counted, device, work, watch, display)
     begun = [run.manifest().engine for run in runs if not run.is_finished]
@@ -314,7 +314,7 @@ def _threads_for(step: StepKind, counted: CountedExperiment, watch: Watch) -> Th
 
 
 def _note_what_is_kept(request: TrainRequest, run: Run, display: TrainDisplay) -> None:
-    """A run that goes on keeps its engine, whatever is asked for now."""
+    """A run that is resumed keeps its engine, whatever is asked for now."""
     from mnist_arch.training.engine_choice import fulfils
 
     engine = run.manifest().engine

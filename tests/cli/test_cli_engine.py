@@ -174,7 +174,7 @@ def test_auto_depends_on_the_length_of_the_training(
     assert [engine.step for engine in seen] == [step]
 
 
-# ---------------------------------------------------------------------------------------- going on
+# --------------------------------------------------------------------------------------- resuming
 
 
 def interrupted(

@@ -343,10 +343,10 @@ def test_an_interrupted_group_goes_on_with_the_same_command(
         interrupt(patch, after=1)
         result = mnist_arch("small.yaml", "--seeds", "2", exit_code=130)
     assert "-s1" in result.stderr.splitlines()[-1]
-    assert mnist_arch("small.yaml", "--seeds", "2").stderr.count("going on with") == 1
+    assert mnist_arch("small.yaml", "--seeds", "2").stderr.count("resuming") == 1
 
 
-# ---------------------------------------------------------------------------------------- going on
+# --------------------------------------------------------------------------------------- resuming
 
 
 def test_ctrl_c_names_the_folder_and_the_command(
@@ -374,7 +374,7 @@ def test_the_same_command_goes_on(mnist_arch: Terminal, monkeypatch: pytest.Monk
         interrupt(patch, after=1)
         mnist_arch("small.yaml", exit_code=130)
     result = mnist_arch("small.yaml")
-    assert "going on with" in result.stderr
+    assert "resuming" in result.stderr
     assert "after epoch 1 of 3" in result.stderr
 
 

@@ -180,7 +180,7 @@ def test_a_run_that_goes_on_shows_what_was_before() -> None:
     events = run_of(epoch(3), earlier=[epoch(1), epoch(2)])
     Display(console).follow(events, EXPERIMENT, seed=3, split="test")
     lines = shown(console).splitlines()
-    assert lines[0] == "going on with runs/s6-00000000-s3 after epoch 2 of 19"
+    assert lines[0] == "resuming runs/s6-00000000-s3 after epoch 2 of 19"
     assert [line.split(" · ")[1] for line in lines[1:]] == [
         "epoch  1/19",
         "epoch  2/19",

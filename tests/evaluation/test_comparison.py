@@ -54,7 +54,7 @@ def test_welch_by_hand() -> None:
     assert difference.percent == pytest.approx(0.1, abs=1e-12)
     assert difference.interval_percent == pytest.approx((0.1 - half, 0.1 + half))
     assert difference.p_value == pytest.approx(2 * scipy.stats.t.sf(math.sqrt(15), 50 / 17))
-    assert (difference.test, difference.n, difference.told_apart) == ("welch", (3, 3), True)
+    assert (difference.test, difference.n, difference.significant) == ("welch", (3, 3), True)
 
 
 counts = st.lists(st.integers(9_000, IMAGES), min_size=3, max_size=8)
@@ -77,18 +77,18 @@ def test_welch_agrees_with_scipy(first: list[int], other: list[int]) -> None:
 
 def test_equal_runs_of_equal_counts_do_not_differ() -> None:
     difference = compare(arm(9_900, 9_900, 9_900), arm(9_900, 9_900, 9_900))
-    assert (difference.percent, difference.p_value, difference.told_apart) == (0.0, 1.0, False)
+    assert (difference.percent, difference.p_value, difference.significant) == (0.0, 1.0, False)
     low, high = difference.interval_percent
     assert low == pytest.approx(-high)
     # t(0.975, 4) · √(1/12 + 1/12) images.
     assert high == pytest.approx(2.7764451 * math.sqrt(1 / 6) / 100)
 
 
-@pytest.mark.parametrize(("apart", "told_apart"), [(1, False), (2, True)])
-def test_three_equal_counts_are_no_certainty(apart: int, told_apart: bool) -> None:
+@pytest.mark.parametrize(("apart", "significant"), [(1, False), (2, True)])
+def test_three_equal_counts_are_no_certainty(apart: int, significant: bool) -> None:
     difference = compare(arm(9_900, 9_900, 9_900), arm(*[9_900 + apart] * 3))
     assert difference.p_value == pytest.approx(2 * scipy.stats.t.sf(apart * math.sqrt(6), 4))
-    assert difference.told_apart is told_apart
+    assert difference.significant is significant
     low, high = difference.interval_percent
     assert low < difference.percent < high
     assert difference.percent == pytest.approx(apart / 100)
@@ -121,7 +121,7 @@ def test_welchs_interval_covers_and_its_test_holds_its_level() -> None:
     covered = sum(it.interval_percent[0] <= 0.05 <= it.interval_percent[1] for it in differences)
     assert 0.93 <= covered / 1_500 <= 0.97
     centred = np.rint(rng.normal(9_900, [[4], [9]], size=(1_500, 2, 5))).astype(int)
-    wrong = sum(compare(arm(*a.tolist()), arm(*b.tolist())).told_apart for a, b in centred)
+    wrong = sum(compare(arm(*a.tolist()), arm(*b.tolist())).significant for a, b in centred)
     assert 0.03 <= wrong / 1_500 <= 0.07
 
 
@@ -157,7 +157,7 @@ def test_mcnemar_by_hand() -> None:
 def test_networks_with_the_same_mistakes_do_not_differ() -> None:
     first, other = paired(lost=0, gained=0, both_wrong=60, images=IMAGES)
     difference = compare([first], [other])
-    assert (difference.percent, difference.p_value, difference.told_apart) == (0.0, 1.0, False)
+    assert (difference.percent, difference.p_value, difference.significant) == (0.0, 1.0, False)
     low, high = difference.interval_percent
     assert low == pytest.approx(-high)
     assert high == pytest.approx(100 * 1.959964 * math.sqrt(2) / (IMAGES + 2), rel=1e-6)
@@ -271,7 +271,7 @@ def test_two_runs_of_each_cover_the_choice_of_images_and_hold_their_level() -> N
         ]
         difference = compare(*arms, images=500)
         covered += difference.interval_percent[0] <= 0 <= difference.interval_percent[1]
-        wrong += difference.told_apart
+        wrong += difference.significant
     assert 0.926 <= covered / 1_000 <= 0.974
     assert 0.02 <= wrong / 1_000 <= 0.074
 
@@ -372,17 +372,17 @@ def test_arms_without_a_test_take_no_part_in_the_adjustment() -> None:
     assert of_far is not None
     assert of_far.adjusted_p_value == 2 * of_far.p_value
     assert of_near.adjusted_p_value == of_near.p_value
-    assert (of_near.told_apart, of_far.told_apart) == (False, True)
+    assert (of_near.significant, of_far.significant) == (False, True)
 
 
 def test_told_apart_goes_by_the_adjusted_p_value() -> None:
     first, other = arm(9_900, 9_905, 9_910), arm(9_914, 9_916, 9_923)
     alone = compare(first, other)
     assert 0.025 < alone.p_value < 0.05
-    assert alone.told_apart
+    assert alone.significant
     among, _ = compare_with_first([first, other, first], images=IMAGES)
     assert among is not None
-    assert (among.p_value, among.told_apart) == (alone.p_value, False)
+    assert (among.p_value, among.significant) == (alone.p_value, False)
 
 
 @pytest.mark.slow
@@ -406,7 +406,7 @@ def _equal_arms(rounds: int, *, arms: int, runs: int) -> list[list[list[ArmRun]]
 
 def _any_told_apart(arms: Sequence[Sequence[ArmRun]]) -> bool:
     found = compare_with_first(arms, images=IMAGES)
-    return any(it is not None and it.told_apart for it in found)
+    return any(it is not None and it.significant for it in found)
 
 
 @pytest.mark.slow
@@ -424,6 +424,6 @@ def test_the_truly_best_arm_is_among_those_not_told_apart_from_the_best() -> Non
         truly_best = arms[0]
         first, *others = sorted(arms, key=lambda runs: -sum(run.correct for run in runs))
         found = compare_with_first([first, *others], images=IMAGES)
-        told_apart = [runs for runs, it in zip(others, found, strict=True) if it and it.told_apart]
+        told_apart = [runs for runs, it in zip(others, found, strict=True) if it and it.significant]
         lost += any(runs is truly_best for runs in told_apart)
     assert lost / 600 <= 0.05

@@ -401,7 +401,7 @@ def test_engines_are_compared_with_the_same_experiment_and_seeds() -> None:
         cells = [" in ".join(engine), ", ".join(f"{result.correct:,}" for result in arm)]
         cells.append(f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} %")
         if difference is not None:
-            assert not difference.told_apart
+            assert not difference.significant
             low, high = difference.interval_percent
             cells.append(f"{difference.percent:+.3f} ({low:+.3f} to {high:+.3f})")
         assert f"| {' | '.join(cells)} |" in PERFORMANCE

@@ -212,7 +212,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(tmp_path: Path) -> None:
 
     resumed = CliRunner().invoke(app, ["train", "--resume", str(run.folder)])
     assert resumed.exit_code == 0, resumed.stderr
-    assert f"going on with {run.folder} after epoch" in resumed.stderr
+    assert f"resuming {run.folder} after epoch" in resumed.stderr
     assert sorted(os.listdir(run.folder)) == FILES
 
     elsewhere = tmp_path / "elsewhere"

@@ -419,7 +419,7 @@ def test_a_run_in_progress_cannot_be_put_aside(session: Session) -> None:
     session.finish()
 
 
-# ---------------------------------------------------------------------------------------- going on
+# --------------------------------------------------------------------------------------- resuming
 
 
 @pytest.mark.slow

@@ -155,7 +155,7 @@ def test_networks_are_compared_as_a_sweep_does(tmp_path: Path) -> None:
     assert second.against_first is not None
     assert second.against_first.test == "welch"
     assert second.against_first.percent == -10
-    assert second.against_first.told_apart
+    assert second.against_first.significant
     assert third.against_first is not None
     assert third.against_first.adjusted_p_value == 1
     one, other = (line.runs[0].folder.name for line in lines_of(tmp_path) if not line.sweep)

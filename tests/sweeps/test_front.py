@@ -244,14 +244,14 @@ def test_arms_of_one_size_are_at_one_place_and_their_numbers_are_not(
 
 @pytest.mark.slow
 def test_everything_that_is_drawn_is_in_the_legend(figures: list[Figure]) -> None:
-    always = ["not told apart from the first", "budget: fewer than 20,000 parameters"]
+    always = ["not significantly different from the first", "budget: fewer than 20,000 parameters"]
     draw_front(board(Arm("alone", 9_000, (98.6,))))
     assert meanings(figures[0]) == always
     lost = Arm("lost", 12_000, (9.8, 9.8, 9.8), tied=False)
     draw_front(board(*USUAL, lost))
     assert meanings(figures[1]) == [
         always[0],
-        "told apart from it",
+        "significantly different from it",
         "lower than the picture",
         "test, finalists with other seeds",
         "standard deviation over seeds",

@@ -542,7 +542,7 @@ def test_dropout_does_not_change_the_shuffle(
     assert with_dropout == without
 
 
-# ----------------------------------------------------------------------------------- going on
+# ---------------------------------------------------------------------------------- resuming
 
 
 @pytest.mark.slow

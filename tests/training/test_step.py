@@ -417,7 +417,7 @@ class Stepped(NamedTuple):
     change: Tensor
     """Of all weights, float64."""
     drawn: Tensor
-    """Where the dropout stream has come to."""
+    """Where the dropout stream has got to."""
 
 
 def compiled(state: State, training: Split, *, precision: Precision = "float32") -> CompiledStep:

@@ -28,7 +28,7 @@ class TrialSource(Protocol):
         ...
 
     def judge(self, trial: Trial, record: EpochRecord) -> bool:
-        """Whether a trial is worth going on with after this epoch."""
+        """Whether a trial is worth continuing after this epoch."""
         ...
 
     def tell(self, trial: Trial, status: TrialStatus) -> None:

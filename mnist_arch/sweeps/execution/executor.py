@@ -18,7 +18,7 @@ from mnist_arch.training.events import EpochRecord, Slow
 
 @dataclass(frozen=True)
 class Task:
-    """A trial that is to be trained, or to go on."""
+    """A trial that is to be trained, or resumed."""
 
     trial: Trial
     counted: CountedExperiment
@@ -49,7 +49,7 @@ class Executor(Protocol):
     """Trains trials somewhere. Their folders are the same wherever that is.
 
     Every task that was submitted ends with one event that `is_last`. A context manager: from its
-    start on the engine is known, and at its end whatever still runs is ended, and goes on when it
+    start on the engine is known, and at its end whatever still runs is ended, and resumes when it
     is submitted again.
     """
 

@@ -74,7 +74,7 @@ class _Running:
 class RayExecutor:
     """Tasks of Ray, as many as its nodes have room for.
 
-    A trial whose node is lost goes on elsewhere from the last epoch that has come in. One whose
+    A trial whose node is lost resumes elsewhere from the last epoch that has come in. One whose
     process dies while its node lives has failed. Every call may raise ClusterFailed. Where a
     cluster is lost Ray may also end the process, which `ray_driver` is for.
     """
@@ -207,7 +207,7 @@ class RayExecutor:
             yield self.ended.pop(0)
 
     def _send(self, running: _Running) -> None:
-        """Begins a trial, or goes on after the last epoch that has come in."""
+        """Begins a trial, or resumes after the last epoch that has come in."""
         task = running.task
         images, references = self._ship(task.counted.experiment)
         found = claim(
@@ -288,7 +288,7 @@ class RayExecutor:
                 yield TrialEvent(task, event)
 
     def _broken(self, running: _Running, error: Exception) -> Iterator[TrialEvent]:
-        """What a trial comes to whose task ended with an error of Ray's own."""
+        """The outcome of a trial whose task ended with an error of Ray's own."""
         exceptions, task = self.ray.exceptions, running.task
         self._drop(running)
         hint = ""
@@ -335,7 +335,7 @@ class RayExecutor:
             return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
 
     def _failed(self, running: _Running, error: MnistArchError) -> TrialEvent:
-        """A trial that the driver cannot go on with."""
+        """A trial that the driver cannot continue."""
         self._end(running)
         return TrialEvent(running.task, failure_of(error, tail=log_tail(running.task.run)))
 

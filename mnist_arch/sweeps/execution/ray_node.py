@@ -61,14 +61,14 @@ class ShippedSplit:
 
 @dataclass(frozen=True)
 class NodeMessage:
-    """What comes from a node: an event of the run, with what the driver needs beside it."""
+    """What comes from a node: an event of the run, with what the driver needs besides it."""
 
     what: Started | EpochRecord | Slow | Failure
     """A failure has no tail of the log yet, and is the last."""
     node: str = ""
     """The node's id, which comes with Started."""
     checkpoint: bytes = b""
-    """From which the trial can go on anywhere; it comes with an epoch."""
+    """From which the trial can resume anywhere; it comes with an epoch."""
     log: bytes = b""
     """What was printed since the last message."""
 

@@ -35,7 +35,7 @@ POPULATION: Final = 20
 def open_study(plan: SweepPlan, journal: Journal, *, make: bool) -> Study | None:
     """The study of a sweep's search, made where it is not there yet and is to be.
 
-    Its name is a digest of all that its results depend on beside the number of trials, so that an
+    Its name is a digest of all that its results depend on besides the number of trials, so that an
     edited search has a study of its own in the journal. Raises ExtraMissing, RunCorrupt and
     StorageError.
     """

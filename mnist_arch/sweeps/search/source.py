@@ -102,7 +102,7 @@ class SearchSource:
         return self._waiting.popleft() if self._waiting else None
 
     def judge(self, trial: Trial, record: EpochRecord) -> bool:
-        """Whether a trial is worth going on with; always so before the epoch of the file.
+        """Whether a trial is worth continuing; always so before the epoch of the file.
 
         Raises StorageError.
         """
@@ -133,7 +133,7 @@ class SearchSource:
     def _propose(self) -> None:
         """Asks for one more proposal, and writes down together what is known of it.
 
-        The sampler is made anew for each, with a seed of its own: the same history has the same
+        The sampler is made again for each, with a seed of its own: the same history has the same
         continuation, in however many processes, and none begins with the same random numbers.
         """
         number = self.proposals.count + 1
@@ -159,7 +159,7 @@ class SearchSource:
             self._settle(asked, trial, status)
 
     def _status(self, trial: Trial) -> TrialStatus:
-        """By the ledger; what another search has ended early goes on."""
+        """By the ledger; what another search has ended early is resumed."""
         pruned = self._ledger.pruned(trial)
         if pruned is not None and pruned.by != self.name:
             self._ledger.take_up(trial)
@@ -198,7 +198,7 @@ class SearchSource:
     # ----------------------------------------------------------------------- ending trials early
 
     def _is_worth_it(self, asked: optuna.Trial, arm: Arm, epoch: int, share: float) -> bool:
-        """Reports an epoch, and says whether the trial is worth going on with after it."""
+        """Reports an epoch, and says whether the trial is worth continuing after it."""
         assert self._search.pruning is not None
         self._report(asked, epoch, share)
         if epoch >= arm.epochs:
@@ -209,7 +209,7 @@ class SearchSource:
     def _replay(self, asked: optuna.Trial, trial: Trial) -> None:
         """Reports the epochs that the trial has done and this study has not heard of.
 
-        So a study that is made anew from the ledger ends the same trials early as the last one.
+        So a study that is rebuilt from the ledger ends the same trials early as the last one.
         The pruner is asked, too, which keeps what it needs for those that come later.
         """
         if self._search.pruning is None:
@@ -228,7 +228,7 @@ class SearchSource:
     def _frozen(self, asked: optuna.Trial) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[asked.number]
 
-    # ----------------------------------------------------------------------------------- going on
+    # ---------------------------------------------------------------------------------- resuming
 
     def _go_on(self) -> None:
         """Takes up the proposals of earlier processes."""
