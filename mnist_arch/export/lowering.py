@@ -6,14 +6,15 @@ A batch norm in a trained network is a scale and a shift for each channel.
 2. In front of one it does, too, where that pads nothing or repeats the border. Pools may stand
    between: the mean of scaled values is the scaled mean, and the largest one is where no scale is
    below 0.
-3. In front of one that pads with 0, a shift would have to be left out of the border. So only the
-   scale goes into that convolution. What is left, x + shift / scale, goes the other way through the
-   ReLU, which then has a floor: max(y, 0) + u = max(y + u, u), and u becomes part of the bias of
-   the convolution before. Padded zeros stay zeros.
+3. Behind a ReLU it goes through that into the convolution before, and leaves a floor in it: with a
+   scale s ≥ 0 and a shift t, s · max(y, 0) + t = max(s · y + t, t). Where s < 0, that is done with
+   -s and -t, and the convolution that follows, if it takes the value alone, changes its sign.
+   Padded zeros stay zeros, so it does not matter how anything is padded.
 
 All this is exact but for rounding, which is in float64 here. A norm is kept behind another
-activation than ReLU where 3 would be needed, where a residual or a gate takes its value, and beside
-weights that several convolutions share, since each of them would need a copy of its own.
+activation than ReLU, unless 2 is possible; where a scale below 0 is followed by a pool of maxima, a
+residual or a gate; and beside weights that several convolutions share, since each of them would
+need a copy of its own.
 """
 
 from __future__ import annotations
@@ -238,37 +239,31 @@ def _without(
         return value - 1 if len(uses[value]) == 1 else -1
 
     behind = before(at)
-    if (convolution := own(behind)) is not None:
-        found[behind] = _behind(convolution, scale)
+    if (first := own(behind)) is not None:
+        found[behind] = _behind(first, scale)
         return _removed(found, at)
-    ahead = _ahead(operations, uses, at)
-    if ahead is None or (convolution := own(ahead)) is None:
-        return None
-    if convolution.padding == 0 or convolution.repeats_border:
-        found[ahead] = _before(convolution, scale.scale, scale.shift)
+    follows = _follows(operations, uses, at)
+    ahead = own(follows)
+    if ahead is not None and (ahead.padding == 0 or ahead.repeats_border):
+        found[follows] = _before(ahead, scale.scale, scale.shift)
         return _removed(found, at)
     relu = operations[behind] if behind >= 0 else None
-    if not isinstance(relu, Relu) or relu.floor is not None or not scale.scale.all():
+    first = own(before(behind)) if isinstance(relu, Relu) else None
+    if not isinstance(relu, Relu) or relu.floor is not None or first is None:
         return None
-    first = own(before(behind))
-    if first is None:
-        return None
-    left = scale.shift / scale.scale
-    if not (np.abs(left) < np.finfo(np.float32).max).all():
-        return None
-    found[before(behind)] = replace(first, bias=first.bias + left)
-    found[behind] = replace(relu, floor=left)
-    found[ahead] = _before(convolution, scale.scale, np.zeros_like(left))
+    sign = np.where(scale.scale < 0, -1.0, 1.0)
+    if (sign < 0).any():
+        if ahead is None:
+            return None
+        found[follows] = _before(ahead, sign, np.zeros_like(sign))
+    turned = replace(scale, scale=scale.scale * sign, shift=scale.shift * sign)
+    found[before(behind)] = _behind(first, turned)
+    found[behind] = replace(relu, floor=turned.shift)
     return _removed(found, at)
 
 
-def _ahead(
-    operations: Sequence[AnyOperation], uses: Sequence[Sequence[int]], at: int
-) -> int | None:
-    """The number of the convolution that a scale may go into, through pools; None if there is none.
-
-    That takes the value alone.
-    """
+def _follows(operations: Sequence[AnyOperation], uses: Sequence[Sequence[int]], at: int) -> int:
+    """The convolution that takes a scaled value alone, through pools that allow it, or -1."""
     scale = operations[at]
     assert isinstance(scale, Scale)
     rises = bool((scale.scale >= 0).all())
@@ -281,8 +276,8 @@ def _ahead(
             case Pool(kind=kind) if kind == "average" or rises:
                 value = number + 1
             case _:
-                return None
-    return None
+                return -1
+    return -1
 
 
 def _removed(operations: list[AnyOperation], at: int) -> tuple[AnyOperation, ...]:

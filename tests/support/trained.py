@@ -14,15 +14,18 @@ from mnist_arch.network.weights import unique_tensors
 from mnist_arch.spec.network import Network
 
 
-def trained(network: Network, *, seed: int = 0) -> Classifier:
-    """The network in eval mode, as a training could have left it; a few scales are below 0."""
+def trained(network: Network, *, seed: int = 0, signs: int = -1) -> Classifier:
+    """The network in eval mode, as a training could have left it.
+
+    A few scales have the sign of `signs`.
+    """
     model = build(network, seed=seed).eval()
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d):
-                sign = 1 - 2 * (torch.rand(module.weight.shape, generator=rng) < 0.2).float()
-                module.weight.copy_(sign * uniform(module.weight, 0.3, 1.5, rng))
+                module.weight.copy_(uniform(module.weight, 0.3, 1.5, rng))
+                module.weight[::3] *= signs
                 module.bias.copy_(uniform(module.bias, -1, 1, rng))
             if isinstance(module, nn.BatchNorm2d):
                 assert module.running_mean is not None
