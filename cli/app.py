@@ -25,6 +25,7 @@ from .streams import mend_streams, silence
 from .summary.command import summary
 from .sweep.command import sweep
 from .train.command import train
+from .zoo.command import app as zoo
 
 
 class CommandGroup(Group):
@@ -119,6 +120,7 @@ app.command(cls=Command)(check)
 app.command("import", cls=Command)(import_)
 app.command(cls=Command)(report)
 app.add_typer(runs, name="runs")
+app.add_typer(zoo, name="zoo")
 app.command(cls=Command)(predict)
 
 

@@ -26,10 +26,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def show(runs: Sequence[CheckedRun], budget: Budget) -> None:
     """Prints a row for each run, and what differs below."""
     console = stdout()
-    rules = (
-        f"fewer than {budget.parameters_below:,} parameters and {budget.epochs_below:,} epochs, "
-        f"≥ {budget.accuracy_percent:g} % on {budget.dataset} test"
-    )
+    counts = " and ".join(f"{limit:,} {what}" for what, limit in budget.limits().items())
+    rules = f"fewer than {counts}, ≥ {budget.accuracy_percent:g} % on {budget.dataset} test"
     print_tables(_columns(runs), console, title=escape(f"checked by {rules}"))
     for run in runs:
         for number, text in enumerate(reasons(run)):
@@ -85,6 +83,8 @@ def _row(run: CheckedRun) -> dict[str, Any]:
         "parameters_verdict": verdicts and verdicts.parameters,
         "epochs_verdict": verdicts and verdicts.epochs,
         "accuracy_verdict": verdicts and verdicts.accuracy,
+        "macs_verdict": verdicts and verdicts.macs,
+        "bytes_verdict": verdicts and verdicts.bytes,
         "differs": len(run.contradictions),
         "reasons": "; ".join(reasons(run)),
     }

@@ -21,7 +21,7 @@ from ..tables import Column, Fitted, tables_of
 
 if TYPE_CHECKING:
     from mnist_arch.evaluation.metrics import Evaluation
-    from mnist_arch.runs.evidence import Evidence
+    from mnist_arch.runs.evidence import Evidence, SeedEvidence
 
 _FEW_CLASSES: Final = 10
 """Up to this many, the confusion matrix is shown whole; else the pairs that are confused most."""
@@ -69,6 +69,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "weights", escape(str(report.trained.weights))
     if report.evidence is not None:
         yield "evidence", _evidence(report.evidence)
+        yield "repeated", _repeated(report.evidence.seeds[0], report)
 
 
 def _evidence(evidence: Evidence) -> str:
@@ -83,6 +84,18 @@ def _evidence(evidence: Evidence) -> str:
         f"and {crossed:.3f} % over seeds and images (one-sided 95 %); "
         f"seed {first.seed}: {first.correct:,} correct"
     )
+
+
+def _repeated(first: SeedEvidence, report: Report) -> str:
+    """Whether what was measured is what the evidence says of the seed of these weights."""
+    evidence = report.evidence
+    if evidence is None or (evidence.dataset, evidence.split) != (report.dataset, report.split):
+        return "these are other images than those of the evidence"
+    wrong = {mistake.index for mistake in report.evaluation.mistakes}
+    if wrong == set(first.mistakes):
+        return f"[green]yes[/]: the same {len(wrong):,} images are wrong as when it was trained"
+    other = len(wrong ^ set(first.mistakes))
+    return f"[red]no[/]: {other:,} images are judged otherwise than when it was trained"
 
 
 def _rule(report: Report) -> str:

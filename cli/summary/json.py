@@ -18,6 +18,7 @@ def as_object(counted: CountedExperiment, verification: Verification | None) -> 
     """One network, always with the same keys, and `verification` where it was asked for."""
     experiment, plan = counted.experiment, counted.plan
     sizes = plan.sizes
+    headroom = experiment.budget.headroom(counts_of(experiment, plan))
     content = {
         "format": 1,
         "name": experiment.name,
@@ -32,7 +33,9 @@ def as_object(counted: CountedExperiment, verification: Verification | None) -> 
         "inference_bytes": sizes.inference_bytes,
         "budget": experiment.budget.model_dump(mode="json"),
         "epochs": experiment.recipe.epochs,
-        "headroom": experiment.budget.headroom(counts_of(experiment, plan)).parameters,
+        "headroom": headroom.parameters,
+        "macs_headroom": headroom.macs,
+        "bytes_headroom": headroom.bytes,
         "within_budget": within(experiment, plan),
         "layers": [_layer(row) for row in plan.rows],
         "blocks": [_block(place, rows) for place, rows in plan.parts().items()],

@@ -250,10 +250,13 @@ def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, st
         "parameters",
         f"{plan.parameters:,}, all trainable; {plan.buffers:,} values in buffers",
     )
-    yield "MACs", f"{plan.macs:,} for one image"
+    left = counted.experiment.budget.headroom(counts_of(counted.experiment, plan))
+    yield "MACs", f"{plan.macs:,} for one image{_left(left.macs)}"
     yield "parameter size", f"{size_text(sizes.parameter_bytes)} in float32"
     peak = size_text(sizes.inference_peak_bytes)
     yield "inference peak", f"{peak} of maps for one image, beside the parameters"
+    if left.bytes is not None:
+        yield "both together", f"{sizes.inference_bytes:,} bytes{_left(left.bytes)}"
     yield "input", size_text(sizes.input_bytes)
     yield "forward/backward", f"{size_text(sizes.forward_backward_bytes)} for one image"
     yield "total", f"{size_text(sizes.training_bytes)} in training, for one image"
@@ -264,9 +267,16 @@ def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, st
         yield "epochs", f"[bold red]{counts.epochs:,}, but {limit}: train would refuse[/]"
 
 
+def _left(count: int | None) -> str:
+    """What a limit leaves, where there is one."""
+    if count is None:
+        return ""
+    return f" · [bold red]{-count:,} too many[/]" if count < 0 else f" · {count:,} left"
+
+
 def _bar(counted: CountedExperiment, *, width: int) -> str:
     """How much of the parameters allowed is used, and what is left of them."""
-    count, allowed = counted.plan.parameters, counted.experiment.budget.most.parameters
+    count, allowed = counted.plan.parameters, counted.experiment.budget.parameters_below - 1
     over = count > allowed
     rest = f"[bold red]{count - allowed:,} too many[/]" if over else f"{allowed - count:,} left"
     text = f"{count:,} of {allowed:,} · {rest}"
@@ -278,17 +288,18 @@ def _bar(counted: CountedExperiment, *, width: int) -> str:
 
 def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
     plan, experiment = counted.plan, counted.experiment
-    headroom = experiment.budget.headroom(counts_of(experiment, plan)).parameters
+    left = experiment.budget.headroom(counts_of(experiment, plan))
+    headroom = left.parameters
     return [
         ("parameters", f"{plan.parameters:,}"),
-        ("allowed", f"{experiment.budget.most.parameters:,}"),
+        ("allowed", f"{experiment.budget.parameters_below - 1:,}"),
         ("headroom", f"{headroom:,}" if headroom >= 0 else f"[red]{headroom:,}[/]"),
         ("within budget", "yes" if within(experiment, plan) else "[red]no[/]"),
         ("layers", str(len(plan.rows))),
         ("largest layer", escape(plan.largest.place)),
         ("its parameters", f"{plan.largest.parameters:,}"),
         ("buffers", f"{plan.buffers:,}"),
-        ("MACs", f"{plan.macs:,}"),
+        ("MACs", f"{plan.macs:,}{_left(left.macs)}"),
         ("receptive field", str(plan.receptive_field)),
         ("parameter size", size_text(plan.sizes.parameter_bytes)),
         ("inference peak", size_text(plan.sizes.inference_peak_bytes)),

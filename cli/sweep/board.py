@@ -127,8 +127,8 @@ def _difference(it: Standing) -> str:
 
 
 def _rules(it: Standing) -> str:
-    """A mark for each of the three verdicts: parameters, epochs, accuracy."""
-    return "".join(map(_mark, (it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy)))
+    """A mark for each verdict: parameters, epochs, MACs and bytes where they count, accuracy."""
+    return "".join(map(_mark, it.verdicts.asked().values()))
 
 
 def _mark(verdict: Verdict) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.markup import escape
 
-from mnist_arch.counting.budget import within
+from mnist_arch.counting.budget import counts_of, within
 from mnist_arch.counting.plan import Plan
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.files import to_json
@@ -78,8 +78,10 @@ def _lines(
     if experiment.dataset == "auto":
         yield "dataset", auto_text(dataset)
     yield "seeds", ", ".join(map(str, seeds))
-    limit = experiment.budget.parameters_below
-    yield "parameters", f"{plan.parameters:,} (asked: fewer than {limit:,})"
+    counts = counts_of(experiment, plan)
+    for what, limit in experiment.budget.limits().items():
+        if what != "epochs":
+            yield what, f"{getattr(counts, what.lower()):,} (asked: fewer than {limit:,})"
     fits = within(experiment, plan)
     yield "budget", "kept" if fits else "broken: train would refuse this"
 

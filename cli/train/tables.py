@@ -43,7 +43,7 @@ def show_results(
             write_json(result.json_text())
         else:
             _show_one(result, budget, folder)
-        return _all_kept(result.verdicts)
+        return result.verdicts.overall == "kept"
     score = Score.of(results, budget)
     path, trouble = keep_score(score, folders[0].parent)
     if as_json:
@@ -54,7 +54,7 @@ def show_results(
         note(f"the score is not kept in a file: {trouble}")
     elif trouble is not None:
         raise trouble
-    return _all_kept(score.verdicts)
+    return score.verdicts.overall == "kept"
 
 
 def percent_with_interval(result: Result) -> str:
@@ -63,10 +63,6 @@ def percent_with_interval(result: Result) -> str:
         f"{result.accuracy_percent:.2f} % ({result.split}, {result.images:,} images, "
         f"Wilson 95 % {low:.2f}–{high:.2f})"
     )
-
-
-def _all_kept(verdicts: Verdicts) -> bool:
-    return verdicts.parameters == verdicts.epochs == verdicts.accuracy == "kept"
 
 
 def _show_one(result: Result, budget: Budget, folder: Path) -> None:
@@ -125,19 +121,16 @@ def _seeds(score: Score) -> list[Column]:
 
 
 def _rules(result: Result, budget: Budget, accuracy: str, verdicts: Verdicts) -> list[Column]:
-    """The three rules with what was reached; `result` gives parameters and epochs."""
-    asked = [
-        f"< {budget.parameters_below:,}",
-        f"< {budget.epochs_below:,}",
-        f"≥ {budget.accuracy_percent:g} %",
-    ]
-    judged = verdicts.accuracy != "none"
-    reached = [f"{result.parameters:,}", f"{result.epochs:,}", accuracy if judged else "–"]
-    found = verdicts.parameters, verdicts.epochs, verdicts.accuracy
-    rules = ["parameters", "epochs", f"{budget.dataset} test accuracy"]
+    """The rules with what was reached; `result` gives what is counted."""
+    limits, found = budget.limits(), verdicts.asked()
+    asked = [*(f"< {limit:,}" for limit in limits.values()), f"≥ {budget.accuracy_percent:g} %"]
+    counts = [getattr(result.counts, what.lower()) for what in limits]
+    reached = ["–" if count is None else f"{count:,}" for count in counts]
+    reached.append(accuracy if verdicts.accuracy != "none" else "–")
+    rules = [*limits, f"{budget.dataset} test accuracy"]
     return [
         Column("rule", rules, words=True, is_key=True),
         Column("asked", asked),
         Column("reached", reached, goes=1),
-        Column("verdict", [VERDICTS[it] for it in found], words=True),
+        Column("verdict", [VERDICTS[it] for it in found.values()], words=True),
     ]

@@ -283,11 +283,10 @@ class _Check:
         excess = budget.excess(stated.counts)
         too_few = budget.needed_correct(result.images) - result.correct if result.images else 0
         limits = {
-            "parameters": (f"{excess.parameters:,} too many for fewer than "
-                           f"{budget.parameters_below:,}"),
-            "epochs": f"{excess.epochs:,} too many for fewer than {budget.epochs_below:,}",
-            "accuracy": f"{too_few:,} correct images too few for {budget.accuracy_percent:g} %",
-        }  # fmt: skip
+            what.lower(): f"{getattr(excess, what.lower()):,} too many for fewer than {limit:,}"
+            for what, limit in budget.limits().items()
+        }
+        limits["accuracy"] = f"{too_few:,} correct images too few for {budget.accuracy_percent:g} %"
         for rule, limit in limits.items():
             ours, theirs = getattr(found, rule), getattr(said, rule)
             unjudged = rule == "accuracy" and judgement is None

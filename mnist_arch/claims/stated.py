@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mnist_arch.claims.handed_in import HandedIn, unreadable
+from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import ShapeError
 from mnist_arch.runs.agreement import Contradiction, compared, contradictions
@@ -64,7 +65,8 @@ class Stated:
     @property
     def counts(self) -> Counts:
         """What a budget limits: of the network, and of the training that the manifest describes."""
-        return Counts(self.plan.parameters, max(self.experiment.recipe.epochs, len(self.records)))
+        counts = counts_of(self.experiment, self.plan)
+        return counts._replace(epochs=max(counts.epochs, len(self.records)))
 
 
 def read_stated(handed_in: HandedIn) -> Stated:
@@ -207,8 +209,7 @@ def verdicts_under(budget: Budget, result: Result, counts: Counts | None = None)
     accuracy = budget.accuracy_verdict(
         correct=result.correct, images=result.images, dataset=result.dataset, split=result.split
     )
-    own = Counts(result.parameters, result.epochs)
-    return budget.verdicts(counts or own, accuracy=accuracy)
+    return budget.verdicts(counts or result.counts, accuracy=accuracy)
 
 
 def of_verdicts(said: Verdicts, found: Verdicts, *, by: str) -> Iterator[Contradiction]:

@@ -33,11 +33,14 @@ def broken_rules(experiment: Experiment, plan: Plan) -> list[str]:
             f"{budget.parameters_below:,}; "
             f"the largest layer is {largest.place} ({largest.parameters:,})"
         )
-    if excess.epochs:
-        found.append(
-            f"{counts.epochs:,} epochs, {excess.epochs:,} too many for fewer than "
-            f"{budget.epochs_below:,}"
-        )
+    limits = budget.limits()
+    for count, over, what in (
+        (counts.epochs, excess.epochs, "epochs"),
+        (counts.macs, excess.macs, "MACs"),
+        (counts.bytes, excess.bytes, "bytes"),
+    ):
+        if over:
+            found.append(f"{count:,} {what}, {over:,} too many for fewer than {limits[what]:,}")
     return found
 
 
@@ -61,7 +64,7 @@ def check_verdict(experiment: Experiment) -> None:
 
 def counts_of(experiment: Experiment, plan: Plan) -> Counts:
     """What the budget limits."""
-    return Counts(plan.parameters, experiment.recipe.epochs)
+    return Counts(plan.parameters, experiment.recipe.epochs, plan.macs, plan.sizes.inference_bytes)
 
 
 def within(experiment: Experiment, plan: Plan) -> bool:
@@ -70,29 +73,28 @@ def within(experiment: Experiment, plan: Plan) -> bool:
 
 
 def _epochs_that_fit(experiment: Experiment) -> Iterator[str]:
-    most = experiment.budget.most.epochs
+    most = experiment.budget.epochs_below - 1
     if experiment.recipe.epochs > most > 0:
         yield f"--epochs {most:,} would fit"
 
 
 def _what_fits(experiment: Experiment, plan: Plan) -> Iterator[str]:
     """One change that fits the budget: the largest layer narrower, else all layers."""
-    most, place = experiment.budget.most.parameters, plan.largest.place
-    if plan.parameters <= most:
+    over = experiment.budget.excess(counts_of(experiment, plan))
+    if not (over.parameters or over.macs or over.bytes):
         return
+    place = plan.largest.place if over.parameters else max(plan.rows, key=lambda it: it.macs).place
     for block_index, block in enumerate(experiment.blocks):
         for index, conv in enumerate(block.channels):
             if place == f"blocks[{block_index}].channels[{index}]":
                 for out in _narrower(conv.out):
-                    fitting = _count(_with_out(experiment, block_index, index, out))
-                    if fitting is not None and fitting <= most:
+                    if fitting := _fitting(_with_out(experiment, block_index, index, out)):
                         change = f"{out} channels instead of {conv.out} at {place}"
-                        yield f"{change} would fit ({fitting:,})"
+                        yield f"{change} would fit ({fitting})"
                         return
     for percent in range(95, 0, -5):
-        fitting = _count(_scaled(experiment, percent))
-        if fitting is not None and fitting <= most:
-            yield f"{percent} % of the channels in every block would fit ({fitting:,})"
+        if fitting := _fitting(_scaled(experiment, percent)):
+            yield f"{percent} % of the channels in every block would fit ({fitting})"
             return
     yield "use fewer or smaller layers"
 
@@ -102,11 +104,19 @@ def _narrower(out: int) -> range:
     return range(out - 1, out // 2, -max(1, out // 32))
 
 
-def _count(experiment: Experiment) -> int | None:
+def _fitting(experiment: Experiment) -> str:
+    """What a network comes to of what is limited, or nothing where it breaks a rule."""
     try:
-        return plan_network(experiment).parameters
+        plan = plan_network(experiment)
     except ShapeError:
-        return None
+        return ""
+    budget, counts = experiment.budget, counts_of(experiment, plan)
+    if any(budget.excess(counts)._replace(epochs=0)):
+        return ""
+    found = [f"{counts.parameters:,}"]
+    found += [f"{counts.macs:,} MACs"] if budget.macs_below is not None else []
+    found += [f"{counts.bytes:,} bytes"] if budget.bytes_below is not None else []
+    return ", ".join(found)
 
 
 def _with_out(experiment: Experiment, block_index: int, index: int, out: int) -> Experiment:

@@ -144,6 +144,10 @@ def _finished_line(word: str, runs: Path) -> Line | None:
     return next((line for line in lines if line.finished), None)
 
 
+def _of(limit: int | None) -> str:
+    return "" if limit is None else f" of fewer than {limit:,}"
+
+
 def network_part(counted: CountedExperiment) -> NetworkPart:
     """Diagram, receptive field, costs and budget."""
     experiment, plan = counted.experiment, counted.plan
@@ -153,9 +157,9 @@ def network_part(counted: CountedExperiment) -> NetworkPart:
         ("parameters", f"{plan.parameters:,} of fewer than {budget.parameters_below:,}"),
         ("left", f"{left.parameters:,}"),
         ("epochs", f"{experiment.recipe.epochs:,} of fewer than {budget.epochs_below:,}"),
-        ("MACs", f"{plan.macs:,}"),
+        ("MACs", f"{plan.macs:,}{_of(budget.macs_below)}"),
         ("receptive field", f"{plan.receptive_field} pixels"),
-        ("memory of inference", f"{plan.sizes.inference_bytes:,} bytes"),
+        ("memory of inference", f"{plan.sizes.inference_bytes:,}{_of(budget.bytes_below)} bytes"),
     ]
     pictures = [
         ("Where parameters, MACs and memory go", costs(plan)),

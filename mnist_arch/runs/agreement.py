@@ -108,6 +108,11 @@ def contradictions(
     for field, said, found in (
         ("parameters", result.parameters, plan.parameters),
         ("macs", result.macs, plan.macs),
+        *(
+            []
+            if result.inference_bytes is None
+            else [("inference_bytes", result.inference_bytes, plan.sizes.inference_bytes)]
+        ),
     ):
         yield from compared(f"result.json: {field}", said, found, by="the network has")
     if records is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.catalog import in_words
 from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, RunError, RunLocked, StorageError
@@ -23,7 +24,7 @@ from mnist_arch.runs.images import RunImages
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.provenance import git_state, package_versions
 from mnist_arch.runs.result import Result
-from mnist_arch.spec.experiment import Counts, Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import (
@@ -219,11 +220,12 @@ def _finish(
         mistakes=state.mistakes,
         parameters=state.plan.parameters,
         macs=state.plan.macs,
+        inference_bytes=state.plan.sizes.inference_bytes,
         epochs=state.epoch,
         seconds=state.seconds,
         command_seconds=command_seconds(),
         verdicts=experiment.budget.verdicts(
-            Counts(state.plan.parameters, state.epoch),
+            counts_of(experiment, state.plan)._replace(epochs=state.epoch),
             accuracy=experiment.budget.accuracy_verdict(
                 correct=final.correct,
                 images=final.images,

@@ -35,6 +35,8 @@ class Result(Record):
     null in results of before they were kept."""
     parameters: int
     macs: int
+    inference_bytes: int | None = None
+    """To classify one image, in float32; null in results of before it was kept."""
     epochs: int
     seconds: float
     """Data, training and evaluation, over all processes of the run."""
@@ -47,12 +49,17 @@ class Result(Record):
         """The final epoch."""
         return Judgement(self.correct, self.images, self.loss, self.split)
 
+    @property
+    def counts(self) -> Counts:
+        """What a budget limits."""
+        return Counts(self.parameters, self.epochs, self.macs, self.inference_bytes)
+
     def under(self, budget: Budget) -> Result:
         """The same with the verdicts of `budget`, which may not be that of when it was stored."""
         accuracy = budget.accuracy_verdict(
             correct=self.correct, images=self.images, dataset=self.dataset, split=self.split
         )
-        verdicts = budget.verdicts(Counts(self.parameters, self.epochs), accuracy=accuracy)
+        verdicts = budget.verdicts(self.counts, accuracy=accuracy)
         return self.model_copy(update={"verdicts": verdicts})
 
     def __repr__(self) -> str:

@@ -22,6 +22,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "blocks.share": True,
     "blocks.squeeze_excitation": 4,
     "budget": {"parameters_below": 10_000},
+    "budget.bytes_below": 100_000,
+    "budget.macs_below": 1_000_000,
     "classes": 10,
     "dataset": "mnist",
     "defaults": {"activation": "relu"},

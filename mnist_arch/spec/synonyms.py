@@ -70,6 +70,8 @@ KEYS: Final[dict[str, str]] = {
     "budget": "limits rules constraints",
     "budget.parameters_below": "max_params max_parameters params parameters num_params n_params"
     " parameter_budget param_budget param_limit parameter_limit parameters_limit",
+    "budget.macs_below": "max_macs macs mac_budget mac_limit macs_limit max_madds multiply_adds",
+    "budget.bytes_below": "max_bytes bytes memory max_memory memory_limit ram max_ram",
     "budget.epochs_below": "epoch_budget epoch_limit epochs_limit",
     "budget.accuracy_percent": "accuracy acc target target_accuracy target_acc min_accuracy"
     " required_accuracy test_accuracy",
@@ -359,6 +361,7 @@ COMMANDS: Final[dict[str, str]] = {
     "import": "convert from_table from_torchsummary from_keras parse",
     "audit": "review lint claim",
     "check": "verify grade trust recheck handin",
+    "zoo": "networks models records hub pretrained catalog catalogue",
 }
 """Commands, and what others call them."""
 

@@ -60,6 +60,8 @@ class Arm:
     """Of the experiment with the hold-out; empty where the network cannot be built."""
     parameters: int = 0
     macs: int = 0
+    inference_bytes: int = 0
+    """To classify one image, in float32."""
     epochs: int = 0
     batch_bytes: int = 0
     """Of what the layers take for a batch."""
@@ -79,7 +81,7 @@ class Arm:
     @property
     def counts(self) -> Counts:
         """What the budget limits."""
-        return Counts(self.parameters, self.epochs)
+        return Counts(self.parameters, self.epochs, self.macs, self.inference_bytes)
 
     @property
     def cell(self) -> tuple[str, ...] | None:
@@ -240,6 +242,7 @@ class SweepPlan:
             "digest": digest,
             "parameters": plan.parameters,
             "macs": plan.macs,
+            "inference_bytes": plan.sizes.inference_bytes,
             "epochs": experiment.recipe.epochs,
             "batch_bytes": plan.activation_bytes * self._batch(experiment),
             "rejected": "; ".join(broken_rules(experiment, plan)),

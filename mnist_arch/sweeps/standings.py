@@ -180,7 +180,8 @@ _COLUMNS: Final = (
     *("adjusted_p_value",),
     *("tied_with_first", "pareto_front"),
     *(f"test_{column}" for column in _SCORE),
-    *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy", "reason", "format"),
+    *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy"),
+    *("keeps_macs", "keeps_bytes", "reason", "format"),
 )
 
 
@@ -205,6 +206,7 @@ def csv_text(board: Leaderboard) -> str:
                 *(difference.adjusted_p_value if difference else "", it.tied, it.front),
                 *_cells(it.test),
                 *(it.seconds, it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy),
+                *(it.verdicts.macs or "", it.verdicts.bytes or ""),
                 it.rejected or "; ".join(trial.reason for trial in it.failures),
                 board.format,
             ]

@@ -14,7 +14,15 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import BudgetExceeded
 from mnist_arch.network.build import build, count_parameters
-from mnist_arch.spec.experiment import Budget, Counts, Experiment, Verdict, Verdicts
+from mnist_arch.spec.experiment import (
+    Budget,
+    Counts,
+    Excess,
+    Experiment,
+    Headroom,
+    Verdict,
+    Verdicts,
+)
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.overrides import parse_override
 
@@ -192,8 +200,9 @@ def test_fewer_than_a_limit_leaves_it_out(
     excess: tuple[int, int],
     verdicts: tuple[Verdict, Verdict],
 ) -> None:
-    budget, found = Budget(), Counts(*counts)
-    assert (budget.headroom(found), budget.excess(found)) == (headroom, excess)
+    budget, found = Budget(), Counts(*counts, macs=10**9, bytes=10**9)
+    assert budget.headroom(found) == Headroom(*headroom)
+    assert budget.excess(found) == Excess(*excess)
     parameters, epochs = verdicts
     expected = Verdicts(parameters=parameters, epochs=epochs, accuracy="none")
     assert budget.verdicts(found) == expected
@@ -203,7 +212,39 @@ def test_fewer_than_a_limit_leaves_it_out(
 
 
 def test_a_plan_and_a_recipe_have_what_a_budget_limits() -> None:
-    assert counts_of(s6(), plan_network(s6())) == Counts(parameters=18_666, epochs=19)
+    assert counts_of(s6(), plan_network(s6())) == Counts(
+        parameters=18_666, epochs=19, macs=6_049_088, bytes=S6_BYTES
+    )
+
+
+S6_BYTES = plan_network(s6()).sizes.inference_bytes
+LIMITS = [("macs", "MACs", 6_049_088), ("bytes", "bytes", S6_BYTES)]
+
+
+@pytest.mark.parametrize(("key", "unit", "count"), LIMITS)
+def test_macs_and_bytes_are_limited_where_the_budget_says_so(
+    key: str, unit: str, count: int
+) -> None:
+    """Fewer than the limit, as parameters; what is written is what would fit."""
+    assert within(s6(), plan_network(s6()))
+    assert within(s6(f"budget.{key}_below={count + 1}"), plan_network(s6()))
+    over = s6(f"budget.{key}_below={count}")
+    assert not within(over, plan_network(over))
+    error = refusal(over)
+    assert f"{count:,} {unit}, 1 too many for fewer than {count:,}" in str(error)
+    assert "would fit" in error.hint
+    assert unit in error.hint
+
+
+def test_of_a_rule_that_is_not_asked_for_there_is_no_verdict() -> None:
+    counts = Counts(1, 1, 1, 1)
+    assert Budget().verdicts(counts).asked().keys() == {"parameters", "epochs", "accuracy"}
+    assert Budget().verdicts(counts).model_dump().keys() == Budget().verdicts(counts).asked().keys()
+    asked = Budget(macs_below=1, bytes_below=2)
+    found = asked.verdicts(counts, accuracy="kept")
+    assert (found.macs, found.bytes, found.overall) == ("missed", "kept", "missed")
+    unknown = asked.verdicts(Counts(1, 1, 0, None), accuracy="kept")
+    assert (unknown.macs, unknown.bytes, unknown.overall) == ("kept", "none", "none")
 
 
 # -------------------------------------------------------------------------------------- accuracy

@@ -46,6 +46,7 @@ COMMANDS = (
     "import",
     "report",
     "runs",
+    "zoo",
     "predict",
 )
 
@@ -68,7 +69,8 @@ def check_generated(name: str, generated: str) -> None:
 def test_commands_are_documented_as_they_are() -> None:
     assert set(COMMANDS) == {"", *commands()}
     sections = []
-    for command in (*COMMANDS, *(f"runs {name}" for name in commands()["runs"].commands)):
+    below = [f"{it} {name}" for it in ("runs", "zoo") for name in commands()[it].commands]
+    for command in (*COMMANDS, *below):
         name = f"mnist-arch {command}".strip()
         sections.append(f"## {name}\n\n```text\n{help_text(command)}```\n")
     about = f"The help is that of Typer {metadata.version('typer').rpartition('.')[0]}.\n"

@@ -360,14 +360,17 @@ OPTIONS = {
     "runs remove": "what --empty-bin --runs",
     "runs pack": "what --out --runs",
     "predict": "files --run --spec --runs --json",
+    "zoo": "--json",
+    "zoo show": "name --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 
 
 def test_options_are_frozen() -> None:
     commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    inside = commands["runs"].commands
-    commands |= {f"runs {name}": command for name, command in inside.items()}
+    for group in ("runs", "zoo"):
+        inside = commands[group].commands
+        commands |= {f"{group} {name}": command for name, command in inside.items()}
     found = {
         name: " ".join(parameter.opts[0] for parameter in command.params)
         for name, command in commands.items()

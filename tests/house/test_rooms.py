@@ -102,6 +102,7 @@ TORCH_FREE = (
     "runs.agreement",
     "training.work",
     "runs.events",
+    "runs.entries",
     "runs.evidence",
     "runs.find",
     "report.content",

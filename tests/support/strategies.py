@@ -402,6 +402,8 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
             optional={
                 "parameters_below": st.integers(1, 10**12),
                 "epochs_below": st.integers(1, 10**6),
+                "macs_below": st.none() | st.integers(1, 10**12),
+                "bytes_below": st.none() | st.integers(1, 10**12),
                 "accuracy_percent": st.integers(0, 100) | st.floats(0, 100),
                 "dataset": _DATASETS,
             },

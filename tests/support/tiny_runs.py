@@ -9,6 +9,7 @@ from typing import Any, Literal
 import small
 import torch
 
+from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
@@ -19,7 +20,7 @@ from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result
-from mnist_arch.spec.experiment import Counts, Experiment
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import loads
 from mnist_arch.training.engine import Engine
 
@@ -82,7 +83,7 @@ def made_up_result(experiment: Experiment, seed: int) -> Result:
     assert experiment.dataset != "auto"
     plan, epochs = plan_network(experiment), experiment.recipe.epochs
     judged = Judgement(1, 2, 1.0, "validation" if experiment.holdout else "test")
-    counts = Counts(plan.parameters, epochs)
+    counts = counts_of(experiment, plan)._replace(epochs=epochs)
     return Result(
         name=experiment.name,
         digest=digest(experiment),

@@ -111,8 +111,8 @@ def excess(arm: Arm, budget: Budget) -> float:
     """How far a proposal is over the budget, in budgets; 1 for a network that cannot be built."""
     if not arm.digest:
         return 1.0
-    over = budget.excess(arm.counts)
-    return over.parameters / budget.parameters_below + over.epochs / budget.epochs_below
+    over, limits = budget.excess(arm.counts)._asdict(), budget.limits()
+    return float(sum(over[what.lower()] / limit for what, limit in limits.items()))
 
 
 # --------------------------------------------------------------------------- samplers and pruners
