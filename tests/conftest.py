@@ -7,6 +7,7 @@ it is outside the tests, but only by tests that carry the marker `mnist`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import ipaddress
@@ -23,10 +24,10 @@ import hypothesis
 import pytest
 import typer.main
 import typer.testing
-
-from examples import GATE, QUICK
+from profiles import GATE, QUICK
 
 if TYPE_CHECKING:
+    from mnist_arch.data.load import Loader
     from mnist_arch.data.split import Split
 
 MNIST_FOLDER = os.environ.get("MNIST_ARCH_DATA", "")
@@ -73,10 +74,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if (
-            item.path.parent.name == "native"
-        ):  # the first of these in a new checkout compiles the engine
+        # The first of these in a new checkout compiles the engine.
+        if item.path.parent.name == "native":
             item.add_marker(pytest.mark.slow)
+        # Counting lines doubles the time of what repeats the same lines with many values.
+        if item.get_closest_marker("gate") or hypothesis.is_hypothesis_test(_function_of(item)):
+            item.add_marker(pytest.mark.no_cover)
+    # What takes longest begins first, so that no worker is left alone with it at the end.
+    items.sort(key=lambda item: item.get_closest_marker("gate") is None)
     for option in ("gate", "by_hand"):
         if not config.getoption(option):
             left = [item for item in items if item.get_closest_marker(option)]
@@ -90,6 +95,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(no_mnist)
         if item.get_closest_marker("gpu") and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def _function_of(item: pytest.Item) -> Any:
+    return getattr(item, "function", None)
 
 
 def pytest_collection_finish() -> None:
@@ -218,6 +227,15 @@ def judged_on() -> Split:
     from small import synthetic
 
     return synthetic(50, seed=2, name="test")
+
+
+@pytest.fixture
+def images_are() -> Iterator[Callable[[Loader], None]]:
+    """Has images come from a function from now on, and not from the disk."""
+    from mnist_arch.data.load import images_from
+
+    with contextlib.ExitStack() as stack:
+        yield lambda loader: stack.enter_context(images_from(loader))
 
 
 @pytest.fixture

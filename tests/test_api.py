@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from tiny_runs import make_run, tiny
 from train_command import PNG, no_training
 
 import mnist_arch as ma
-from mnist_arch.data.load import Resolved
+from mnist_arch.data.load import Loader, Resolved
 from mnist_arch.runs import execute as running
-from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import all_runs
 from mnist_arch.verbs.arguments import in_python
 
@@ -30,7 +30,9 @@ experiments: [{name: one, recipe: {epochs: 1}}]
 
 
 @pytest.fixture
-def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_are: Callable[[Loader], None]
+) -> list[str]:
     """The splits that are read, of few images that are easy to tell apart."""
     read: list[str] = []
 
@@ -39,7 +41,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_images, "load_split", load_split)
+    images_are(load_split)
     monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
     Path("small.yaml").write_text(SPEC)
     return read
@@ -115,9 +117,9 @@ def test_the_sample_in_the_place_of_mnist_is_a_warning(
 
 
 @pytest.mark.slow
-def test_what_a_name_is_judged_by(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("opened")
+def test_what_a_name_is_judged_by() -> None:
     make_run(Path("runs"), tiny("a"), seed=3)
-    monkeypatch.setattr("mnist_arch.data.load.load_split", run_images.load_split)
     report = ma.evaluate("a", device="cpu")
     assert (report.trained.seed, report.split, report.evaluation.images) == (3, "test", 50)
     assert repr(report).startswith("Report(a · seed 3 · mnist test: ")

@@ -18,6 +18,7 @@ from mnist_arch_cli.app import app
 ALL = list(examples())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["for building", "set aside"])
 def test_no_accusation_is_wrong_and_few_habits_are_missed(tmp_path: Path, half: str) -> None:
     chosen: list[Example] = ALL[half == "set aside" :: 2]

@@ -25,17 +25,17 @@ from handed_in import (
 
 from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
 from mnist_arch.claims.rules import read_budget
+from mnist_arch.data.load import Loader
 from mnist_arch.errors import PathError, SpecError
 from mnist_arch.runs import execute as running
-from mnist_arch.runs import images as run_images
 from mnist_arch.spec.experiment import Budget
 
 RULES = Budget(accuracy_percent=1.0)
 
 
 @pytest.fixture(autouse=True)
-def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_images, "load_split", load_split)
+def _few_images(images_are: Callable[[Loader], None]) -> None:
+    images_are(load_split)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import pytest
 from handed_in import change, edited, load_split, train
 from typer.testing import CliRunner
 
+from mnist_arch.data.load import Loader
 from mnist_arch.runs import execute as running
-from mnist_arch.runs import images as run_images
 from mnist_arch_cli.app import app
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_are: Callable[[Loader], None]
+) -> Path:
     """An honest run, which the commands of a test are about."""
-    monkeypatch.setattr(run_images, "load_split", load_split)
+    images_are(load_split)
     monkeypatch.setattr(running, "draw_curves", lambda *_, **__: b"")
     monkeypatch.chdir(tmp_path)
     return train(Path("runs"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tiny_sweeps import blocks, write_sweep
 from typer.testing import CliRunner, Result
 
 from mnist_arch.data.catalog import INFO, SHA256, DatasetSplit, in_words
+from mnist_arch.data.load import Loader
 from mnist_arch.spec.loading import FELL_BACK, load
 from mnist_arch.sweeps.ledger import Asked, Ledger
 from mnist_arch_cli.app import app
@@ -206,13 +207,13 @@ def test_a_leaderboard_shown_again_says_what_auto_was(
 @pytest.mark.parametrize("name", ["auto", "mnist-5k"])
 @pytest.mark.usefixtures("offline")
 def test_a_run_that_goes_on_says_what_auto_was(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, images_are: Callable[[Loader], None]
 ) -> None:
     def load_split(name: str, split: DatasetSplit, **_: Any) -> Any:
         assert name == "mnist-5k"
         return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
-    monkeypatch.setattr("mnist_arch.runs.images.load_split", load_split)
+    images_are(load_split)
     first = run("train", "net.yaml", "--dataset", name)
     assert "net · seed 0 · mnist-5k (embedded sample)" in first.stdout
     (folder,) = (tmp_path / "runs").iterdir()
@@ -239,11 +240,13 @@ def test_an_origin_says_that_auto_fell_back() -> None:
 
 
 @pytest.mark.slow
-def test_titles_name_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_titles_name_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_are: Callable[[Loader], None]
+) -> None:
     def load_split(name: str, split: DatasetSplit, **_: Any) -> Any:
         return small.synthetic(96 if split == "train" else 50, seed=len(split), name=split)
 
-    monkeypatch.setattr("mnist_arch.data.load.load_split", load_split)
+    images_are(load_split)
     make_run(tmp_path / "runs", tiny(dataset="mnist-5k"))
     assert f"tiny · seed 0 · {in_words('mnist-5k')} test" in run("eval").stdout
     titles: list[str] = []

@@ -18,6 +18,7 @@ from tiny_runs import TEST_IMAGES, make_run, tiny
 from typer.testing import CliRunner, Result
 
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.load import Loader
 from mnist_arch.data.split import Split, hold_out
 from mnist_arch.errors import PictureError
 from mnist_arch.evaluation import gallery
@@ -62,14 +63,16 @@ class Eval:
 
 
 @pytest.fixture(name="run_eval")
-def _run_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Eval:
+def _run_eval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_are: Callable[[Loader], None]
+) -> Eval:
     command = Eval(tmp_path / "runs")
 
-    def load_split(name: DatasetName, split: Any, *, data_dir: Path | None = None) -> Split:
+    def load_split(name: DatasetName, split: Any, **_: Any) -> Split:
         command.read.append((name, split))
         return tiny_runs.images(name, split)
 
-    monkeypatch.setattr("mnist_arch.data.load.load_split", load_split)
+    images_are(load_split)
     monkeypatch.chdir(tmp_path)
     return command
 

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +27,7 @@ from tiny_sweeps import Bench, HereExecutor, blocks, planned, write_sweep
 from typer.testing import CliRunner, Result
 
 from mnist_arch.data.catalog import DatasetSplit
-from mnist_arch.data.load import Resolved, load_split
+from mnist_arch.data.load import Loader, Resolved, load_split
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DataUnavailable,
@@ -99,10 +99,12 @@ class Terminal:
 
 
 @pytest.fixture
-def mnist_arch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def mnist_arch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_are: Callable[[Loader], None]
+) -> Terminal:
     terminal = Terminal(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_images, "load_split", terminal.load_split)
+    images_are(terminal.load_split)
     monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
     monkeypatch.setattr(picture, "draw_front", lambda _: PNG)
     monkeypatch.setattr(local, "LocalExecutor", HereExecutor)
@@ -124,6 +126,7 @@ def below(text: str) -> dict[str, str]:
 # -------------------------------------------------------------------------------------- a sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_and_ranks_and_judges_its_finalists(mnist_arch: Terminal) -> None:
     mnist_arch.write(SMALL, OTHER, FAT, finalists={"top": 1, "seeds": 2})
     result = mnist_arch()
@@ -601,14 +604,14 @@ def test_bad_input_ends_with_2_and_leaves_nothing(
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_missing_data_ends_with_3_before_any_trial(
-    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch, part: str
+    mnist_arch: Terminal, images_are: Callable[[Loader], None], part: str
 ) -> None:
     def missing(name: str, split: str, **options: Any) -> Split:
         if split == part:
             raise DataUnavailable(f"{name} is not here", hint="--data-dir")
         return mnist_arch.load_split(name, split, **options)
 
-    monkeypatch.setattr(run_images, "load_split", missing)
+    images_are(missing)
     mnist_arch.write(SMALL, finalists={"top": 1, "seeds": 1})
     result = mnist_arch("tiny.yaml", exit_code=3)
     assert result.stderr == "error: mnist-5k is not here\nhint: --data-dir\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ import torch
 from train_command import Terminal, error_of, interrupt, no_training
 from train_command import mnist_arch as mnist_arch
 
-from mnist_arch.data.load import Resolved
+from mnist_arch.data.load import Loader, Resolved
 from mnist_arch.errors import NonFiniteLoss, PictureError, StorageError
 from mnist_arch.runs import execute as running
 from mnist_arch.runs import images as run_images
@@ -459,10 +460,10 @@ def test_a_manifest_repeats_its_run_bit_by_bit(mnist_arch: Terminal) -> None:
 
 
 def test_a_manifest_of_other_images_is_refused(
-    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+    mnist_arch: Terminal, images_are: Callable[[Loader], None]
 ) -> None:
     mnist_arch("small.yaml", "--epochs", "1")
-    monkeypatch.setattr(run_images, "load_split", lambda *_, **__: small.synthetic(96, seed=9))
+    images_are(lambda *_, **__: small.synthetic(96, seed=9))
     path = str(mnist_arch.run.manifest_path)
     result = mnist_arch("--from-manifest", path, "--out", "elsewhere", exit_code=2)
     assert "the images found here are not those of the manifest" in result.stderr

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
+from profiles import examples
 from strategies import Mapping, networks, text_of
 from torch import Tensor, nn
 
-from examples import examples
 from mnist_arch.convert.blocks import differences
 from mnist_arch.convert.from_torch import from_torch, graph_of_module
 from mnist_arch.convert.lowering import lower

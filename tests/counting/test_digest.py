@@ -11,10 +11,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from pydantic import BaseModel
 from strategies import Mapping, files, rest_of_file, text_of
 
-from examples import examples
 from mnist_arch.counting.digest import ALWAYS, FIELDS, OPERATIONS, digest
 from mnist_arch.counting.layers import Convolution, Dropout, Layer, Op, Residual
 from mnist_arch.counting.plan import plan_network

@@ -18,8 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mirror import digits, idx, put, small_mnist
+from profiles import examples
 
-from examples import examples
 from mnist_arch.data import catalog, download, transfer
 from mnist_arch.data.catalog import INFO, SHA256, DatasetInfo, DatasetName
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
@@ -408,6 +408,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert not parses
 
 
+@pytest.mark.slow
 def test_another_sample_is_refused(
     parses: list[object], parsed: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_images_of_the_dataset_are_taken_as_they_are() -> None:
         assert np.array_equal(found.pixels, image[0])
 
 
+@pytest.mark.slow
 def test_a_digit_of_the_dataset_that_was_moved_comes_back() -> None:
     image = load_split("mnist-5k", "test").images[0, 0].numpy()
     moved = np.zeros((28, 28), np.uint8)

@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 import typer
-from small import loaded
+from small import loaded, synthetic
 
 from mnist_arch.counting.counted import count
+from mnist_arch.data.load import Loader
 from mnist_arch.data.split import Split
 from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.sweeps import load_sweep, plan_sweep
@@ -364,11 +365,21 @@ def python_of(page: Path) -> str:
     return code
 
 
-@pytest.mark.gate
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "python.md"], ids=lambda it: it.name)
 def test_the_python_of_a_page_trains(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    images_are: Callable[[Loader], None],
 ) -> None:
+    """On a few images."""
+
+    def few(_: str, split: Any, **__: Any) -> Split:
+        return synthetic(200, seed=len(split), name=split)
+
+    images_are(few)
     monkeypatch.chdir(tmp_path)
     exec(compile(python_of(page), page.name, "exec"), {})
     out = capsys.readouterr().out

@@ -9,6 +9,7 @@ import ast
 import json
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def modules(library: Path = LIBRARY) -> dict[str, Path]:
     return found
 
 
+@cache
 def imports(library: Path = LIBRARY) -> Graph:
     """Which modules of the library each module imports, wherever in its file."""
     known = modules(library)

@@ -16,9 +16,9 @@ import strategies
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
+from profiles import examples
 from torch import Tensor, nn
 
-from examples import examples
 from mnist_arch.network.build import Classifier, build, count_parameters
 from mnist_arch.network.fused import fused
 from mnist_arch.network.kernels import batch_norm, batch_norm_max_pool, max_pool

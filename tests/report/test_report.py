@@ -150,6 +150,7 @@ def test_several_runs_are_compared(tmp_path: Path) -> None:
     assert "Side by side" not in text_of("a", runs=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_are_less_than_five_megabytes(tmp_path: Path) -> None:
     write_sweep(tmp_path, 1000)
     text = text_of("sweep", runs=tmp_path)

@@ -21,6 +21,7 @@ from small import equal, folder_name, images_of, loaded, synthetic, tensors
 from mnist_arch.counting.counted import count
 from mnist_arch.counting.digest import digest
 from mnist_arch.data.catalog import DatasetSplit
+from mnist_arch.data.load import Loader
 from mnist_arch.data.split import Split
 from mnist_arch.errors import (
     DeviceUnavailable,
@@ -37,7 +38,6 @@ from mnist_arch.errors import (
 from mnist_arch.evaluation.judgement import wilson_interval_percent
 from mnist_arch.network.weights import read_weights
 from mnist_arch.runs import execute as running
-from mnist_arch.runs import images as run_images
 from mnist_arch.runs import provenance
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import AccuracyRule
@@ -786,14 +786,16 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, images: Run
 # ----------------------------------------------------------------------------------- the images
 
 
-def test_without_a_hold_out_it_is_judged_on_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hold_out_it_is_judged_on_test(
+    images_are: Callable[[Loader], None],
+) -> None:
     opened = []
 
-    def spy(name: str, split: DatasetSplit, *, data_dir: Path | None) -> Split:
+    def spy(name: str, split: DatasetSplit, *, data_dir: Path | None, **_: Any) -> Split:
         opened.append((name, split, data_dir))
         return synthetic(96 if split == "train" else 50, seed=1, name=split)
 
-    monkeypatch.setattr(run_images, "load_split", spy)
+    images_are(spy)
     found = read_images(SMALL.experiment, data_dir=Path("here"), device="cpu")
     assert opened == [("mnist-5k", "train", Path("here")), ("mnist-5k", "test", Path("here"))]
     assert (len(found.training), len(found.judged_on), found.split) == (96, 50, "test")
@@ -801,14 +803,14 @@ def test_without_a_hold_out_it_is_judged_on_test(monkeypatch: pytest.MonkeyPatch
 
 
 def test_with_a_hold_out_the_test_split_is_never_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images_are: Callable[[Loader], None]
 ) -> None:
     def train_only(name: str, split: str, **_: Any) -> Split:
         if split != "train":
             pytest.fail("the test split is opened")
         return synthetic(96, seed=1)
 
-    monkeypatch.setattr(run_images, "load_split", train_only)
+    images_are(train_only)
     held_out = loaded(holdout=16, budget={"dataset": "mnist-5k", "accuracy_percent": 0.0})
     found = read_images(held_out.experiment, data_dir=None, device="cpu")
     assert (len(found.training), len(found.judged_on), found.split) == (80, 16, "validation")
@@ -819,8 +821,10 @@ def test_with_a_hold_out_the_test_split_is_never_opened(
     assert session.finish() == result
 
 
-def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_images, "load_split", lambda *_, **__: synthetic(96, seed=1))
+def test_the_same_images_are_held_out_for_every_seed(
+    images_are: Callable[[Loader], None],
+) -> None:
+    images_are(lambda *_, **__: synthetic(96, seed=1))
     found = {
         read_images(loaded(holdout=16).experiment, data_dir=None, device="cpu").sha256
         for _ in range(2)
@@ -830,8 +834,10 @@ def test_the_same_images_are_held_out_for_every_seed(monkeypatch: pytest.MonkeyP
     assert whole not in found
 
 
-def test_too_large_a_hold_out_is_a_mistake_in_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_images, "load_split", lambda *_, **__: synthetic(96, seed=1))
+def test_too_large_a_hold_out_is_a_mistake_in_the_spec(
+    images_are: Callable[[Loader], None],
+) -> None:
+    images_are(lambda *_, **__: synthetic(96, seed=1))
     with pytest.raises(SpecError, match="cannot be held out"):
         read_images(loaded(holdout=90).experiment, data_dir=None, device="cpu")
 

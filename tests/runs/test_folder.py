@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from profiles import examples
 from small import folder_name, loaded
 from strategies import files, text_of
 from tiny_runs import make_run, tiny
 
-from examples import examples
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.errors import (

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from profiles import examples, is_gate
 from strategies import Draw, Mapping, files, text_of
 
-from examples import examples, is_gate
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.experiment import Experiment

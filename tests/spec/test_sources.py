@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
-from examples import examples
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override, changed, override, parse_override, parse_path

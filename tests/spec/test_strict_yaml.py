@@ -9,9 +9,9 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import text_of
 
-from examples import examples
 from mnist_arch.errors import Origin, Problem, SpecError
 from mnist_arch.spec.strict_yaml import (
     MAX_BYTES,

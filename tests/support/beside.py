@@ -155,16 +155,26 @@ def compare(native: Native) -> tuple[float, float]:
     """Largest distance of a gradient to float64, and what is allowed.
 
     That is 1e-4, or fifty times what float64 itself changes by where the weights are moved by
-    float32's rounding: it moves it, too, where rounding can flip a max pool or a ReLU.
+    float32's rounding: it moves it, too, where rounding can flip a max pool or a ReLU. Most
+    networks keep to the first.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         masks = native.step.masks(native.images)
     right = torch_found(native, masks, dtype=torch.float64)
-    moved = [torch_found(native, masks, dtype=torch.float64, moved=seed) for seed in (1, 2, 3)]
     found = native.learn(masks)
+    worst, allowed, off = differences(found, right, [])
+    if worst > allowed or off:
+        moved = [torch_found(native, masks, dtype=torch.float64, moved=seed) for seed in (1, 2, 3)]
+        worst, allowed, off = differences(found, right, moved)
+    assert off == []
+    return worst, allowed
+
+
+def differences(found: Found, right: Found, moved: list[Found]) -> tuple[float, float, list[str]]:
+    """Largest distance of a gradient, what is allowed, and what else is further off than it may."""
     largest = max(SMALLEST, *(float(it.abs().max()) for it in right.gradients.values()))
-    worst, allowed = 0.0, 1e-4
+    worst, allowed, off = 0.0, 1e-4, []
     for name, gradient in right.gradients.items():
         # What is 0 but for rounding, as the bias before a norm, is compared with the others.
         scale = max(float(gradient.abs().max()), 5e-2 * largest)
@@ -173,13 +183,16 @@ def compare(native: Native) -> tuple[float, float]:
             change = float((other.gradients[name] - gradient).abs().max()) / scale
             allowed = max(allowed, 50 * change)
     losses = [abs(it.loss - right.loss) for it in moved]
-    assert abs(found.loss - right.loss) <= 1e-5 * max(1, abs(right.loss)) + 10 * max(losses)
+    least = 1e-5 * max(1, abs(right.loss))
+    if not abs(found.loss - right.loss) <= least + 10 * max(losses, default=0.0):
+        off.append("loss")
     for name, buffer in right.running.items():
         changes = [float((it.running[name] - buffer).abs().max()) for it in moved]
         scale = max(float(buffer.abs().max()), 0.1)  # a mean may be 0 but for rounding
         difference = float((found.running[name] - buffer).abs().max())
-        assert difference <= 1e-5 * scale + 50 * max(changes), name
-    return worst, allowed
+        if not difference <= 1e-5 * scale + 50 * max(changes, default=0.0):
+            off.append(name)
+    return worst, allowed, off
 
 
 def far_off_by_torch(native: Native) -> float:

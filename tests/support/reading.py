@@ -36,26 +36,30 @@ _ACTIVATIONS = {
 }
 
 
-def follow(spec: Mapping, model: nn.Module, x_NCHW: Tensor) -> Tensor:
-    """What `spec` makes of the images by the weights of `model`, which must agree at each step."""
+def assert_as_written(spec: Mapping, model: nn.Module, x_NCHW: Tensor) -> None:
+    """What `spec` makes of images by the weights of `model` is what the model makes of them.
+
+    They must agree at each step.
+    """
     with torch.no_grad():
-        reader = _Reader(_executed(model, x_NCHW))
+        leaves, logits_NK = _executed(model, x_NCHW)
+        reader = _Reader(leaves)
         defaults = {**_DEFAULTS, **spec.get("defaults", {})}
         for index, block in enumerate(spec["blocks"]):
             x_NCHW = reader.block(x_NCHW, index, block, defaults)
         x_NCHW = reader.head(x_NCHW, spec.get("head", {}), defaults, spec.get("classes", 10))
     assert next(reader.leaves, None) is None
-    return x_NCHW.flatten(1)
+    assert torch.equal(x_NCHW.flatten(1), logits_NK)
 
 
-def _executed(model: nn.Module, x_NCHW: Tensor) -> Iterator[nn.Module]:
+def _executed(model: nn.Module, x_NCHW: Tensor) -> tuple[Iterator[nn.Module], Tensor]:
     used: list[nn.Module] = []
     leaves = [module for module in model.modules() if not list(module.children())]
     hooks = [leaf.register_forward_hook(lambda leaf, *_: used.append(leaf)) for leaf in leaves]
-    model(x_NCHW)
+    logits_NK = model(x_NCHW)
     for hook in hooks:
         hook.remove()
-    return iter(used)
+    return iter(used), logits_NK
 
 
 def _full(value: Any, short: str, **defaults: Any) -> Mapping:

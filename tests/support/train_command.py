@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,9 +13,9 @@ import small
 from typer.testing import CliRunner
 
 from mnist_arch.data.catalog import DatasetSplit
+from mnist_arch.data.load import Loader
 from mnist_arch.data.split import Split
 from mnist_arch.runs import execute as running
-from mnist_arch.runs import images as run_images
 from mnist_arch.runs.folder import Run
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
@@ -53,10 +54,12 @@ class Terminal:
 
 
 @pytest.fixture
-def mnist_arch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def mnist_arch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images_are: Callable[[Loader], None]
+) -> Terminal:
     terminal = Terminal(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_images, "load_split", terminal.load_split)
+    images_are(terminal.load_split)
     monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
     Path("small.yaml").write_text(SPEC)
     return terminal

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
-from examples import examples
 from mnist_arch.counting.budget import broken_rules
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network

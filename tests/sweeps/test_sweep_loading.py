@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from profiles import examples, is_gate
 from strategies import Draw, Mapping, text_of
 
-from examples import examples, is_gate
 from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.loading import load, validated
 from mnist_arch.spec.strict_yaml import MAX_BYTES
