@@ -83,6 +83,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "clip_norm": ("clip-norm", None),
         "ema": ("ema", 0.998),
         "augment": ("augment", {}),
+        "quantize": ("quantize", None),
     },
     Sgd: {
         "kind": ("kind", ALWAYS),

@@ -279,6 +279,8 @@ def _manifest(
     engine: Engine,
     command: list[str],
 ) -> Manifest:
+    if counted.experiment.recipe.quantize is not None:  # as one of a sweep, which has one engine
+        engine = Engine(device=engine.device, threads=engine.threads)
     return Manifest(
         experiment=counted.experiment,
         origins=dict(counted.origins),

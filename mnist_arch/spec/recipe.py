@@ -168,6 +168,8 @@ class Recipe(Spec):
     """Decay of the running average of the weights, which then is the model; null for none."""
     augment: Augment = Augment()
     """Random changes to the training images."""
+    quantize: Literal["int8"] | None = None
+    """Rounds weights and values in training as an export to int8 does; not at all unless set."""
 
     def batches(self, images: int) -> list[int]:
         """Images of each step of an epoch over so many. Raises ValueError for fewer than two."""

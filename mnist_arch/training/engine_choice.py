@@ -56,6 +56,9 @@ GRAPH_CAPABILITY: Final = (7, 0)
 BFLOAT16_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPU that has bfloat16."""
 
+ONLY_PLAIN: Final = "plain steps: no other kind rounds as `recipe.quantize: int8` asks for"
+"""The note of a training that rounds."""
+
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Whoever sets one of these has said how many threads torch is to take."""
 
@@ -105,6 +108,8 @@ def choose_engine(
     are asked for by name, and is not available.
     """
     plain = Engine(device=device, threads=threads)
+    if work is not None and work.quantized:
+        return Choice(plain, None if wanted == "plain" else ONLY_PLAIN)
     match wanted, device:
         case "plain", _:
             return Choice(plain)

@@ -107,7 +107,7 @@ def train(
 
 def make_step(engine: Engine | None, state: State, training: Split, *, batch: int) -> PlainStep:
     """The step of an engine; the plain one without any."""
-    if engine is None:
+    if engine is None or state.experiment.recipe.quantize is not None:
         return PlainStep(state, training)
     match engine.step:
         case "plain":

@@ -13,6 +13,7 @@ from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.evaluation.metrics import predict
+from mnist_arch.network.rounded import RoundedNetwork
 from mnist_arch.training.allocator import LARGEST_KEPT_BYTES, give_back_freed
 from mnist_arch.training.augment import augment
 from mnist_arch.training.ema import update_average
@@ -33,6 +34,8 @@ class PlainStep:
         self.state, self.training = state, training
         self.info = INFO[state.experiment.resolved_dataset]
         self.network: Callable[[Tensor], Tensor] = state.model
+        if state.experiment.recipe.quantize is not None:
+            self.network = RoundedNetwork(state.model, state.plan.layers)
         self.autocast = torch.autocast(
             state.device.type,
             dtype=torch.bfloat16,

@@ -30,13 +30,16 @@ class Work:
     """Of a convolution, as `mean_channels` has it."""
     runs: int = 1
     """That are trained alike, one after the other."""
+    quantized: bool = False
+    """Whether weights and values are rounded in training, which only plain steps do."""
 
     @classmethod
     def of(cls, plan: Plan, recipe: Recipe, *, images: int, runs: int = 1) -> Self:
         """Of trainings on so many images."""
         trained = sum(recipe.batches(images))
         channels = mean_channels(plan)
-        return cls(plan.macs, recipe.batch_size, trained, recipe.epochs, channels, runs)
+        quantized = recipe.quantize is not None
+        return cls(plan.macs, recipe.batch_size, trained, recipe.epochs, channels, runs, quantized)
 
     @property
     def flops_after_first_epoch(self) -> float:

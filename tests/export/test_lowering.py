@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from profiles import examples
 from strategies import Mapping, networks, text_of
 from trained import arrays, trained
 
-from examples import examples
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit

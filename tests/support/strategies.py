@@ -395,6 +395,7 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
                 "clip_norm": st.none() | st.floats(1e-3, 1e6),
                 "ema": st.none() | st.floats(0, 0.9999),
                 "augment": _AUGMENTS,
+                "quantize": st.none() | st.just("int8"),
             },
         ),
         "budget": st.fixed_dictionaries(

@@ -1,0 +1,260 @@
+"""A network of whole numbers, and what it computes: the reference that C is to equal bit for bit.
+
+Every value but the image and the logits is uint8 with a zero point: it stands for
+scale · (value - zero). No scale is needed to compute; they are kept for whoever reads a value.
+All sums are of int32, which is checked when the network is made. Whatever makes a new value of a
+sum follows one rule, with whole numbers `multiplier` and `shift`:
+
+    value = zero + floor((sum · multiplier + 2^(shift - 1)) / 2^shift)
+
+with 64 binary digits for the product, nothing added where the shift is 0, and the value cut to
+what can be stored, from `low` to 255. Padding is the zero point. The logits are int32: what the
+last operation makes, without its zero point, and of a convolution or a mean not cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+import numpy as np
+
+from mnist_arch.counting.layers import Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IMAGES_AT_ONCE: Final = 200
+"""Of the reference, which keeps all their values."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerOperation:
+    """What every operation has; operation number i, from 0, makes value i + 1. 0 is the image."""
+
+    inputs: tuple[int, ...]
+    shape: Shape
+    place: str
+    zero: int
+    """Zero point of the value that it makes."""
+
+    @property
+    def scalars(self) -> int:
+        """Bytes of its numbers that are no array, beside shapes."""
+        return 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerConvolution(IntegerOperation):
+    """weight * (x - zero of x) + bias · 2^bias_shift, scaled."""
+
+    weight: NDArray[Any]
+    """(out, in / groups, kernel, kernel) int8."""
+    bias: NDArray[Any] | None
+    """(out,) int16; none where all are 0."""
+    bias_shift: int
+    multiplier: NDArray[Any]
+    """(out,) uint8."""
+    shift: int
+    low: NDArray[Any] | None = None
+    """(out,) uint8, the least that is stored; none is 0."""
+    stride: int = 1
+    padding: int = 0
+    repeats_border: bool = False
+    groups: int = 1
+
+    @property
+    def kernel(self) -> int:
+        return int(self.weight.shape[-1])
+
+    @property
+    def scalars(self) -> int:
+        return 3  # zero, shift, shift of the bias
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table(IntegerOperation):
+    """A function of each value, looked up: (256,) uint8."""
+
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LargestOf(IntegerOperation):
+    """The maximum of each window."""
+
+    size: int
+    stride: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeanOf(IntegerOperation):
+    """The sum of x - zero of each window, scaled."""
+
+    size: int
+    stride: int
+    multiplier: int
+    shift: int
+
+    @property
+    def scalars(self) -> int:
+        return 4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SumOf(IntegerOperation):
+    """multipliers[0] · (a - zero of a) + multipliers[1] · (b - zero of b), scaled by the shift."""
+
+    multipliers: tuple[int, int]
+    shift: int
+
+    @property
+    def scalars(self) -> int:
+        return 6
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProductOf(IntegerOperation):
+    """(a - zero of a) · (b - zero of b), scaled; b has one value for each channel."""
+
+    multiplier: int
+    shift: int
+
+    @property
+    def scalars(self) -> int:
+        return 4
+
+
+AnyIntegerOperation = IntegerConvolution | Table | LargestOf | MeanOf | SumOf | ProductOf
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerProgram:
+    """A network of whole numbers."""
+
+    operations: tuple[AnyIntegerOperation, ...]
+    image_zero: int
+    """What of a pixel stands for 0, which is what the border is filled with."""
+    logit_scale: float
+    """A logit of the float network is about this times one of these."""
+
+    @property
+    def classes(self) -> int:
+        """Number of the logits."""
+        return self.operations[-1].shape[0]
+
+    def zero(self, value: int) -> int:
+        """Zero point of a value."""
+        return self.image_zero if value == 0 else self.operations[value - 1].zero
+
+    @property
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """All arrays, in the order of the operations."""
+        for operation in self.operations:
+            for it in vars(operation).values():
+                if isinstance(it, np.ndarray):
+                    yield it
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of weights, biases and what scales: all numbers that are not sizes of something."""
+        scalars = sum(it.scalars for it in self.operations)
+        return sum(it.nbytes for it in self.arrays) + scalars + 1  # of the image
+
+
+def logits(program: IntegerProgram, images_NHW: NDArray[Any]) -> NDArray[Any]:
+    """(N, 28, 28) uint8 → (N, classes) int32."""
+    parts = [
+        values(program, images_NHW[at : at + IMAGES_AT_ONCE])[-1][:, :, 0, 0]
+        for at in range(0, len(images_NHW), IMAGES_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def values(program: IntegerProgram, images_NHW: NDArray[Any]) -> list[NDArray[Any]]:
+    """Every value of the program, from the image on, (N, channels, height, width)."""
+    found: list[NDArray[Any]] = [images_NHW[:, None]]
+    last = program.operations[-1]
+    for it in program.operations:
+        inputs = [found[value] for value in it.inputs]
+        zeros = [program.zero(value) for value in it.inputs]
+        found.append(computed(it, inputs, zeros, is_last=it is last))
+    return found
+
+
+def computed(
+    operation: AnyIntegerOperation,
+    inputs: Sequence[NDArray[Any]],
+    zeros: Sequence[int],
+    *,
+    is_last: bool,
+) -> NDArray[Any]:
+    """What an operation makes of values with these zero points: uint8, of the last one int32."""
+    x, zero = inputs[0], zeros[0]
+    low: NDArray[Any] | int = 0
+    match operation:
+        case IntegerConvolution() as op:
+            sums = convolved(op, x, zero)
+            scaled = _scaled(sums, op.multiplier.astype(np.int64)[:, None, None], op.shift)
+            low = 0 if op.low is None else op.low[:, None, None]
+        case Table(values=table):
+            scaled = table[x].astype(np.int64) - operation.zero
+        case LargestOf(size=size, stride=stride):
+            scaled = _windows(x, size, stride).max((4, 5)).astype(np.int64) - operation.zero
+        case MeanOf() as op:
+            sums = _windows(x, op.size, op.stride).sum((4, 5), dtype=np.int64)
+            scaled = _scaled(sums - zero * op.size**2, op.multiplier, op.shift)
+        case SumOf(multipliers=(first, second), shift=shift):
+            a, b = (it.astype(np.int64) - z for it, z in zip(inputs, zeros, strict=True))
+            scaled = _scaled(a * first + b * second, 1, shift)
+        case ProductOf(multiplier=multiplier, shift=shift):
+            a, b = (it.astype(np.int64) - z for it, z in zip(inputs, zeros, strict=True))
+            scaled = _scaled(a * b, multiplier, shift)
+        case never:
+            assert_never(never)
+    if is_last and isinstance(operation, IntegerConvolution | MeanOf):
+        return scaled.astype(np.int32)
+    stored = np.clip(scaled + operation.zero, low, 255).astype(np.uint8)
+    found: NDArray[Any] = stored.astype(np.int32) - operation.zero if is_last else stored
+    return found
+
+
+def convolved(op: IntegerConvolution, x: NDArray[Any], zero: int) -> NDArray[Any]:
+    """The sums of a convolution, int64; exact, since float64 holds each of them."""
+    x = x.astype(np.float64) - zero
+    if op.padding:
+        sides = ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding))
+        x = np.pad(x, sides, mode="edge" if op.repeats_border else "constant")
+    out, (height, width) = op.shape[0], op.shape[1:]
+    weight = op.weight.astype(np.float64).reshape(op.groups, out // op.groups, -1, op.kernel**2)
+    grouped = x.reshape(len(x), op.groups, -1, *x.shape[2:])
+    sums = np.zeros((len(x), op.groups, out // op.groups, height * width))
+    for tap in range(op.kernel**2):
+        row, column = divmod(tap, op.kernel)
+        seen = grouped[
+            :,
+            :,
+            :,
+            row : row + (height - 1) * op.stride + 1 : op.stride,
+            column : column + (width - 1) * op.stride + 1 : op.stride,
+        ]
+        sums += weight[None, :, :, :, tap] @ seen.reshape(*seen.shape[:3], -1)
+    found = sums.reshape(len(x), out, height, width).astype(np.int64)
+    if op.bias is not None:
+        found += (op.bias.astype(np.int64) << op.bias_shift)[:, None, None]
+    return found
+
+
+def _scaled(sums: NDArray[Any], multiplier: NDArray[Any] | int, shift: int) -> NDArray[Any]:
+    """The rule, without the zero point."""
+    half = (1 << shift) >> 1
+    found: NDArray[Any] = (sums * multiplier + half) >> shift
+    return found
+
+
+def _windows(x: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
+    """(N, C, H, W) → (N, C, height, width, size, size)."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+    found: NDArray[Any] = windows[:, :, ::stride, ::stride]
+    return found
