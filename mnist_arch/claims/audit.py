@@ -18,6 +18,7 @@ from mnist_arch.spec.experiment import Budget
 
 Verdict = Literal[
     "holds on one seed",
+    "holds on several seeds",
     "rests on the best epoch",
     "test was used to choose",
     "missed",
@@ -42,13 +43,15 @@ class Audit:
     epochs: int | None = None
     best_percent: float | None = None
     final_percent: float | None = None
+    seeds: int = 1
+    """That the code loops over."""
     findings: tuple[Finding, ...] = ()
     reason: str = ""
 
     @property
     def fails(self) -> bool:
         """Whether its claim does not stand as it is."""
-        return self.verdict != "holds on one seed"
+        return not self.verdict.startswith("holds")
 
 
 def audit(path: str, budget: Budget) -> Audit:
@@ -61,10 +64,11 @@ def audit(path: str, budget: Budget) -> Audit:
             raise
         return Audit(name, "cannot be read", reason=str(error))
     try:
-        findings, training, could_read = read_habits(source)
+        habits = read_habits(source)
         counted = _counted(source)
     except (RecursionError, MemoryError):
         return Audit(name, "cannot be read", reason="its code is nested too deep")
+    findings, training = habits.findings, habits.epochs
     epochs = None if training is None else training[0]
     printed, place = _printed_parameters(source)
     accuracies = _accuracies(source)
@@ -82,7 +86,9 @@ def audit(path: str, budget: Budget) -> Audit:
     best = max(accuracies, default=None)
     final = accuracies[-1] if accuracies else None
     verdict = _verdict(findings, best, final, budget)
-    if not could_read:
+    if verdict == "holds on one seed" and habits.seeds > 1:
+        verdict = "holds on several seeds"
+    if not habits.is_code:
         verdict = "cannot be read"
     return Audit(
         name,
@@ -92,6 +98,7 @@ def audit(path: str, budget: Budget) -> Audit:
         epochs,
         best,
         final,
+        habits.seeds,
         tuple(findings),
         reason="" if accuracies else "it printed no test accuracy",
     )

@@ -15,6 +15,14 @@ from mnist_arch.errors import Origin
 
 _FIRST: Final = {"MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST"}
 _RANDOM: Final = ("Random", "ColorJitter", "AutoAugment", "TrivialAugment", "AugMix")
+_SETS_A_SEED: Final = {
+    "manual_seed",
+    "manual_seed_all",
+    "seed",
+    "seed_everything",
+    "set_random_seed",
+    "set_seed",
+}
 _STOPS: Final = {"EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint"}
 _LAYERS: Final = ("Conv", "Linear", "BatchNorm", "Dropout", "GroupNorm", "MaxPool", "AvgPool")
 _LEAST_NODES: Final = 400_000
@@ -75,8 +83,21 @@ class Code:
         return None
 
 
-def read_habits(source: Source) -> tuple[list[Finding], tuple[int, Origin] | None, bool]:
-    """Habits of a source, the epochs that its code names, and whether its code could be read."""
+@dataclass(frozen=True)
+class Habits:
+    """What the code of a source shows."""
+
+    findings: list[Finding]
+    epochs: tuple[int, Origin] | None
+    """The most epochs that the code names, and where."""
+    seeds: int
+    """Of a loop that sets each; 1 where there is none."""
+    is_code: bool
+    """Whether there is code that could be read."""
+
+
+def read_habits(source: Source) -> Habits:
+    """Reads the code of a source for its habits."""
     code = Code()
     for origin, text in source.code:
         try:
@@ -96,7 +117,7 @@ def read_habits(source: Source) -> tuple[list[Finding], tuple[int, Origin] | Non
         *_seeds(code),
     ]
     unique = {(it.habit, str(it.line)): it for it in found if it.line}
-    return list(unique.values()), _epochs(code), bool(code.trees)
+    return Habits(list(unique.values()), _epochs(code), _seeds_tried(code), bool(code.trees))
 
 
 def _follow(code: Code) -> None:
@@ -408,6 +429,38 @@ def _seeds(code: Code) -> Iterator[Finding]:
     if len(made) > 1:
         reason = "one global seed, and a network after another: the second depends on the first"
         yield Finding("one-seed", code.at(list(made.values())[1]), reason)
+
+
+def _seeds_tried(code: Code) -> int:
+    """The values of the longest loop whose variable is set as a seed; 1 where there is none."""
+    tried = 1
+    for node in code.nodes:
+        if not (isinstance(node, ast.For) and isinstance(node.target, ast.Name)):
+            continue
+        sets = any(
+            isinstance(it, ast.Call)
+            and _last(it.func) in _SETS_A_SEED
+            and any(node.target.id in _names(argument) for argument in it.args)
+            for it in ast.walk(node)
+        )
+        if sets:
+            tried = max(tried, _values(code, node.iter))
+    return tried
+
+
+def _values(code: Code, looped: ast.expr) -> int:
+    """How many values a loop has that is written out, or a range of numbers; else 1."""
+    match looped:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return len(elements)
+        case ast.Call(func=ast.Name(id="range"), args=[last]):
+            first = 0.0
+        case ast.Call(func=ast.Name(id="range"), args=[begin, last]):
+            first = code.number(begin) or 0.0
+        case _:
+            return 1
+    end = code.number(last)
+    return 1 if end is None else int(end - first)
 
 
 def _epochs(code: Code) -> tuple[int, Origin] | None:

@@ -96,3 +96,21 @@ def test_the_command_has_a_row_for_each_file(tmp_path: Path) -> None:
     assert "training stops by a value of the test split" in result.stdout
     found = json.loads(CliRunner().invoke(app, ["audit", bad, "--json"]).stdout)["files"]
     assert [it["habit"] for it in found[0]["findings"]] == ["test-chooses"]
+
+
+def test_seeds_are_those_of_a_loop_that_sets_them(tmp_path: Path) -> None:
+    (example,) = (it for it in ALL if it.name == "torch-plain")
+    path = example.write(tmp_path)
+    book = json.loads(path.read_text())
+    for loop, seeds in [
+        ("for seed in range(5):\n    torch.manual_seed(seed)\n    main(seed)", 5),
+        ("for s in [0, 1, 2]:\n    set_seed(s)", 3),
+        ("N = 4\nfor i in range(1, N):\n    torch.manual_seed(i)", 3),
+        ("for seed in range(5):\n    print(seed)", 1),
+        ("for seed in seeds:\n    torch.manual_seed(seed)", 1),
+    ]:
+        cell = {"cell_type": "code", "source": loop, "outputs": [], "metadata": {}}
+        path.write_text(json.dumps({**book, "cells": [*book["cells"], cell]}))
+        found = audit(str(path), Budget())
+        assert found.seeds == seeds
+        assert found.verdict == f"holds on {'one seed' if seeds == 1 else 'several seeds'}"

@@ -349,7 +349,8 @@ OPTIONS = {
     "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
     "--retry-failed --dry-run --show --csv --progress --quiet --json",
-    "audit": "files --budget --csv --json",
+    "audit": "files --budget --defend --data-dir --device --threads --out --progress --quiet "
+    "--csv --json",
     "check": "folders --budget --rerun --data-dir --csv --quiet --json",
     "import": "what --out --dropout --choose --partial --weights --json",
     "report": "what --out --runs --data-dir",
