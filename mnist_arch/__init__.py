@@ -8,8 +8,8 @@
     board = ma.sweep("experiments.yaml")                            # a leaderboard
     ma.load_predictor("s6").predict("seven.png").label              # of a picture from anywhere
 
-What needs torch is imported when it is first used, so that counting stays instant. The rooms below
-have more, such as the loop itself in `mnist_arch.training.loop`.
+Every name is imported when it is first used, so that counting stays instant. The rooms below have
+more, such as the loop itself in `mnist_arch.training.loop`.
 """
 
 from __future__ import annotations
@@ -17,52 +17,62 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mnist_arch.api import evaluate, load_predictor, summary, sweep, train
-from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.errors import (
-    BudgetExceeded,
-    ClusterFailed,
-    DataUnavailable,
-    DeviceUnavailable,
-    ExtraMissing,
-    ImageError,
-    MnistArchError,
-    NonFiniteLoss,
-    NoVerdict,
-    OutOfMemory,
-    PictureError,
-    RunError,
-    ShapeError,
-    SpecError,
-    StorageError,
-    TrialsLost,
-    WeightsError,
-)
 from mnist_arch.machine.waiting import threads_spin as _threads_spin
-from mnist_arch.runs.result import Result
-from mnist_arch.runs.score import Score
-from mnist_arch.spec.experiment import Budget, Experiment
-from mnist_arch.spec.loading import load, loads
-from mnist_arch.zoo.index import zoo_names
 
 _threads_spin()  # before torch is imported, by whomever
 
 if TYPE_CHECKING:
+    from mnist_arch.api import evaluate, load_predictor, summary, sweep, train
+    from mnist_arch.counting.counted import CountedExperiment
     from mnist_arch.data.load import load_split
+    from mnist_arch.errors import (
+        BudgetExceeded,
+        ClusterFailed,
+        DataUnavailable,
+        DeviceUnavailable,
+        ExtraMissing,
+        ImageError,
+        MnistArchError,
+        NonFiniteLoss,
+        NoVerdict,
+        OutOfMemory,
+        PictureError,
+        RunError,
+        ShapeError,
+        SpecError,
+        StorageError,
+        TrialsLost,
+        WeightsError,
+    )
     from mnist_arch.network.build import build
     from mnist_arch.predict import Prediction, Predictor
+    from mnist_arch.runs.result import Result
+    from mnist_arch.runs.score import Score
+    from mnist_arch.spec.experiment import Budget, Experiment
+    from mnist_arch.spec.loading import load, loads
     from mnist_arch.sweeps.standings import Leaderboard
     from mnist_arch.verbs.evaluate import Report
+    from mnist_arch.zoo.index import zoo_names
 
-_LATER = {
+_WHERE = {
+    **dict.fromkeys(("evaluate", "load_predictor", "summary", "sweep", "train"), "api"),
+    "Budget": "spec.experiment",
+    "CountedExperiment": "counting.counted",
+    "Experiment": "spec.experiment",
     "Leaderboard": "sweeps.standings",
     "Prediction": "predict",
     "Predictor": "predict",
     "Report": "verbs.evaluate",
+    "Result": "runs.result",
+    "Score": "runs.score",
     "build": "network.build",
+    "load": "spec.loading",
     "load_split": "data.load",
+    "loads": "spec.loading",
+    "zoo_names": "zoo.index",
 }
-"""Names that are imported when they are first used, and where they are."""
+"""Where the public names are, of which each is imported when it is first used; all others are of
+`errors`."""
 
 __all__ = [
     "Budget",
@@ -105,9 +115,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mnist-arch")
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_WHERE.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:

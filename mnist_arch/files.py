@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import getpass
 import json
 import os
 import platform
@@ -219,6 +218,8 @@ def user_name(uid: int | None = None) -> str:
     try:
         import pwd  # which Windows has not, nor users by number
     except ImportError:
+        import getpass
+
         return getpass.getuser()
     uid = os.geteuid() if uid is None else uid
     try:

@@ -24,7 +24,7 @@ def check(experiment: Experiment, plan: Plan) -> None:
 def broken_rules(experiment: Experiment, plan: Plan) -> list[str]:
     """A sentence for each rule that is broken before anything is trained."""
     budget, found = experiment.budget, []
-    counts = counts_of(experiment, plan)
+    counts = limited_counts(experiment, plan)
     excess = budget.excess(counts)
     if excess.parameters:
         largest = plan.largest
@@ -67,9 +67,16 @@ def counts_of(experiment: Experiment, plan: Plan) -> Counts:
     return Counts(plan.parameters, experiment.recipe.epochs, plan.macs, plan.sizes.inference_bytes)
 
 
+def limited_counts(experiment: Experiment, plan: Plan) -> Counts:
+    """The same without bytes where no rule limits them: they take a walk over all layers."""
+    if experiment.budget.bytes_below is not None:
+        return counts_of(experiment, plan)
+    return Counts(plan.parameters, experiment.recipe.epochs, plan.macs, None)
+
+
 def within(experiment: Experiment, plan: Plan) -> bool:
     """Whether the rules that can be checked without training are kept."""
-    return not any(experiment.budget.excess(counts_of(experiment, plan)))
+    return not any(experiment.budget.excess(limited_counts(experiment, plan)))
 
 
 def _epochs_that_fit(experiment: Experiment) -> Iterator[str]:

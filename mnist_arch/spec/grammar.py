@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.strict_yaml import KeyPath
-from mnist_arch.spec.synonyms import plain
 from mnist_arch.values import ShortSpec
 
 
@@ -71,20 +70,6 @@ def fields(root: type[BaseModel]) -> dict[str, tuple[FieldInfo, ...]]:
         level = below
     if root is Experiment:  # a key of a file, which is resolved before there is an experiment
         found["extends"] = (FieldInfo(annotation=str),)
-    return found
-
-
-def places_of(key: str, root: type[BaseModel]) -> tuple[str, ...]:
-    """The places of all keys of one name, in any case, as patterns."""
-    return _by_name(root).get(plain(key), ())
-
-
-@cache
-def _by_name(root: type[BaseModel]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for place in fields(root):
-        name = plain(place.rpartition(".")[2])
-        found[name] = (*found.get(name, ()), place)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,15 +10,12 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.grammar import keys_by_kind, short_field
 from mnist_arch.spec.strict_yaml import (
     MAX_DEPTH,
-    MAX_KEY,
     Argument,
     KeyPath,
     Node,
     parse_argument,
     place,
 )
-from mnist_arch.spec.suggestions import Suggestions
-from mnist_arch.spec.synonyms import meanings
 
 _PART: Final = r"[A-Za-z0-9_-]+"
 """A part of a path."""
@@ -111,6 +107,8 @@ def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:
 
 def _no_way(value: object, depth: int, change: Override) -> Problem:
     """Why the change cannot go on from `value`, which it comes to after `depth` parts."""
+    from mnist_arch.spec.suggestions import Suggestions  # which only mistakes need
+
     part, here, path = change.path[depth], place(change.path[:depth]), place(change.path)
     here, origin = here or "the spec", change.part_origin(depth)
     if isinstance(value, list):
@@ -128,8 +126,11 @@ def _no_way(value: object, depth: int, change: Override) -> Problem:
 
 def _no_list(entries: dict[str, Node], depth: int, change: Override) -> Problem:
     """A key that is not there cannot lead to an item of a list."""
+    from mnist_arch.spec.suggestions import close_to
+    from mnist_arch.spec.synonyms import meanings
+
     part, here = str(change.path[depth]), place(change.path[:depth]) or "the spec"
-    near = difflib.get_close_matches(part[:MAX_KEY], list(entries), n=1)
+    near = close_to(part, list(entries))
     near += [key for key in entries if any(it.place.endswith(f".{key}") for it in meanings(part))]
     hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(entries) or 'no keys'}"
     return Problem(f"{here} has no `{part}`", place(change.path), change.part_origin(depth), hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import os
 from pathlib import Path
 from typing import Final
@@ -80,11 +79,13 @@ def _decoded(content: bytes, path: Path) -> str:
 
 def _near(path: Path) -> str:
     """The file beside the one that is not there by nearly the same name, if there is any."""
+    from mnist_arch.spec.suggestions import close_to
+
     try:
         names = [it.name for it in path.parent.iterdir() if it.is_file()]
     except (OSError, ValueError):
         return ""
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
+    near = close_to(path.name, names, likeness=0.8)
     return f"did you mean `{path.parent / near[0]}`?" if near else ""
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import shlex
-import unicodedata
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Final
@@ -22,8 +19,6 @@ from mnist_arch.spec.strict_yaml import (
     parse,
     scalar,
 )
-from mnist_arch.spec.suggestions import Suggestions
-from mnist_arch.spec.synonyms import plain
 from mnist_arch.zoo.index import name_in_zoo, zoo, zoo_names
 
 _REPLACED_WHOLE: Final[tuple[KeyPath, ...]] = (("blocks",), ("head",))
@@ -45,6 +40,8 @@ def name_from(stem: str) -> str:
     """
     if re.fullmatch(NAME_PATTERN, stem):
         return stem
+    import unicodedata
+
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:64].rstrip("-")
 
@@ -123,9 +120,12 @@ def _read_text(what: str, beside: FilePath) -> tuple[str, str, FilePath, str]:
 
 def unknown_name(what: str, beside: FilePath) -> Problem:
     """What there is to say of a name that no network has, with the nearest one."""
+    from mnist_arch.spec.suggestions import close_to
+    from mnist_arch.spec.synonyms import plain
+
     name = name_in_zoo(what) or what
     near = [known for known in zoo_names() if plain(known) == plain(name)]
-    near += difflib.get_close_matches(name, zoo_names(), n=1)
+    near += close_to(name, zoo_names())
     hint = f"did you mean `{what.removesuffix(name)}{near[0]}`?" if near else _names_hint()
     if what != name and os.path.exists(beside / what):
         hint = f"did you mean the path `./{what}`?"
@@ -136,6 +136,10 @@ def unknown_name(what: str, beside: FilePath) -> Problem:
 
 def _as_override(what: str) -> str:
     """How to set a value, where that was meant and not a file: `lr=0.1`."""
+    import shlex
+
+    from mnist_arch.spec.suggestions import Suggestions
+
     key, equals, value = what.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.\[\]-]*", key):
         return ""

@@ -6,6 +6,7 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,7 +19,6 @@ from mnist_arch.spec.grammar import (
     is_list,
     keys_by_kind,
     pattern,
-    places_of,
 )
 from mnist_arch.spec.strict_yaml import MAX_KEY, KeyPath, flow, place
 from mnist_arch.spec.synonyms import (
@@ -59,7 +59,7 @@ class Suggestions:
     def for_key(self, path: KeyPath, given: object, valid: Sequence[str]) -> str:
         """The way out for the unknown key that ends `path`; `valid` are the keys of its object."""
         key, listing = str(path[-1]), f"valid: {', '.join(valid)}"
-        close = difflib.get_close_matches(key[:MAX_KEY], valid, n=1, cutoff=0.8)
+        close = close_to(key, valid, likeness=0.8)
         spot, note = self._meant(path, valid), remark(key) or remark(str(given))
         if spot is not None and spot.path[-1] in (*close, *valid) and spot.path[:-1] == path[:-1]:
             if plain(key) == plain(str(spot.path[-1])) or spot.path[-1] in close:
@@ -209,9 +209,14 @@ def with_value(option: str, given: object) -> str:
 
 def nearest(given: str, valid: Sequence[str]) -> str:
     """The valid words, and the one that is nearest by its letters, if any is near."""
-    near = difflib.get_close_matches(given[:MAX_KEY], valid, n=1)
+    near = close_to(given, valid)
     listing = f"valid: {', '.join(valid)}"
     return f"did you mean `{near[0]}`? {listing}" if near else listing
+
+
+def close_to(given: str, valid: Sequence[str], *, likeness: float = 0.6) -> list[str]:
+    """The valid word that is nearest by its letters, if any is as like as that, from 0 to 1."""
+    return difflib.get_close_matches(given[:MAX_KEY], valid, n=1, cutoff=likeness)
 
 
 def _along(path: KeyPath, where: str, root: type[BaseModel]) -> KeyPath:
@@ -223,3 +228,17 @@ def _along(path: KeyPath, where: str, root: type[BaseModel]) -> KeyPath:
             same = path[: len(there)] == there and len(path) > len(there)
             there = (*there, path[len(there)] if same else 0)
     return there
+
+
+def places_of(key: str, root: type[BaseModel]) -> tuple[str, ...]:
+    """The places of all keys of one name, in any case, as patterns."""
+    return _by_name(root).get(plain(key), ())
+
+
+@cache
+def _by_name(root: type[BaseModel]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for where in fields(root):
+        name = plain(where.rpartition(".")[2])
+        found[name] = (*found.get(name, ()), where)
+    return found

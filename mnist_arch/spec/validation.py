@@ -11,7 +11,6 @@ from mnist_arch.errors import Problem
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.grammar import models_in
 from mnist_arch.spec.strict_yaml import KeyPath, Node, place
-from mnist_arch.spec.suggestions import Suggestions
 
 NEEDS_A_NAME: Final = "write one in the file, such as `name: mine`: letters and digits of ASCII"
 """The way out where there is no name, and none can be made."""
@@ -59,6 +58,8 @@ def problems_of(
 
 
 def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel], inside: str) -> Problem:
+    from mnist_arch.spec.suggestions import Suggestions  # which only mistakes need
+
     path, node, models = _locate(details["loc"], tree, root)
     given, origin = details["input"], node.origin
     context: dict[str, Any] = details.get("ctx", {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -136,6 +136,13 @@ class Grid:
             number, level = divmod(number, len(axis.levels))
             found.append(level)
         return found[::-1]
+
+    def number(self, levels: Sequence[str]) -> int:
+        """The number of the cell with these levels, as one would write them."""
+        found = 0
+        for axis, level in zip(self._axes, levels, strict=True):
+            found = found * len(axis.levels) + axis.texts.index(level)
+        return found
 
     def changes(self, number: int) -> list[Override]:
         """What a cell changes on the base."""

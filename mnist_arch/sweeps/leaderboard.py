@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
 from mnist_arch.evaluation.effects import Effect, Factor, main_effects
@@ -17,9 +18,10 @@ from mnist_arch.runs.score import Score
 from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
-from mnist_arch.sweeps.search.proposals import Proposals
-from mnist_arch.sweeps.search.source import distinct, proposals_so_far
 from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Outcome, Proposed, Standing, csv_text
+
+if TYPE_CHECKING:
+    from mnist_arch.sweeps.search.proposals import Proposals
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ def finalists(plan: SweepPlan, ranked: Sequence[Ranked]) -> list[Arm]:
 
 def board_of(plan: SweepPlan, ledger: Ledger, *, running: bool = False) -> Leaderboard:
     """The whole answer, with what a search has proposed. Raises ExtraMissing; see `leaderboard`."""
+    if plan.definition.sweep.search is None:
+        return leaderboard(plan, ledger, running=running)
+    from mnist_arch.sweeps.search.source import proposals_so_far
+
     proposals = proposals_so_far(plan, ledger)
     return leaderboard(plan, ledger, proposals=proposals, running=running)
 
@@ -108,7 +114,7 @@ def leaderboard(
     Raises what `Ledger.result` does for a result that cannot be read.
     """
     sweep, budget = plan.definition.sweep, plan.budget
-    searched = [] if proposals is None else distinct(plan, proposals.arms)
+    searched = [] if proposals is None else plan.distinct(proposals.arms)
     ranked = ranked_arms(plan, ledger, searched)
     arms = (*plan.arms, *searched)
     rows = _Rows(plan, arms, ledger, budget, running)

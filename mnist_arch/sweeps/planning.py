@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from mnist_arch.counting.budget import broken_rules
+from mnist_arch.counting.budget import broken_rules, limited_counts
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
@@ -60,22 +60,20 @@ class Arm:
     """Of the experiment with the hold-out; empty where the network cannot be built."""
     parameters: int = 0
     macs: int = 0
-    inference_bytes: int = 0
-    """To classify one image, in float32."""
+    inference_bytes: int | None = None
+    """To classify one image, in float32; None where no rule limits them."""
     epochs: int = 0
-    batch_bytes: int = 0
-    """Of what the layers take for a batch."""
     rejected: str = ""
     """Why it is not trained; empty where it is."""
     same_as: str = ""
     """The name of an earlier arm that is the same experiment, and is trained in its place."""
-    number: int | None = None
-    """Its number among the cells of the grid, from 0; None for an arm of list or search."""
+    of_grid: bool = False
+    """Whether it is a cell of the grid, with a level of each axis in `differs`."""
     proposal: int | None = None
     """Its number among the proposals of the search, from 1, of which it has one trial; None for an
     arm of list or grid."""
     counted: CountedExperiment | None = field(default=None, compare=False, repr=False)
-    """What it trains in the ranking. None where that is nothing, and for a cell of the grid, of
+    """What it is in the ranking. None where it cannot be built, and for a cell of the grid, of
     which there are many: see `SweepPlan.counted`."""
 
     @property
@@ -86,7 +84,7 @@ class Arm:
     @property
     def cell(self) -> tuple[str, ...] | None:
         """The levels of the grid's axes; None for an arm that is not of the grid."""
-        return tuple(it.value for it in self.differs) if self.number is not None else None
+        return tuple(it.value for it in self.differs) if self.of_grid else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +109,12 @@ class SweepPlan:
     definition: Definition
     dataset: DatasetName
     holdout: int
+    grid: Grid = field(compare=False, repr=False)
+    """The axes over the base."""
     arms: tuple[Arm, ...] = ()
     """Of list and grid, in the order of the file."""
+    cell_bytes: int = 0
+    """The most that the layers of a cell that is trained take for a batch."""
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -128,16 +130,10 @@ class SweepPlan:
         base = self._placed(self.definition.common, "base").experiment
         return base if stage == "ranking" else base.model_copy(update={"holdout": 0})
 
-    @cached_property
-    def grid(self) -> Grid:
-        """The axes over the base."""
-        definition = self.definition
-        return Grid(definition.base, self.base_at("ranking"), self.axes, definition.above)
-
     @property
     def fell_back(self) -> bool:
         """Whether it is on the embedded sample since MNIST was not available."""
-        return (self.definition.sweep.dataset, self.dataset) == ("auto", "mnist-5k")
+        return _fell_back(self.definition, self.dataset)
 
     def counted(self, arm: Arm, stage: Stage) -> CountedExperiment:
         """What the arm trains, which is not validated again.
@@ -145,27 +141,21 @@ class SweepPlan:
         A cell of the grid is put together of its parts, and counted: 10,000 arms need not keep
         their experiments, of which few are trained at a time.
         """
+        if arm.rejected:
+            raise ValueError(f"{arm.name} is not trained: {arm.rejected}")
         counted = self._cell(arm) if arm.counted is None else arm.counted
         return counted if stage == "ranking" else counted.with_holdout(0, origin="the sweep")
 
     def _cell(self, arm: Arm) -> CountedExperiment:
-        if arm.number is None:
-            raise ValueError(f"{arm.name} is not trained: {arm.rejected}")
-        experiment, changes = self.grid.experiment(arm.number), self.grid.changes(arm.number)
+        number = self.grid.number(arm.cell or ())
+        experiment, changes = self.grid.experiment(number), self.grid.changes(number)
         origins = origins_of(self.definition.base, (*changes, *self.definition.above))
         loaded = self._placed(Loaded(experiment, origins), arm.name)
         plan = plan_network(loaded.experiment)
         return CountedExperiment(loaded.experiment, plan, loaded.origins)
 
     def _placed(self, loaded: Loaded, name: str) -> Loaded:
-        """The experiment of an arm: with its name, which is also that of the folders of its trials,
-        and with what the sweep sets for all of them.
-        """
-        values = {"name": run_name(name), "dataset": self.dataset, "holdout": self.holdout}
-        origins = dict.fromkeys(values, "the sweep")
-        if self.fell_back:
-            origins["dataset"] = FELL_BACK
-        return loaded.with_values(values, origins)
+        return _placed(loaded, name, self.definition, self.dataset, self.holdout)
 
     @cached_property
     def question(self) -> str:
@@ -207,6 +197,11 @@ class SweepPlan:
         final = self.counted(arm, "final").digest
         return [Trial(arm, seed, "final", final) for seed in range(first, first + count)]
 
+    def distinct(self, arms: Iterable[Arm]) -> list[Arm]:
+        """Arms of a search, with the arm of list or grid that is the same experiment, if any is."""
+        known = {arm.digest: arm.name for arm in self.arms if not (arm.rejected or arm.same_as)}
+        return [replace(arm, same_as=known.get(arm.digest, "")) for arm in arms]
+
     def arm_of(self, name: str, changes: Sequence[Override], *, proposal: int | None = None) -> Arm:
         """The base with changes, counted."""
         arm = Arm(name, tuple(map(_difference, changes)), proposal=proposal)
@@ -233,30 +228,20 @@ class SweepPlan:
         except SpecError as error:
             return _not_built(arm, error)
         counted = CountedExperiment(loaded.experiment, plan, loaded.origins)
-        counts = self._counts(counted.experiment, plan, counted.digest)
-        return replace(arm, **counts, counted=None if counts["rejected"] else counted)
+        counts = _counts(counted.experiment, plan, counted.digest)
+        return replace(arm, **counts, counted=counted)
 
-    def _counts(self, experiment: Experiment, plan: Plan, digest: str) -> dict[str, Any]:
-        """What an arm says of its experiment."""
-        return {
-            "digest": digest,
-            "parameters": plan.parameters,
-            "macs": plan.macs,
-            "inference_bytes": plan.sizes.inference_bytes,
-            "epochs": experiment.recipe.epochs,
-            "batch_bytes": plan.activation_bytes * self._batch(experiment),
-            "rejected": "; ".join(broken_rules(experiment, plan)),
-        }
-
-    def _batch(self, experiment: Experiment) -> int:
-        """Images of its largest batch."""
-        return min(experiment.recipe.batch_size, INFO[self.dataset].train_images)
+    def batch_bytes(self, experiment: Experiment, plan: Plan) -> int:
+        """What the layers of an experiment take for its largest batch."""
+        images = min(experiment.recipe.batch_size, INFO[self.dataset].train_images)
+        return plan.activation_bytes * images
 
     @property
     def largest_batch_bytes(self) -> int:
         """Of the arms that are trained, and of the base, from which a search begins."""
-        arms = (self.base, *self.arms)
-        return max(arm.batch_bytes for arm in arms if not arm.rejected or arm is arms[0])
+        counted = [self.base.counted, *(arm.counted for arm in self.arms if not arm.rejected)]
+        each = (self.batch_bytes(it.experiment, it.plan) for it in counted if it is not None)
+        return max(self.cell_bytes, *each, 0)
 
 
 def plan_sweep(definition: Definition, *, dataset: DatasetName) -> SweepPlan:
@@ -264,13 +249,50 @@ def plan_sweep(definition: Definition, *, dataset: DatasetName) -> SweepPlan:
 
     Raises SpecError for a hold-out that leaves nothing to train on.
     """
-    plan = SweepPlan(definition, dataset, _holdout(definition, dataset))
-    arms: list[Arm] = []
+    holdout = _holdout(definition, dataset)
+    base = _placed(definition.common, "base", definition, dataset, holdout).experiment
+    grid = Grid(definition.base, base, definition.axes, definition.above)
+    plan = SweepPlan(definition, dataset, holdout, grid)
+    cells, cell_bytes = _grid_arms(plan) if definition.axes else (iter(()), 0)
+    arms = tuple(_told_apart(itertools.chain(_listed_arms(plan), cells)))
+    return replace(plan, arms=arms, cell_bytes=cell_bytes)
+
+
+def _told_apart(arms: Iterable[Arm]) -> Iterator[Arm]:
+    """Arms, of which those that are an earlier one say so."""
     first: dict[str, str] = {}
-    for arm in itertools.chain(_listed_arms(plan), _grid_arms(plan)):
+    for arm in arms:
         same_as = first.setdefault(arm.digest, arm.name) if arm.digest else arm.name
-        arms.append(arm if same_as == arm.name else replace(arm, same_as=same_as))
-    return replace(plan, arms=tuple(arms))
+        yield arm if same_as == arm.name else replace(arm, same_as=same_as)
+
+
+def _placed(
+    loaded: Loaded, name: str, definition: Definition, dataset: DatasetName, holdout: int
+) -> Loaded:
+    """The experiment of an arm: with its name, which is also that of the folders of its trials, and
+    with what the sweep sets for all of them.
+    """
+    values = {"name": run_name(name), "dataset": dataset, "holdout": holdout}
+    origins = dict.fromkeys(values, "the sweep")
+    if _fell_back(definition, dataset):
+        origins["dataset"] = FELL_BACK
+    return loaded.with_values(values, origins)
+
+
+def _fell_back(definition: Definition, dataset: DatasetName) -> bool:
+    return (definition.sweep.dataset, dataset) == ("auto", "mnist-5k")
+
+
+def _counts(experiment: Experiment, plan: Plan, digest: str) -> dict[str, Any]:
+    """What an arm says of its experiment."""
+    return {
+        "digest": digest,
+        "parameters": plan.parameters,
+        "macs": plan.macs,
+        "inference_bytes": limited_counts(experiment, plan).bytes,
+        "epochs": experiment.recipe.epochs,
+        "rejected": "; ".join(broken_rules(experiment, plan)),
+    }
 
 
 def _holdout(definition: Definition, dataset: DatasetName) -> int:
@@ -298,10 +320,10 @@ def _listed_arms(plan: SweepPlan) -> Iterator[Arm]:
         yield plan._arm(Arm(listed.name, differs), listed.counted.loaded, listed.counted.plan)
 
 
-def _grid_arms(plan: SweepPlan) -> Iterator[Arm]:
-    """Every combination of the levels, the last axis changing fastest."""
-    if not plan.axes:
-        return
+def _grid_arms(plan: SweepPlan) -> tuple[Iterator[Arm], int]:
+    """Every combination of the levels, the last axis changing fastest; and the most bytes that a
+    batch of one that is trained comes to.
+    """
     names = Names(place(axis.levels[0].path) for axis in plan.axes)
     values = [[_difference(it) for it in axis.levels] for axis in plan.axes]
     grid = plan.grid
@@ -310,14 +332,20 @@ def _grid_arms(plan: SweepPlan) -> Iterator[Arm]:
         levels = zip(values, grid.levels(number), strict=True)
         differs = tuple(of[level] for of, level in levels)
         name = names.name([(it.place, it.value) for it in differs])
-        return Arm(name, differs, number=number, **counts)
+        return Arm(name, differs, of_grid=True, **counts)
 
     found: list[Arm | None] = [None] * grid.size
+    most = 0
     for cell in grid.cells():
-        counts = plan._counts(cell.experiment, cell.plan, cell.digest)
+        counts = _counts(cell.experiment, cell.plan, cell.digest)
         found[cell.number] = arm(cell.number, **counts)
-    for number, counted in enumerate(found):
-        yield plan._changed(arm(number), grid.changes(number)) if counted is None else counted
+        if not counts["rejected"]:
+            most = max(most, plan.batch_bytes(cell.experiment, cell.plan))
+    arms = (
+        plan._changed(arm(number), grid.changes(number)) if counted is None else counted
+        for number, counted in enumerate(found)
+    )
+    return arms, most
 
 
 def _leaves(entries: Mapping[str, Node], path: str) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,8 @@ from mnist_arch.counting.counted import count
 from mnist_arch.data.load import Loader
 from mnist_arch.data.split import Split
 from mnist_arch.spec.loading import json_schema, load
-from mnist_arch.sweeps import load_sweep, plan_sweep
+from mnist_arch.sweeps.loading import load_sweep
+from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.training.state import State
 from mnist_arch_cli import errors
 from mnist_arch_cli.app import app

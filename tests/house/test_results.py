@@ -18,7 +18,9 @@ from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load
 from mnist_arch.spec.recipe import Recipe
-from mnist_arch.sweeps import TrialStatus, load_sweep, plan_sweep
+from mnist_arch.sweeps.ledger import TrialStatus
+from mnist_arch.sweeps.loading import load_sweep
+from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS
 from mnist_arch.training.work import training_flops

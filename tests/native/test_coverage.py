@@ -16,7 +16,8 @@ from mnist_arch.errors import Origin, SpecError
 from mnist_arch.native.program import program_of
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
-from mnist_arch.sweeps import load_sweep, plan_sweep
+from mnist_arch.sweeps.loading import load_sweep
+from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.zoo.index import zoo_names
 
 ROOT = Path(__file__).parents[2]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -54,7 +52,7 @@ def proposals_so_far(plan: SweepPlan, ledger: Ledger) -> Proposals | None:
 def searched_arms(plan: SweepPlan, ledger: Ledger) -> list[Arm]:
     """The experiments within the budget that a search has proposed. See `proposals_so_far`."""
     proposals = proposals_so_far(plan, ledger)
-    return [] if proposals is None else distinct(plan, proposals.arms)
+    return [] if proposals is None else plan.distinct(proposals.arms)
 
 
 class SearchSource:
@@ -82,7 +80,7 @@ class SearchSource:
     @property
     def arms(self) -> list[Arm]:
         """Proposals within the budget so far, each experiment once."""
-        return distinct(self._plan, self.proposals.arms)
+        return self._plan.distinct(self.proposals.arms)
 
     def next(self) -> Trial | None:
         """The next trial to train; None while there is none, and at the end.
@@ -262,12 +260,6 @@ class SearchSource:
         )
         self._study.add_trial(copy)
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
-
-
-def distinct(plan: SweepPlan, arms: Iterable[Arm]) -> list[Arm]:
-    """Each with the arm of the list or grid that is the same experiment, if there is one."""
-    known = {arm.digest: arm.name for arm in plan.arms if not (arm.rejected or arm.same_as)}
-    return [replace(arm, same_as=known.get(arm.digest, "")) for arm in arms]
 
 
 def _journal_path(ledger: Ledger) -> Path:
