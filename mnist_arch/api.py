@@ -15,18 +15,19 @@ embedded sample since MNIST is not available. An argument means what the termina
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.data.catalog import SplitName
+from mnist_arch.errors import NotAllowed
 from mnist_arch.runs.events import RunEvent, Started
 from mnist_arch.runs.find import find
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.manifest import MAX_SEED
-from mnist_arch.runs.resolve import find_run, find_spec
+from mnist_arch.runs.resolve import find_spec
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.engine import MOST_THREADS, EngineName
@@ -40,7 +41,7 @@ from mnist_arch.verbs.arguments import (
     path_of,
     ways_out,
 )
-from mnist_arch.verbs.silent import SilentSweep, SilentTraining
+from mnist_arch.verbs.silent import Silent, SilentSweep, SilentTraining
 
 if TYPE_CHECKING:
     from mnist_arch.predict import Predictor
@@ -55,15 +56,27 @@ Named = str | os.PathLike[str]
 
 @ways_out
 def summary(
-    spec: Named = "s6", *, set: Mapping[str, Any] | None = None, runs: Named | None = None
+    spec: Named = "s6",
+    *,
+    set: Mapping[str, Any] | None = None,
+    runs: Named | None = None,
+    verify: bool = False,
 ) -> CountedExperiment:
-    """A network counted and held against its budget, without torch.
+    """A network counted and held against its budget, without torch unless `verify` asks for it.
 
     `spec` is a name, `zoo/NAME`, or the path of a YAML file or of a run. `set` stands above its
-    values: `{"defaults.dropout": 0.1}`. Raises SpecError, ShapeError, RunError and StorageError.
+    values: `{"defaults.dropout": 0.1}`. With `verify` the module is built, and has what the plan
+    says; AssertionError is a bug of this program. Raises SpecError, ShapeError, RunError and
+    StorageError.
     """
     where = runs_folder(path_of(runs))
-    return count(find_spec(os.fspath(spec), runs=where, overrides=overrides_of(set)))
+    counted = count(find_spec(os.fspath(spec), runs=where, overrides=overrides_of(set)))
+    if verify:
+        from mnist_arch.network.verify import verify as compare
+
+        found = compare(counted.experiment)
+        assert found.agrees, f"the plan has {found.plan:,} parameters, torch {found.torch:,}"
+    return counted
 
 
 @ways_out
@@ -85,6 +98,7 @@ def train(
     resume: Named | None = None,
     from_manifest: Named | None = None,
     again: bool = False,
+    require: bool = False,
     progress: bool = False,
 ) -> Score:
     """Trains a network (`s6` unless given), and judges its final epoch.
@@ -92,10 +106,11 @@ def train(
     With one `seed`, 0 unless given, or with `seeds` of them, from 0 on. The rules of the budget
     come first. The same call again resumes an unfinished run, and gives the result of a
     finished one; `again` starts from scratch. `resume` resumes a run, `from_manifest` repeats one,
-    and both take from it what is trained. Raises SpecError, BudgetExceeded, DataUnavailable,
+    and both take from it what is trained. With `require` a rule that is not kept is an error, once
+    the runs are kept. Raises SpecError, BudgetExceeded, NoVerdict, RuleMissed, DataUnavailable,
     DeviceUnavailable, NonFiniteLoss, RunError and StorageError.
     """
-    from mnist_arch.verbs.train import TrainRequest, keep_score
+    from mnist_arch.verbs.train import TrainRequest, check_kept, keep_score
     from mnist_arch.verbs.train import train as train_runs
 
     in_spec = {"epochs": epochs, "dataset": dataset, "holdout": holdout}
@@ -112,24 +127,31 @@ def train(
     check_alone("seeds", seeds, {"seed": seed})
     more = {"resume": resume, "from_manifest": from_manifest, "data_dir": data_dir}
     caller = caller_of("train", spec, {**what, **how, **where, **more, "spec": None})
-    parent, found_in = runs_folder(path_of(out)), runs_folder(path_of(runs))
-    if resume is not None:
-        request = TrainRequest.to_resume(find_run(os.fspath(resume), runs=found_in))
-    elif (manifest := path_of(from_manifest)) is not None:
-        request = TrainRequest.to_repeat(manifest, device=device, parent=parent)
-    else:
-        name, overrides = "s6" if spec is None else os.fspath(spec), overrides_of(set, in_spec)
-        loaded = find_spec(name, runs=found_in, overrides=overrides)
-        numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
-        request = TrainRequest(loaded, numbers, device, parent, engine, threads)
-    request = replace(request, data_dir=path_of(data_dir), again=again)
+    request = TrainRequest.of(
+        _text(spec),
+        parent=runs_folder(path_of(out)),
+        runs=runs_folder(path_of(runs)),
+        overrides=overrides_of(set, in_spec),
+        seed=seed,
+        seeds=seeds,
+        device=device,
+        engine=engine,
+        threads=threads,
+        resume=_text(resume),
+        from_manifest=path_of(from_manifest),
+        data_dir=path_of(data_dir),
+        again=again,
+        require=require,
+    )
     display = _TrainingBar() if progress else SilentTraining()
     trained = train_runs(request, count(request.loaded), display=display, caller=caller)
     score = Score.of([it.result for it in trained], request.loaded.experiment.budget)
     if seeds is not None:
         _, trouble = keep_score(score, trained[0].run.folder.parent)
-        if trouble is not None:
+        if trouble is not None and not isinstance(trouble, NotAllowed):
             raise trouble
+    if require:
+        check_kept(score.verdicts)
     return score
 
 
@@ -146,6 +168,7 @@ def evaluate(
     device: DeviceName = "auto",
     threads: int | None = None,
     runs: Named | None = None,
+    progress: bool = False,
 ) -> Report:
     """Judges a trained network, class by class and mistake by mistake.
 
@@ -164,9 +187,9 @@ def evaluate(
         check_choice("split", split, get_args(SplitName))
     said = {"split": split, "dataset": dataset, "spec": spec, "gallery": gallery}
     request = EvaluateRequest.of(
-        None if what is None else os.fspath(what),
+        _text(what),
         runs=runs_folder(path_of(runs)),
-        spec=None if spec is None else os.fspath(spec),
+        spec=_text(spec),
         dataset=dataset,
         split=split,
         data_dir=path_of(data_dir),
@@ -176,7 +199,8 @@ def evaluate(
         tta=tta,
     )
     caller = caller_of("evaluate", what, said)
-    report, trouble = judge(request, display=SilentTraining(), caller=caller)
+    display = _JudgingBar() if progress else Silent()
+    report, trouble = judge(request, display=display, caller=caller)
     if trouble is not None:
         raise trouble
     return report
@@ -248,9 +272,11 @@ def load_predictor(
     """
     from mnist_arch.predict import Predictor
 
-    name = None if what is None else os.fspath(what)
-    given = None if spec is None else os.fspath(spec)
-    return Predictor.of(find(name, runs=runs_folder(path_of(runs)), spec=given))
+    return Predictor.of(find(_text(what), runs=runs_folder(path_of(runs)), spec=_text(spec)))
+
+
+def _text(given: Named | None) -> str | None:
+    return None if given is None else os.fspath(given)
 
 
 class _TrainingBar(SilentTraining):
@@ -281,6 +307,18 @@ class _TrainingBar(SilentTraining):
     def end(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class _JudgingBar(Silent):
+    """A bar that is full when the images are judged."""
+
+    @contextlib.contextmanager
+    def judging(self, images: int) -> Iterator[None]:
+        from tqdm.auto import tqdm
+
+        with tqdm(desc="judging", total=images, unit="image") as bar:
+            yield
+            bar.update(images)
 
 
 class _SweepBar(SilentSweep):

@@ -5,6 +5,7 @@
     │   └── ShapeError        the blocks cannot be connected to each other
     ├── BudgetExceeded        the network or its recipe breaks a rule of the budget
     ├── NoVerdict             a rule that is required cannot be judged
+    ├── RuleMissed            a rule that is required is not kept by what was trained
     ├── NonFiniteLoss         training diverged
     ├── DataUnavailable       the images are missing, corrupt or cannot be fetched
     ├── DeviceUnavailable     the device that was asked for is not on this machine
@@ -69,6 +70,7 @@ class FailureKind(StrEnum):
     SHAPE = "ShapeError", ExitCode.BAD_INPUT
     BUDGET = "BudgetExceeded", ExitCode.ANSWER_IS_NO
     VERDICT = "NoVerdict", ExitCode.ANSWER_IS_NO
+    MISSED = "RuleMissed", ExitCode.ANSWER_IS_NO
     LOSS = "NonFiniteLoss", ExitCode.ANSWER_IS_NO
     DATA = "DataUnavailable", ExitCode.MACHINE_CANNOT
     DEVICE = "DeviceUnavailable", ExitCode.MACHINE_CANNOT
@@ -178,6 +180,12 @@ class NoVerdict(MnistArchError):
     """A rule is required that nothing can keep or miss in this run. Raised before it is trained."""
 
     kind = FailureKind.VERDICT
+
+
+class RuleMissed(MnistArchError):
+    """A rule that is required is missed, or has no verdict. Raised once the result is kept."""
+
+    kind = FailureKind.MISSED
 
 
 class NonFiniteLoss(MnistArchError):

@@ -42,7 +42,7 @@ def opened(
 
     monkeypatch.chdir(tmp_path)
     images_are(load_split)
-    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: PNG)
     Path("small.yaml").write_text(SPEC)
     return read
 
@@ -54,6 +54,26 @@ def test_a_summary_is_counted_without_torch() -> None:
     assert found.origins["defaults.dropout"] == "set['defaults.dropout']"
     narrow = ma.summary("s6", set={"blocks": [{"channels": [4]}], "head": {"linear": True}})
     assert narrow.parameters < 1_000
+
+
+@pytest.mark.slow
+def test_a_summary_is_verified_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ma.summary("s6", verify=True).parameters == 18_666
+    monkeypatch.setattr("mnist_arch.network.verify.count_parameters", lambda _: 1)
+    with pytest.raises(AssertionError, match="18,666 parameters, torch 1"):
+        ma.summary("s6", verify=True)
+
+
+def test_a_rule_that_is_required_is_an_error_once_the_run_is_kept(opened: list[str]) -> None:
+    with pytest.raises(ma.NoVerdict):
+        ma.train("small.yaml", epochs=1, holdout=20, require=True)
+    assert opened == []
+    with pytest.raises(ma.RuleMissed, match="accuracy: missed"):
+        ma.train("small.yaml", epochs=1, require=True, engine="plain")
+    assert all(run.is_finished for run in all_runs(Path("runs")))
+    lenient = {"budget.accuracy_percent": 0.0}
+    score = ma.train("small.yaml", epochs=1, require=True, set=lenient, engine="plain")
+    assert score.verdicts.accuracy == "kept"
 
 
 def test_training_is_silent_and_gives_a_score(
@@ -118,12 +138,18 @@ def test_the_sample_in_the_place_of_mnist_is_a_warning(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("opened")
-def test_what_a_name_is_judged_by() -> None:
+def test_what_a_name_is_judged_by(capsys: pytest.CaptureFixture[str]) -> None:
     make_run(Path("runs"), tiny("a"), seed=3)
     report = ma.evaluate("a", device="cpu")
     assert (report.trained.seed, report.split, report.evaluation.images) == (3, "test", 50)
     assert repr(report).startswith("Report(a · seed 3 · mnist test: ")
     assert "<td" in report._repr_html_()
+    assert "<td" in report.evaluation._repr_html_()
+    assert repr(report.evaluation).startswith("Evaluation(")
+    assert repr(report.evaluation).endswith(" of 50 correct))")
+    assert capsys.readouterr() == ("", "")
+    assert repr(ma.evaluate("a", device="cpu", progress=True)) == repr(report)
+    assert "50/50" in capsys.readouterr().err
     with pytest.raises(ma.RunError, match="no run and no network is named 'b'"):
         ma.evaluate("b")
 
@@ -207,6 +233,9 @@ def test_values_are_short_and_escape_what_a_user_wrote() -> None:
     counted = ma.summary("s6")
     assert repr(counted).endswith("18,666 parameters, 6,049,088 MACs, within its budget)")
     assert "18,666</td>" in counted._repr_html_()
+    assert repr(counted.plan) == "Plan(31 modules: 18,666 parameters, 6,049,088 MACs)"
+    assert "18,666</td>" in counted.plan._repr_html_()
+    assert len(repr(counted.loaded)) < 100
     result = small_result()
     assert repr(result) == "Result(<i>, seed 0: 50.00 % (test, 1 of 2 correct))"
     score = ma.Score.of([result], experiment.budget)

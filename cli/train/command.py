@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +12,6 @@ import typer
 from mnist_arch.counting.counted import count
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.manifest import MAX_SEED
-from mnist_arch.runs.resolve import find_run, find_spec
-from mnist_arch.spec.loading import Loaded
 from mnist_arch.spec.overrides import Override, override, parse_override
 from mnist_arch.verbs.train import TrainRequest, refuse
 from mnist_arch.verbs.train import train as train_runs
@@ -155,16 +152,22 @@ def train(
     _exclude("--resume", resume, {**given, **settled, "--device": device.given, **kept})
     _exclude("--from-manifest", from_manifest, {**given, **kept})
     _exclude("--seeds", seeds, {"--seed": seed})
-    parent, where = runs_folder(out), device.value
-    if resume is not None:
-        request = TrainRequest.to_resume(find_run(resume, runs=runs_folder(runs)))
-    elif from_manifest is not None:
-        request = TrainRequest.to_repeat(from_manifest, device=where, parent=parent)
-    else:
-        loaded = _loaded(spec, runs, [*map(parse_override, set_ or ()), *_from_flags(flags)])
-        numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
-        request = TrainRequest(loaded, numbers, where, parent, engine.value, threads)
-    request = replace(request, data_dir=data_dir, again=again, require=require)
+    request = TrainRequest.of(
+        spec,
+        parent=runs_folder(out),
+        runs=runs_folder(runs),
+        overrides=[*map(parse_override, set_ or ()), *_from_flags(flags)],
+        seed=seed,
+        seeds=seeds,
+        device=device.value,
+        engine=engine.value,
+        threads=threads,
+        resume=resume,
+        from_manifest=from_manifest,
+        data_dir=data_dir,
+        again=again,
+        require=require,
+    )
     if dry_run:
         return _show_dry_run(request, as_json=as_json)
     display = make_display(quiet=quiet, progress=progress, as_json=as_json)
@@ -198,11 +201,6 @@ def _show_dry_run(request: TrainRequest, *, as_json: bool) -> None:
     refuse(request, counted, auto="mnist")
     if as_json:
         show()
-
-
-def _loaded(spec: str | None, runs: Path | None, overrides: Sequence[Override]) -> Loaded:
-    what = "s6" if spec is None else spec
-    return find_spec(what, runs=runs_folder(runs), overrides=overrides)
 
 
 def _exclude(option: str, value: object, others: Mapping[str, object]) -> None:

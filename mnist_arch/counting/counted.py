@@ -11,7 +11,6 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.errors import ShapeError
-from mnist_arch.html import table
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded
 
@@ -31,13 +30,7 @@ class CountedExperiment:
         return f"CountedExperiment({self.experiment.name}: {counts}, {kept})"
 
     def _repr_html_(self) -> str:
-        rows = [
-            (row.place, row.layer, "×".join(map(str, row.output_shape)), row.parameters, row.macs)
-            for row in self.plan.rows
-        ]
-        total = ("total", "", "", self.parameters, self.macs)
-        headings = ("place", "layer", "output", "parameters", "MACs")
-        return table(repr(self), headings, [*rows, total])
+        return self.plan.html(repr(self))
 
     @property
     def parameters(self) -> int:

@@ -12,6 +12,7 @@ from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer, Shape
 from mnist_arch.counting.unroll import unroll_parts
 from mnist_arch.data.catalog import IMAGE_SHAPE
+from mnist_arch.html import table
 from mnist_arch.spec.network import Network
 
 ConvolutionKind = Literal["ordinary", "pointwise", "depthwise", "grouped"]
@@ -96,12 +97,28 @@ class Sizes:
         return self.parameter_bytes + self.inference_peak_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A network counted. Totals are sums over the rows."""
 
     layers: tuple[Layer, ...]
     rows: tuple[Row, ...]
+
+    def __repr__(self) -> str:
+        counts = f"{self.parameters:,} parameters, {self.macs:,} MACs"
+        return f"Plan({len(self.rows)} modules: {counts})"
+
+    def _repr_html_(self) -> str:
+        return self.html(repr(self))
+
+    def html(self, title: str) -> str:
+        """A table of the modules, for a notebook."""
+        rows = [
+            (row.place, row.layer, "×".join(map(str, row.output_shape)), row.parameters, row.macs)
+            for row in self.rows
+        ]
+        total = ("total", "", "", self.parameters, self.macs)
+        return table(title, ("place", "layer", "output", "parameters", "MACs"), [*rows, total])
 
     @property
     def parameters(self) -> int:

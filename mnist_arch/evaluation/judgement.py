@@ -10,6 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from mnist_arch.data.catalog import SplitName
+from mnist_arch.html import table
 
 Interval = tuple[float, float]
 
@@ -27,7 +28,7 @@ def wilson_interval_percent(correct: int, images: int, *, confidence: float = 0.
     return 100 * max(0.0, low), 100 * min(1.0, high)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judgement:
     """How many images of a split a network is right about, and its loss on them."""
 
@@ -39,6 +40,15 @@ class Judgement:
     """Mean cross-entropy, in nats."""
     split: SplitName
     """The images that it was judged on."""
+
+    def __repr__(self) -> str:
+        counts = f"{self.correct:,} of {self.images:,} correct"
+        return f"{type(self).__name__}({self.accuracy_percent:.2f} % ({self.split}, {counts}))"
+
+    def _repr_html_(self) -> str:
+        low, high = self.interval_percent
+        row = (self.split, self.images, self.correct, f"{low:.2f}–{high:.2f} %", f"{self.loss:.4f}")
+        return table(repr(self), ("split", "images", "correct", "Wilson 95 %", "loss"), [row])
 
     @property
     def accuracy_percent(self) -> float:

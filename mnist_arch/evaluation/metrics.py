@@ -77,7 +77,7 @@ class Mistake:
     """What the network gave its prediction, in [0, 1]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation(Judgement):
     """A judgement with all that is behind it: classes, calibration, mistakes, and speed."""
 
@@ -103,7 +103,7 @@ class Evaluation(Judgement):
         return sum(gaps) / self.images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShiftedJudgement(Judgement):
     """Test-time augmentation: the mean of the probabilities over shifted copies of each image.
 

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.data.catalog import in_words
-from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, RunError, RunLocked, StorageError
+from mnist_arch.errors import RunError
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.network.weights import save_weights
-from mnist_arch.runs.agreement import agreed_result
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
-from mnist_arch.runs.curves import AccuracyRule, draw_curves
-from mnist_arch.runs.events import NotDrawn, RunEvent, Started
+from mnist_arch.runs.events import RunEvent, Started
+from mnist_arch.runs.finished import draw, records, show_finished, stored
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import RunImages
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.provenance import git_state, package_versions
 from mnist_arch.runs.result import Result
-from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import (
@@ -75,7 +70,7 @@ def run_experiment(
             return
         state = found.state()
         state.seconds += images.seconds
-        yield Started(run, state.epoch, tuple(_records(run, epochs=state.epoch)))
+        yield Started(run, state.epoch, tuple(records(run, epochs=state.epoch)))
         splits, threads = (images.training, images.judged_on), engine.threads
         engine = found.manifest.engine
         if engine.step == "native":
@@ -95,32 +90,8 @@ def run_experiment(
                 yield slow
         result = _finish(run, state, images, found.manifest, command_seconds)
         give_back_freed()  # matplotlib needs a hundred megabytes of its own
-        yield from _draw(run, result, experiment=state.experiment)
+        yield from draw(run, result, experiment=state.experiment)
         yield result
-
-
-def show_finished(
-    counted: CountedExperiment, *, run: Run, seed: int
-) -> Generator[RunEvent, None, None]:
-    """What `run_experiment` yields of a run that is finished, for which no images are needed.
-
-    Looking needs no lock, nor the right to write. Raises RunError and StorageError.
-    """
-    stored = _stored(run, run.manifest(), counted, seed=seed)
-    assert stored is not None, "the run is finished"
-    yield Started(run, stored.epochs)
-    if not is_there(run.curves_path):
-        yield from _draw_later(run, stored, experiment=counted.experiment)
-    yield stored
-
-
-def _draw_later(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDrawn]:
-    """Draws the curves of a run that was finished without them."""
-    try:
-        with run.lock():
-            yield from _draw(run, result, experiment=experiment)
-    except (RunLocked, StorageError) as error:
-        yield NotDrawn(run.curves_path, str(error))
 
 
 def claim(
@@ -142,8 +113,8 @@ def claim(
         _keep_manifest(run, manifest)
         return _resume_point(run, counted, manifest)
     manifest = run.manifest()
-    if (stored := _stored(run, manifest, counted, seed=seed)) is not None:  # written a moment ago
-        return stored
+    if (result := stored(run, manifest, counted, seed=seed)) is not None:  # written a moment ago
+        return result
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
         raise RunError(message, hint="resume with --resume, which keeps the device, or --again")
@@ -159,31 +130,6 @@ def _resume_point(run: Run, counted: CountedExperiment, manifest: Manifest) -> R
     resume_point = ResumePoint(counted, manifest, saved, run.checkpoint_path)
     run.keep_metrics(epochs=resume_point.epochs_done)
     return resume_point
-
-
-def _stored(
-    run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int
-) -> Result | None:
-    """The result of the run in a folder, under the budget of now; None where it is not finished.
-
-    Raises RunError where the folder holds another run, and RunCorrupt where its files contradict
-    each other.
-    """
-    _check_same_run(run, manifest, counted, seed=seed)
-    result = agreed_result(run, manifest)
-    return None if result is None else result.under(counted.experiment.budget)
-
-
-def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:
-    """Raises RunError where the folder holds another experiment or another seed."""
-    if manifest.digest != counted.digest:
-        hint = "start it from scratch with --again, or finish it with the version that started it"
-        raise RunError(
-            f"{run.folder} was started by a version with another meaning of its spec", hint=hint
-        )
-    if manifest.seed != seed:
-        message = f"{run.folder} holds a run of seed {manifest.seed}, not of seed {seed}"
-        raise RunError(message, hint=FROM_SCRATCH)
 
 
 def keep_epoch(run: Run, record: EpochRecord, checkpoint: dict[str, Any] | bytes) -> None:
@@ -204,8 +150,8 @@ def _finish(
 ) -> Result:
     """Weights and, last, the result."""
     experiment = state.experiment
-    records = _records(run, epochs=state.epoch)
-    judged = {it.epoch: one for it in records if (one := it.judgement(images.split)) is not None}
+    curve = records(run, epochs=state.epoch)
+    judged = {it.epoch: one for it in curve if (one := it.judgement(images.split)) is not None}
     final = judged[state.epoch]  # the last epoch is always judged
     best_epoch = max(judged, key=lambda epoch: judged[epoch].correct)
     save_weights(run.weights_path, state.result, experiment)
@@ -236,35 +182,6 @@ def _finish(
     )
     write_whole(run.result_path, result.json_text().encode())
     return result
-
-
-def _draw(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDrawn]:
-    """Draws the curves of a run that is finished; whatever is wrong costs no more than that."""
-    what = "training images held out" if experiment.holdout else "test images"
-    of, asked = experiment.budget.dataset, None
-    if result.dataset == of or (result.dataset, of) == ("mnist-5k", "mnist"):
-        asked = AccuracyRule(experiment.budget.accuracy_percent, f"{of} test")
-    try:
-        picture = draw_curves(
-            _records(run, epochs=result.epochs),
-            split=result.split,
-            title=f"{result.name}, seed {result.seed}: "
-            f"{result.accuracy_percent:.2f} % ({result.split})",
-            facts=f"{in_words(result.dataset)}, judged on {result.images:,} {what}",
-            asked=asked,
-        )
-        write_whole(run.curves_path, picture)
-    except Exception as error:  # a picture never costs the result, whatever is wrong
-        yield NotDrawn(run.curves_path, str(error) or type(error).__name__)
-
-
-def _records(run: Run, *, epochs: int) -> list[EpochRecord]:
-    """The curve as it is stored. Raises RunCorrupt."""
-    try:
-        return TypeAdapter(list[EpochRecord]).validate_python(run.metrics(epochs=epochs))
-    except ValidationError as error:
-        message = f"{run.metrics_path} is damaged: {error.errors()[0]['msg']}"
-        raise RunCorrupt(message, hint=FROM_SCRATCH) from None
 
 
 def _keep_manifest(run: Run, manifest: Manifest) -> None:

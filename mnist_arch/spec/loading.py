@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ class Loaded:
     """A resolved experiment and the origin of every value that is not a default."""
 
     experiment: Experiment
-    origins: Mapping[str, str]
+    origins: Mapping[str, str] = field(repr=False)
     """Place, such as `recipe.epochs`, to `file:line`, `--set` or a flag."""
 
     def with_dataset(self, name: DatasetName) -> Loaded:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mnist_arch.counting import budget
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.folders import check_named_folder
-from mnist_arch.errors import RunError, StorageError
+from mnist_arch.errors import RuleMissed, RunError, StorageError
 from mnist_arch.files import check_folder, make_folder
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.machine.memory import room_under_limits
 from mnist_arch.runs.folder import Run, read_manifest
+from mnist_arch.runs.resolve import find_run, find_spec
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
+from mnist_arch.spec.experiment import Verdicts
 from mnist_arch.spec.loading import Loaded, check_dataset
+from mnist_arch.spec.overrides import Override
 from mnist_arch.training.engine import Device, Engine, EngineName, StepKind
 from mnist_arch.training.memory import check_memory, training_bytes
 from mnist_arch.training.thread_choice import ThreadChoice
@@ -50,6 +54,37 @@ class TrainRequest:
     data_dir: Path | None = None
     again: bool = False
     require: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        spec: str | None,
+        *,
+        parent: Path,
+        runs: Path,
+        overrides: Sequence[Override] = (),
+        seed: int | None = None,
+        seeds: int | None = None,
+        device: str = "auto",
+        engine: EngineName = "auto",
+        threads: int | None = None,
+        resume: str | None = None,
+        from_manifest: Path | None = None,
+        **more: Any,
+    ) -> Self:
+        """A run to resume, a manifest to repeat, or else a spec, `s6` unless given.
+
+        Raises SpecError, RunError and StorageError.
+        """
+        if resume is not None:
+            request = cls.to_resume(find_run(resume, runs=runs))
+        elif from_manifest is not None:
+            request = cls.to_repeat(from_manifest, device=device, parent=parent)
+        else:
+            loaded = find_spec(spec or "s6", runs=runs, overrides=overrides)
+            numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
+            request = cls(loaded, numbers, device, parent, engine, threads)
+        return replace(request, **more)
 
     @classmethod
     def to_resume(cls, run: Run) -> Self:
@@ -176,6 +211,14 @@ def keep_score(score: Score, parent: Path) -> tuple[Path | None, StorageError | 
         return None, error
 
 
+def check_kept(verdicts: Verdicts) -> None:
+    """Raises RuleMissed unless every rule is kept."""
+    rules = verdicts.model_dump().items()
+    missed = [f"{rule}: {verdict}" for rule, verdict in rules if verdict != "kept"]
+    if missed:
+        raise RuleMissed(f"not every rule is kept ({', '.join(missed)})")
+
+
 def _warn_of_earlier_sample(counted: CountedExperiment, display: TrainDisplay) -> None:
     if counted.fell_back:
         way_out = "start another run, where MNIST is"
@@ -197,7 +240,7 @@ def _all_finished(request: TrainRequest, counted: CountedExperiment) -> CountedE
 def _show_finished(
     request: TrainRequest, counted: CountedExperiment, display: TrainDisplay
 ) -> list[TrainedRun]:
-    from mnist_arch.runs.execute import show_finished
+    from mnist_arch.runs.finished import show_finished
 
     runs, found = request.runs(counted), []
     for number, (seed, run) in enumerate(zip(request.seeds, runs, strict=True), start=1):

@@ -27,7 +27,6 @@ from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
 from mnist_arch.claims.rules import read_budget
 from mnist_arch.data.load import Loader
 from mnist_arch.errors import PathError, SpecError
-from mnist_arch.runs import execute as running
 from mnist_arch.spec.experiment import Budget
 
 RULES = Budget(accuracy_percent=1.0)
@@ -43,7 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """Honest runs, by what they are of."""
     parent = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "draw_curves", lambda *_, **__: b"")
+        patch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: b"")
         yield {
             "own": train(parent),
             "seed": train(parent, seed=1),

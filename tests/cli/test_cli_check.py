@@ -14,7 +14,6 @@ from handed_in import change, edited, load_split, train
 from typer.testing import CliRunner
 
 from mnist_arch.data.load import Loader
-from mnist_arch.runs import execute as running
 from mnist_arch_cli.app import app
 
 
@@ -24,7 +23,7 @@ def own(
 ) -> Path:
     """An honest run, which the commands of a test are about."""
     images_are(load_split)
-    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: b"")
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: b"")
     monkeypatch.chdir(tmp_path)
     return train(Path("runs"))
 

@@ -105,7 +105,7 @@ def mnist_arch(
     terminal = Terminal(tmp_path)
     monkeypatch.chdir(tmp_path)
     images_are(terminal.load_split)
-    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: PNG)
     monkeypatch.setattr(picture, "draw_front", lambda _: PNG)
     monkeypatch.setattr(local, "LocalExecutor", HereExecutor)
     terminal.write(SMALL, OTHER)
@@ -193,7 +193,7 @@ def test_pictures_that_cannot_be_drawn_are_notes(
         raise RuntimeError("no font")
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "draw_curves", no_picture)
+        patch.setattr("mnist_arch.runs.finished.draw_curves", no_picture)
         patch.setattr(picture, "draw_front", no_picture)
         result = mnist_arch()
     lines = result.stderr.splitlines()[1:]

@@ -268,7 +268,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_note(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(running, "draw_curves", no_picture)
+        patch.setattr("mnist_arch.runs.finished.draw_curves", no_picture)
         for arguments in (["small.yaml"], ["small.yaml", "--seeds", "2"]):
             result = mnist_arch(*arguments)
             folder = mnist_arch.folders[0]

@@ -71,7 +71,7 @@ FILES = [
 @pytest.fixture(autouse=True)
 def _fast_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than training here, and is tested elsewhere."""
-    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: PNG)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, images: RunImages) -> Se
     """A run that was never disturbed."""
     whole = Session(tmp_path_factory.mktemp("reference"), images)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+        patch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: PNG)
         whole.finish()
     return whole
 
@@ -273,7 +273,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_more_than_itself(
 
     trouble = NotDrawn(session.run.curves_path, "latex could not be found")
     with monkeypatch.context() as patch:
-        patch.setattr(running, "draw_curves", no_picture)
+        patch.setattr("mnist_arch.runs.finished.draw_curves", no_picture)
         *_, not_drawn, first = session.events()
         assert not_drawn == trouble
         assert not session.run.curves_path.exists()
@@ -315,7 +315,7 @@ def test_the_picture_says_what_it_is_of(
         drawn.append(said)
         return PNG
 
-    monkeypatch.setattr(running, "draw_curves", draw)
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", draw)
     Session(tmp_path, images, loaded(holdout=holdout, budget=budget, recipe__epochs=1)).finish()
     (said,) = drawn
     assert said["facts"] == facts

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from small_sweep import COMMAND, ENGINE
 
-from mnist_arch.runs import execute as running
+from mnist_arch.runs import finished
 from mnist_arch.runs.events import Started
 from mnist_arch.sweeps.execution import local
 from mnist_arch.sweeps.execution.local import LocalExecutor
@@ -37,7 +37,7 @@ from mnist_arch.training.events import EpochRecord
 # What a training imports on its way, which takes longer than the training.
 importlib.import_module("matplotlib.backends.backend_agg")
 
-running.draw_curves = lambda *_, **__: b""  # takes longer than training, and is tested elsewhere
+finished.draw_curves = lambda *_, **__: b""  # takes longer than training, and is tested elsewhere
 FORK = multiprocessing.get_context("fork")
 
 

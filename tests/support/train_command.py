@@ -60,7 +60,7 @@ def mnist_arch(
     terminal = Terminal(tmp_path)
     monkeypatch.chdir(tmp_path)
     images_are(terminal.load_split)
-    monkeypatch.setattr(running, "draw_curves", lambda *_, **__: PNG)
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: PNG)
     Path("small.yaml").write_text(SPEC)
     return terminal
 
