@@ -51,7 +51,7 @@ _LOSS_TOLERANCE: Final = 1e-3
 """Of a loss judged on another machine, in nats, and as a share of it."""
 _SIGNIFICANT_BELOW: Final = 0.05
 
-State = Literal["as stated", "differs", "cannot be read"]
+CheckStatus = Literal["as stated", "differs", "cannot be read"]
 """The result of a check."""
 
 
@@ -77,7 +77,7 @@ class CheckedRun:
 
     name: str
     """As it was named."""
-    state: State
+    state: CheckStatus
     network: str = ""
     seed: int | None = None
     digest: str = ""
@@ -166,7 +166,7 @@ class _Check:
             reason = trouble.text
         judgement = None if judged is None else judged.judgement
         verdicts = self._verdicts(judgement)
-        state: State = "differs" if self.found else "as stated"
+        state: CheckStatus = "differs" if self.found else "as stated"
         return CheckedRun(
             name=stated.name,
             state="cannot be read" if reason and not self.found else state,

@@ -14,7 +14,7 @@ from mnist_arch.spec.network import Network
 
 
 @dataclass(frozen=True)
-class Line:
+class LeafCount:
     """One leaf module in order of execution, with its parameters by each of the three counts."""
 
     index: int
@@ -31,7 +31,7 @@ class Verification:
     Whether its total does so, too, depends on how the modules are nested.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[LeafCount, ...]
     plan: int
     torch: int
     torchinfo: int
@@ -59,7 +59,7 @@ def verify(network: Network) -> Verification:
             tensor.numel() for tensor in leaf.parameters(recurse=False) if id(tensor) not in seen
         )
         seen |= {id(tensor) for tensor in leaf.parameters(recurse=False)}
-        lines.append(Line(row.index, type(leaf).__name__, row.parameters, own, outside))
+        lines.append(LeafCount(row.index, type(leaf).__name__, row.parameters, own, outside))
     return Verification(
         lines=tuple(lines),
         plan=plan.parameters,

@@ -29,7 +29,7 @@ from mnist_arch.values import read_record
 from mnist_arch.zoo.index import name_in_zoo, zoo_names
 
 if TYPE_CHECKING:
-    from mnist_arch.report.evidence import Evidence
+    from mnist_arch.report.illustrations import Illustrations
 
 Facts = list[tuple[str, str]]
 
@@ -53,7 +53,7 @@ class RunPart:
     curves: list[tuple[str, Markup]]
     repeat: list[Facts]
     network: NetworkPart
-    evidence: Evidence | None = None
+    illustrations: Illustrations | None = None
     why_none: str = ""
 
 
@@ -190,11 +190,11 @@ def _run(line: Line, data_dir: Path | None) -> RunPart:
     results = [result for run in runs if (result := run.result()) is not None]
     experiment = manifests[0].experiment
     score = Score.of(results, experiment.budget)
-    evidence, why_none = None, ""
+    illustrations, why_none = None, ""
     try:
-        from mnist_arch.report.evidence import evidence_of
+        from mnist_arch.report.illustrations import illustrate
 
-        evidence = evidence_of(runs[0].folder, data_dir=data_dir)
+        illustrations = illustrate(runs[0].folder, data_dir=data_dir)
     except MnistArchError as error:
         why_none = f"What weights and images say is not shown: {error}"
     return RunPart(
@@ -203,7 +203,7 @@ def _run(line: Line, data_dir: Path | None) -> RunPart:
         curves=list(_curves(runs, score, manifests[0])),
         repeat=[_repeat(it) for it in manifests],
         network=network_part(count(manifests[0].loaded)),
-        evidence=evidence,
+        illustrations=illustrations,
         why_none=why_none,
     )
 
@@ -257,7 +257,7 @@ def _repeat(manifest: Manifest) -> Facts:
 def _board(folder: Path) -> Leaderboard:
     path = folder / "leaderboard.json"
     if not is_there(path):
-        hint = "mnist-arch sweep FILE --show writes none: run the sweep first"
+        hint = "sweep('FILE', show=True) writes none: run the sweep first"
         raise RunError(f"the sweep in {folder} has no leaderboard yet", hint=hint)
     return read_record(path, Leaderboard)
 

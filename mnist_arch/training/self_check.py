@@ -42,7 +42,7 @@ def tolerance(recipe: Recipe, precision: Precision) -> Tolerance:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FirstStep:
     """The result of a step."""
 
     loss: float
@@ -50,7 +50,7 @@ class Outcome:
     """Of all weights, of those of the average, and of what norms keep; float64, on the CPU."""
 
 
-def outcome(step: PlainStep, *, images: int) -> Outcome:
+def outcome(step: PlainStep, *, images: int) -> FirstStep:
     """Of a first step at the recipe's highest rate. The state is left as it was found."""
     state = step.state
     with state.rehearsal():
@@ -62,10 +62,10 @@ def outcome(step: PlainStep, *, images: int) -> Outcome:
         step(0)
         loss = float(step.losses_S[0])
         changes = (new - old for new, old in zip(_kept(state), before, strict=True))
-        return Outcome(loss, tuple(changes))
+        return FirstStep(loss, tuple(changes))
 
 
-def trouble_of(found: Outcome, plain: Outcome, allowed: Tolerance) -> str:
+def trouble_of(found: FirstStep, plain: FirstStep, allowed: Tolerance) -> str:
     """How much a step differs from a plain one, where that is too much; else nothing."""
     off = abs(found.loss - plain.loss) / max(abs(plain.loss), 1e-30)
     if not off <= allowed.loss:  # nor where it is not a number

@@ -10,6 +10,7 @@ import inspect
 
 import pytest
 import torch
+import typer
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,24 @@ import torch
 def test_torch_averages_many_tensors_by_one_call(name: str) -> None:
     """`training/ema.py`: one kernel for all weights in place of one for each."""
     assert hasattr(torch, name), f"torch {torch.__version__} has no {name}; see training/ema.py"
+
+
+def test_torch_keeps_the_hooks_of_a_module_under_these_names() -> None:
+    """`convert/from_torch.py`: a module with hooks is refused, since they may change its output."""
+    module = torch.nn.Identity()
+    for name in ("_forward_hooks", "_forward_pre_hooks"):
+        assert not getattr(module, name), f"nn.Module has no {name}; see convert/from_torch.py"
+    module.register_forward_hook(lambda *_: None)
+    assert module._forward_hooks
+
+
+def test_typer_has_one_error_for_the_command_line() -> None:
+    """`cli/errors.py`: Typer carries its own copy of Click, whose UsageError is not public."""
+    usage = typer.BadParameter.__base__
+    assert usage is not None
+    assert usage.__name__ == "UsageError"
+    error = usage("what is wrong")
+    assert (error.format_message(), error.ctx) == ("what is wrong", None)
 
 
 def test_optuna_has_the_number_by_which_a_running_trial_is_taken_up_again() -> None:

@@ -22,7 +22,7 @@ SHOWN = 24
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Illustrations:
     """Of one run, on the images that it was judged on."""
 
     evaluation: Evaluation
@@ -35,7 +35,7 @@ class Evidence:
     """Layer, and pictures of what it makes of one digit, where a pool ends."""
 
 
-def evidence_of(folder: Path, *, data_dir: Path | None) -> Evidence:
+def illustrate(folder: Path, *, data_dir: Path | None) -> Illustrations:
     """Judges the run in a folder on its own images, which are not downloaded.
 
     A run with a hold-out is judged on that; its test split is not read. Raises DataUnavailable,
@@ -64,7 +64,7 @@ def evidence_of(folder: Path, *, data_dir: Path | None) -> Evidence:
         )
         for it in evaluation.mistakes[:SHOWN]
     )
-    return Evidence(
+    return Illustrations(
         evaluation, names, mistakes, _filters(model), _activations(model, images.images[:1], info)
     )
 
