@@ -22,6 +22,7 @@ from mnist_arch.errors import (
 from mnist_arch.failures import explain
 
 from .consoles import stderr
+from .flags import in_flags
 from .prose import say
 from .quoting import printable, quoted
 from .usage import way_out
@@ -93,7 +94,19 @@ def report_unexpected(error: BaseException, *, as_json: bool) -> int:
     return OUR_BUG
 
 
+def _in_flags(problem: Problem) -> Problem:
+    """The problem in the words of the terminal."""
+    origin = problem.origin
+    if not isinstance(origin, Origin):
+        origin = in_flags(origin)
+    message = problem.message  # may have the name of an arm, such as `epochs=3`
+    if "choose={" in message:
+        message = in_flags(message)
+    return Problem(message, problem.place, origin, in_flags(problem.hint))
+
+
 def _print(kind: str, problems: tuple[Problem, ...], code: int, *, as_json: bool) -> None:
+    problems = tuple(map(_in_flags, problems))
     if as_json:
         found = list(map(_values, problems))
         content = {"format": 1, "error": kind, "exit_code": code, "problems": found}

@@ -20,6 +20,7 @@ from mnist_arch.verbs.display import (
 
 from . import heavy_imports
 from .consoles import stderr
+from .flags import in_flags
 from .formats import threads_text, workers_text
 from .prose import say
 
@@ -72,7 +73,7 @@ def note_text(note: Note) -> str:
     """A note in a line or two, with the flags that say otherwise."""
     match note:
         case str():
-            return note
+            return in_flags(note)
         case FewerThreads():
             return (
                 f"{threads_text(note.threads)} instead of {note.alone}, since other programs are "
@@ -108,8 +109,8 @@ def warn_of_sample(reason: str, *, way_out: str = _NAME_A_FOLDER) -> None:
     for text in (
         "This is mnist-5k, the embedded sample of 4,000 training and 1,000 test digits, in the "
         "place of MNIST. The result is not about MNIST: it has no verdict.",
-        f"Why: {reason}",
-        f"The way out: {way_out}.",
+        f"Why: {in_flags(reason)}",
+        f"The way out: {in_flags(way_out)}.",
     ):
         say(console, text)
     console.print(Rule(style="bold yellow"), width=width)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mnist_arch.spec.strict_yaml import scalar
-from mnist_arch.spec.suggestions import Suggestions, with_value
-from mnist_arch.spec.synonyms import COMMANDS, OPTIONS, called, not_here, plain
+from mnist_arch.spec.suggestions import Suggestions
+from mnist_arch.spec.synonyms import called, not_here, plain
+
+from .vocabulary import COMMANDS, OPTIONS
 
 _DEVICES: Final = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
 
@@ -87,7 +89,8 @@ def _filled(entry: str, given: str | None) -> str:
     name, _, example = entry.partition(" ")
     if example == "DIR" and given:
         return f"{name} {given}"
-    return with_value(entry, scalar(given) if given else None)
+    is_number = given is not None and isinstance(scalar(given), int) and example.isdecimal()
+    return f"{name} {given}" if is_number else entry
 
 
 def _command(word: str) -> str:

@@ -37,6 +37,7 @@ from mnist_arch.verbs.arguments import (
     check_alone,
     check_choice,
     check_whole,
+    clash,
     overrides_of,
     path_of,
     ways_out,
@@ -110,23 +111,19 @@ def train(
     the runs are kept. Raises SpecError, BudgetExceeded, NoVerdict, RuleMissed, DataUnavailable,
     DeviceUnavailable, NonFiniteLoss, RunError and StorageError.
     """
+    given = locals()
     from mnist_arch.verbs.train import TrainRequest, check_kept, keep_score
     from mnist_arch.verbs.train import train as train_runs
 
-    in_spec = {"epochs": epochs, "dataset": dataset, "holdout": holdout}
-    what = {"spec": spec, **in_spec, "seed": seed, "seeds": seeds, "set": set or None}
-    how = {"engine": None if engine == "auto" else engine, "threads": threads}
-    where = {"device": None if device == "auto" else device, "out": out, "again": again or None}
     check_whole("seed", seed, least=0, most=MAX_SEED)
     check_whole("seeds", seeds, least=1, most=MAX_SEED)
     check_whole("threads", threads, least=1, most=MOST_THREADS)
     check_choice("device", device, get_args(DeviceName))
     check_choice("engine", engine, get_args(EngineName))
-    check_alone("resume", resume, {**what, "from_manifest": from_manifest, **how, **where})
-    check_alone("from_manifest", from_manifest, {**what, **how})
-    check_alone("seeds", seeds, {"seed": seed})
-    more = {"resume": resume, "from_manifest": from_manifest, "data_dir": data_dir}
-    caller = caller_of("train", spec, {**what, **how, **where, **more, "spec": None})
+    if (found := clash(given)) is not None:
+        check_alone(found[0], given[found[0]], {name: given[name] for name in found[1]})
+    caller = caller_of("train", spec, {**given, "spec": None, "progress": None})
+    in_spec = {"epochs": epochs, "dataset": dataset, "holdout": holdout}
     request = TrainRequest.of(
         _text(spec),
         parent=runs_folder(path_of(out)),

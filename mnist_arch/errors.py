@@ -34,10 +34,10 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Self
 
-FROM_SCRATCH: Final = "start the run from scratch with --again; its folder is kept aside"
+FROM_SCRATCH: Final = "start the run from scratch with again=True; its folder is kept aside"
 """The way out of a damaged folder."""
 
-TRAIN_AGAIN: Final = "start from scratch with --again"
+TRAIN_AGAIN: Final = "start from scratch with again=True"
 """The way out of the folder of an earlier version, besides using that version."""
 
 
@@ -144,8 +144,8 @@ class Problem:
     place: str = ""
     """Where in the spec, such as `blocks[0].kernel`; empty where it is the whole text."""
     origin: str = ""
-    """Where the value came from: `file.yaml:14`, `--set …`, or empty where nothing is known. An
-    `Origin` has the line to quote, too."""
+    """Where the value came from: `file.yaml:14`, `set['…']`, `--set …`, or empty where nothing is
+    known. An `Origin` has the line to quote, too."""
     hint: str = ""
     """The way out: the nearest valid name, or the values allowed."""
 

@@ -448,11 +448,11 @@ def _holder(path: Path) -> _Holder | None:
 def _in_use(folder: Path, holder: _Holder | None) -> RunLocked:
     message = f"another process is working in {shown(folder)}"
     if holder is None:
-        return RunLocked(message, hint=f"wait for it, or {_ANOTHER} with --out")
+        return RunLocked(message, hint=f"wait for it, or {_ANOTHER} with out=")
     message += f": process {holder.pid} of {holder.user}"
     since = f", since {holder.since[:19].replace('T', ' ')} UTC"
     if holder.host == platform.node():
-        return RunLocked(message + since, hint=f"wait for it or end it, or {_ANOTHER} with --out")
+        return RunLocked(message + since, hint=f"wait for it or end it, or {_ANOTHER} with out=")
     if_gone = f"where it runs no more, remove {shown(folder / _LOCK)}"
     message += f" on the machine {holder.host}{since}"
     return RunLocked(message, hint=f"wait for it or end it there; {if_gone}")

@@ -105,7 +105,7 @@ def test_a_process_that_died_for_want_of_memory_said_so() -> None:
     tail = ["terminate called after throwing an instance of 'std::bad_alloc'", "  what()"]
     failure = failure_of_death(-signal.SIGABRT, tail, has_begun=True)
     assert failure.kind is FailureKind.MEMORY
-    assert failure.hint == "use fewer --workers"
+    assert failure.hint == "use fewer workers="
 
 
 def test_a_kind_is_the_same_value_wherever_it_comes_from() -> None:

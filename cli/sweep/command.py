@@ -121,6 +121,7 @@ def sweep(
         ray_address=ray_address,
         dataset=dataset,
         epochs=epochs,
+        origins={"dataset": "--dataset", "epochs": "--epochs"},
         data_dir=data_dir,
         device=device.value,
         retry_failed=retry_failed,

@@ -13,11 +13,13 @@ from mnist_arch.counting.counted import count
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.manifest import MAX_SEED
 from mnist_arch.spec.overrides import Override, override, parse_override
+from mnist_arch.verbs.arguments import clash
 from mnist_arch.verbs.train import TrainRequest, refuse
 from mnist_arch.verbs.train import train as train_runs
 
 from .. import caller, errors
 from ..consoles import answering
+from ..flags import as_flag
 from ..options import (
     DataDir,
     DeviceChoice,
@@ -145,13 +147,8 @@ def train(
 
       mnist-arch train --resume latest
     """
+    _refuse_clashes(locals())
     flags = {"--epochs": epochs, "--dataset": dataset, "--holdout": holdout}
-    given = {"a SPEC": spec, **flags, "--seed": seed, "--seeds": seeds, "--set": set_ or None}
-    kept = {"--engine": engine.given, "--threads": threads}
-    settled = {"--from-manifest": from_manifest, "--again": again or None, "--out": out}
-    _exclude("--resume", resume, {**given, **settled, "--device": device.given, **kept})
-    _exclude("--from-manifest", from_manifest, {**given, **kept})
-    _exclude("--seeds", seeds, {"--seed": seed})
     request = TrainRequest.of(
         spec,
         parent=runs_folder(out),
@@ -203,11 +200,12 @@ def _show_dry_run(request: TrainRequest, *, as_json: bool) -> None:
         show()
 
 
-def _exclude(option: str, value: object, others: Mapping[str, object]) -> None:
+def _refuse_clashes(options: Mapping[str, object]) -> None:
     """Refuses options that say the same thing twice."""
-    clashing = [name for name, other in others.items() if other is not None]
-    if value is not None and clashing:
-        raise typer.BadParameter(f"{option} excludes {', '.join(clashing)}")
+    if (found := clash(options)) is not None:
+        option, others = found
+        words = ["a SPEC" if it == "spec" else as_flag(it) for it in others]
+        raise typer.BadParameter(f"{as_flag(option)} excludes {', '.join(words)}")
 
 
 def _from_flags(flags: Mapping[str, object]) -> list[Override]:

@@ -18,7 +18,7 @@ from mnist_arch.convert.interpreter import (
     Unsupported,
 )
 from mnist_arch.convert.libraries import Box, KerasModel, Layer, Libraries, graph_of, is_network
-from mnist_arch.convert.questions import Answer, Choices, refusal
+from mnist_arch.convert.questions import Answer, Choices, chosen, refusal
 from mnist_arch.convert.source import Source
 from mnist_arch.errors import Origin, SpecError
 
@@ -68,9 +68,9 @@ def read_code(source: Source, choices: Choices, *, is_partial: bool = False) -> 
         if faults:
             raise faults[0]
         return None
-    chosen, model, graph = _chosen(libraries, candidates, choices)
-    is_keras = isinstance(chosen.model, KerasModel)
-    return Read(graph, chosen.name, libraries, trees, is_keras, dict(_names(model, "", 0)))
+    taken, model, graph = _chosen(libraries, candidates, choices)
+    is_keras = isinstance(taken.model, KerasModel)
+    return Read(graph, taken.name, libraries, trees, is_keras, dict(_names(model, "", 0)))
 
 
 def _parsed(text: str, piece: Piece) -> ast.Module:
@@ -182,17 +182,17 @@ def _chosen(
             candidate = named[-1] if named else _Candidate(word, known, place)
             return candidate, *_graph(libraries, candidate)
         valid = ", ".join(sorted({it.word for it in answers} | {it.name for it in candidates}))
-        message = f"--choose network={word} is no network of the code"
+        message = f"{chosen('network', word)} is no network of the code"
         raise refusal(message, hint=f"valid: {valid}")
     if word is None and faults:  # of which one may be meant
-        names = " or ".join(f"--choose network={it.word}" for it in answers)
+        names = " or ".join(chosen("network", it.word) for it in answers)
         every = [problem for fault in faults for problem in fault.problems]
         problems = list({(it.message, it.origin): it for it in every}.values())
         raise SpecError(tuple(replace(it, hint=it.hint or names) for it in problems))
     first = answers[0].value[0].place
-    chosen = choices.decide(("network",), "several networks", answers, first)
+    taken = choices.decide(("network",), "several networks", answers, first)
     choices.settle_now()
-    return chosen
+    return taken
 
 
 _Built = tuple[_Candidate, Any, g.Graph]

@@ -27,7 +27,7 @@ KERAS_NORMS: Final = (
     "batch norm with epsilon 1e-3 and momentum 0.01: here they are 1e-5 and 0.1, so channels of "
     "little variance are scaled more, and the running statistics follow faster"
 )
-PARTIAL: Final = "--partial writes what there is, with a comment where something is missing"
+PARTIAL: Final = "partial=True writes what there is, with a comment where something is missing"
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def import_source(source: Source, request: Request) -> Imported:
 
 def _with_way_out(error: SpecError) -> SpecError:
     """The same, with the way to the table that was printed beside the code."""
-    way_out = "--choose read=table reads the table that was printed beside it"
+    way_out = "choose={'read': 'table'} reads the table that was printed beside it"
     return SpecError(
         tuple(
             replace(it, hint=f"{it.hint}; or {way_out}" if it.hint else way_out)
@@ -136,7 +136,9 @@ def _of_code(read: Read, source: Source, choices: Choices, request: Request) -> 
     if tables and not any(_agree(table, read.graph) for table in tables):
         counts = ", ".join(f"{_count(it):,} at {it.origin}" for it in tables[:4])
         message = f"the code of {read.name} has {read.graph.parameters:,} parameters"
-        hint = "the notebook was changed after it was run: --choose read=table, or run it again"
+        hint = (
+            "the notebook was changed after it was run: choose={'read': 'table'}, or run it again"
+        )
         raise refusal(f"{message}, and what it printed has {counts}", tables[0].origin, hint)
     made = finish(read.graph, source.name, request, origin=f"the code of {read.name}")
     training = read_training(read)

@@ -1,6 +1,6 @@
 """From the rows of a table to a graph: what the table does not say follows from shapes and counts.
 
-Where one answer fits it is taken. Where several do, they are listed, and `--choose` decides. What
+Where one answer fits it is taken. Where several do, they are listed, and `choose` decides. What
 no table says is taken from the library that printed it, and listed as assumed.
 """
 
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from mnist_arch.convert import graph as g
-from mnist_arch.convert.questions import Answer, Choices, refusal
+from mnist_arch.convert.questions import Answer, Choices, chosen, refusal
 from mnist_arch.convert.tables import Table, TableRow
 from mnist_arch.errors import Problem
 
@@ -186,7 +186,7 @@ class _Inference:
         if not self.without_rate or self.dropout is not None or self.is_partial:
             return
         rows = ", ".join(row.name for row in self.without_rate[:6])
-        hint = "--dropout RATE for all, --choose ROW=RATE for one, or the code beside the table"
+        hint = "dropout=RATE for all, choose={'ROW': 'RATE'} for one, or the code beside the table"
         message = f"no table says the rate of a dropout: {rows}"
         self.choices.open.append(Problem(message, "", self.without_rate[0].origin, hint))
 
@@ -855,5 +855,5 @@ def _rate(text: str, name: str, origin: str) -> float:
     except ValueError:
         rate = -1
     if not 0 <= rate < 1:
-        raise refusal(f"--choose {name}={text} is no rate", origin, f"--choose {name}=0.1")
+        raise refusal(f"{chosen(name, text)} is no rate", origin, chosen(name, "0.1"))
     return rate

@@ -1,4 +1,4 @@
-"""What a source leaves open, and who answers: the person who imports it, by `--choose`."""
+"""What a source leaves open, and who answers: the person who imports it, by `choose`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ T = TypeVar("T")
 def refusal(message: str, place: str = "", hint: str = "") -> SpecError:
     """An import that ends here, with the place in the source."""
     return SpecError((Problem(message, "", place, hint),))
+
+
+def chosen(name: str, word: str) -> str:
+    """An answer as one gives it: `choose={'Conv2d-4': 'relu'}`."""
+    return f"choose={ {name: word}!r}"
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,12 @@ class Choices:
             if name == names[0]:  # and not a class, of which other rows may be meant
                 self.used.add(name)
                 valid = ", ".join(answer.word for answer in answers)
-                message = f"--choose {name}={word} is not one of the answers"
+                message = f"{chosen(name, word)} is not one of the answers"
                 self.open.append(Problem(message, "", origin, f"valid: {valid}"))
                 return answers[0].value
         if len(answers) > 1:
             listed = "; ".join(f"{it.word}: {it.meaning}" for it in answers)
-            words = " or ".join(f"--choose {names[0]}={it.word}" for it in answers)
+            words = " or ".join(chosen(names[0], it.word) for it in answers)
             message = f"{names[0]}: {what}: {listed}"
             self.open.append(Problem(message, "", origin, words))
         return answers[0].value
@@ -83,5 +88,5 @@ class Choices:
             if name not in self.used:
                 near = difflib.get_close_matches(name, sorted(self.asked), n=1)
                 hint = f"did you mean {near[0]}?" if near else "nothing is open there: leave it out"
-                message = f"--choose {name}={self.given[name]}: nobody asks for this"
+                message = f"{chosen(name, self.given[name])}: nobody asks for this"
                 raise refusal(message, hint=hint)

@@ -82,7 +82,7 @@ def within(experiment: Experiment, plan: Plan) -> bool:
 def _epochs_that_fit(experiment: Experiment) -> Iterator[str]:
     most = experiment.budget.epochs_below - 1
     if experiment.recipe.epochs > most > 0:
-        yield f"--epochs {most:,} would fit"
+        yield f"epochs={most} would fit"
 
 
 def _what_fits(experiment: Experiment, plan: Plan) -> Iterator[str]:

@@ -20,8 +20,8 @@ DATA_VARIABLE: Final = "MNIST_ARCH_DATA"
 """The environment variable that names a data folder."""
 
 ANOTHER_FOLDER: Final = (
-    f"name a folder that has it with --data-dir or ${DATA_VARIABLE}; "
-    "--dataset mnist-5k needs no download"
+    f"name a folder that has it with data_dir= or ${DATA_VARIABLE}; "
+    "dataset='mnist-5k' needs no download"
 )
 
 _GZIP: Final = b"\x1f\x8b"
@@ -82,13 +82,13 @@ def _known(sha256: str) -> DataFile | None:
 
 def corrupt(path: Path, what: str) -> DataUnavailable:
     """The error for a file that is not what it should be."""
-    hint = "delete this file, and it is downloaded again; or name another folder with --data-dir"
+    hint = "delete this file, and it is downloaded again; or name another folder with data_dir="
     return DataUnavailable(f"{path} is corrupt: {what}", hint=hint)
 
 
 def of_another(file: DataFile, path: Path, what: str) -> DataUnavailable:
     """The error for a file that is whole, and of another dataset or split."""
-    hint = f"put {file} there, or name another folder with --data-dir or ${DATA_VARIABLE}"
+    hint = f"put {file} there, or name another folder with data_dir= or ${DATA_VARIABLE}"
     return DataUnavailable(f"{path} is not {file}: {what}", hint=hint)
 
 

@@ -139,7 +139,7 @@ def build_with(network: Network, tensors: dict[str, Tensor], path: Path) -> Clas
         shown = "; ".join(differences[:_SHOWN])
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         message = f"{path} does not fit the network: {shown}{more}"
-        raise WeightsError(message, hint="name the network that the weights belong to with --spec")
+        raise WeightsError(message, hint="name the network that the weights belong to with spec=")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])

@@ -117,9 +117,11 @@ def claim(
         return result
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
-        raise RunError(message, hint="resume with --resume, which keeps the device, or --again")
+        raise RunError(
+            message, hint="go on with resume=, which keeps the device, or use again=True"
+        )
     if manifest.data_sha256 != images.sha256:
-        hint = "restore the data, or start from scratch with --again"
+        hint = "restore the data, or start from scratch with again=True"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)
     return _resume_point(run, counted, manifest)
 

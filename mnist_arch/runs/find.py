@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -66,19 +65,19 @@ class TrainedNetwork:
             message = (
                 f"{name} has {self.experiment.classes} outputs, and {dataset} has {classes} classes"
             )
-            raise _refusal(message, "--dataset", f"it was trained on {self.dataset}")
+            raise _refusal(message, "dataset=", f"it was trained on {self.dataset}")
         if dataset == "mnist-5k" and self.dataset in _MNIST_IMAGES:
             message = (
                 f"{name} was trained on {self.dataset}, and the images of mnist-5k are among its "
                 "training images: the result would mean nothing"
             )
-            raise _refusal(message, "--dataset", "--dataset mnist has a test split of its own")
+            raise _refusal(message, "dataset=", "dataset='mnist' has a test split of its own")
         if split == "validation" and not self.holdout:
             message = f"{name} was trained without a hold-out, so there are no validation images"
-            raise _refusal(message, "--split", "--split test")
+            raise _refusal(message, "split=", "split='test'")
         if split == "validation" and dataset != self.dataset:
             message = f"the validation images of {name} are of {self.dataset}, not of {dataset}"
-            raise _refusal(message, "--split", "--split test")
+            raise _refusal(message, "split=", "split='test'")
 
 
 def find(what: str | None, *, runs: Path, spec: str | None = None) -> TrainedNetwork:
@@ -92,9 +91,7 @@ def find(what: str | None, *, runs: Path, spec: str | None = None) -> TrainedNet
     if isinstance(found, Path):
         return _of_file(found, None if spec is None else find_spec(spec, runs=runs).experiment)
     if spec is not None:
-        raise _refusal(
-            f"{found.folder} is a run, which knows its network", "--spec", "leave it out"
-        )
+        raise _refusal(f"{found.folder} is a run, which knows its network", "spec=", "leave it out")
     return _of_run(found)
 
 
@@ -102,12 +99,12 @@ def spec_of(metadata: dict[str, str], path: Path) -> Experiment:
     """The spec in the header of a weights file, validated as a stranger's. Raises WeightsError."""
     if "spec" not in metadata:
         message = f"{path} does not say which network it belongs to"
-        raise WeightsError(message, hint="name the network with --spec")
+        raise WeightsError(message, hint="name the network with spec=")
     try:
         experiment = loads(metadata["spec"], source=str(path)).experiment
         plan_network(experiment)
     except SpecError as error:
-        hint = "name the network with --spec"
+        hint = "name the network with spec="
         raise WeightsError(f"the spec inside {path} cannot be used: {error}", hint=hint) from None
     return experiment
 
@@ -139,7 +136,7 @@ def _finished(found: Sequence[Run], of: str, runs: Path) -> Run:
         return run
     if found:
         raise _unfinished(f"no run{of} in {runs} is finished", found[0])
-    raise RunError(f"there is no run in {runs}", hint=f"train one: mnist-arch train; {_FILES_HINT}")
+    raise RunError(f"there is no run in {runs}", hint=f"train one: train(); {_FILES_HINT}")
 
 
 def _shipped(network: Shipped | None, what: str, runs: Path) -> Path:
@@ -148,12 +145,12 @@ def _shipped(network: Shipped | None, what: str, runs: Path) -> Path:
     if is_there(network.weights_path):
         return network.weights_path
     message = f"{what} has no run in {runs}, and its weights are not part of this program"
-    raise RunError(message, hint=f"train it: mnist-arch train {what}; {_FILES_HINT}")
+    raise RunError(message, hint=f"train it: train({what!r}); {_FILES_HINT}")
 
 
 def _unfinished(message: str, run: Run) -> RunError:
-    command = f"mnist-arch train --resume {shlex.quote(str(run.folder))}"
-    return RunError(message, hint=f"resume one: {command}")
+    call = f"train(resume={str(run.folder)!r})"
+    return RunError(message, hint=f"resume one: {call}")
 
 
 def _what_there_is(runs: Path) -> str:
@@ -172,14 +169,14 @@ def _by_path(path: Path) -> Run | Path:
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml"):
         message = f"{path} is a spec, which has no weights"
-        raise RunError(message, hint=f"train it: mnist-arch train {path}")
+        raise RunError(message, hint=f"train it: train({str(path)!r})")
     if suffix in PICKLE_SUFFIXES:
         raise _pickle(path)
     if is_folder(path):
         return Run(path)
     if not is_file(path):
         raise RunError(
-            f"there is no file or folder {str(path)!r}", hint="runs are folders in that of --runs"
+            f"there is no file or folder {str(path)!r}", hint="runs are folders in that of runs="
         )
     if _start(path).startswith(_PICKLE_STARTS):
         raise _pickle(path)

@@ -61,7 +61,9 @@ def stored(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: in
 def _check_same_run(run: Run, manifest: Manifest, counted: CountedExperiment, *, seed: int) -> None:
     """Raises RunError where the folder holds another experiment or another seed."""
     if manifest.digest != counted.digest:
-        hint = "start it from scratch with --again, or finish it with the version that started it"
+        hint = (
+            "start it from scratch with again=True, or finish it with the version that started it"
+        )
         raise RunError(
             f"{run.folder} was started by a version with another meaning of its spec", hint=hint
         )

@@ -233,7 +233,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not is_there(path):
         message = f"{shown(path.parent)} is no run: it has no {shown(path.name)}"
-        raise RunError(message, hint="runs are folders in that of --runs")
+        raise RunError(message, hint="runs are folders in that of runs=")
     try:
         return read_record(path, Manifest)
     except RunCorrupt:

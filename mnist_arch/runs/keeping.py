@@ -118,7 +118,7 @@ def pack(what: str, out: Path, *, runs: Path) -> list[str]:
     unfinished = [it for it in line.runs if it.state != "done"]
     if unfinished:
         first = unfinished[0]
-        hint = "name a finished run by its folder, or finish this one: mnist-arch train --resume"
+        hint = "name a finished run by its folder, or finish this one with resume="
         raise RunError(f"{first.folder} is {first.state}", hint=hint)
     found = {
         f"{run.folder.name}/{name}": read(run.folder / name)

@@ -32,7 +32,7 @@ from mnist_arch.runs.folder import (
 )
 from mnist_arch.values import FORMAT
 
-State = Literal["done", "running", "unfinished", "failed", "pruned", "damaged", "other format"]
+RunStatus = Literal["done", "running", "unfinished", "failed", "pruned", "damaged", "other format"]
 
 _FLAG: Final = re.compile(r"--set (.*)|--|set\[|\w+=", re.DOTALL)
 """Where a value came from that a flag, or an argument of a verb, has set."""
@@ -45,7 +45,7 @@ class ListedRun:
 
     folder: Path
     seed: int
-    state: State
+    state: RunStatus
     started: str
     """UTC, ISO 8601; empty where it is not known."""
     bytes: int
@@ -109,7 +109,7 @@ class Line:
         return wilson_interval_percent(self.scores.correct[0], self.scores.images)
 
     @property
-    def states(self) -> Counter[State]:
+    def states(self) -> Counter[RunStatus]:
         return Counter(run.state for run in self.runs)
 
     @property
@@ -122,7 +122,7 @@ class Line:
         return sum(run.bytes for run in self.runs)
 
     def value(self, field: str) -> Any:
-        """What `--where` and `--sort` know by a name, or a place of the spec. Raises KeyError."""
+        """What `where` and `sort` know by a name, or a place of the spec. Raises KeyError."""
         if field in FIELDS:
             return FIELDS[field](self)
         if not re.match(r"(recipe|defaults|blocks|head|budget)\b|holdout$", field):
@@ -270,7 +270,7 @@ def _state(
     entries: dict[str, os.DirEntry[str]],
     manifest: dict[str, Any],
     result: dict[str, Any],
-) -> State:
+) -> RunStatus:
     if not {"experiment", "digest", "seed", "started"} <= manifest.keys():
         return "damaged"
     if manifest.get("format") != FORMAT or (result and result.get("format") != FORMAT):
@@ -364,12 +364,12 @@ class Condition:
         if match is None:
             message = f"{text!r} is no condition"
             hint = "a field, one of < <= > >= = != and a value, such as 'parameters<8000'"
-            raise SpecError((Problem(message, origin="--where", hint=hint),))
+            raise SpecError((Problem(message, origin="where=", hint=hint),))
         return Condition(match[1], match[2], match[3])
 
     def holds(self, line: Line) -> bool:
         """Raises SpecError for a field that there is not, or a value that is no number."""
-        found = value_of(line, self.field, origin="--where")
+        found = value_of(line, self.field, origin="where=")
         if isinstance(found, int | float) and not isinstance(found, bool):
             return _compared(found, self.sign, self._number())
         if found is None:
@@ -382,7 +382,7 @@ class Condition:
         except ValueError:
             message = f"{self.field} is a number, and {self.value!r} is none"
             hint = f"such as '{self.field}{self.sign}8000'"
-            raise SpecError((Problem(message, origin="--where", hint=hint),)) from None
+            raise SpecError((Problem(message, origin="where=", hint=hint),)) from None
 
 
 def _text(value: object) -> str:
@@ -436,7 +436,7 @@ def matching(
 def in_order(lines: Sequence[Line], field: str) -> list[Line]:
     """Sorted by a field, of which `-` before it asks for the largest first. Raises SpecError."""
     name = field.removeprefix("-")
-    keyed = [(value_of(it, name, origin="--sort"), it) for it in lines]
+    keyed = [(value_of(it, name, origin="sort="), it) for it in lines]
     known = [it for it in keyed if it[0] is not None]
     is_number = all(isinstance(value, int | float) for value, _ in known)
     known.sort(key=lambda it: it[0] if is_number else _text(it[0]), reverse=field.startswith("-"))

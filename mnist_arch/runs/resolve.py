@@ -127,7 +127,7 @@ def find_run(what: str, *, runs: Path) -> Run:
             case never:
                 assert_never(never)
     if not found:
-        raise RunError(nothing, hint="mnist-arch train starts one")
+        raise RunError(nothing, hint="train() starts one")
     return found[0]
 
 

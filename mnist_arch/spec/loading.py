@@ -27,7 +27,7 @@ class Loaded:
 
     experiment: Experiment
     origins: Mapping[str, str] = field(repr=False)
-    """Place, such as `recipe.epochs`, to `file:line`, `--set` or a flag."""
+    """Place, such as `recipe.epochs`, to `file:line`, or an argument."""
 
     def with_dataset(self, name: DatasetName) -> Loaded:
         """The same with what `auto` came to; where that is not MNIST, its origin says so."""

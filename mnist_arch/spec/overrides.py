@@ -21,6 +21,20 @@ _PART: Final = r"[A-Za-z0-9_-]+"
 """A part of a path."""
 
 
+_ARGUMENT: Final = re.compile(r"--|set\[|\w+=")
+_SET: Final = re.compile(r"--set |set\[")
+
+
+def is_argument(origin: str) -> bool:
+    """Whether a value came from an argument of a verb, or from a flag, and from no file."""
+    return _ARGUMENT.match(origin) is not None
+
+
+def is_set(origin: str) -> bool:
+    """Whether it is one of the values that `set` names by their paths."""
+    return _SET.match(origin) is not None
+
+
 @dataclass(frozen=True)
 class Override:
     """A value that stands above the file's."""
@@ -36,7 +50,7 @@ class Override:
 
 
 def override(path: str, value: Any, *, origin: str) -> Override:
-    """A value given by a flag: `override("recipe.epochs", 5, origin="--epochs")`."""
+    """A value given by an argument: `override("recipe.epochs", 5, origin="epochs=5")`."""
     return Override(parse_path(path, origin), Node(value, origin))
 
 
@@ -101,7 +115,7 @@ def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:
     return {
         key: node
         for key, node in entries.items()
-        if keys is None or key in keys or node.origin.startswith("--")
+        if keys is None or key in keys or is_argument(node.origin)
     }
 
 
@@ -117,9 +131,7 @@ def _no_way(value: object, depth: int, change: Override) -> Problem:
     if isinstance(part, int):
         return Problem(f"{here} is no list with an item {part}", path, origin)
     given = change.value.plain() if depth == len(change.path) - 1 else None
-    there = Suggestions(as_set=origin.startswith("--set")).elsewhere(
-        change.path[: depth + 1], given
-    )
+    there = Suggestions(as_set=is_set(origin)).elsewhere(change.path[: depth + 1], given)
     hint = there or f"set {here} as a whole, such as {{{part}: …}}"
     return Problem(f"{here} is no mapping with a key {part}", path, origin, hint)
 

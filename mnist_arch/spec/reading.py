@@ -24,7 +24,7 @@ _MARKS: Final = (
 _OTHERS: Final = {
     ".py": ("Python code", f"describe the network in YAML, such as `{SMALLEST}`"),
     ".ipynb": ("a Jupyter notebook", f"describe the network in YAML, such as `{SMALLEST}`"),
-    ".safetensors": ("a file of weights", "`mnist-arch eval` judges weights"),
+    ".safetensors": ("a file of weights", "`evaluate()` judges weights"),
     ".pt": ("a file of weights", "the network is described in YAML"),
     ".pth": ("a file of weights", "the network is described in YAML"),
     ".ckpt": ("a file of weights", "the network is described in YAML"),
@@ -92,7 +92,7 @@ def _near(path: Path) -> str:
 def _inside(folder: Path) -> str:
     """How to name what is in a folder: its run, or its specs."""
     if os.path.exists(folder / "manifest.json"):
-        return f"it is the folder of a run: mnist-arch train --resume {folder}"
+        return f"it is the folder of a run: train(resume={str(folder)!r})"
     try:
         files = sorted(it for it in folder.glob("*.y*ml") if it.is_file())
     except OSError:

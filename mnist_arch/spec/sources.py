@@ -136,15 +136,13 @@ def unknown_name(what: str, beside: FilePath) -> Problem:
 
 def _as_override(what: str) -> str:
     """How to set a value, where that was meant and not a file: `lr=0.1`."""
-    import shlex
-
-    from mnist_arch.spec.suggestions import Suggestions
+    from mnist_arch.spec.suggestions import Suggestions, as_argument
 
     key, equals, value = what.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.\[\]-]*", key):
         return ""
     there = Suggestions(as_set=True).elsewhere((key,), scalar(value))
-    return there or f"to set a value: --set {shlex.quote(what)}"
+    return there or f"to set a value: {as_argument((key,), scalar(value))}"
 
 
 def _names_hint() -> str:

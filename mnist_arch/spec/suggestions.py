@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +21,7 @@ from mnist_arch.spec.grammar import (
 )
 from mnist_arch.spec.strict_yaml import MAX_KEY, KeyPath, flow, place
 from mnist_arch.spec.synonyms import (
-    OPTIONS,
+    ARGUMENTS,
     Meaning,
     called,
     meanings,
@@ -54,7 +53,7 @@ class Suggestions:
     inside: str = ""
     """The key of it under which a spec stands; empty where it is a spec itself."""
     as_set: bool = False
-    """Whether it was written for `--set`."""
+    """Whether it was written for `set`, above the file."""
 
     def for_key(self, path: KeyPath, given: object, valid: Sequence[str]) -> str:
         """The way out for the unknown key that ends `path`; `valid` are the keys of its object."""
@@ -77,8 +76,8 @@ class Suggestions:
                 return f"`{own}` belongs to `kind: {' or '.join(kinds)}`; {listing}"
         if there := self.elsewhere(path, given):
             return there
-        if options := called(OPTIONS, key):
-            return f"an option of the command line: `{with_value(options[0], given)}`"
+        if arguments := called(ARGUMENTS, key):
+            return f"said beside the spec: `{with_value(arguments[0], given)}`"
         return nearest(key, valid)
 
     def elsewhere(self, path: KeyPath, given: object) -> str:
@@ -192,19 +191,18 @@ def as_yaml(path: KeyPath, value: object) -> str:
 
 
 def as_argument(path: KeyPath, value: object) -> str:
-    """`("recipe", "epochs")` and 5 → `--set recipe.epochs=5`, quoted for a shell where need be."""
+    """`("recipe", "epochs")` and 5 → `set={'recipe.epochs': 5}`."""
     while isinstance(value, dict) and len(value) == 1:  # which leaves the other keys as they are
         ((key, value),) = value.items()
         path = (*path, key)
-    change = f"{'.'.join(map(str, path))}={flow(value)}"
-    return f"--set {shlex.quote(change)}"
+    return f"set={ {'.'.join(map(str, path)): value}!r}"
 
 
-def with_value(option: str, given: object) -> str:
-    """An option with an example of a value, or with a number that was given in place of it."""
-    name, _, example = option.partition(" ")
+def with_value(argument: str, given: object) -> str:
+    """An argument with an example of a value, or with a number that was given in place of it."""
+    name, _, example = argument.partition("=")
     is_number = isinstance(given, int) and not isinstance(given, bool) and example.isdecimal()
-    return f"{name} {given}" if is_number else option
+    return f"{name}={given}" if is_number else argument
 
 
 def nearest(given: str, valid: Sequence[str]) -> str:

@@ -298,72 +298,46 @@ NOT_HERE: Final[dict[str, str]] = {
     "final_div_factor div_factor min_lr eta_min lr_min": "the `kind` of a schedule settles"
         " where the rate begins and ends",
     "cycle_momentum": "momentum stays as it is",
-    "threads num_threads n_threads nthreads": "threads are no part of an experiment: `mnist-arch"
-        " train --threads N`, and `resources: {cpus: N}` in a sweep's file",
+    "threads num_threads n_threads nthreads": "threads are no part of an experiment: threads="
+        " of `train`, and `resources: {cpus: N}` in a sweep's file",
     "grid search experiments finalists resources": "this is a key of a sweep's file, which"
-        " `mnist-arch sweep FILE` runs",
+        " sweep('FILE') runs",
     "cifar cifar10 cifar100 imagenet svhn usps stl10": "the datasets are those of the MNIST family",
 }  # fmt: skip
 """Words for what is left out of the language on purpose, and why or what there is instead."""
 
-OPTIONS: Final[dict[str, str]] = {
-    "--seeds 5": "seeds n_seeds num_seeds nseeds trials runs n_runs num_runs repeats replicates",
-    "--seed 0": "seed random_seed random_state manual_seed rng_seed torch_seed",
-    "--device cuda": "device gpu gpus cuda use_cuda accelerator use_gpu gpu_id ngpu",
-    "--device cpu": "cpu no_cuda nocuda no_gpu use_cpu",
-    "--device mps": "mps",
-    "--data-dir DIR": "data_dir datadir data_path data_root dataroot root data_folder download"
+ARGUMENTS: Final[dict[str, str]] = {
+    "seeds=5": "seeds n_seeds num_seeds nseeds trials runs n_runs num_runs repeats replicates",
+    "seed=0": "seed random_seed random_state manual_seed rng_seed torch_seed",
+    "device='cuda'": "device gpu gpus cuda use_cuda accelerator use_gpu gpu_id ngpu",
+    "device='cpu'": "cpu no_cuda nocuda no_gpu use_cpu",
+    "device='mps'": "mps",
+    "data_dir='DIR'": "data_dir datadir data_path data_root dataroot root data_folder download"
     " dataset_dir dataset_path datapath",
-    "--out DIR": "out output output_dir out_dir outdir log_dir logdir save_dir save_path run_dir"
+    "out='DIR'": "out output output_dir out_dir outdir log_dir logdir save_dir save_path run_dir"
     " runs_dir results_dir checkpoint_dir default_root_dir workdir work_dir",
-    "--runs DIR": "runs_dir run_dir runs_folder out out_dir output output_dir workdir work_dir",
-    "--resume latest": "resume checkpoint ckpt resume_from resume_from_checkpoint load"
+    "runs='DIR'": "runs_dir run_dir runs_folder out out_dir output output_dir workdir work_dir",
+    "resume='latest'": "resume checkpoint ckpt resume_from resume_from_checkpoint load"
     " restore continue",
-    "--engine fast": "engine compile amp fp16 bf16 half mixed_precision precision use_amp autocast"
+    "engine='fast'": "engine compile amp fp16 bf16 half mixed_precision precision use_amp autocast"
     " torch_compile",
-    "--engine plain": "no_compile deterministic fp32",
-    "--quiet": "quiet silent verbose verbosity no_progress",
-    "--json": "json as_json format output_format",
-    "--dry-run": "dry_run dryrun check validate print_config show_config",
-    "--again": "again force overwrite restart fresh",
-    "--require": "require strict fail_under",
-    "--workers 2": "workers n_jobs jobs num_workers parallel processes n_workers concurrency",
-    "--gallery mistakes.png": "gallery plot save_plot figure show_mistakes mistakes",
-    "--tta": "tta test_time_augmentation",
-    "--split test": "split subset",
-    "--blocks": "blocks by_block",
-    "--verify": "verify torchinfo torchsummary",
-    "--markdown": "markdown md",
-    "--schema": "schema json_schema",
-    "--show": "show leaderboard results",
-    "--csv": "csv to_csv",
-    "--retry-failed": "retry retry_failed",
-    "--executor ray": "ray executor cluster distributed",
-    "--dataset mnist": "dataset data data_set dataset_name",
-    "--holdout 5000": "holdout hold_out validation val_split validation_split val_size valid_size"
+    "engine='plain'": "no_compile deterministic fp32",
+    "again=True": "again force overwrite restart fresh",
+    "require=True": "require strict fail_under",
+    "workers=2": "workers n_jobs jobs num_workers parallel processes n_workers concurrency",
+    "gallery='mistakes.png'": "gallery plot save_plot figure show_mistakes mistakes",
+    "tta=True": "tta test_time_augmentation",
+    "split='test'": "split subset",
+    "verify=True": "verify torchinfo torchsummary",
+    "show=True": "show leaderboard results",
+    "retry_failed=True": "retry retry_failed",
+    "executor='ray'": "ray executor cluster distributed",
+    "dataset='mnist'": "dataset data data_set dataset_name",
+    "holdout=5000": "holdout hold_out validation val_split validation_split val_size valid_size"
     " num_val n_val",
-    "--epochs 19": "epochs epoch n_epochs num_epochs max_epochs nb_epochs num_train_epochs ep",
-    "SPEC": "spec config cfg model arch network net file model_name architecture config_file"
-    " yaml conf",
+    "epochs=19": "epochs epoch n_epochs num_epochs max_epochs nb_epochs num_train_epochs ep",
 }
-"""Options of the command line with an example of a value, and what others call them."""
-
-COMMANDS: Final[dict[str, str]] = {
-    "train": "fit run training start learn trainer main",
-    "eval": "evaluate test score validate accuracy judge inference benchmark",
-    "summary": "info count params parameters describe show print model inspect summarize summarise"
-    " torchinfo stats list plan flops macs",
-    "report": "html page dashboard plot visualize visualise draw",
-    "runs": "history ls log logs ps results list-runs rename remove delete rm pack zip",
-    "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
-    " optimise study",
-    "predict": "classify recognize recognise infer guess",
-    "import": "convert from_table from_torchsummary from_keras parse",
-    "audit": "review lint claim",
-    "check": "verify grade trust recheck handin",
-    "zoo": "networks models records hub pretrained catalog catalogue",
-}
-"""Commands, and what others call them."""
+"""Arguments of verbs with an example of a value, and what others call them."""
 
 
 @dataclass(frozen=True)
@@ -397,7 +371,7 @@ def remark(word: str) -> str:
 
 
 def called(table: dict[str, str], word: str) -> tuple[str, ...]:
-    """The entries of `OPTIONS` or `COMMANDS` that a word means."""
+    """The entries of a table, such as `ARGUMENTS`, that a word means."""
     return _index((words, own) for own, words in table.items()).get(plain(word), ())
 
 

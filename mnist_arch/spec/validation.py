@@ -58,12 +58,13 @@ def problems_of(
 
 
 def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel], inside: str) -> Problem:
+    from mnist_arch.spec.overrides import is_set
     from mnist_arch.spec.suggestions import Suggestions  # which only mistakes need
 
     path, node, models = _locate(details["loc"], tree, root)
     given, origin = details["input"], node.origin
     context: dict[str, Any] = details.get("ctx", {})
-    suggest = Suggestions(root, inside, as_set=origin.startswith("--set"))
+    suggest = Suggestions(root, inside, as_set=is_set(origin))
     hint = ""
     match details["type"]:
         case "extra_forbidden":

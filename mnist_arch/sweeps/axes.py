@@ -10,7 +10,7 @@ from typing import Final, assert_never
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.grammar import keys_by_kind
 from mnist_arch.spec.loading import validated
-from mnist_arch.spec.overrides import Override, changed, parse_path
+from mnist_arch.spec.overrides import Override, changed, is_argument, parse_path
 from mnist_arch.spec.strict_yaml import KeyPath, Node, flow, place
 from mnist_arch.sweeps.spec import SHARED, Categorical, Dimension, Floats, Integers
 
@@ -112,7 +112,7 @@ class AxisChecks:
 
 def told_at(problem: Problem, node: Node) -> Problem:
     """The problem at a line of `node`, which has caused it wherever else it shows."""
-    known = problem.origin.startswith("--") or problem.origin in _lines(node)
+    known = is_argument(problem.origin) or problem.origin in _lines(node)
     return problem if known else replace(problem, origin=node.origin)
 
 

@@ -94,7 +94,7 @@ class Asked(Record):
     """The sweep's file."""
     dataset: DatasetName
     auto: DatasetName | None = None
-    """What `auto` came to when it was last asked for, so that `--show` knows; null before that."""
+    """What `auto` came to when it was last asked for, so that `look` knows; null before that."""
     engine: Engine | None = None
     """With which trials are begun; null in a folder of before it was written down."""
     question: str = ""
@@ -205,7 +205,7 @@ class Ledger:
         """None for a sweep that was never started. Raises RunCorrupt, Earlier- or LaterFormat."""
         if not is_there(self._asked_path):
             return None
-        return read_record(self._asked_path, Asked, hint="name another folder with --out")
+        return read_record(self._asked_path, Asked, hint="name another folder with out=")
 
     def check_format(self) -> None:
         """Raises EarlierFormat or LaterFormat for the folder of another version's sweep."""

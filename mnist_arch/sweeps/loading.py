@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import expanded, shown
 from mnist_arch.spec.loading import Loaded, resolve
-from mnist_arch.spec.overrides import Override, override
+from mnist_arch.spec.overrides import Override, is_argument, override
 from mnist_arch.spec.reading import read_file
 from mnist_arch.spec.sources import extended, merge, name_from
 from mnist_arch.spec.strict_yaml import Node, parse
@@ -57,9 +58,15 @@ class Definition:
 
 
 def load_sweep(
-    path: FilePath, *, dataset: str | None = None, epochs: int | None = None
+    path: FilePath,
+    *,
+    dataset: str | None = None,
+    epochs: int | None = None,
+    origins: Mapping[str, str] = MappingProxyType({}),
 ) -> Definition:
     """Reads a sweep's file. `dataset` and `epochs` stand above it, for every arm.
+
+    `origins` says where these two were given, if it was not in Python.
 
     Raises SpecError with every problem of the file, of its base, experiments, axes and space.
     """
@@ -67,9 +74,12 @@ def load_sweep(
     tree, source = _read(path)
     entries = tree.entries
     if dataset is not None:
-        entries["dataset"] = Node(dataset, "--dataset")
+        entries["dataset"] = Node(dataset, origins.get("dataset", f"dataset={dataset!r}"))
     sweep = _sweep(tree, source)
-    above = () if epochs is None else (override("recipe.epochs", epochs, origin="--epochs"),)
+    above: tuple[Override, ...] = ()
+    if epochs is not None:
+        origin = origins.get("epochs", f"epochs={epochs}")
+        above = (override("recipe.epochs", epochs, origin=origin),)
     found: Found = {}
     with _collecting(found, "base"):
         base = _base(entries.get("base", Node("s6", source)), entries, path.parent)
@@ -133,8 +143,8 @@ def _collecting(found: Found, inside: str = "") -> Iterator[None]:
         yield
     except SpecError as error:
         for problem in error.problems:
-            flag = problem.origin.startswith("--")
-            place = problem.place if flag else ".".join(filter(None, (inside, problem.place)))
+            above = is_argument(problem.origin)
+            place = problem.place if above else ".".join(filter(None, (inside, problem.place)))
             found[replace(problem, place=place)] = None
 
 

@@ -17,7 +17,9 @@ from mnist_arch.training.events import Compiling, NotCompiled
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
-PLAIN_INSTEAD: Final = "resume where they can, or start from scratch with --again --engine plain"
+PLAIN_INSTEAD: Final = (
+    "resume where they can, or start from scratch: train(again=True, engine='plain')"
+)
 """What to do about steps that cannot be made here."""
 
 

@@ -119,7 +119,7 @@ def choose_engine(
             return Choice(_fast(plain, "compiled"))
         case "compiled", _:
             message = f"there are no compiled steps on {device}"
-            raise DeviceUnavailable(message, hint="--device cpu")
+            raise DeviceUnavailable(message, hint="device='cpu'")
         case _, "cuda":
             return _on_cuda(plain)
         case _, "mps":
@@ -144,7 +144,7 @@ def _on_cpu(plain: Engine, work: Work | None, *, at_any_cost: bool) -> Choice:
         return Choice(
             other,
             f"{other.step} steps: native ones are faster, but would have to be built first, which "
-            f"takes longer than this training would gain; --engine native builds them",
+            f"takes longer than this training would gain; engine='native' builds them",
         )
     except NoCompiler as error:  # which torch's compiler would need, too
         return Choice(_fast(plain, "plain"), f"plain steps: {error}")
@@ -188,7 +188,7 @@ def prepare(engine: Engine) -> None:
     """
     if not _has_precision(engine):
         message = f"steps are in bfloat16, which torch does not find on the {engine.device} here"
-        hint = "resume where a machine has it, or start from scratch with --again"
+        hint = "resume where a machine has it, or start from scratch with again=True"
         raise DeviceUnavailable(message, hint=hint)
     # Native steps have threads of their own, which those of torch would keep from the cores.
     torch.set_num_threads(1 if engine.step == "native" else engine.threads)
@@ -288,7 +288,7 @@ def _on_cuda(plain: Engine) -> Choice:
 def _native_by_name(plain: Engine) -> Engine:
     if plain.device != "cpu":
         message = f"there are no native steps on {plain.device}"
-        raise DeviceUnavailable(message, hint="--device cpu")
+        raise DeviceUnavailable(message, hint="device='cpu'")
     try:
         return native_engine(plain, builds=True)
     except NoLibrary as error:
@@ -317,4 +317,4 @@ def resolve_device(wanted: str, *, rather: Device | None = None) -> Device:
         if device == wanted:
             return device
     message = f"there is no {wanted} device on this machine"
-    raise DeviceUnavailable(message, hint=f"--device {', '.join(found)}")
+    raise DeviceUnavailable(message, hint=" or ".join(f"device={it!r}" for it in found))

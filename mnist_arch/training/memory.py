@@ -29,7 +29,7 @@ def check_memory(needed: float, room: Room | None, *, what: str) -> None:
     if room is None or needed <= room.bytes:
         return
     left = f"{gigabytes(room.bytes)} are {room.limit}"
-    hint = "raise that limit; `mnist-arch summary` works without"
+    hint = "raise that limit; `summary()` works without"
     raise OutOfMemory(f"{what} needs {gigabytes(needed)} of memory, {left}", hint=hint)
 
 

@@ -21,7 +21,7 @@ from mnist_arch.native.library import (
 from mnist_arch.native.vectors import Vectors
 from mnist_arch.training.native_check import check
 
-PLAIN_INSTEAD: Final = "install g++ or clang++, or use --engine plain"
+PLAIN_INSTEAD: Final = "install g++ or clang++, or use engine='plain'"
 
 
 def native_library(vectors: Vectors) -> ctypes.CDLL:
@@ -31,7 +31,7 @@ def native_library(vectors: Vectors) -> ctypes.CDLL:
     """
     if not run_on(vectors, vectors_here()):
         message = f"this machine has no {vectors} vectors, with which the run was begun"
-        raise DeviceUnavailable(message, hint="start from scratch with --again")
+        raise DeviceUnavailable(message, hint="start from scratch with again=True")
     try:
         return find_library(vectors)
     except NoLibrary as error:

@@ -6,7 +6,6 @@ import difflib
 import functools
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from mnist_arch.verbs.display import Caller
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SWITCHES: Final = ("again", "retry-failed", "tta", "dry-run")
 _IN_SPEC: Final = {"epochs": "recipe.epochs", "dataset": "dataset", "holdout": "holdout"}
 """Arguments that stand for a value of the spec, and where that is."""
 
@@ -47,25 +45,20 @@ def _notes(error: MnistArchError) -> Iterator[str]:
         if problem.origin:
             yield f"  --> {problem.origin}"
         if problem.hint:
-            yield f"hint: {in_python(problem.hint)}"
+            yield f"hint: {problem.hint}"
 
 
-def in_python(hint: str) -> str:
-    """A hint with arguments in the place of flags: `--again` → `again=True`."""
-
-    def argument(found: re.Match[str]) -> str:
-        name = found[1].replace("-", "_")
-        return f"{name}=True" if found[1] in _SWITCHES else f"{name}="
-
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)(?: (?=[\d.]))?", argument, hint)
-
-
-def caller_of(verb: str, subject: object, given: Mapping[str, object]) -> Caller:
+def caller_of(verb: str, subject: object, arguments: Mapping[str, object]) -> Caller:
     """Who asks, as the call that it was, without the arguments that say nothing."""
     said = [] if subject is None else [repr(_plain(subject))]
-    said += [f"{name}={_plain(value)!r}" for name, value in given.items() if value is not None]
+    said += [f"{name}={_plain(it)!r}" for name, it in arguments.items() if _is_given(it)]
     start = time.perf_counter()
     return Caller([f"mnist_arch.{verb}({', '.join(said)})"], lambda: time.perf_counter() - start)
+
+
+def _is_given(value: object) -> bool:
+    """Whether an argument says something: whether it is not at its default."""
+    return value is not None and value is not False and value not in ("auto", [], {})
 
 
 def _plain(value: object) -> object:
@@ -119,6 +112,28 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
         near = difflib.get_close_matches(str(value), choices, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(choices)}"
         raise SpecError((Problem(f"{value!r} is not one of the values", name, hint=hint),))
+
+
+_WHAT: Final = ("spec", *_IN_SPEC, "seed", "seeds", "set")
+_HOW: Final = ("engine", "threads")
+_ALONE: Final = {
+    "resume": (*_WHAT, "from_manifest", "again", "out", "device", *_HOW),
+    "from_manifest": (*_WHAT, *_HOW),
+    "seeds": ("seed",),
+}
+"""Arguments of `train` that settle what these others say."""
+
+
+def clash(arguments: Mapping[str, object]) -> tuple[str, list[str]] | None:
+    """An argument of `train`, and those beside it that say the same thing; None if there are none.
+
+    A name may end in a line, as that of an option does which Python has a function for.
+    """
+    given = {name.rstrip("_") for name, value in arguments.items() if _is_given(value)}
+    for name, others in _ALONE.items():
+        if name in given and (clashing := [it for it in others if it in given]):
+            return name, clashing
+    return None
 
 
 def check_alone(name: str, value: object, others: Mapping[str, object]) -> None:

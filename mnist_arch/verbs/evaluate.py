@@ -155,7 +155,7 @@ def dataset_named(text: str) -> DatasetName:
     near = difflib.get_close_matches(text, INFO, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"datasets: {', '.join(INFO)}"
     message = f"no dataset is named {text!r}"
-    raise SpecError((Problem(message, origin="--dataset", hint=hint),))
+    raise SpecError((Problem(message, origin="dataset=", hint=hint),))
 
 
 def check_gallery(path: Path | None) -> None:
@@ -170,7 +170,7 @@ def check_gallery(path: Path | None) -> None:
 
 
 def _no_gallery(message: str) -> SpecError:
-    return SpecError((Problem(message, origin="--gallery", hint="such as mistakes.png"),))
+    return SpecError((Problem(message, origin="gallery=", hint="such as mistakes.png"),))
 
 
 def _load(request: EvaluateRequest, device: Device) -> Split:

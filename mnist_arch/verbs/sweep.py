@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,8 @@ class SweepRequest:
     ray_address: str | None = None
     dataset: str | None = None
     epochs: int | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where these two were given, if it was not in Python."""
     data_dir: Path | None = None
     device: str = "auto"
     """`auto`, or one that is meant."""
@@ -56,7 +58,7 @@ class SweepRequest:
     @cached_property
     def definition(self) -> Definition:
         """Raises SpecError with every problem of the file."""
-        return load_sweep(self.file, dataset=self.dataset, epochs=self.epochs)
+        return load_sweep(self.file, dataset=self.dataset, epochs=self.epochs, origins=self.origins)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -117,7 +119,7 @@ def refuse(request: SweepRequest, plan: SweepPlan) -> None:
     if sweep.search is None and all(arm.rejected for arm in plan.arms):
         first = plan.arms[0]
         message = f"no arm of {sweep.name} is within the budget; {first.name}: {first.rejected}"
-        raise BudgetExceeded(message, hint="--dry-run lists them all")
+        raise BudgetExceeded(message, hint="show=True lists them all")
     if sweep.search is not None:
         need_optuna()
     if request.on_ray:

@@ -192,7 +192,7 @@ def train(
     else:
         _warn_of_earlier_sample(counted, display)
     if request.data_sha256 not in (None, images.sha256):
-        hint = "name the folder that has them with --data-dir"
+        hint = "name the folder that has them with data_dir="
         raise RunError("the images found here are not those of the manifest", hint=hint)
     make_folder(request.parent)
     engine = _engine(request, counted, device, len(images.training), watch, display)

@@ -236,10 +236,8 @@ def test_steps_that_cannot_be_compiled_are_no_bug_and_lose_nothing(
         assert run.manifest().engine.step == "plain"
         return
     assert "error: the steps of this run cannot be compiled here: " in result.stderr
-    assert (
-        "hint: resume where they can, or start from scratch with --again --engine plain"
-        in result.stderr
-    )
+    anew = "mnist-arch train --again --engine plain"
+    assert f"hint: resume where they can, or start from scratch: {anew}" in result.stderr
     assert "Traceback" not in result.stderr
     with_engine(run, step="plain")
     mnist_arch("--resume", "latest")

@@ -553,7 +553,7 @@ def test_a_sweep_of_which_nothing_fits_is_refused_at_once(
     assert result.stderr.startswith(
         "error: no arm of tiny is within the budget; fat: 22,010 parameters, 2,011 too many"
     )
-    assert result.stderr.endswith("hint: --dry-run lists them all\n")
+    assert result.stderr.endswith("hint: --show lists them all\n")
     assert not Path("runs").exists()
 
 

@@ -11,8 +11,9 @@ import typer
 from typer.testing import CliRunner
 
 from mnist_arch.spec.overrides import parse_override
-from mnist_arch.spec.synonyms import COMMANDS, KEYS, OPTIONS
+from mnist_arch.spec.synonyms import KEYS
 from mnist_arch_cli.app import app
+from mnist_arch_cli.vocabulary import COMMANDS, OPTIONS
 
 
 def hint_of(command: str) -> str:

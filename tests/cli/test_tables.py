@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from tiny_runs import made_up_result
 
-from mnist_arch.runs.execute import Started
+from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.loading import load

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from tiny_runs import made_up_result
 
-from mnist_arch.runs.execute import Started
+from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import load
 from mnist_arch.training.engine import Engine

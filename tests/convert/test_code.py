@@ -271,7 +271,7 @@ def test_several_networks_are_asked_about() -> None:
     both = LOOPS + other
     problem = refused(both)[0]
     assert "Net: 4,928 parameters" in problem
-    assert "--choose network=Other" in problem
+    assert "choose={'network': 'Other'}" in problem
     assert of_code(both, choose={"network": "Net"}).parameters == 4928
     assert "valid: Net, Other" in refused(both, choose={"network": "None"})[0]
 
@@ -303,7 +303,7 @@ def test_a_notebook_is_read_cell_by_cell_and_agrees_with_its_table(tmp_path: Pat
     with pytest.raises(SpecError) as caught:
         import_network(notebook(tmp_path, PRINTED, *cells))
     assert caught.value.problems[0].origin == f"{tmp_path}/net.ipynb cell 2:1"
-    assert "--choose read=table" in caught.value.problems[0].hint
+    assert "choose={'read': 'table'}" in caught.value.problems[0].hint
     path = notebook(tmp_path, PRINTED, *cells)
     assert import_network(path, Request({"read": "table"})).parameters == 100
 
@@ -340,7 +340,7 @@ for method in ["BN", "GBN", "BN"]:
 
 def test_one_class_that_makes_two_networks_is_asked_about() -> None:
     problem = refused(TWICE)[0]
-    assert "--choose network=Net-1 or --choose network=Net-2" in problem
+    assert "choose={'network': 'Net-1'} or choose={'network': 'Net-2'}" in problem
     assert of_code(TWICE, choose={"network": "Net-1"}).parameters == 120
     said = refused(TWICE, choose={"network": "Net-2"})
     assert "the language lacks ghost batch norm" in said[0]

@@ -97,8 +97,8 @@ def test_what_a_handed_table_does_not_say_is_asked_and_decided() -> None:
     with pytest.raises(SpecError) as caught:
         import_network(path)
     messages = "\n".join(f"{it.message} {it.hint}" for it in caught.value.problems)
-    assert "--choose Linear-25=global-average" in messages
-    assert "--choose DepthwiseSeparable-24=chain" in messages
+    assert "choose={'Linear-25': 'global-average'}" in messages
+    assert "choose={'DepthwiseSeparable-24': 'chain'}" in messages
     choose = {"Conv2d": "stride-2", "DepthwiseSeparable": "chain", "Linear-25": "global-average"}
     imported = import_network(path, Request(choose))
     assert plan_network(loaded(imported)).parameters == 3750
@@ -120,7 +120,7 @@ def test_what_the_language_lacks_is_named_with_its_row() -> None:
 
 def test_a_rate_that_no_table_says_is_asked_for() -> None:
     text = SMALL.read_text()
-    assert "--dropout RATE" in refused(text)
+    assert "dropout=RATE" in refused(text)
     assert "Dropout-4, Dropout-8, Dropout-14" in refused(text)
     one = {"Dropout-4": "0.1", "Dropout-8": "0.2", "Dropout-14": "0.3"}
     imported = of_text(text, choose=one)
@@ -149,12 +149,12 @@ def test_windows_of_which_two_fit_are_asked_for() -> None:
     table = rows("Conv2d 10 28 28 100", "ReLU 10 28 28 0", "MaxPool2d 10 11 11 0")
     message = refused(table + "\nAvgPool2d-4 [-1, 10, 2, 2] 0\nLinear-5 [-1, 10] 410")
     assert "AvgPool2d-4: several windows fit: 4: a window of 4×4" in message
-    assert "--choose AvgPool2d-4=5" in message
+    assert "choose={'AvgPool2d-4': '5'}" in message
 
 
 def test_a_table_without_activations_is_asked_about() -> None:
     table = rows("Conv2d 8 28 28 80", "Conv2d 10 28 28 730", "AdaptiveAvgPool2d 10 1 1 0")
-    assert "--choose activations=none" in refused(table)
+    assert "choose={'activations': 'none'}" in refused(table)
     imported = of_text(table, choose={"activations": "conv-norm-activation"})
     names = [row.layer for row in plan_network(loaded(imported)).rows]
     assert names == ["Conv2d", "ReLU", "Conv2d", "AdaptiveAvgPool2d"]
@@ -163,7 +163,7 @@ def test_a_table_without_activations_is_asked_about() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("GroupNorm 8 28 28 16", "--choose GroupNorm-2=4"),
+        ("GroupNorm 8 28 28 16", "choose={'GroupNorm-2': '4'}"),
         ("PReLU 8 28 28 8", "PReLU with a slope for each channel"),
         ("ReLU6 8 28 28 0", "the activation relu6"),
         ("LayerNorm 8 28 28 2", "layer norm with one scale and one shift"),

@@ -167,7 +167,7 @@ def test_whatever_is_refused_is_told_what_fits(widths: list[int], limit: int) ->
 def test_20_epochs_are_refused_and_19_are_not() -> None:
     error = refusal(s6("recipe.epochs=20"))
     assert str(error) == "s6: 20 epochs, 1 too many for fewer than 20"
-    assert error.hint == "--epochs 19 would fit"
+    assert error.hint == "epochs=19 would fit"
     check(s6("recipe.epochs=19"), plan_network(s6()))
 
 
@@ -175,7 +175,7 @@ def test_both_rules_are_named_at_once() -> None:
     error = refusal(s6("recipe.epochs=30", "budget.parameters_below=18000"))
     assert "18,666 parameters, 667 too many" in str(error)
     assert str(error).endswith("; 30 epochs, 11 too many for fewer than 20")
-    assert error.hint.endswith("; --epochs 19 would fit")
+    assert error.hint.endswith("; epochs=19 would fit")
 
 
 def test_a_budget_without_any_epoch_has_no_way_out() -> None:

@@ -124,7 +124,7 @@ def test_missing_data_names_the_folders_and_the_ways_out(tmp_path: Path) -> None
     message = "mnist is not in .*here.*, nor in .*cache"
     with pytest.raises(DataUnavailable, match=message) as caught:
         load_split("mnist", "train", data_dir=tmp_path / "here", download=False)
-    assert "--data-dir" in caught.value.hint
+    assert "data_dir=" in caught.value.hint
     assert "MNIST_ARCH_DATA" in caught.value.hint
     assert not (tmp_path / "here").exists()
 
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_says_so(
     message = f"mnist is not in {tmp_path}.* cannot be downloaded: {tmp_path}.* cannot be written: "
     with pytest.raises(DataUnavailable, match=message + os.strerror(code)) as caught:
         load_split("mnist", "train", data_dir=tmp_path)
-    assert "--data-dir" in caught.value.hint
+    assert "data_dir=" in caught.value.hint
     fallen = resolve_dataset("auto", data_dir=tmp_path)
     assert fallen.name == "mnist-5k"
     assert os.strerror(code) in fallen.reason

@@ -232,7 +232,7 @@ def test_without_a_mirror_that_helps_nothing_is_left(
     assert f"{refusing}{first}: Connection refused; {bad.url}{first}: {REASONS[behaviour]}" in str(
         caught.value
     )
-    assert "--data-dir" in caught.value.hint
+    assert "data_dir=" in caught.value.hint
     assert names_in(tmp_path) == NOTHING
 
 

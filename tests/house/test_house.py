@@ -120,6 +120,21 @@ def test_the_library_neither_prints_nor_exits() -> None:
     assert broken(rule, sorted({*LIBRARY_FILES} - PROCESSES)) == []
 
 
+def test_the_library_names_arguments_and_no_flags() -> None:
+    """`cli/flags.py` says them as flags. What reads `--set`, or a stored origin, knows them."""
+    known = {word for options in OPTIONS.values() for word in options.split()}
+    reads_them = {LIBRARY / it for it in ("spec/overrides.py", "runs/folder.py", "runs/listing.py")}
+
+    def rule(path: Path) -> Iterator[str]:
+        texts = [it.value for it in nodes(path) if isinstance(it, ast.Constant)]
+        for text in filter(lambda it: isinstance(it, str), texts):
+            if "\n" not in text.strip():  # and no docstring
+                flags = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)} & known
+                yield from (f"{flag} in {text!r}" for flag in flags)
+
+    assert broken(rule, sorted({*LIBRARY_FILES} - reads_them)) == []
+
+
 def test_layers_of_torch_are_named_in_one_room() -> None:
     allowed = {"Module", "utils", "functional"}
 

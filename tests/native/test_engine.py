@@ -64,7 +64,7 @@ def test_without_a_compiler_a_hint_says_what_to_do(
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(DeviceUnavailable, match="no C\\+\\+ compiler") as caught:
         choose_engine(device="cpu", threads=2, wanted="native")
-    assert "--engine plain" in caught.value.hint
+    assert "engine='plain'" in caught.value.hint
 
 
 def test_there_is_none_on_a_gpu() -> None:

@@ -14,7 +14,13 @@ import safetensors.torch
 import torch
 from small import equal, loaded, tensors
 
-from mnist_arch.errors import PathError, RunCorrupt, ShapeError, StorageError, WeightsError
+from mnist_arch.errors import (
+    PathError,
+    RunCorrupt,
+    ShapeError,
+    StorageError,
+    WeightsError,
+)
 from mnist_arch.network.build import build, count_parameters
 from mnist_arch.network.weights import build_with, read_weights, save_weights, unique_tensors
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
@@ -147,7 +153,7 @@ def test_weights_without_a_checksum_may_come_from_elsewhere(tmp_path: Path) -> N
     assert equal(tensors(build_with(SMALL, found, path)), tensors(model))
     with pytest.raises(WeightsError, match="does not say which network it belongs to") as caught:
         spec_of(metadata, path)
-    assert "--spec" in caught.value.hint
+    assert "spec=" in caught.value.hint
 
 
 # ------------------------------------------------------------------------- of another network
@@ -197,7 +203,7 @@ def test_missing_surplus_and_different_tensors_are_named(tmp_path: Path) -> None
     assert f"{first} is 2×3×5×5, not 4×1×3×3" in message
     assert f"{counter} is torch.float32, not torch.int64" in message
     assert "more" not in message
-    assert "--spec" in caught.value.hint
+    assert "spec=" in caught.value.hint
 
 
 def test_of_many_differences_some_are_shown() -> None:
@@ -329,7 +335,8 @@ def test_a_checkpoint_that_is_cut_short_or_random_is_refused(checkpoint: Path) -
         with pytest.raises(RunCorrupt, match=r"the checkpoint .* cannot be read: ") as caught:
             read_checkpoint(checkpoint)
         assert (
-            caught.value.hint == "start the run from scratch with --again; its folder is kept aside"
+            caught.value.hint
+            == "start the run from scratch with again=True; its folder is kept aside"
         )
 
 

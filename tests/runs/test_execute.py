@@ -41,7 +41,8 @@ from mnist_arch.runs import execute as running
 from mnist_arch.runs import provenance
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.runs.curves import AccuracyRule
-from mnist_arch.runs.execute import NotDrawn, Started, run_experiment
+from mnist_arch.runs.events import NotDrawn, Started
+from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import RunImages, read_images
 from mnist_arch.runs.result import Result
@@ -507,7 +508,7 @@ def test_another_device_is_refused_until_the_run_is_finished(session: Session) -
     session.until(1)
     with pytest.raises(RunError, match="was started on cpu, not cuda") as caught:
         next(session.events(device="cuda"))
-    assert "--resume" in caught.value.hint
+    assert "resume=" in caught.value.hint
     result = session.finish()
     assert list(session.events(device="cuda"))[-1] == result
 
@@ -522,7 +523,7 @@ def test_other_images_are_refused(session: Session, images: RunImages) -> None:
     )
     with pytest.raises(RunError, match="was started on other images") as caught:
         session.finish()
-    assert caught.value.hint == "restore the data, or start from scratch with --again"
+    assert caught.value.hint == "restore the data, or start from scratch with again=True"
     session.finish(again=True)
 
 
@@ -531,7 +532,7 @@ def test_another_meaning_of_the_spec_is_refused(session: Session) -> None:
     edit(session.run.manifest_path, digest="0" * 64)
     with pytest.raises(RunError, match="with another meaning of its spec") as caught:
         session.finish()
-    assert "--again" in caught.value.hint
+    assert "again=True" in caught.value.hint
 
 
 def test_the_folder_of_another_seed_is_refused(session: Session) -> None:
@@ -544,7 +545,7 @@ def test_the_folder_of_another_seed_is_refused(session: Session) -> None:
 
 # ------------------------------------------------------------------------------------------ damage
 
-ANEW = "start the run from scratch with --again; its folder is kept aside"
+ANEW = "start the run from scratch with again=True; its folder is kept aside"
 
 
 def cut(path: Path) -> None:
@@ -851,7 +852,7 @@ def test_the_first_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("auto") == "cpu"
     with pytest.raises(DeviceUnavailable, match="there is no cuda device") as caught:
         resolve_device("cuda")
-    assert caught.value.hint == "--device cpu"
+    assert caught.value.hint == "device='cpu'"
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert resolve_device("auto") == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -20,6 +20,7 @@ from tiny_runs import make_run, tiny
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.errors import (
+    FROM_SCRATCH,
     LaterFormat,
     RunCorrupt,
     RunError,
@@ -288,7 +289,7 @@ def test_a_damaged_file_is_named(run: Run, name: str, damage: bytes) -> None:
         (run.manifest if name == "manifest.json" else run.result)()
     assert str(caught.value).startswith(f"{path} ")
     assert "\n" not in str(caught.value)
-    assert caught.value.hint == "start the run from scratch with --again; its folder is kept aside"
+    assert caught.value.hint == FROM_SCRATCH
 
 
 @pytest.mark.parametrize(
@@ -507,7 +508,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(
         pass
     message = f"another process is working in {run.folder}: process {holder.pid} of "
     assert str(caught.value).startswith(message)
-    assert caught.value.hint == "wait for it or end it, or choose another folder with --out"
+    assert caught.value.hint == "wait for it or end it, or choose another folder with out="
     holder.kill()  # as the kernel would: nothing of it can clean up
     holder.wait()
     assert (run.folder / ".lock").exists()

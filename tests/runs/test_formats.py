@@ -65,7 +65,7 @@ OTHERS = pytest.mark.parametrize("found", [1, FORMAT + 1])
 def test_a_manifest(run: Run, found: int) -> None:
     error = refused(run.manifest, rewritten(run.manifest_path, found), found)
     if found == 1:
-        assert error.hint.startswith("start from scratch with --again")
+        assert error.hint.startswith("start from scratch with again=True")
     # It can be found, and what is wrong is said when it is read.
     assert latest(run.folder.parent) == run
 
@@ -165,7 +165,7 @@ def test_what_a_sweep_was_asked_for(tmp_path: Path, found: int) -> None:
     for read in (ledger.asked, ledger.check_format):
         error = refused(read, path, found)
         if found == 1:
-            assert error.hint.startswith("name another folder with --out")
+            assert error.hint.startswith("name another folder with out=")
     path.write_text("{")
     ledger.check_format()  # is written anew
     path.unlink()

@@ -464,7 +464,7 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "head.pool.size=3",
             "head.pool.size",
             "head.pool is no mapping with a key size",
-            "here it is `head.size`: `--set head.size=3`",
+            "here it is `head.size`: `set={'head.size': 3}`",
         ),
         (
             "blocks.0.channels.1.0=5",
@@ -485,13 +485,13 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "recipe.epoch",
             "unknown key `epoch`",
             "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-            "label_smoothing, last_batch, optimizer, schedule",
+            "label_smoothing, last_batch, optimizer, quantize, schedule",
         ),
         (
             "recipe.epochs=2.0",
             "recipe.epochs",
             "must be a whole number, not 2.0",
-            "did you mean `--set recipe.epochs=2`?",
+            "did you mean `set={'recipe.epochs': 2}`?",
         ),
         ("recipe.epochs=", "recipe.epochs", "must be a whole number, not null", ""),
         ("blocks=[]", "", "`blocks` needs at least one block", ""),

@@ -79,7 +79,7 @@ def test_a_byte_that_is_not_utf_8_is_shown_in_its_line(
         ("net.py", "import torch\n", "Python code", "describe the network in YAML"),
         ("net.ipynb", '{"cells": []}', "a Jupyter notebook", "describe the network in YAML"),
         ("NET.PY", "", "Python code", SMALLEST),
-        ("weights.safetensors", "\0", "a file of weights", "`mnist-arch eval`"),
+        ("weights.safetensors", "\0", "a file of weights", "`evaluate()`"),
         ("weights.pt", "PK\3\4", "a file of weights", "YAML"),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_folder_is_told_what_it_has(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("")
     assert refusal(tmp_path).hint == f"name a file in it, such as {tmp_path / 'b.yaml'}"
     (tmp_path / "manifest.json").write_text("{}")
-    assert f"mnist-arch train --resume {tmp_path}" in refusal(tmp_path).hint
+    assert f"train(resume={str(tmp_path)!r})" in refusal(tmp_path).hint
 
 
 def test_a_file_of_nearly_the_same_name_is_named(tmp_path: Path) -> None:

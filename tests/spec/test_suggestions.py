@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from mnist_arch.spec.alternatives import EXAMPLES, OFF
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.grammar import accepts, fields
 from mnist_arch.spec.loading import load, loads, resolve
-from mnist_arch.spec.overrides import changed, parse_override
+from mnist_arch.spec.overrides import changed, parse_override, parse_path
 from mnist_arch.spec.strict_yaml import flow, parse
 from mnist_arch.spec.suggestions import _along
 from mnist_arch.spec.synonyms import KEYS, NOT_HERE, SETTINGS, VALUES, plain
@@ -112,7 +112,7 @@ def example_of(place: str) -> object:
 
 @pytest.mark.parametrize("place", sorted(KEYS))
 def test_the_form_that_is_named_for_a_word_can_be_written(place: str) -> None:
-    """Whichever of its words is written at the top of a file, or for --set."""
+    """Whichever of its words is written at the top of a file, or for `set`."""
     for word in KEYS[place].split():
         if word in fields(Experiment):
             continue
@@ -127,9 +127,9 @@ def test_the_form_that_is_named_for_a_word_can_be_written(place: str) -> None:
         change = parse_override(f"{word}={value}")
         with pytest.raises(SpecError) as caught:
             resolve(changed(parse(NETWORK, ""), change), "")
-        (argument, *_) = (it for it in quoted(caught.value.problems[-1].hint) if "--set" in it)
-        _, text = shlex.split(argument)
-        assert parse_override(text).path[0] in fields(Experiment)
+        (argument, *_) = (it for it in quoted(caught.value.problems[-1].hint) if "set=" in it)
+        (path,) = ast.literal_eval(argument.removeprefix("set="))
+        assert parse_path(path, "")[0] in fields(Experiment)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_key_in_another_case_is_told_the_right_one(text: str, right: str) -> N
         ("input_shape: [28, 28]", "1×28×28"),
         ("recipe: {num_workers: 2}", "no loader processes"),
         ("recipe: {schedule: {eta_min: 0}}", "where the rate begins and ends"),
-        ("grid: {}", "`mnist-arch sweep FILE`"),
+        ("grid: {}", "sweep('FILE')"),
         ("keep_prob: 0.8", "the share that is dropped"),
         ("recipe: {optimizer: rmsprop}", "the optimizers are `sgd` and `adamw`"),
         ("recipe: {schedule: ReduceLROnPlateau}", "settled before the training"),
@@ -281,9 +281,9 @@ def test_a_key_in_another_case_is_told_the_right_one(text: str, right: str) -> N
         ("dataset: cifar10", "the MNIST family"),
         ("recipe: {schedule: {kind: cosine, factor: 0.1}}", "belongs to `kind: step`"),
         ("recipe: {optimizer: {betas: [0.9, 0.99]}}", "belongs to `kind: adamw`"),
-        ("seed: 3", "`--seed 3`"),
-        ("device: cuda", "`--device cuda`"),
-        ("output_dir: runs", "`--out DIR`"),
+        ("seed: 3", "`seed=3`"),
+        ("device: cuda", "`device='cuda'`"),
+        ("output_dir: runs", "`out='DIR'`"),
     ],
 )
 def test_what_the_language_has_not_is_said_to_be_left_out(text: str, why: str) -> None:
@@ -430,22 +430,22 @@ def test_what_is_not_quite_the_same_is_said(text: str, remark: str) -> None:
 @pytest.mark.parametrize(
     ("change", "form"),
     [
-        ("lr=0.05", "--set recipe.schedule.peak=0.05"),
-        ("recipe.lr=0.05", "--set recipe.schedule.peak=0.05"),
-        ("recipe.optimizer.lr=0.05", "--set recipe.schedule.peak=0.05"),
-        ("epochs=5", "--set recipe.epochs=5"),
-        ("batch_size=5", "--set recipe.batch_size=5"),
-        ("optimizer=adam", "--set recipe.optimizer=adamw"),
-        ("optimizer.momentum=0.5", "--set recipe.optimizer.momentum=0.5"),
-        ("bn=true", "--set defaults.norm=batch"),
-        ("augment=none", "--set 'recipe.augment={rotate_degrees: 0, shift_pixels: 0, "),
-        ("recipe.ema=off", "--set recipe.ema=null"),
-        ("blocks.1.channels=16", "--set 'blocks.1.channels=[16]'"),
-        ("blocks.1.filters=16", "--set 'blocks.1.channels=[16]'"),
-        ("blocks.1.channels.0.kernel_size=5", "--set blocks.1.channels.0.kernel=5"),
-        ("blocks.1.channels.0='8'", "--set blocks.1.channels.0=8"),
-        ("defaults.dropout=20%", "--set defaults.dropout=0.2"),
-        ("head.pool.size=3", "--set head.size=3"),
+        ("lr=0.05", "set={'recipe.schedule.peak': 0.05}"),
+        ("recipe.lr=0.05", "set={'recipe.schedule.peak': 0.05}"),
+        ("recipe.optimizer.lr=0.05", "set={'recipe.schedule.peak': 0.05}"),
+        ("epochs=5", "set={'recipe.epochs': 5}"),
+        ("batch_size=5", "set={'recipe.batch_size': 5}"),
+        ("optimizer=adam", "set={'recipe.optimizer': 'adamw'}"),
+        ("optimizer.momentum=0.5", "set={'recipe.optimizer.momentum': 0.5}"),
+        ("bn=true", "set={'defaults.norm': 'batch'}"),
+        ("augment=none", "set={'recipe.augment': {'rotate_degrees': 0, 'shift_pixels': 0, "),
+        ("recipe.ema=off", "set={'recipe.ema': None}"),
+        ("blocks.1.channels=16", "set={'blocks.1.channels': [16]}"),
+        ("blocks.1.filters=16", "set={'blocks.1.channels': [16]}"),
+        ("blocks.1.channels.0.kernel_size=5", "set={'blocks.1.channels.0.kernel': 5}"),
+        ("blocks.1.channels.0='8'", "set={'blocks.1.channels.0': 8}"),
+        ("defaults.dropout=20%", "set={'defaults.dropout': 0.2}"),
+        ("head.pool.size=3", "set={'head.size': 3}"),
         ("recipe.optimizer.beta1=0.8", "`beta1` belongs to `kind: adamw`"),
     ],
 )

@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 import small
 
 from mnist_arch.runs import execute as running
-from mnist_arch.runs.execute import Started, run_experiment
+from mnist_arch.runs.events import Started
+from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.training import step as step
 from mnist_arch.training.engine import Engine

@@ -253,7 +253,7 @@ def test_damaged_result_is_no_result(folder: Path) -> None:
             with pytest.raises(RunCorrupt, match=reason) as caught:
                 ask(trial())
             assert str(run.result_path) in str(caught.value)
-            assert "--again" in caught.value.hint
+            assert "again=True" in caught.value.hint
 
 
 def test_files_of_a_later_format(folder: Path) -> None:
@@ -317,7 +317,7 @@ def test_sweep_cannot_run_twice_at_once(folder: Path, holder: subprocess.Popen[s
     with pytest.raises(RunLocked) as caught, Ledger(folder).lock():
         pytest.fail("the folder is held by another process")
     assert f"another process is working in {folder}: process {holder.pid} of " in str(caught.value)
-    assert caught.value.hint == "wait for it or end it, or choose another folder with --out"
+    assert caught.value.hint == "wait for it or end it, or choose another folder with out="
     assert Ledger(folder).is_running()
     holder.communicate()
     assert holder.returncode == 0

@@ -401,7 +401,7 @@ def test_arm_that_is_loaded_is_the_arm_that_was_counted() -> None:
         assert counted.plan == plan_network(counted.experiment)
         assert counted.experiment.name == run_name(arm.name)
         assert counted.experiment.recipe.epochs == arm.epochs == 3
-        assert counted.origins["recipe.epochs"] == "--epochs"
+        assert counted.origins["recipe.epochs"].startswith("epochs=")
         assert counted.origins["holdout"] == "the sweep"
         final = found.counted(arm, "final")
         assert final.experiment == counted.experiment.model_copy(update={"holdout": 0})
@@ -477,7 +477,7 @@ def test_a_cell_of_a_grid_is_what_it_is_by_itself(axes: dict[str, list[str]]) ->
     cells = itertools.product(*(axis.levels for axis in found.axes))
     for arm, changes in zip(found.arms, cells, strict=True):
         alone = found.arm_of(arm.name, changes)
-        assert replace(arm, same_as="", number=None) == alone
+        assert replace(arm, same_as="", of_grid=False) == alone
         if not arm.rejected:
             assert found.counted(arm, "ranking") == alone.counted
 

@@ -822,23 +822,23 @@ def test_flags_stand_above_the_file() -> None:
     assert definition.sweep.dataset == "mnist-5k"
     ((path, value),) = [(it.path, it.value.value) for it in definition.above]
     assert (path, value) == (("recipe", "epochs"), 2)
-    assert definition.above[0].value.origin == "--epochs"
+    assert definition.above[0].value.origin == "epochs=2"
     plan = plan_sweep(definition, dataset="mnist-5k")
     assert [arm.epochs for arm in plan.arms] == [2]
-    assert plan.counted(plan.arms[0], "ranking").origins["recipe.epochs"] == "--epochs"
+    assert plan.counted(plan.arms[0], "ranking").origins["recipe.epochs"] == "epochs=2"
 
 
-def test_flags_that_do_not_fit() -> None:
+def test_arguments_that_do_not_fit() -> None:
     found = problem(ARM, dataset="mnist5k")
-    assert (found.place, found.origin) == ("dataset", "--dataset")
+    assert (found.place, found.origin) == ("dataset", "dataset='mnist5k'")
     assert found.hint.startswith("did you mean `mnist-5k`?")
     found = problem(ARM, epochs=0)
-    assert found == Problem("must be more than 0, not 0", "recipe.epochs", "--epochs")
+    assert found == Problem("must be more than 0, not 0", "recipe.epochs", "epochs=0")
 
 
-def test_axis_that_a_flag_would_replace() -> None:
-    message = "--epochs would replace all values of this axis"
-    hint = "leave out --epochs, or the axis"
+def test_axis_that_an_argument_would_replace() -> None:
+    message = "epochs=2 would replace all values of this axis"
+    hint = "leave out epochs=2, or the axis"
     found = problem("grid:\n  recipe.epochs: [3, 4]\n", epochs=2)
     assert found == Problem(message, "recipe.epochs", "sweep.yaml:2", hint)
     text = "search: {trials: 2, space: {recipe.epochs: {kind: int, low: 3, high: 4}}}"

@@ -43,7 +43,7 @@ LONG, SHORT = work(1.0), work(1 - 1e-9)
 
 NOT_BUILT = (
     "steps: native ones are faster, but would have to be built first, which takes longer than this "
-    "training would gain; --engine native builds them"
+    "training would gain; engine='native' builds them"
 )
 
 
@@ -318,7 +318,9 @@ def test_a_device_needs_instructions_for_the_precision_of_an_engine(
 def test_what_does_not_run_here_is_not_prepared() -> None:
     with pytest.raises(DeviceUnavailable, match="torch does not find on the cpu here") as caught:
         prepare(Engine(device="cpu", threads=1, precision="bfloat16"))
-    assert caught.value.hint == "resume where a machine has it, or start from scratch with --again"
+    assert (
+        caught.value.hint == "resume where a machine has it, or start from scratch with again=True"
+    )
 
 
 # ---------------------------------------------------------------------------- on other devices

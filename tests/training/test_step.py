@@ -615,7 +615,7 @@ def test_a_run_that_was_compiled_does_not_become_plain(
         said(state, training, judged_on)
     assert (
         caught.value.hint
-        == "resume where they can, or start from scratch with --again --engine plain"
+        == "resume where they can, or start from scratch: train(again=True, engine='plain')"
     )
     assert checkpoint_bytes(state.state_dict()) == before
 

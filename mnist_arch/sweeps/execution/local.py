@@ -21,7 +21,7 @@ from mnist_arch.sweeps.ledger import Failure, log_tail
 from mnist_arch.sweeps.planning import Trial
 
 _WAIT_SECONDS: Final = 1.0
-_FEWER: Final = "use fewer --workers"
+_FEWER: Final = "use fewer workers="
 _OWN_MISTAKES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGTRAP)
 
 
