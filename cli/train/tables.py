@@ -49,7 +49,7 @@ def show_results(
     if as_json:
         write_json(score.json_text())
     else:
-        _show_score(score, budget, folders, path)
+        show_score(score, budget, folders, path)
     if isinstance(trouble, NotAllowed):
         note(f"the score is not kept in a file: {trouble}")
     elif trouble is not None:
@@ -88,7 +88,8 @@ def _lines(*lines: tuple[str, str]) -> None:
         say(stdout(), text, label=f"{label:<15}")
 
 
-def _show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path | None) -> None:
+def show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path | None) -> None:
+    """Prints what several seeds come to together."""
     console = stdout()
     print_tables(_seeds(score), console, title=f"{escape(score.name)} · {in_words(score.dataset)}")
     console.print()

@@ -66,7 +66,7 @@ def fetch(name: DatasetName, wanted: Sequence[DataFile], folder: Path, *, hint: 
                     for leftover in base.glob(f"{_UNFINISHED}*"):
                         shutil.rmtree(leftover, ignore_errors=True)
                 with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=base) as temporary:
-                    sources = sources or _sources(name, hint)
+                    sources = sources or sources_of(name, hint)
                     source = sources[missing[0].name]
                     files = [file for file in missing if sources[file.name] == source]
                     _obtain(name, source, files, Path(temporary), hint)
@@ -110,7 +110,7 @@ def _obtain(
     """Leaves `files` of `source` in `folder`, checked, from the first address that serves them."""
     failures = []
     limit = LIMIT_BYTES if source.archive else sum(file.size for file in files) + (1 << 20)
-    for url in _acceptable(source.urls):
+    for url in acceptable_urls(source.urls):
         try:
             transfer(url, folder / "download", md5=source.md5, limit=limit)
             for file in files:
@@ -125,8 +125,11 @@ def _obtain(
     raise DataUnavailable(message, hint=hint)
 
 
-def _acceptable(urls: tuple[str, ...]) -> list[str]:
-    """Without plain http, unless it is this machine or all there is: then the MD5 protects."""
+def acceptable_urls(urls: tuple[str, ...]) -> list[str]:
+    """The addresses without plain http, unless it is this machine or all there is.
+
+    Then the MD5 protects.
+    """
     safe = [url for url in urls if url.startswith("https:") or _is_local(url)]
     return safe or list(urls)
 
@@ -166,7 +169,7 @@ def _unpack(packed: Path, target: Path, *, archive: bool) -> None:
 # ------------------------------------------------------------------------------------ the addresses
 
 
-def _sources(name: DatasetName, hint: str) -> dict[str, RemoteFile]:
+def sources_of(name: DatasetName, hint: str) -> dict[str, RemoteFile]:
     """Where each file is available, by the name of the uncompressed file."""
     try:
         from torchvision import datasets

@@ -56,16 +56,17 @@ def _chunks(url: str) -> Generator[bytes]:
             while chunk := answer.read(1 << 16):
                 yield chunk
     except _NETWORK_ERRORS as error:
-        raise TransferFailed(_why(error)) from None
+        raise TransferFailed(reason_of(error)) from None
 
 
-def _why(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why something could not be transferred, in a line."""
     match error:
         case urllib.error.HTTPError():
             error.close()
             return f"HTTP {error.code} {error.reason}"
         case urllib.error.URLError(reason=BaseException() as cause):
-            return _why(cause)
+            return reason_of(cause)
         case _NoConnection():
             return f"no connection within {CONNECT_SECONDS:g} s"
         case TimeoutError():
@@ -80,7 +81,7 @@ class _NoConnection(TimeoutError):
     """No address of a host answered in time."""
 
 
-def _dial(
+def dial(
     address: tuple[str, int], timeout: object = None, source_address: object = None
 ) -> socket.socket:
     """As socket.create_connection, with one deadline for all addresses of a host together.
@@ -106,7 +107,7 @@ def _dial(
 
 class _HttpConnection(http.client.HTTPConnection):
     def connect(self) -> None:
-        self._create_connection = _dial  # the place that http.client leaves for it
+        self._create_connection = dial  # the place that http.client leaves for it
         super().connect()
         self.sock.settimeout(STALL_SECONDS)
 

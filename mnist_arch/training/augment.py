@@ -45,7 +45,7 @@ def draw(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Changes:
     if moved or spec.elastic is not None:
         affine_N23 = _affine(x_NCHW, spec, rng)
         if spec.elastic is not None:
-            displacement_NHW2 = _displacement(x_NCHW, spec.elastic, rng)
+            displacement_NHW2 = elastic_displacement(x_NCHW, spec.elastic, rng)
     erased = None if spec.erase is None else _square(x_NCHW, spec.erase, rng)
     return Changes(affine_N23, displacement_NHW2, erased)
 
@@ -84,8 +84,8 @@ def _affine(x_NCHW: Tensor, spec: Augment, rng: Generator) -> Tensor:
     return torch.stack(rows, dim=1).view(count, 2, 3)
 
 
-def _displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
-    """(N, H, W, 2) smooth random field, in coordinates of [-1, 1].
+def elastic_displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
+    """A smooth random field (N, H, W, 2), in coordinates of [-1, 1].
 
     Its standard deviation is `spec.pixels` pixels.
     """

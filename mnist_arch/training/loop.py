@@ -76,13 +76,13 @@ def train(
             step(number)
             seen += len(epoch_plan.batches[number])
             if state.device.type == "cpu":  # elsewhere it would wait for the device
-                _check_finite(
+                check_finite(
                     step.losses_S[number : number + 1], epoch_plan, state.epoch, first=number
                 )
             if clock.ticks():
                 yield Progress(state.epoch + 1, number + 1, steps, images, rate, clock.speed(seen))
         losses_S = step.losses_S.cpu()
-        _check_finite(losses_S, epoch_plan, state.epoch)
+        check_finite(losses_S, epoch_plan, state.epoch)
         speed = clock.speed(images)
         loss, correct = None, None
         if judge_after == "each-epoch" or state.epoch + 1 == epochs:
@@ -131,7 +131,7 @@ def _judge(step: PlainStep, judged_on: Split) -> tuple[float, int]:
     return mean_loss(logits_NK, judged_on.labels), count_correct(logits_NK, judged_on.labels)
 
 
-def _check_finite(losses_S: Tensor, epoch_plan: EpochPlan, epoch: int, *, first: int = 0) -> None:
+def check_finite(losses_S: Tensor, epoch_plan: EpochPlan, epoch: int, *, first: int = 0) -> None:
     """Raises NonFiniteLoss for the first of the losses, which start with step `first`, if any."""
     bad = (~torch.isfinite(losses_S)).nonzero()
     if len(bad):

@@ -54,7 +54,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(101, "Network is unreachable")
 
-    monkeypatch.setattr("mnist_arch.data.transfer._dial", refuse)
+    monkeypatch.setattr("mnist_arch.data.transfer.dial", refuse)
 
 
 def run(*arguments: object, exit_code: int = 0) -> Result:

@@ -57,7 +57,7 @@ def _group(capsys: pytest.CaptureFixture[str]) -> str:
     whole = Score.of(
         [made_up_result(EXPERIMENT, seed=seed) for seed in range(3)], EXPERIMENT.budget
     )
-    results._show_score(whole, EXPERIMENT.budget, [Path("runs/s6-00000000-s3")], Path("g.json"))
+    results.show_score(whole, EXPERIMENT.budget, [Path("runs/s6-00000000-s3")], Path("g.json"))
     return capsys.readouterr().out
 
 

@@ -165,7 +165,7 @@ def test_changed_files_come_out_or_are_refused() -> None:
 @pytest.mark.gate
 @pytest.mark.slow
 def test_many_changed_files_come_out_or_are_refused() -> None:
-    run(2_500, seed=2)
+    run(2_000, seed=2)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
-    monkeypatch.setattr(transfer, "_dial", refuse)
+    monkeypatch.setattr(transfer, "dial", refuse)
 
 
 @pytest.fixture

@@ -47,13 +47,13 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    dial = transfer._dial
+    dial = transfer.dial
 
     def refuse_others(address: tuple[str, int], *_: object) -> socket.socket:
         assert address[0] == "127.0.0.1", f"a test asks {address}"
         return dial(address)
 
-    monkeypatch.setattr(transfer, "_dial", refuse_others)
+    monkeypatch.setattr(transfer, "dial", refuse_others)
 
 
 @pytest.fixture(autouse=True)
@@ -362,7 +362,7 @@ def test_a_broken_torchvision_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", [name for name in INFO if name != "mnist-5k"])
 def test_torchvision_knows_every_file(name: DatasetName) -> None:
-    sources = download._sources(name, hint="")
+    sources = download.sources_of(name, hint="")
     files = [file for split in ("train", "test") for file in catalog.files(name, split)]
     assert {file.name for file in files} == set(sources)
     assert all(len(source.md5) == 32 for source in sources.values())
@@ -383,7 +383,7 @@ def test_torchvision_knows_every_file(name: DatasetName) -> None:
 def test_plain_http_only_where_there_is_nothing_else(
     urls: tuple[str, ...], accepted: list[str]
 ) -> None:
-    assert download._acceptable(urls) == accepted
+    assert download.acceptable_urls(urls) == accepted
 
 
 def test_https_never_redirects_to_plain_http() -> None:
@@ -412,9 +412,9 @@ def test_all_addresses_of_a_host_share_one_deadline(monkeypatch: pytest.MonkeyPa
     clock = SimpleNamespace(monotonic=lambda: sum(seconds for _, seconds in tried))
     monkeypatch.setattr(transfer, "time", clock)
     with pytest.raises(transfer._NoConnection) as caught:
-        transfer._dial(("host", 80))
+        transfer.dial(("host", 80))
     assert tried == [(f"10.0.0.{number}", 2) for number in range(4)]
-    assert transfer._why(caught.value) == "no connection within 8 s"
+    assert transfer.reason_of(caught.value) == "no connection within 8 s"
 
 
 # ---------------------------------------------------------------------------------- other datasets
@@ -497,7 +497,7 @@ from mnist_arch.data import catalog, download, transfer
 folder, url, *sums = sys.argv[1:]
 known = dict(pair.split("=") for pair in sums)
 sources = {name[:-3]: download.RemoteFile((url + name,), md5) for name, md5 in known.items()}
-download._sources = lambda name, hint: sources
+download.sources_of = lambda name, hint: sources
 info = catalog.INFO["mnist"]
 catalog.INFO["mnist"] = catalog.DatasetInfo(30, 10, info.class_names, info.mean, info.std)
 catalog.SHA256.clear()
@@ -588,11 +588,11 @@ def test_mnist_is_downloaded_as_published(mirrored: Any, tmp_path: Path) -> None
 @pytest.mark.slow
 @needs_mirror
 @pytest.mark.gate
-def test_four_processes_load_mnist(tmp_path: Path) -> None:
+def test_two_processes_load_mnist_at_once(tmp_path: Path) -> None:
     with Mirror({path.name: path.read_bytes() for path in REAL.glob("*.gz")}) as mirror:
-        processes = start_all(4, LOAD, str(tmp_path), mirror.url)
+        processes = start_all(2, LOAD, str(tmp_path), mirror.url)
         answers = [process.communicate(timeout=120) for process in processes]
     assert len({output for output, _ in answers}) == 1
-    assert [process.returncode for process in processes] == [0] * 4
+    assert [process.returncode for process in processes] == [0] * 2
     assert len(mirror.requests) == 4
     assert names_in(tmp_path) == WHOLE

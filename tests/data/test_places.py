@@ -273,7 +273,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(101, "Network is unreachable")
 
-    monkeypatch.setattr(transfer, "_dial", refuse)
+    monkeypatch.setattr(transfer, "dial", refuse)
 
 
 def test_it_says_what_was_looked_for_and_what_was_there(

@@ -163,6 +163,15 @@ def test_networks_with_the_same_mistakes_do_not_differ() -> None:
     assert high == pytest.approx(100 * 1.959964 * math.sqrt(2) / (IMAGES + 2), rel=1e-6)
 
 
+def test_the_interval_is_that_of_two_images_more() -> None:
+    first, other = paired(lost=16, gained=6, both_wrong=1, images=150)
+    gained, lost = 7 / 152, 17 / 152
+    middle, half = gained - lost, 1.959964 * math.sqrt((gained + lost - (gained - lost) ** 2) / 152)
+    assert compare([first], [other], images=150).interval_percent == pytest.approx(
+        (100 * (middle - half), 100 * (middle + half)), rel=1e-6
+    )
+
+
 def test_an_interval_does_not_pass_100_percent() -> None:
     first, other = paired(lost=5, gained=0, both_wrong=0, images=5)
     assert compare([first], [other], images=5).interval_percent[0] == -100.0

@@ -12,7 +12,8 @@ import pytest
 from mnist_arch.native.library import NoLibrary, build, find_compiler, vectors_here
 
 DRIVER = Path(__file__).parents[1] / "support" / "sanitized_native.py"
-FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
+FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O0")
+"""Any optimisation takes twice as long to compile as it saves later."""
 
 
 @pytest.mark.gate

@@ -46,12 +46,14 @@ def cluster_of(*cpus: int) -> Iterator[Any]:
         yield cluster
 
 
-def add(cluster: Any, **options: Any) -> None:
-    """Starts a node; Ray gives up after 30 seconds, in which a busy machine may not be ready."""
+def add(cluster: Any, **options: Any) -> Any:
+    """Starts a node, which it returns.
+
+    Ray gives up after 30 seconds, in which a busy machine may not be ready.
+    """
     for attempt in range(3):
         try:
-            cluster.add_node(**options, **ports())
-            return
+            return cluster.add_node(**options, **ports())
         except Exception:  # it has no class of its own
             if attempt == 2:
                 raise

@@ -203,7 +203,7 @@ class HereExecutor:
 
         self.engine, self.note = setting.engine, note
         self.size = workers
-        self.worker = worker._Worker(cast("Any", None), setting)
+        self.worker = worker.TrialWorker(cast("Any", None), setting)
         self.tasks: deque[Task] = deque()
 
     def __enter__(self) -> HereExecutor:

@@ -11,10 +11,11 @@ from typing import Any
 import psutil
 import pytest
 from processes import living
-from small_cluster import cluster_of
+from small_cluster import add, cluster_of
 from small_sweep import (
     COMMAND,
     ENGINE,
+    TEXT,
     assert_same_run,
     drive,
     planned_sweep,
@@ -31,10 +32,11 @@ from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.loading import Loaded
+from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Executor, Task, TrialEvent
 from mnist_arch.sweeps.execution.local import LocalExecutor
 from mnist_arch.sweeps.execution.worker import Setting
-from mnist_arch.sweeps.ledger import Failure, Ledger, log_path
+from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus, log_path
 from mnist_arch.sweeps.planning import SweepPlan
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.events import EpochRecord
@@ -44,6 +46,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.gate]
 WORKERS = 2
 ENDLESS = 5_000
 """Epochs of a trial that is ended before it is done."""
+LONG = [60, 61, 62, 10]
+"""Epochs of trials: the first three run at the same time, long enough to lose a node on the way."""
 
 
 class Local:
@@ -53,8 +57,9 @@ class Local:
         return LocalExecutor(workers=WORKERS, setting=Setting(ENGINE, None, COMMAND))
 
     def training(self, executor: Any) -> list[psutil.Process]:
-        """The processes of an executor that train; here they also wait for the next trial."""
-        return [psutil.Process(worker.process.pid) for worker in executor.workers]
+        """The processes of an executor that train; others wait for the next trial."""
+        busy = [worker for worker in executor.workers if worker.task is not None]
+        return [psutil.Process(worker.process.pid) for worker in busy]
 
     def trains(self, process: psutil.Process) -> bool:
         return process.is_running()
@@ -63,14 +68,14 @@ class Local:
 class OnRay:
     """A cluster of one node."""
 
-    def __init__(self, ray: Any) -> None:
-        self.ray = ray
+    def __init__(self, cluster: Any) -> None:
+        self.cluster = cluster
 
-    def executor(self) -> Any:
+    def executor(self, address: str | None = None) -> Any:
         from mnist_arch.sweeps.execution.ray_cluster import RayExecutor
 
         return RayExecutor(
-            address=None, resources=Resources(), data_dir=None, command=COMMAND, kept=ENGINE
+            address=address, resources=Resources(), data_dir=None, command=COMMAND, kept=ENGINE
         )
 
     def training(self, _: Any) -> list[psutil.Process]:
@@ -85,12 +90,11 @@ Place = Local | OnRay
 
 @pytest.fixture(scope="module")
 def on_ray() -> Iterator[OnRay]:
+    """One cluster for all tests, to which the first executor connects, for the others, too."""
     with cluster_of(WORKERS) as cluster:
-        import ray
-
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        yield OnRay(ray)
-        ray.shutdown()
+        place = OnRay(cluster)
+        with place.executor(address=cluster.address):
+            yield place
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
@@ -190,22 +194,21 @@ class TestExecutor:
         assert (end.what.split, end.what.images) == ("test", 1000)
 
     def test_leaving_ends_all_and_the_same_trial_goes_on(
-        self, place: Place, tmp_path: Path, ledger: Ledger
+        self, place: Place, executor: Executor, tmp_path: Path, ledger: Ledger
     ) -> None:
         other = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)[0]
         task = tasks(planned_sweep(tmp_path, epochs=80), ledger)[0]
-        with place.executor() as executor:
-            executor.submit(other)
-            until(executor, task, is_epoch)
-            left = place.training(executor)
+        with place.executor() as first:
+            first.submit(other)
+            until(first, task, is_epoch)
+            left = place.training(first)
             assert len(left) == WORKERS
         wait_until(lambda: not any(place.trains(process) for process in left))
         assert task.run.result() is None
         with task.run.lock(), other.run.lock():  # which are free
             pass
-        with place.executor() as executor:
-            assert executor.free == WORKERS
-            events, end = until(executor, task, is_end)
+        assert executor.free == WORKERS
+        events, end = until(executor, task, is_end)
         assert isinstance(events[0].what, Started)
         assert events[0].what.epochs_done >= 2
         assert isinstance(end.what, Result)
@@ -268,30 +271,28 @@ class TestExecutor:
         assert kinds(events, task)[-1] == "Result"
 
     def test_a_worker_that_is_killed_is_a_failure_of_the_machine(
-        self, place: Place, tmp_path: Path, ledger: Ledger
+        self, place: Place, executor: Executor, tmp_path: Path, ledger: Ledger
     ) -> None:
+        """And another one takes its place."""
         task, other, *_ = tasks(planned_sweep(tmp_path, epochs=ENDLESS), ledger)
-        with place.executor() as executor:
-            executor.submit(task)
-            events: list[TrialEvent] = []
-            while not any(is_epoch(event) for event in events):
-                events += executor.events()
-            for process in place.training(executor):
-                process.kill()
-            while not is_end(events[-1]):
-                events += executor.events()
-            end = events[-1]
-            assert isinstance(end.what, Failure)
-            assert end.what.kind is FailureKind.WORKER
-            assert "its process " in end.what.reason
-            assert executor.free == WORKERS
-            shorter = replace(
-                other,
-                counted=planned_sweep(tmp_path).counted(other.trial.arm, "ranking"),
-            )
-            shorter = replace(shorter, run=Run(tmp_path / "shorter-s0"))
-            _, end = until(executor, shorter, is_end)
-            assert isinstance(end.what, Result)
+        until(executor, task, is_epoch)
+        for process in place.training(executor):
+            process.kill()
+        events: list[TrialEvent] = []
+        while not events or not is_end(events[-1]):
+            events += executor.events()
+        end = events[-1]
+        assert isinstance(end.what, Failure)
+        assert end.what.kind is FailureKind.WORKER
+        assert "its process " in end.what.reason
+        assert executor.free == WORKERS
+        shorter = replace(
+            other,
+            counted=planned_sweep(tmp_path).counted(other.trial.arm, "ranking"),
+            run=Run(tmp_path / "shorter-s0"),
+        )
+        _, end = until(executor, shorter, is_end)
+        assert isinstance(end.what, Result)
 
     def test_a_trial_that_is_stopped_leaves_its_place(
         self, executor: Executor, tmp_path: Path, ledger: Ledger
@@ -314,6 +315,44 @@ class TestExecutor:
         assert executor.free == WORKERS
         events = list(drive(executor, shorts))
         assert sum(isinstance(event.what, Result) for event in events) == len(shorts)
+
+
+@pytest.mark.ray
+def test_a_lost_node_loses_no_trial(
+    on_ray: OnRay, tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep on two nodes, one of which is killed in the middle, with all that runs on it."""
+    load_split("mnist-5k", "train")
+    text = TEXT.replace("recipe.schedule.peak: [0.05, 0.1]", f"recipe.epochs: {LONG}")
+    plan = planned_sweep(tmp_path, text=text.replace("seeds: 2", "seeds: 1"))
+    began: dict[tuple[str, int], list[int]] = {trial.key: [] for trial in plan.trials()}
+    lost = None
+    node = add(on_ray.cluster, num_cpus=1)
+    capfd.readouterr()
+    with on_ray.executor() as executor:
+        wait_until(lambda: executor.free == WORKERS + 1)
+        for event in run_trials(plan, ledger, Queue(plan.trials(), ledger), executor):
+            key = event.task.trial.key
+            if isinstance(event.what, Started):
+                began[key].append(event.what.epochs_done)
+            if lost is None and isinstance(event.what, EpochRecord):
+                on = {it.task.trial.key: it.node for it in executor.running.values()}
+                if on[key] == node.node_id:
+                    lost = key
+                    on_ray.cluster.remove_node(node, allow_graceful=False)
+        # until the cluster, too, has noticed that the node is gone
+        wait_until(lambda: executor.free == WORKERS)
+    assert capfd.readouterr().out == ""
+    assert lost is not None
+    first, again = began.pop(lost)
+    assert first == 0
+    assert again >= 1
+    assert list(began.values()) == [[0]] * (len(LONG) - 1)
+    for number, task in enumerate(tasks(plan, ledger)):
+        assert ledger.status(task.trial) is TrialStatus.DONE
+        alone = Run(tmp_path / f"alone-{number}")
+        train_here(task.counted, alone, seed=task.trial.seed)
+        assert_same_run(task.run, alone)
 
 
 def test_no_two_trials_are_compared_with_clocks(tmp_path: Path, planned: SweepPlan) -> None:

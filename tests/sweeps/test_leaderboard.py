@@ -420,7 +420,9 @@ def test_the_embedded_sample_has_no_verdict(bench: Bench) -> None:
 
 def test_a_trial_that_was_begun_is_running_only_while_a_process_works(bench: Bench) -> None:
     bench.begin("a", 0)
-    assert board_at(bench).states == {TrialStatus.WAITING: 12, TrialStatus.REJECTED: 3}
+    for board in (leaderboard(bench.plan, bench.ledger), board_of(bench.plan, bench.ledger)):
+        assert board.states == {TrialStatus.WAITING: 12, TrialStatus.REJECTED: 3}
+        assert not board.failed
     found = board_at(bench, running=True)
     assert found.states == {
         TrialStatus.WAITING: 11,

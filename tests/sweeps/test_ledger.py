@@ -225,6 +225,39 @@ def test_what_was_asked_for_is_kept(folder: Path) -> None:
     assert Ledger(folder).asked() == asked
 
 
+def asked(question: str) -> Asked:
+    return Asked(
+        source="a.yaml", dataset="mnist-5k", question=question, command=["mnist-arch"], started=TIME
+    )
+
+
+def test_leaderboard_of_another_question_is_put_aside_and_comes_back(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    ledger = Ledger(folder)
+    assert ledger.ask(asked("one")) is None
+    for suffix in (".json", ".csv"):
+        (folder / f"leaderboard{suffix}").write_text(f"one{suffix}")
+    assert ledger.ask(asked("one")) is None
+    assert ledger.ask(asked("two")) == folder / "leaderboard-one.json"
+    assert not (folder / "leaderboard.json").exists()
+    assert ledger.ask(asked("one")) is None  # of the other there was none to put aside
+    for suffix in (".json", ".csv"):
+        assert (folder / f"leaderboard{suffix}").read_text() == f"one{suffix}"
+        assert not (folder / f"leaderboard-one{suffix}").exists()
+
+
+def test_curve_is_the_share_of_each_epoch_up_to_where_it_was_ended(folder: Path) -> None:
+    it = trial()
+    assert Ledger(folder).curve(it) == []
+    run = begun(folder, it)
+    for epoch, correct in enumerate((1, None, 3), start=1):
+        run.append_metrics({"epoch": epoch, "correct": correct, "images": 4})
+    ledger = Ledger(folder)
+    assert ledger.curve(it) == [(1, 0.25), (3, 0.75)]
+    ledger.prune(it, PRUNED)  # at epoch 2
+    assert ledger.curve(it) == [(1, 0.25)]
+
+
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     ledger, it = Ledger(tmp_path / "runs" / "sweep"), trial()
     assert ledger.status(it) is TrialStatus.WAITING

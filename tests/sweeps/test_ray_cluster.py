@@ -1,4 +1,7 @@
-"""Trials on a Ray cluster: nodes that are lost, workers that die, and what there is room for."""
+"""Trials on a Ray cluster: nodes that are lost, workers that die, and what there is room for.
+
+On a real one: test_executors.py.
+"""
 
 from __future__ import annotations
 
@@ -12,42 +15,35 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from small_cluster import cluster_of
-from small_sweep import COMMAND, TEXT, assert_same_run, drive, planned_sweep, tasks, train_here
-from waiting import wait_until
+from small_sweep import COMMAND, drive, planned_sweep, tasks
 
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import ClusterFailed, DeviceUnavailable, ExtraMissing, FailureKind
 from mnist_arch.runs.checkpoint import read_checkpoint
 from mnist_arch.runs.events import Started
-from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import read_images
 from mnist_arch.sweeps.execution import ray_node as node
-from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Task, TrialEvent
 from mnist_arch.sweeps.execution.ray_cluster import (
     LOSSES,
     RayExecutor,
-    _connect,
-    _room,
-    _token_for,
+    connect,
     native_everywhere,
+    room_on,
+    token_for,
 )
 from mnist_arch.sweeps.execution.ray_node import (
     NodeMessage,
     ShippedSplit,
     train_on_node,
 )
-from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus
+from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import MEASURED_VECTORS
 from mnist_arch.training.events import EpochRecord, NotCompiled, Slow
 
 pytestmark = pytest.mark.ray
-
-EPOCHS = "[120, 10, 11, 12]"
-"""Epochs of the trials: the first takes long enough to lose its node on the way."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,52 +60,6 @@ def executor_for(address: str | None = None, **resources: float) -> RayExecutor:
     return RayExecutor(
         address=address, resources=Resources(**resources), data_dir=None, command=COMMAND
     )
-
-
-# ----------------------------------------------------------------------------------- a real cluster
-
-
-@pytest.mark.slow
-@pytest.mark.gate
-def test_a_lost_node_loses_no_trial(
-    tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A sweep on two nodes, one of which is killed in the middle, with all that runs on it."""
-    load_split("mnist-5k", "train")
-    text = TEXT.replace("recipe.schedule.peak: [0.05, 0.1]", f"recipe.epochs: {EPOCHS}")
-    plan = planned_sweep(tmp_path, text=text.replace("seeds: 2", "seeds: 1"))
-    long, *others = plan.trials()
-    began: dict[tuple[str, int], list[int]] = {trial.key: [] for trial in plan.trials()}
-    lost = False
-    with cluster_of(0, 1, 1) as cluster:
-        capfd.readouterr()
-        with executor_for(cluster.address) as executor:
-            assert executor.free == 2
-            for event in run_trials(plan, ledger, Queue(plan.trials(), ledger), executor):
-                key = event.task.trial.key
-                if isinstance(event.what, Started):
-                    began[key].append(event.what.epochs_done)
-                if isinstance(event.what, EpochRecord) and key == long.key and not lost:
-                    lost = True
-                    (on,) = (
-                        running.node
-                        for running in executor.running.values()
-                        if running.task.trial.key == key
-                    )
-                    (node,) = (node for node in cluster.worker_nodes if node.node_id == on)
-                    cluster.remove_node(node, allow_graceful=False)
-            # until the cluster, too, has noticed that the node is gone
-            wait_until(lambda: executor.free == 1)
-        assert capfd.readouterr().out == ""
-    first, again = began[long.key]
-    assert first == 0
-    assert again >= 1
-    assert [began[trial.key] for trial in others] == [[0]] * 3
-    for number, task in enumerate(tasks(plan, ledger)):
-        assert ledger.status(task.trial) is TrialStatus.DONE
-        alone = Run(tmp_path / f"alone-{number}")
-        train_here(task.counted, alone, seed=task.trial.seed)
-        assert_same_run(task.run, alone)
 
 
 # --------------------------------------------------------------------- what a cluster has to tell
@@ -329,7 +279,7 @@ def test_an_error_of_the_cluster_within_a_task_is_no_bug(task: Task) -> None:
     ],
 )
 def test_room_on_a_node(node: dict[str, float], resources: dict[str, float], room: int) -> None:
-    assert _room(node, Resources(**resources)) == room
+    assert room_on(node, Resources(**resources)) == room
 
 
 def test_the_engine_is_what_a_trial_asks_for() -> None:
@@ -367,7 +317,7 @@ class Initialised:
 def test_without_an_address_no_cluster_is_joined(address: str | None, joined: str) -> None:
     """Whatever runs here, and whatever RAY_ADDRESS says: `ray.init()` alone would join it."""
     ray = Initialised()
-    _connect(ray, address)
+    connect(ray, address)
     assert ray.asked["address"] == joined
 
 
@@ -378,11 +328,11 @@ def test_a_cluster_that_wants_a_token_says_so() -> None:
     with pytest.raises(
         DeviceUnavailable, match=r"^the Ray cluster at auto wants a token: "
     ) as caught:
-        _connect(Initialised(error), "auto")
+        connect(Initialised(error), "auto")
     assert "RAY_AUTH_MODE=token" in caught.value.hint
     assert caught.value.kind.exit_code == 3
     with pytest.raises(DeviceUnavailable, match=r"^no Ray cluster at a:1: Failed") as caught:
-        _connect(Initialised(ConnectionError("Failed to connect")), "a:1")
+        connect(Initialised(ConnectionError("Failed to connect")), "a:1")
     assert "~/.ray/auth_token" in caught.value.hint
 
 
@@ -393,7 +343,7 @@ def test_a_cluster_of_other_versions_says_which() -> None:
         "This process on node a was started with:\n    Ray: 2.60.0\n    Python: 3.12.1\n"
     )
     with pytest.raises(DeviceUnavailable) as caught:
-        _connect(Initialised(error), "a:1")
+        connect(Initialised(error), "a:1")
     assert str(caught.value) == (
         "the Ray cluster at a:1 has Ray 2.59.0 with Python 3.11.2, and this command Ray 2.60.0 "
         "with Python 3.12.1"
@@ -406,7 +356,7 @@ def test_a_cluster_of_other_versions_says_which() -> None:
 )
 def test_whatever_ray_raises_at_its_start_is_no_bug(error: Exception) -> None:
     with pytest.raises(DeviceUnavailable, match=r"^no Ray cluster at this machine: "):
-        _connect(Initialised(error), None)
+        connect(Initialised(error), None)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +375,7 @@ def test_a_cluster_of_this_machine_leaves_no_token_in_the_home(
 ) -> None:
     """Ray makes none where one is given, and that one ends with the cluster."""
     before = dict(environment)
-    with _token_for(address, environment):
+    with token_for(address, environment):
         assert (len(environment.get("RAY_AUTH_TOKEN", "")) == 64) is given
         assert before.items() <= environment.items()
     assert environment == before

@@ -180,13 +180,14 @@ def test_it_does_not_give_up_while_trials_are_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(tmp_path, sampler="random")
-    search = SearchSource(plan, Ledger(tmp_path / "runs/tiny"))
+    ledger = Ledger(tmp_path / "runs/tiny")
+    search = SearchSource(plan, ledger)
     trial = search.next()
     assert trial is not None
     monkeypatch.setattr(proposals, "IN_VAIN", 0)
     assert search.next() is None
     tiny_sweeps.Bench(tmp_path, plan).finish(trial, 50, seconds=1.0)
-    search._ledger.started(trial)
+    ledger.started(trial)
     search.tell(trial, TrialStatus.DONE)
     assert search.next() is None
     assert search.proposals.shortfall.startswith("1 of 8 trials: given up after ")

@@ -14,7 +14,7 @@ from small_sweep import COMMAND, ENGINE, planned_sweep, tasks
 from mnist_arch.errors import FailureKind
 from mnist_arch.sweeps.execution import worker as module
 from mnist_arch.sweeps.execution.executor import TrialEvent
-from mnist_arch.sweeps.execution.worker import Setting, _Worker
+from mnist_arch.sweeps.execution.worker import Setting, TrialWorker
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.training.events import Slow
 
@@ -40,7 +40,7 @@ def test_a_trial_that_is_too_slow_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "run_experiment", slowly)
     pipe = Pipe()
     task = tasks(planned_sweep(tmp_path), Ledger(tmp_path / "sweep"))[0]
-    _Worker(cast(Any, pipe), Setting(ENGINE, None, COMMAND)).train(task)
+    TrialWorker(cast(Any, pipe), Setting(ENGINE, None, COMMAND)).train(task)
     assert pipe.sent == [TrialEvent(task, slow)]
 
 
@@ -68,7 +68,7 @@ def test_a_worker_ends_where_its_device_is_broken(
     monkeypatch.setattr(module, "run_experiment", fail)
     monkeypatch.setattr(os, "_exit", end)
     pipe = Pipe()
-    worker = _Worker(cast(Any, pipe), Setting(ENGINE, None, COMMAND))
+    worker = TrialWorker(cast(Any, pipe), Setting(ENGINE, None, COMMAND))
     task = tasks(planned_sweep(tmp_path), Ledger(tmp_path / "sweep"))[0]
     if kind is FailureKind.ACCELERATOR:
         with pytest.raises(Ended, match="1"):

@@ -239,7 +239,7 @@ def test_the_elastic_field_has_the_stated_deviation_and_is_smooth(
     pixels: float, sigma: float
 ) -> None:
     spec = Elastic(pixels=pixels, sigma_pixels=sigma)
-    field = module._displacement(torch.zeros(400, 1, 28, 28), spec, rng()) * 14  # in pixels
+    field = module.elastic_displacement(torch.zeros(400, 1, 28, 28), spec, rng()) * 14  # in pixels
     assert field.shape == (400, 28, 28, 2)
     assert float(field.mean()) == pytest.approx(0, abs=0.1 * pixels)
     for axis in (0, 1):
@@ -259,7 +259,7 @@ def test_the_elastic_field_is_what_moves_the_pixels(monkeypatch: pytest.MonkeyPa
     def two_right_three_down(x_NCHW: Tensor, *_: Any) -> Tensor:
         return torch.tensor([2 * 2 / 28, 3 * 2 / 28]).expand(len(x_NCHW), 28, 28, 2)
 
-    monkeypatch.setattr(module, "_displacement", two_right_three_down)
+    monkeypatch.setattr(module, "elastic_displacement", two_right_three_down)
     changed = augment(blob(x=13, y=13), only(elastic=Elastic(pixels=1.0)), rng=rng())
     assert torch.allclose(changed, blob(x=11, y=10), atol=1e-5)
 

@@ -32,7 +32,7 @@ from mnist_arch.training import loop as module
 from mnist_arch.training import step as steps_module
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import EpochRecord, Progress
-from mnist_arch.training.loop import _check_finite, train
+from mnist_arch.training.loop import check_finite, train
 from mnist_arch.training.schedule import learning_rate
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
@@ -426,7 +426,7 @@ def test_a_last_step_that_ruins_the_result_is_found(
 def check(losses: list[float]) -> None:
     """As at the end of the seventh epoch, whose rates are 0.1, 0.2 and so on."""
     rates = [0.1 * (index + 1) for index in range(len(losses))]
-    _check_finite(torch.tensor(losses), EpochPlan((), rates, []), 6)
+    check_finite(torch.tensor(losses), EpochPlan((), rates, []), 6)
 
 
 def test_the_first_bad_step_of_an_epoch_is_named() -> None:
@@ -453,9 +453,9 @@ def test_where_steps_are_not_waited_for_nothing_is_yielded_for_a_bad_epoch(
 
     def late(losses_S: Tensor, given: EpochPlan, epoch: int, *, first: int | None = None) -> None:
         if first is None:
-            _check_finite(losses_S, given, epoch)
+            check_finite(losses_S, given, epoch)
 
-    monkeypatch.setattr(module, "_check_finite", late)
+    monkeypatch.setattr(module, "check_finite", late)
     poisoned(monkeypatch, at=5)
     state = State.fresh(spec(), seed=1)
     seen: list[Progress | EpochRecord] = []

@@ -113,8 +113,8 @@ class RayExecutor:
     def __enter__(self) -> RayExecutor:
         """Raises DeviceUnavailable where there is no cluster."""
         if not self.ray.is_initialized():
-            self.token.enter_context(_token_for(self.address, os.environ))
-            _connect(self.ray, self.address)
+            self.token.enter_context(token_for(self.address, os.environ))
+            connect(self.ray, self.address)
             self.connected = True
         options = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
         # Ray's own way to try again would begin at the first epoch.
@@ -148,7 +148,7 @@ class RayExecutor:
 
         asked = {}
         for node in self.ray.nodes():
-            if node["Alive"] and _room(node["Resources"], self.resources):
+            if node["Alive"] and room_on(node["Resources"], self.resources):
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 remote = self.ray.remote(num_cpus=0, scheduling_strategy=there)(call)
                 asked[node["NodeID"]] = remote.remote(*arguments)
@@ -167,7 +167,7 @@ class RayExecutor:
         """Room on the nodes that are there now, but at least for one trial, which may wait."""
         with self._asking():
             nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        room = max(1, sum(_room(node, self.resources) for node in nodes))
+        room = max(1, sum(room_on(node, self.resources) for node in nodes))
         return max(0, room - len(self.running) - len(self.ended))
 
     def submit(self, task: Task) -> None:
@@ -400,7 +400,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _room(node: dict[str, float], resources: Resources) -> int:
+def room_on(node: dict[str, float], resources: Resources) -> int:
     """Trials that have room on a node with these resources."""
     rooms = [node.get("CPU", 0.0) / resources.cpus]
     if resources.gpus:
@@ -409,7 +409,7 @@ def _room(node: dict[str, float], resources: Resources) -> int:
 
 
 @contextlib.contextmanager
-def _token_for(address: str | None, environment: MutableMapping[str, str]) -> Iterator[None]:
+def token_for(address: str | None, environment: MutableMapping[str, str]) -> Iterator[None]:
     """Gives a cluster of this machine alone a token that ends with it.
 
     Ray from 2.59 on makes one that is not given, and leaves it in the user's home, where it changes
@@ -427,8 +427,8 @@ def _token_for(address: str | None, environment: MutableMapping[str, str]) -> It
         environment.pop("RAY_AUTH_TOKEN", None)
 
 
-def _connect(ray: Any, address: str | None) -> None:
-    """Raises DeviceUnavailable."""
+def connect(ray: Any, address: str | None) -> None:
+    """Connects this process to a cluster: None is one of its own. Raises DeviceUnavailable."""
     where = address or "this machine"
     try:
         if "://" in where:

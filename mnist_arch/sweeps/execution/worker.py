@@ -56,13 +56,15 @@ def work(pipe: Connection, setting: Setting) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which closes the pipe
     be_ended_first()
     torch.set_num_threads(setting.engine.threads)
-    worker = _Worker(pipe, setting)
+    worker = TrialWorker(pipe, setting)
     threading.Thread(target=worker.listen, daemon=True).start()
     while True:
         worker.train(worker.tasks.get())
 
 
-class _Worker:
+class TrialWorker:
+    """Trains what comes through a pipe, one trial after the other, and answers with events."""
+
     def __init__(self, pipe: Connection, setting: Setting) -> None:
         self.pipe = pipe
         self.setting = setting
