@@ -16,6 +16,7 @@ from .audit.command import audit
 from .check.command import check
 from .consoles import write_data
 from .evaluate.command import evaluate
+from .export.command import export
 from .help import Command, Group
 from .importing.command import import_
 from .predict.command import predict
@@ -122,6 +123,7 @@ app.command(cls=Command)(report)
 app.add_typer(runs, name="runs")
 app.add_typer(zoo, name="zoo")
 app.command(cls=Command)(predict)
+app.command(cls=Command)(export)
 
 
 @app.callback()

@@ -14,7 +14,18 @@ VERBS: Final = {"summary": "summary", "train": "train", "evaluate": "eval", "swe
 """The command of each verb of Python."""
 ARGUMENTS: Final = (
     *("again", "data_dir", "dataset", "device", "engine", "epochs", "executor", "from_manifest"),
-    *("gallery", "holdout", "out", "ray_address", "require", "resume", "retry_failed", "runs"),
+    *(
+        "format",
+        "gallery",
+        "holdout",
+        "int8",
+        "out",
+        "ray_address",
+        "require",
+        "resume",
+        "retry_failed",
+        "runs",
+    ),
     *("seed", "seeds", "show", "spec", "split", "threads", "tta", "verify", "workers"),
     *("dropout", "partial", "sort", "weights", "where"),
 )

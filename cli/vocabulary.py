@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "runs": "history ls log logs ps results list-runs rename remove delete rm pack zip",
     "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
     " optimise study",
+    "export": "onnx torch_export save deploy serialize serialise pt2 executorch tflite",
     "predict": "classify recognize recognise infer guess",
     "import": "convert from_table from_torchsummary from_keras parse",
     "audit": "review lint claim",

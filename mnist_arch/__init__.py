@@ -7,6 +7,7 @@
     ma.evaluate("s6")                                               # the latest run of that name
     board = ma.sweep("experiments.yaml")                            # a leaderboard
     ma.load_predictor("s6").predict("seven.png").label              # of a picture from anywhere
+    ma.export_network("s6", out="s6.onnx")                          # for other programs
 
 Every name is imported when it is first used, so that counting stays instant. The rooms below have
 more, such as the loop itself in `mnist_arch.training.loop`.
@@ -22,7 +23,7 @@ from mnist_arch.machine.waiting import threads_spin as _threads_spin
 _threads_spin()  # before torch is imported, by whomever
 
 if TYPE_CHECKING:
-    from mnist_arch.api import evaluate, load_predictor, summary, sweep, train
+    from mnist_arch.api import evaluate, export_network, load_predictor, summary, sweep, train
     from mnist_arch.counting.counted import CountedExperiment
     from mnist_arch.data.load import load_split
     from mnist_arch.errors import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         ClusterFailed,
         DataUnavailable,
         DeviceUnavailable,
+        ExportDiffers,
         ExtraMissing,
         ImageError,
         MnistArchError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         TrialsLost,
         WeightsError,
     )
+    from mnist_arch.export.exporting import Exported
     from mnist_arch.network.build import build
     from mnist_arch.predict import Prediction, Predictor
     from mnist_arch.runs.result import Result
@@ -56,10 +59,13 @@ if TYPE_CHECKING:
     from mnist_arch.zoo.index import zoo_names
 
 _WHERE = {
-    **dict.fromkeys(("evaluate", "load_predictor", "summary", "sweep", "train"), "api"),
+    **dict.fromkeys(
+        ("evaluate", "export_network", "load_predictor", "summary", "sweep", "train"), "api"
+    ),
     "Budget": "spec.experiment",
     "CountedExperiment": "counting.counted",
     "Experiment": "spec.experiment",
+    "Exported": "export.exporting",
     "Leaderboard": "sweeps.standings",
     "Prediction": "predict",
     "Predictor": "predict",
@@ -83,6 +89,8 @@ __all__ = [
     "DataUnavailable",
     "DeviceUnavailable",
     "Experiment",
+    "ExportDiffers",
+    "Exported",
     "ExtraMissing",
     "ImageError",
     "Leaderboard",
@@ -105,6 +113,7 @@ __all__ = [
     "WeightsError",
     "build",
     "evaluate",
+    "export_network",
     "load",
     "load_predictor",
     "load_split",

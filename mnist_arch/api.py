@@ -7,6 +7,7 @@
     ma.evaluate("s6")
     board = ma.sweep("experiments.yaml")
     ma.load_predictor("s6").predict("seven.png").label
+    ma.export_network("s6", out="s6.onnx")
 
 They print nothing, and show a progress bar where `progress=True` asks for it. They raise the tree
 of `errors.py`, with the way out as a note of the exception, and warn where `auto` means the
@@ -45,6 +46,7 @@ from mnist_arch.verbs.arguments import (
 from mnist_arch.verbs.silent import Silent, SilentSweep, SilentTraining
 
 if TYPE_CHECKING:
+    from mnist_arch.export.exporting import Exported, FormatName
     from mnist_arch.predict import Predictor
     from mnist_arch.sweeps.standings import Leaderboard
     from mnist_arch.verbs.display import SweepEvent
@@ -274,6 +276,37 @@ def load_predictor(
 
 def _text(given: Named | None) -> str | None:
     return None if given is None else os.fspath(given)
+
+
+@ways_out
+def export_network(
+    what: Named | None = None,
+    *,
+    format: FormatName = "onnx",
+    out: Named | None = None,
+    spec: Named | None = None,
+    data_dir: Named | None = None,
+    runs: Named | None = None,
+) -> Exported:
+    """Writes a trained network as a file for other programs, from bytes of images to logits.
+
+    `what` is found as `evaluate` finds it. The file is written once it is equal to torch on every
+    test image. `out` is the network's name in this folder unless given. Raises ExportDiffers,
+    ExtraMissing, RunError, WeightsError, SpecError, DataUnavailable and StorageError.
+    """
+    from mnist_arch.export.exporting import FORMATS, ExportRequest
+    from mnist_arch.export.exporting import export as write
+
+    check_choice("format", format, FORMATS)
+    request = ExportRequest.of(
+        None if what is None else os.fspath(what),
+        runs=runs_folder(path_of(runs)),
+        format=format,
+        out=path_of(out),
+        spec=None if spec is None else os.fspath(spec),
+        data_dir=path_of(data_dir),
+    )
+    return write(request)
 
 
 class _TrainingBar(SilentTraining):

@@ -23,6 +23,7 @@
     ├── PictureError          a picture cannot be drawn
     ├── ImageError            what a network is to be asked about is no image that it could see
     ├── WeightsError          a weights file is damaged or does not fit the network
+    ├── ExportDiffers         what was to be exported does not compute what the network does
     └── TrialsLost            trials of a sweep could not be trained, for no fault of their own
 
 The message says what is wrong and where; `hint` says the way out; `kind` has the exit code.
@@ -88,6 +89,7 @@ class FailureKind(StrEnum):
     PICTURE = "PictureError", ExitCode.MACHINE_CANNOT
     IMAGE = "ImageError", ExitCode.BAD_INPUT
     WEIGHTS = "WeightsError", ExitCode.BAD_INPUT
+    EXPORT = "ExportDiffers", ExitCode.ANSWER_IS_NO
 
     # Of what others raise, and of processes that end.
     ACCELERATOR = "AcceleratorFailed", ExitCode.MACHINE_CANNOT
@@ -295,6 +297,12 @@ class WeightsError(MnistArchError):
     """A weights file is damaged, or its tensors are not those of the network."""
 
     kind = FailureKind.WEIGHTS
+
+
+class ExportDiffers(MnistArchError):
+    """A file that was to be exported does not compute what its network does; it is not kept."""
+
+    kind = FailureKind.EXPORT
 
 
 class TrialsLost(MnistArchError):

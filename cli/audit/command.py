@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from ..train.display import Display
 
 
-Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Notebooks or scripts of others.")
-]
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help="Notebooks or scripts of others.")]
 BudgetFile = Annotated[
     Path | None,
     typer.Option(

@@ -28,7 +28,7 @@ BUDGET_HELP: Final = (
 def check(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER...", help="Folders of runs, or zip archives of them."),
+        typer.Argument(metavar="FOLDER", help="Folders of runs, or zip archives of them."),
     ],
     budget: Annotated[
         Path | None,

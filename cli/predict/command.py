@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help="Pictures, one digit each: PNG, JPEG and others."),
+    typer.Argument(metavar="FILE", help="Pictures, one digit each: PNG, JPEG and others."),
 ]
 RunOption = Annotated[
     str | None,

@@ -110,7 +110,7 @@ def list_(
 def compare(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Names that `runs` shows, or runs' folders."),
+        typer.Argument(metavar="RUN", help="Names that `runs` shows, or runs' folders."),
     ],
     runs: Runs = None,
     as_json: Json = False,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -39,6 +40,7 @@ def advise(network: Network, plan: Plan) -> tuple[Advice, ...]:
         *_no_norm(layers),
         *_lost_pixels(layers),
         *_nothing_shared(network, plan),
+        *_norms_that_stay(plan.layers),
     )
 
 
@@ -95,9 +97,8 @@ def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     if wasted:
         places, counts = zip(*wasted.values(), strict=True)
         count = sum(counts)
-        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
         yield Advice(
-            places[0] + more,
+            _first_and_more(places),
             f"a convolution bias right before a norm: {count:,} parameters that do nothing",
             "the norm subtracts the mean of each channel, and the bias with it; set `bias: false`",
         )
@@ -151,3 +152,73 @@ def _nothing_shared(network: Network, plan: Plan) -> Iterator[Advice]:
                 "`share: true` shares nothing",
                 "weights are shared between repeats of equal shape, and no two repeats have one",
             )
+
+
+def _norms_that_stay(layers: tuple[Layer, ...]) -> Iterator[Advice]:
+    """Norms that are an operation of their own in an exported network."""
+    flat = tuple(_flat(layers))
+    uses = Counter(it.op.weights for it in flat if isinstance(it.op, ops.Convolution))
+    own = {weights for weights, count in uses.items() if count == 1}
+    stay = tuple(_unfolded(layers, own))
+    if stay:
+        yield Advice(
+            _first_and_more(stay),
+            "a batch norm that stays in an exported network",
+            "a convolution takes one behind it or its ReLU, and without zeros as padding one in "
+            "front of it; shared weights take none",
+        )
+    by_image = tuple(
+        it.place for it in flat if isinstance(it.op, ops.Normalization) and it.op.kind != "batch"
+    )
+    if by_image:
+        yield Advice(
+            _first_and_more(by_image),
+            "a group or instance norm, which stays in an exported network",
+            "it takes mean and variance of each image; a batch norm costs nothing once trained",
+        )
+
+
+def _first_and_more(places: tuple[str, ...]) -> str:
+    return places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
+
+
+def _unfolded(layers: tuple[Layer, ...], own: Set[str]) -> Iterator[str]:
+    """Places of the batch norms that no convolution takes; `own` are weights that are used once.
+
+    Which these are is decided in `export.lowering`; here it is known before any weight is.
+    """
+    chain = [it for it in layers if not isinstance(it.op, ops.Dropout | ops.Flatten)]
+    for index, layer in enumerate(chain):
+        match layer.op:
+            case ops.Residual(body=body):
+                yield from _unfolded(body, own)
+            case ops.Normalization(kind="batch"):
+                before = [it.op for it in reversed(chain[:index])]
+                after = [it.op for it in chain[index + 1 :]]
+                if not (_goes_back(before, own) or _goes_on(after, own)):
+                    yield layer.place
+
+
+def _goes_back(before: list[ops.Op], own: Set[str]) -> bool:
+    """Whether a norm becomes part of what stands before it, the nearest first."""
+    match before:
+        case [ops.Convolution(weights=weights), *_]:
+            return weights in own
+        case [ops.Activation(kind="relu"), ops.Convolution(weights=weights), *_]:
+            return weights in own
+        case _:
+            return False
+
+
+def _goes_on(after: list[ops.Op], own: Set[str]) -> bool:
+    """Whether a norm becomes part of what stands after it, through pools."""
+    for op in after:
+        match op:
+            case ops.Pooling() | ops.GlobalPooling():
+                continue
+            case ops.Convolution():
+                is_whole = op.padding == 0 or op.padding_mode == "replicate"
+                return op.weights in own and is_whole
+            case _:
+                return isinstance(op, ops.Linear)
+    return False

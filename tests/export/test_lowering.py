@@ -14,6 +14,7 @@ from profiles import examples
 from strategies import Mapping, networks, text_of
 from trained import arrays, trained
 
+from mnist_arch.counting.advice import advise
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
@@ -72,6 +73,23 @@ def scales(program: Program) -> list[str]:
 @given(networks(), st.integers(0, 5))
 def test_any_network_is_lowered_exactly(spec: Mapping, seed: int) -> None:
     exact(spec, seed=seed)
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(networks())
+def test_the_advice_knows_before_which_norms_stay(spec: Mapping) -> None:
+    it = experiment(spec)
+    plan = plan_network(it)
+    tensors = arrays(trained(it, signs=1))
+    stay = scales(lower(plan.layers, tensors, MNIST))
+    found = [one.place for one in advise(it, plan) if one.message.startswith("a batch norm that")]
+    more = f" and {len(stay) - 1} more" if len(stay) > 1 else ""
+    assert found == ([stay[0] + more] if stay else [])
 
 
 # ------------------------------------------------------------------------------------------ folding

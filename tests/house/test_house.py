@@ -219,6 +219,7 @@ LIGHT = {
     "check nothing": 2,
     "predict --help": 0,
     "predict seven.png": 2,
+    "export --help": 0,
     "import --help": 0,
     "import table.txt": 0,
     "import small.yaml": 2,
@@ -369,6 +370,7 @@ OPTIONS = {
     "predict": "files --run --spec --runs --json",
     "zoo": "--json",
     "zoo show": "name --json",
+    "export": "what --format --out --spec --data-dir --runs --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 
@@ -411,7 +413,8 @@ def test_what_is_imported_is_what_is_declared() -> None:
     foreign = set[str]().union(*(imported(path) for path in ALL_FILES)) - own
     provided = packages_distributions()
     found = {provided[name][0].lower().replace("_", "-") for name in foreign}
-    declared = [*project["dependencies"], *extras["pandas"], *extras["ray"], *extras["search"]]
+    kept = ("export", "pandas", "ray", "search")
+    declared = [*project["dependencies"], *(it for extra in kept for it in extras[extra])]
     assert found == named_in(declared)
 
 

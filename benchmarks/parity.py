@@ -1,0 +1,64 @@
+"""Every network that ships with weights, in every format: bytes, and how near to torch it is.
+
+    python benchmarks/parity.py --out benchmarks/results/parity.json
+
+It needs the test images of MNIST, and the extra `export`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import report
+
+import mnist_arch as ma
+from mnist_arch.zoo.index import zoo
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "onnx": {"format": "onnx"},
+    "torch": {"format": "torch"},
+}
+
+
+def exports(folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for name, shipped in zoo().items():
+        if not shipped.weights_path.exists():
+            continue
+        for format, options in FORMATS.items():
+            exported = ma.export_network(f"zoo/{name}", out=folder / "file", **options)
+            figures = exported.metadata["accuracy"]
+            found.append(
+                {
+                    "network": name,
+                    "parameters": ma.summary(f"zoo/{name}").parameters,
+                    "format": format,
+                    "bytes": exported.bytes,
+                    "parity": asdict(exported.parity),
+                    "accuracy_percent": json.loads(figures)["percent"],
+                }
+            )
+            print(f"{name} {format}: {exported!r}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as folder:
+        found = exports(Path(folder))
+    origin = report.origin()
+    for package in ("onnx", "onnxruntime"):
+        origin["versions"][package] = metadata.version(package)
+    out.write_text(json.dumps({**origin, "exports": found}, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""`mnist-arch export`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnist_arch.files import shown, to_json
+from mnist_arch.runs.folder import runs_folder
+
+from .. import heavy_imports
+from ..consoles import stderr, stdout, write_json
+from ..options import DataDir, Json, Runs, WeightsSpec, at_home, complete_spec
+from ..prose import say
+
+if TYPE_CHECKING:
+    from mnist_arch.export.exporting import Exported
+
+
+class FormatChoice(StrEnum):
+    """What is written."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, a .safetensors file, or the name of a network, as eval finds it; the "
+        "latest finished run of all unless given.",
+        autocompletion=complete_spec,
+    ),
+]
+Format = Annotated[
+    FormatChoice,
+    typer.Option(
+        "--format",
+        help="onnx is read by most other programs, and needs the extra `export`; torch is a file "
+        "of torch.export.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        callback=at_home,
+        help="The file to be written; the network's name with .onnx or .pt2 unless given.",
+    ),
+]
+
+
+def export(
+    what: What = None,
+    format: Format = FormatChoice.ONNX,
+    out: Out = None,
+    spec: WeightsSpec = None,
+    data_dir: DataDir = None,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network as a file that other programs run.
+
+    It takes images as bytes, uint8 (N, 28, 28), since the normalisation is inside,
+    and gives logits. Before it is written it is held against torch on every test
+    image: a prediction that differs is an error, and then there is no file.
+
+    Examples:
+
+      mnist-arch export s6 --out s6.onnx
+
+      mnist-arch export runs/mine-1a2b3c4d-seed-0 --format torch
+    """
+    from mnist_arch.export.exporting import ExportRequest
+    from mnist_arch.export.exporting import export as write
+
+    request = ExportRequest.of(
+        what, runs=runs_folder(runs), format=format.value, out=out, spec=spec, data_dir=data_dir
+    )
+    with heavy_imports():
+        import torch  # noqa: F401
+    exported = write(request)
+    for note in exported.notes:
+        say(stderr(), note, label="note: ")
+    if as_json:
+        write_json(to_json(_as_object(exported)))
+    else:
+        _show(exported)
+
+
+def _show(it: Exported) -> None:
+    console, parity = stdout(), it.parity
+    say(
+        console,
+        f"{parity.same:,} of {parity.images:,} predictions the same "
+        f"({parity.dataset}, {parity.split}), logits at most {parity.largest:.2g} apart",
+        label="beside torch ",
+    )
+    say(console, f"{shown(it.path)}, {it.bytes:,} bytes", label="wrote        ")
+
+
+def _as_object(it: Exported) -> dict[str, object]:
+    trained = it.trained
+    return {
+        "format": 1,
+        "name": trained.experiment.name,
+        "seed": trained.seed,
+        "run": None if trained.run is None else shown(trained.run.folder),
+        "weights": shown(trained.weights),
+        "written_as": it.format,
+        "file": shown(it.path),
+        "bytes": it.bytes,
+        "parity": asdict(it.parity),
+        "metadata": dict(it.metadata),
+    }

@@ -1,0 +1,218 @@
+"""Handing a trained network over: written as a file, and held against torch before it is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, assert_never, get_args
+
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan_network
+from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.errors import DataUnavailable, ExtraMissing, Problem, SpecError
+from mnist_arch.export.parity import Parity, in_batches, onnx_runner
+from mnist_arch.files import is_folder, is_there, shown, write_whole
+from mnist_arch.html import table
+from mnist_arch.runs.evidence import evidence_beside
+from mnist_arch.runs.find import TrainedNetwork, find
+from mnist_arch.values import FORMAT
+
+if TYPE_CHECKING:
+    from mnist_arch.data.split import Split
+    from mnist_arch.export.program import Program
+    from mnist_arch.network.build import Classifier
+
+FormatName = Literal["onnx", "torch"]
+FORMATS: Final = get_args(FormatName)
+
+SUFFIXES: Final[dict[FormatName, str]] = {"onnx": ".onnx", "torch": ".pt2"}
+"""Of a file that is not named."""
+
+_OF_MNIST: Final = ("mnist", "qmnist")
+"""Datasets in whose place the sample can stand where only the logits are compared."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be written, and where."""
+
+    trained: TrainedNetwork
+    format: FormatName
+    out: Path
+    data_dir: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        what: str | None,
+        *,
+        runs: Path,
+        format: FormatName,
+        out: Path | None = None,
+        spec: str | None = None,
+        **more: Any,
+    ) -> Self:
+        """The network that `what` names, as `eval` finds it; a file of its name unless given.
+
+        Raises ExtraMissing, SpecError for a file that cannot be meant, and what `find` does.
+        """
+        if format == "onnx":
+            need_onnx()
+        trained = find(what, runs=runs, spec=spec)
+        path = out or Path(trained.experiment.name + SUFFIXES[format])
+        _check_out(path)
+        return cls(trained, format, path, **more)
+
+
+@dataclass(frozen=True, repr=False)
+class Exported:
+    """A file, and how near it is to the network that it was made of."""
+
+    path: Path
+    bytes: int
+    format: FormatName
+    trained: TrainedNetwork
+    parity: Parity
+    metadata: Mapping[str, str]
+    """What the file says of itself."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures should know."""
+
+    def __repr__(self) -> str:
+        return f"Exported({shown(self.path)}, {self.bytes:,} bytes: {self.parity})"
+
+    def _repr_html_(self) -> str:
+        rows = [("bytes", f"{self.bytes:,}"), ("compared with torch", str(self.parity))]
+        return table(f"{self.trained.experiment.name} as {self.format}", ("", ""), rows)
+
+
+def export(request: ExportRequest) -> Exported:
+    """Writes the file, once it is equal to torch on every test image.
+
+    Raises ExportDiffers where it is not, WeightsError, DataUnavailable and StorageError; then there
+    is no file, or the one that was there before.
+    """
+    import numpy as np
+
+    from mnist_arch.evaluation.metrics import predict
+    from mnist_arch.network.weights import build_with, read_weights
+
+    trained = request.trained
+    experiment, info = trained.experiment, INFO[trained.dataset]
+    tensors, _ = read_weights(trained.weights)
+    model = build_with(experiment, tensors, trained.weights)
+    images, dataset, notes = _test_images(trained.dataset, request.data_dir)
+    metadata = metadata_of(trained)
+    right_NK = predict(model, images.images, info).numpy()
+    images_NHW = np.ascontiguousarray(images.images[:, 0].numpy())
+    match request.format:
+        case "onnx":
+            from mnist_arch.export.onnx_file import onnx_bytes
+
+            content = onnx_bytes(
+                program_of(trained, model), name=experiment.name, metadata=metadata
+            )
+            found_NK = in_batches(onnx_runner(content), images_NHW)
+        case "torch":
+            from mnist_arch.export.torch_file import torch_bytes, torch_runner
+
+            content = torch_bytes(model, info, metadata=metadata)
+            found_NK = in_batches(torch_runner(content), images_NHW)
+        case never:
+            assert_never(never)
+    parity = Parity.of(found_NK, right_NK, dataset=dataset, split=images.name)
+    parity.check(f"the {request.format} file")
+    write_whole(request.out, content)
+    return Exported(request.out, len(content), request.format, trained, parity, metadata, notes)
+
+
+def program_of(trained: TrainedNetwork, model: Classifier) -> Program:
+    """The network as plain operations, with the norms folded."""
+    from mnist_arch.export.lowering import lower
+    from mnist_arch.network.weights import unique_tensors
+
+    arrays = {name: it.detach().numpy() for name, it in unique_tensors(model).items()}
+    return lower(plan_network(trained.experiment).layers, arrays, INFO[trained.dataset])
+
+
+def metadata_of(trained: TrainedNetwork) -> dict[str, str]:
+    """What a file says of its network: texts, of which some are JSON. Raises RunCorrupt."""
+    experiment, info = trained.experiment, INFO[trained.dataset]
+    found = {
+        "format": str(FORMAT),
+        "name": experiment.name,
+        "spec": experiment.model_dump_json(exclude_defaults=True),
+        "digest": digest(experiment),
+        "parameters": str(plan_network(experiment).parameters),
+        "dataset": trained.dataset,
+        "classes": json.dumps(info.class_names, ensure_ascii=False),
+        "normalization": json.dumps({"mean": info.mean, "std": info.std}),
+        "input": "uint8 (N, 28, 28), light on black; it is normalised inside",
+    }
+    if (accuracy := _accuracy(trained)) is not None:
+        found["accuracy"] = json.dumps(accuracy)
+    return found
+
+
+def _accuracy(trained: TrainedNetwork) -> dict[str, object] | None:
+    """What is known of these weights: by their run, or by the evidence that ships with them."""
+    if (result := trained.result) is not None:
+        correct, images, split, seed = result.correct, result.images, result.split, result.seed
+        dataset = result.dataset
+    elif trained.run is None and (evidence := evidence_beside(trained.weights)) is not None:
+        correct, images = evidence.seeds[0].correct, evidence.images
+        split, seed, dataset = evidence.split, evidence.seeds[0].seed, evidence.dataset
+    else:
+        return None
+    return {
+        "percent": 100 * correct / images,
+        "correct": correct,
+        "images": images,
+        "dataset": dataset,
+        "split": split,
+        "seed": seed,
+    }
+
+
+def need_onnx() -> None:
+    """Raises ExtraMissing."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        message = f"an ONNX file needs {error.name}, of the extra `export`"
+        raise ExtraMissing(message, hint="pip install 'mnist-arch[export]'") from None
+
+
+def _check_out(path: Path) -> None:
+    """Refuses before the work what could not be written after it. Raises SpecError."""
+    message = ""
+    if is_folder(path):
+        message = f"{shown(path)} is a folder, and a file is to be written"
+    elif not is_there(path) and not is_folder(path.parent):
+        message = f"there is no folder {shown(path.parent)!r}"
+    if message:
+        raise SpecError((Problem(message, origin="out=", hint="such as net.onnx"),))
+
+
+def _test_images(
+    dataset: DatasetName, data_dir: Path | None
+) -> tuple[Split, DatasetName, tuple[str, ...]]:
+    """All test images of the dataset that a network was trained on; their labels are not read.
+
+    In the place of MNIST's, where they cannot be had, stand those of the embedded sample: whether
+    two programs compute the same does not depend on what was trained on. Raises DataUnavailable.
+    """
+    from mnist_arch.data.folders import find as find_images
+    from mnist_arch.data.load import load_split
+
+    try:
+        return load_split(dataset, "test", data_dir=data_dir), dataset, ()
+    except DataUnavailable as error:
+        if dataset not in _OF_MNIST or find_images(dataset, "test", data_dir) is not None:
+            raise
+        images = load_split("mnist-5k", "test")
+        note = f"compared on the {len(images):,} test images of mnist-5k instead, since {error}"
+        return images, "mnist-5k", (note,)

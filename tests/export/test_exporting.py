@@ -1,0 +1,162 @@
+"""`export`: in Python and at the terminal, what is written, and when nothing is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tiny_runs import images, make_run, tiny
+from trained import arrays
+from typer.testing import CliRunner, Result
+
+import mnist_arch as ma
+from mnist_arch.counting.digest import digest
+from mnist_arch.counting.plan import plan_network
+from mnist_arch.data import load as loading
+from mnist_arch.data.catalog import INFO
+from mnist_arch.export import onnx_file
+from mnist_arch.export.lowering import lower
+from mnist_arch.network.build import build
+from mnist_arch.network.weights import save_weights
+from mnist_arch.spec.loading import loads
+from mnist_arch_cli.app import app
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(loading, "load_split", lambda name, split, **_: images(name, split))
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs", tiny(), seed=3)
+    return tmp_path / "runs"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner(env={"NO_COLOR": "1"}).invoke(app, ["export", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None:
+    exported = ma.export_network("tiny", format=format, runs=runs)
+    assert exported.path == Path("tiny.onnx" if format == "onnx" else "tiny.pt2")
+    assert exported.bytes == exported.path.stat().st_size
+    parity = exported.parity
+    assert (parity.same, parity.images, parity.dataset, parity.split) == (94, 94, "mnist", "test")
+    assert "94 of 94" in exported._repr_html_()
+    assert "the same predictions on 94 of 94 images" in repr(exported)
+    assert sorted(it.name for it in exported.path.parent.iterdir()) == [
+        "runs",
+        exported.path.name,
+    ]
+
+
+def test_the_file_says_what_it_is(runs: Path) -> None:
+    exported = ma.export_network("tiny", runs=runs, out="net.onnx")
+    props = {it.key: it.value for it in onnx.load("net.onnx").metadata_props}
+    assert props == dict(exported.metadata)
+    experiment = tiny(dataset="mnist")
+    assert loads(props["spec"], source="net.onnx").experiment == experiment
+    assert props["digest"] == digest(experiment)
+    assert props["parameters"] == str(ma.summary("tiny", runs=runs).parameters)
+    assert json.loads(props["normalization"]) == {"mean": 0.1307, "std": 0.3081}
+    accuracy, result = json.loads(props["accuracy"]), exported.trained.result
+    assert result is not None
+    assert (accuracy["correct"], accuracy["images"]) == (result.correct, result.images)
+    assert (accuracy["split"], accuracy["seed"]) == ("test", 3)
+
+
+def test_the_command(runs: Path) -> None:
+    done = run("tiny", "--runs", runs, "--out", "net.onnx")
+    assert (done.exit_code, done.stderr) == (0, "")
+    size = Path("net.onnx").stat().st_size
+    assert done.stdout.startswith("beside torch 94 of 94 predictions the same (mnist, test), ")
+    assert done.stdout.endswith(f"wrote        net.onnx, {size:,} bytes\n")
+    found = json.loads(run("tiny", "--runs", runs, "--out", "net.onnx", "--json").stdout)
+    assert (found["file"], found["bytes"], found["parity"]["same"]) == ("net.onnx", size, 94)
+
+
+def test_a_file_that_differs_is_not_written(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = onnx_file.onnx_bytes
+    wrong = tiny()
+
+    def other(program: Any, **options: Any) -> bytes:
+        bad = lower(plan_network(wrong).layers, arrays(build(wrong, seed=9)), INFO["mnist"])
+        return right(bad, **options)
+
+    monkeypatch.setattr(onnx_file, "onnx_bytes", other)
+    Path("net.onnx").write_text("as it was")
+    done = run("tiny", "--runs", runs, "--out", "net.onnx")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "the onnx file is not equal to the network" in done.stderr
+    assert " of 94 images" in done.stderr
+    assert Path("net.onnx").read_text() == "as it was"
+
+
+def test_without_the_extra_it_says_the_way_out(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+        done = run("tiny", "--runs", runs)
+        assert done.exit_code == 3
+        assert "an ONNX file needs onnx" in done.stderr
+        assert "pip install 'mnist-arch[export]'" in done.stderr
+        monkeypatch.delitem(sys.modules, package)
+        assert not Path("tiny.onnx").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(runs: Path) -> None:
+    done = run("tiny", "--runs", runs, "--out", "nowhere/net.onnx")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "there is no folder 'nowhere'" in done.stderr
+    assert run("tiny", "--runs", runs, "--out", runs).exit_code == 2
+    assert run("nothing", "--runs", runs).exit_code == 2
+    with pytest.raises(ma.SpecError, match="'tflite' is not one"):
+        ma.export_network("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]
+
+
+def test_without_mnist_the_sample_stands_in(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str, split: Any, **_: Any) -> Any:
+        if name == "mnist-5k":
+            return images("mnist-5k", split)
+        raise ma.DataUnavailable(f"{name} is not here", hint="--data-dir")
+
+    monkeypatch.setattr(loading, "load_split", missing)
+    done = run("tiny", "--runs", runs, "--data-dir", runs)
+    assert done.exit_code == 0
+    assert "94 of 94 predictions the same (mnist-5k, test)" in done.stdout
+    assert "note: compared on the 94 test images of mnist-5k instead, since" in done.stderr
+    make_run(runs, tiny("clothes", dataset="fashion-mnist"))
+    done = run("clothes", "--runs", runs, "--data-dir", runs)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "fashion-mnist is not here" in done.stderr
+
+
+def test_a_network_that_diverged_is_not_exported(runs: Path) -> None:
+    model = build(tiny())
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(float("nan"))
+    path = Path("nan.safetensors")
+    save_weights(path, model, tiny())
+    with pytest.raises(ma.WeightsError, match="not finite"):
+        ma.export_network(path, out="net.onnx")
+    assert not Path("net.onnx").exists()
+
+
+def test_the_zoo_ships_its_accuracy_with_the_weights(runs: Path) -> None:
+    exported = ma.export_network("zoo/s6", out="s6.onnx")
+    accuracy = json.loads(exported.metadata["accuracy"])
+    assert (accuracy["correct"], accuracy["images"], accuracy["seed"]) == (9963, 10_000, 0)
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_s6_is_equal_on_all_10000_images(tmp_path: Path) -> None:
+    exported = ma.export_network("zoo/s6", out=tmp_path / "s6.onnx")
+    assert (exported.parity.same, exported.parity.images) == (10_000, 10_000)
+    assert exported.parity.largest < 5e-5
+    assert exported.bytes < 78_000
+    assert np.isfinite(exported.parity.largest)
