@@ -22,6 +22,7 @@ from mnist_arch.zoo.index import zoo
 
 FORMATS: dict[str, dict[str, Any]] = {
     "onnx": {"format": "onnx"},
+    "onnx, int8": {"format": "onnx", "int8": True},
     "torch": {"format": "torch"},
 }
 

@@ -284,6 +284,7 @@ def export_network(
     *,
     format: FormatName = "onnx",
     out: Named | None = None,
+    int8: bool = False,
     spec: Named | None = None,
     data_dir: Named | None = None,
     runs: Named | None = None,
@@ -291,7 +292,8 @@ def export_network(
     """Writes a trained network as a file for other programs, from bytes of images to logits.
 
     `what` is found as `evaluate` finds it. The file is written once it is equal to torch on every
-    test image. `out` is the network's name in this folder unless given. Raises ExportDiffers,
+    test image. With `int8` it is in whole numbers, whose cost is in `int8` of what is returned.
+    `out` is the network's name in this folder unless given. Raises ExportDiffers,
     ExtraMissing, RunError, WeightsError, SpecError, DataUnavailable and StorageError.
     """
     from mnist_arch.export.exporting import FORMATS, ExportRequest
@@ -303,6 +305,7 @@ def export_network(
         runs=runs_folder(path_of(runs)),
         format=format,
         out=path_of(out),
+        int8=int8,
         spec=None if spec is None else os.fspath(spec),
         data_dir=path_of(data_dir),
     )

@@ -18,7 +18,7 @@ from ..options import DataDir, Json, Runs, WeightsSpec, at_home, complete_spec
 from ..prose import say
 
 if TYPE_CHECKING:
-    from mnist_arch.export.exporting import Exported
+    from mnist_arch.export.exporting import Exported, Int8
 
 
 class FormatChoice(StrEnum):
@@ -56,10 +56,20 @@ Out = Annotated[
 ]
 
 
+IntegerOption = Annotated[
+    bool,
+    typer.Option(
+        "--int8",
+        help="In whole numbers, calibrated on training images; of onnx. What that costs is said.",
+    ),
+]
+
+
 def export(
     what: What = None,
     format: Format = FormatChoice.ONNX,
     out: Out = None,
+    int8: IntegerOption = False,
     spec: WeightsSpec = None,
     data_dir: DataDir = None,
     runs: Runs = None,
@@ -75,13 +85,21 @@ def export(
 
       mnist-arch export s6 --out s6.onnx
 
+      mnist-arch export s6 --int8 --out s6-int8.onnx
+
       mnist-arch export runs/mine-1a2b3c4d-seed-0 --format torch
     """
     from mnist_arch.export.exporting import ExportRequest
     from mnist_arch.export.exporting import export as write
 
     request = ExportRequest.of(
-        what, runs=runs_folder(runs), format=format.value, out=out, spec=spec, data_dir=data_dir
+        what,
+        runs=runs_folder(runs),
+        format=format.value,
+        out=out,
+        int8=int8,
+        spec=spec,
+        data_dir=data_dir,
     )
     with heavy_imports():
         import torch  # noqa: F401
@@ -102,7 +120,23 @@ def _show(it: Exported) -> None:
         f"({parity.dataset}, {parity.split}), logits at most {parity.largest:.2g} apart",
         label="beside torch ",
     )
+    if it.int8 is not None:
+        _show_int8(it.int8, it.bytes)
     say(console, f"{shown(it.path)}, {it.bytes:,} bytes", label="wrote        ")
+
+
+def _show_int8(it: Int8, size: int) -> None:
+    console = stdout()
+    shares = [f"{100 * correct / it.images:.2f} %" for correct in (it.correct, it.float_correct)]
+    say(
+        console,
+        f"{shares[0]} in whole numbers, {shares[1]} in floats ({it.split}, {it.images:,} images: "
+        f"{it.correct - it.float_correct:+,} correct)",
+        label="accuracy     ",
+    )
+    share = f"{100 * size / it.float_bytes:.0f} % of the float file, {it.float_bytes:,} bytes"
+    larger = "; nodes and names take more than the weights save" if size > it.float_bytes else ""
+    say(console, share + larger, label="size         ")
 
 
 def _as_object(it: Exported) -> dict[str, object]:
@@ -117,5 +151,6 @@ def _as_object(it: Exported) -> dict[str, object]:
         "file": shown(it.path),
         "bytes": it.bytes,
         "parity": asdict(it.parity),
+        "int8": None if it.int8 is None else asdict(it.int8),
         "metadata": dict(it.metadata),
     }

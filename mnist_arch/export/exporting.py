@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, assert_never, get_args
 
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName, SplitName
 from mnist_arch.errors import DataUnavailable, ExtraMissing, Problem, SpecError
 from mnist_arch.export.parity import Parity, in_batches, onnx_runner
 from mnist_arch.files import is_folder, is_there, shown, write_whole
@@ -30,6 +30,9 @@ FORMATS: Final = get_args(FormatName)
 SUFFIXES: Final[dict[FormatName, str]] = {"onnx": ".onnx", "torch": ".pt2"}
 """Of a file that is not named."""
 
+COMPARED_WITH_REFERENCE: Final = 500
+"""Images on which onnxruntime is held against the reference of whole numbers, which is slow."""
+
 _OF_MNIST: Final = ("mnist", "qmnist")
 """Datasets in whose place the sample can stand where only the logits are compared."""
 
@@ -41,6 +44,8 @@ class ExportRequest:
     trained: TrainedNetwork
     format: FormatName
     out: Path
+    int8: bool = False
+    """Whether in whole numbers; only of ONNX."""
     data_dir: Path | None = None
 
     @classmethod
@@ -58,12 +63,28 @@ class ExportRequest:
 
         Raises ExtraMissing, SpecError for a file that cannot be meant, and what `find` does.
         """
+        if more.get("int8") and format != "onnx":
+            message = f"there are no whole numbers in the format {format}"
+            raise SpecError((Problem(message, origin="--int8", hint="--format onnx"),))
         if format == "onnx":
             need_onnx()
         trained = find(what, runs=runs, spec=spec)
         path = out or Path(trained.experiment.name + SUFFIXES[format])
         _check_out(path)
         return cls(trained, format, path, **more)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """What whole numbers cost: both networks judged on the same images."""
+
+    correct: int
+    float_correct: int
+    """Of the network that was trained."""
+    images: int
+    split: SplitName
+    float_bytes: int
+    """Of the same file with floats."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,6 +100,8 @@ class Exported:
     """What the file says of itself."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures should know."""
+    int8: Int8 | None = None
+    """Of a file in whole numbers, whose parity is then no rule."""
 
     def __repr__(self) -> str:
         return f"Exported({shown(self.path)}, {self.bytes:,} bytes: {self.parity})"
@@ -100,9 +123,9 @@ def export(request: ExportRequest) -> Exported:
     from mnist_arch.network.weights import build_with, read_weights
 
     trained = request.trained
-    experiment, info = trained.experiment, INFO[trained.dataset]
+    name, info = trained.experiment.name, INFO[trained.dataset]
     tensors, _ = read_weights(trained.weights)
-    model = build_with(experiment, tensors, trained.weights)
+    model = build_with(trained.experiment, tensors, trained.weights)
     images, dataset, notes = _test_images(trained.dataset, request.data_dir)
     metadata = metadata_of(trained)
     right_NK = predict(model, images.images, info).numpy()
@@ -111,9 +134,7 @@ def export(request: ExportRequest) -> Exported:
         case "onnx":
             from mnist_arch.export.onnx_file import onnx_bytes
 
-            content = onnx_bytes(
-                program_of(trained, model), name=experiment.name, metadata=metadata
-            )
+            content = onnx_bytes(program_of(trained, model), name=name, metadata=metadata)
             found_NK = in_batches(onnx_runner(content), images_NHW)
         case "torch":
             from mnist_arch.export.torch_file import torch_bytes, torch_runner
@@ -124,8 +145,80 @@ def export(request: ExportRequest) -> Exported:
             assert_never(never)
     parity = Parity.of(found_NK, right_NK, dataset=dataset, split=images.name)
     parity.check(f"the {request.format} file")
+    exported = Exported(request.out, len(content), request.format, trained, parity, metadata, notes)
+    if request.int8:
+        content, exported = _in_whole_numbers(exported, model, request.data_dir)
     write_whole(request.out, content)
-    return Exported(request.out, len(content), request.format, trained, parity, metadata, notes)
+    return exported
+
+
+def _in_whole_numbers(
+    float_file: Exported, model: Classifier, data_dir: Path | None
+) -> tuple[bytes, Exported]:
+    """The ONNX file of a float network as one of whole numbers.
+
+    It is calibrated on training images and judged, beside the float network, on what a run of it is
+    judged on. Raises ExportDiffers where onnxruntime does not compute what the whole numbers say.
+    """
+    import numpy as np
+
+    from mnist_arch.data.load import load_split
+    from mnist_arch.data.split import hold_out
+    from mnist_arch.evaluation.metrics import predict
+    from mnist_arch.export import integer
+    from mnist_arch.export.onnx_integer import integer_onnx_bytes
+    from mnist_arch.export.quantization import CALIBRATION_IMAGES, quantized
+
+    trained = float_file.trained
+    dataset, info = trained.dataset, INFO[trained.dataset]
+    training = load_split(dataset, "train", data_dir=data_dir)
+    if trained.holdout:
+        training, judged = hold_out(training, trained.holdout)
+    else:
+        judged = load_split(dataset, "test", data_dir=data_dir)
+    some_NHW, judged_NHW = (
+        np.ascontiguousarray(it.images[:, 0].numpy()) for it in (training, judged)
+    )
+    program = quantized(program_of(trained, model), some_NHW[:CALIBRATION_IMAGES])
+    float_NK = predict(model, judged.images, info).numpy()
+    labels_N = judged.labels.numpy()
+
+    def written(accuracy: Mapping[str, object] | None) -> tuple[bytes, dict[str, str]]:
+        metadata = {**float_file.metadata, "quantization": "int8 weights, uint8 values"}
+        metadata.pop("accuracy", None)
+        if accuracy is not None:
+            metadata["accuracy"] = json.dumps(accuracy)
+        return integer_onnx_bytes(program, name=metadata["name"], metadata=metadata), metadata
+
+    run = onnx_runner(written(None)[0])
+    checked_NHW = judged_NHW[:COMPARED_WITH_REFERENCE]
+    reference_NK = integer.logits(program, checked_NHW) * program.logit_scale
+    beside = Parity.of(
+        in_batches(run, checked_NHW), reference_NK, dataset=dataset, split=judged.name
+    )
+    beside.check("the int8 file", whole_numbers=True)
+    found_NK = in_batches(run, judged_NHW)
+    figures = Int8(
+        correct=int((found_NK.argmax(1) == labels_N).sum()),
+        float_correct=int((float_NK.argmax(1) == labels_N).sum()),
+        images=len(labels_N),
+        split=judged.name,
+        float_bytes=float_file.bytes,
+    )
+    content, metadata = written(
+        {
+            "percent": 100 * figures.correct / figures.images,
+            "correct": figures.correct,
+            "images": figures.images,
+            "dataset": dataset,
+            "split": judged.name,
+            "seed": json.loads(float_file.metadata.get("accuracy", "{}")).get("seed"),
+        }
+    )
+    parity = Parity.of(found_NK, float_NK, dataset=dataset, split=judged.name)
+    return content, replace(
+        float_file, bytes=len(content), parity=parity, metadata=metadata, int8=figures
+    )
 
 
 def program_of(trained: TrainedNetwork, model: Classifier) -> Program:

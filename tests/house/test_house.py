@@ -370,7 +370,7 @@ OPTIONS = {
     "predict": "files --run --spec --runs --json",
     "zoo": "--json",
     "zoo show": "name --json",
-    "export": "what --format --out --spec --data-dir --runs --json",
+    "export": "what --format --out --int8 --spec --data-dir --runs --json",
 }
 """A knob of a network or of its training belongs into the file, where `--set` reaches it."""
 

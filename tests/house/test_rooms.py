@@ -75,6 +75,7 @@ TORCH_FREE = (
     "export.exporting",
     "export.lowering",
     "export.onnx_file",
+    "export.onnx_integer",
     "export.parity",
     "export.program",
     "export.reference",
