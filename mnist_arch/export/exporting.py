@@ -65,7 +65,7 @@ class ExportRequest:
         """
         if more.get("int8") and format != "onnx":
             message = f"there are no whole numbers in the format {format}"
-            raise SpecError((Problem(message, origin="--int8", hint="--format onnx"),))
+            raise SpecError((Problem(message, origin="int8=", hint="format='onnx'"),))
         if format == "onnx":
             need_onnx()
         trained = find(what, runs=runs, spec=spec)
