@@ -2,7 +2,7 @@
 
 Of the forms that ONNX has, this is the small one: a convolution with its ReLU is one QLinearConv,
 and values stay bytes between the operations. The other form, which has a pair of QuantizeLinear and
-DequantizeLinear around each float operation, says the same in two to four times as many nodes.
+DequantizeLinear around each float operation, says the same in more nodes: docs/export.md has sizes.
 
 Weights are stored with 128 added, as uint8: products of uint8 and int8 are added up in 16 binary
 digits, and cut, by onnxruntime on a CPU with AVX2 alone, which makes other results there.
