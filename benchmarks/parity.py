@@ -24,6 +24,8 @@ FORMATS: dict[str, dict[str, Any]] = {
     "onnx": {"format": "onnx"},
     "onnx, int8": {"format": "onnx", "int8": True},
     "torch": {"format": "torch"},
+    "C": {"format": "c"},
+    "C, int8": {"format": "c", "int8": True},
 }
 
 
@@ -33,8 +35,10 @@ def exports(folder: Path) -> list[dict[str, Any]]:
         if not shipped.weights_path.exists():
             continue
         for format, options in FORMATS.items():
-            exported = ma.export_network(f"zoo/{name}", out=folder / "file", **options)
-            figures = exported.metadata["accuracy"]
+            exported = ma.export_network(f"zoo/{name}", out=folder / format, **options)
+            percent = json.loads(exported.metadata["accuracy"])["percent"]
+            if exported.int8 is not None:
+                percent = 100 * exported.int8.correct / exported.int8.images
             found.append(
                 {
                     "network": name,
@@ -42,7 +46,8 @@ def exports(folder: Path) -> list[dict[str, Any]]:
                     "format": format,
                     "bytes": exported.bytes,
                     "parity": asdict(exported.parity),
-                    "accuracy_percent": json.loads(figures)["percent"],
+                    "accuracy_percent": percent,
+                    "c": None if exported.c is None else asdict(exported.c),
                 }
             )
             print(f"{name} {format}: {exported!r}")

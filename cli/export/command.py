@@ -18,6 +18,7 @@ from ..options import DataDir, Json, Runs, WeightsSpec, at_home, complete_spec
 from ..prose import say
 
 if TYPE_CHECKING:
+    from mnist_arch.export.c_export import CFigures
     from mnist_arch.export.exporting import Exported, Int8
 
 
@@ -26,6 +27,7 @@ class FormatChoice(StrEnum):
 
     ONNX = "onnx"
     TORCH = "torch"
+    C = "c"
 
 
 What = Annotated[
@@ -42,16 +44,17 @@ Format = Annotated[
     typer.Option(
         "--format",
         help="onnx is read by most other programs, and needs the extra `export`; torch is a file "
-        "of torch.export.",
+        "of torch.export; c is a folder with one C99 file and its header, for a microcontroller.",
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        metavar="FILE",
+        metavar="PATH",
         callback=at_home,
-        help="The file to be written; the network's name with .onnx or .pt2 unless given.",
+        help="The file to be written, of C the folder; the network's name with .onnx, .pt2 or -c "
+        "unless given.",
     ),
 ]
 
@@ -60,7 +63,8 @@ IntegerOption = Annotated[
     bool,
     typer.Option(
         "--int8",
-        help="In whole numbers, calibrated on training images; of onnx. What that costs is said.",
+        help="In whole numbers, calibrated on training images; of onnx and c. What that costs is "
+        "said.",
     ),
 ]
 
@@ -86,6 +90,8 @@ def export(
       mnist-arch export s6 --out s6.onnx
 
       mnist-arch export s6 --int8 --out s6-int8.onnx
+
+      mnist-arch export s6 --format c --int8 --out firmware
 
       mnist-arch export runs/mine-1a2b3c4d-seed-0 --format torch
     """
@@ -114,14 +120,18 @@ def export(
 
 def _show(it: Exported) -> None:
     console, parity = stdout(), it.parity
+    is_exact = it.c is not None and it.int8 is not None
+    apart = "all logits equal" if is_exact else f"logits at most {parity.largest:.2g} apart"
     say(
         console,
         f"{parity.same:,} of {parity.images:,} predictions the same "
-        f"({parity.dataset}, {parity.split}), logits at most {parity.largest:.2g} apart",
-        label="beside torch ",
+        f"({parity.dataset}, {parity.split}), {apart}",
+        label="beside NumPy " if is_exact else "beside torch ",
     )
     if it.int8 is not None:
-        _show_int8(it.int8, it.bytes)
+        _show_int8(it.int8, it.bytes if it.c is None else it.c.data_bytes)
+    if it.c is not None:
+        _show_c(it.c)
     say(console, f"{shown(it.path)}, {it.bytes:,} bytes", label="wrote        ")
 
 
@@ -139,6 +149,26 @@ def _show_int8(it: Int8, size: int) -> None:
     say(console, share + larger, label="size         ")
 
 
+def _show_c(it: CFigures) -> None:
+    console = stdout()
+    say(
+        console,
+        f"{it.data_bytes:,} bytes of weights, biases and scales; {it.buffer_bytes:,} bytes of "
+        "static memory",
+        label="network      ",
+    )
+    for board in it.boards:
+        found = f"flash {board.flash_bytes:,} bytes, RAM {board.ram_bytes:,} bytes"
+        if board.instructions is not None:
+            found += f", {board.instructions:,} instructions an image (QEMU)"
+        if board.cycles is not None:
+            found += f", about {board.cycles:,} cycles at {board.cycles_per_instruction} each"
+        say(console, f"{board.board}: {found}", label="on           ")
+    for line in it.missing:
+        say(stderr(), line, label="note: ")
+    say(console, it.compiler, label="compiled by  ")
+
+
 def _as_object(it: Exported) -> dict[str, object]:
     trained = it.trained
     return {
@@ -151,6 +181,7 @@ def _as_object(it: Exported) -> dict[str, object]:
         "file": shown(it.path),
         "bytes": it.bytes,
         "parity": asdict(it.parity),
+        "c": None if it.c is None else asdict(it.c),
         "int8": None if it.int8 is None else asdict(it.int8),
         "metadata": dict(it.metadata),
     }

@@ -13,6 +13,7 @@ from mnist_arch.export.c_text import (
     comment,
     floating,
     header,
+    one_line,
     places,
     prefix_of,
 )
@@ -374,7 +375,9 @@ int {prefix}_predict(const uint8_t image[784], float logits[{prefix.upper()}_CLA
         name=name,
         prefix=prefix,
         source=source,
-        header=header(prefix, about=about, classes=program.classes, logit="float", said=SAID),
+        header=header(
+            prefix, about=about, classes=program.classes, logit="float", said=one_line(SAID)
+        ),
         data_bytes=writer.tables.bytes,
         buffer_bytes=4 * writer.arena.size,
         logit="float",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from mnist_arch.export.arena import Arena
-from mnist_arch.export.c_text import CSource, Tables, comment, header, places, prefix_of
+from mnist_arch.export.c_text import CSource, Tables, comment, header, one_line, places, prefix_of
 from mnist_arch.export.integer import (
     AnyIntegerOperation,
     IntegerConvolution,
@@ -353,7 +353,7 @@ def integer_source(program: IntegerProgram, *, name: str, about: str) -> CSource
     sides = [it.shape[1] for it in operations if isinstance(it, IntegerConvolution)]
     longest = f"#define LONGEST_ROW {max(sides)}\n\n" if sides else ""
     source = f"""{comment(about)}
-{comment(RULE)}
+{comment(one_line(RULE))}
 
 #include "{name}.h"
 
@@ -380,7 +380,7 @@ int {prefix}_predict(const uint8_t image[784], int32_t logits[{prefix.upper()}_C
             about=about,
             classes=program.classes,
             logit="int32_t",
-            said=SAID.format(scale=program.logit_scale),
+            said=one_line(SAID).format(scale=program.logit_scale),
         ),
         data_bytes=program.stored_bytes,
         buffer_bytes=size,

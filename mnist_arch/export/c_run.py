@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mnist_arch.errors import MnistArchError
+from mnist_arch.errors import ExportDiffers
 from mnist_arch.export.c_text import CSource
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STRICT: Final = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wpedantic")
 HOST_COMPILERS: Final = ("gcc", "clang", "cc")
 SECONDS: Final = 600
+REPORT: Final = "nothing is written; please report it with the spec of the network"
 
 _MAIN: Final = """
 #include <stdio.h>
@@ -41,10 +42,6 @@ int main(void)
     return 0;
 }}
 """
-
-
-class CFailed(MnistArchError):
-    """C that was written here is refused by a compiler, or does not run: a bug of this program."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,8 @@ class Footprint:
     """Of one prediction, counted by the emulator; none where there is none."""
     cycles: int | None
     """By the stated model."""
+    cycles_per_instruction: float | None
+    """That of the model."""
 
 
 def host_compiler() -> str | None:
@@ -94,7 +93,7 @@ def run_here(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Compiles and runs it on images, (N, 28, 28) uint8. Returns labels (N,) and logits (N, K).
 
-    Raises CFailed.
+    Raises ExportDiffers.
     """
     with TemporaryDirectory(prefix="mnist-arch-") as name:
         folder = Path(name)
@@ -112,7 +111,7 @@ def run_here(
 
 
 def footprint(source: CSource, board: Board, image_HW: NDArray[Any]) -> Footprint | None:
-    """What it takes on a board; None where its compiler is not here. Raises CFailed."""
+    """What it takes on a board; None where its compiler is not here. Raises ExportDiffers."""
     if not (shutil.which(board.compiler) and shutil.which(board.size)):
         return None
     with TemporaryDirectory(prefix="mnist-arch-") as name:
@@ -124,7 +123,7 @@ def footprint(source: CSource, board: Board, image_HW: NDArray[Any]) -> Footprin
         instructions = _instructions(source, board, image_HW, folder, compiled)
     per = board.cycles_per_instruction
     cycles = None if instructions is None or per is None else round(instructions * per)
-    return Footprint(board.name, text + data, data + bss, instructions, cycles)
+    return Footprint(board.name, text + data, data + bss, instructions, cycles, per)
 
 
 def _instructions(
@@ -140,8 +139,8 @@ def _instructions(
     files = ["start.c", f"{source.name}.c", "-o", "board.elf"]
     plain = [it for it in compiled if it not in ("-Wpedantic", "-Werror", "-Wextra")]
     _run([*plain, "-nostartfiles", "-T", "board.ld", *files, *board.linked], folder)
-    output = _run([board.emulator, *board.machine, "-kernel", "board.elf"], folder)
-    return int(output.split()[0])
+    output = _run([board.emulator, *board.machine, "-kernel", "board.elf"], folder).split()
+    return int(output[0]) if output and output[0].isdigit() else None
 
 
 def _written(source: CSource, folder: Path) -> None:
@@ -156,9 +155,10 @@ def _run(command: list[str], folder: Path, *, given: bytes = b"") -> bytes:
         )
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip()[-500:]
-        raise CFailed(f"{command[0]} ends with {error.returncode}: {said}") from None
+        message = f"{command[0]} ends with {error.returncode}: {said}"
+        raise ExportDiffers(message, hint=REPORT) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CFailed(f"{command[0]}: {error}") from None
+        raise ExportDiffers(f"{command[0]}: {error}", hint=REPORT) from None
     return done.stdout or done.stderr  # where semihosting writes
 
 

@@ -51,6 +51,11 @@ def comment(text: str) -> str:
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])
 
 
+def one_line(text: str) -> str:
+    """The same words, to be broken into lines by `comment`."""
+    return " ".join(text.split())
+
+
 def table(kind: str, name: str, values: NDArray[Any]) -> str:
     """A constant array."""
     numbers = ", ".join(map(_number, values.reshape(-1).tolist()))

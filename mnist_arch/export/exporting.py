@@ -13,22 +13,26 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName, SplitName
 from mnist_arch.errors import DataUnavailable, ExtraMissing, Problem, SpecError
 from mnist_arch.export.parity import Parity, in_batches, onnx_runner
-from mnist_arch.files import is_folder, is_there, shown, write_whole
+from mnist_arch.files import is_folder, is_there, make_folder, shown, write_whole
 from mnist_arch.html import table
 from mnist_arch.runs.evidence import evidence_beside
 from mnist_arch.runs.find import TrainedNetwork, find
 from mnist_arch.values import FORMAT
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mnist_arch.data.split import Split
+    from mnist_arch.export.c_export import CFigures
+    from mnist_arch.export.integer import IntegerProgram
     from mnist_arch.export.program import Program
     from mnist_arch.network.build import Classifier
 
-FormatName = Literal["onnx", "torch"]
+FormatName = Literal["onnx", "torch", "c"]
 FORMATS: Final = get_args(FormatName)
 
-SUFFIXES: Final[dict[FormatName, str]] = {"onnx": ".onnx", "torch": ".pt2"}
-"""Of a file that is not named."""
+SUFFIXES: Final[dict[FormatName, str]] = {"onnx": ".onnx", "torch": ".pt2", "c": "-c"}
+"""Of a file that is not named; of C it is a folder."""
 
 COMPARED_WITH_REFERENCE: Final = 500
 """Images on which onnxruntime is held against the reference of whole numbers, which is slow."""
@@ -45,7 +49,7 @@ class ExportRequest:
     format: FormatName
     out: Path
     int8: bool = False
-    """Whether in whole numbers; only of ONNX."""
+    """Whether in whole numbers; of ONNX and of C."""
     data_dir: Path | None = None
 
     @classmethod
@@ -63,14 +67,17 @@ class ExportRequest:
 
         Raises ExtraMissing, SpecError for a file that cannot be meant, and what `find` does.
         """
-        if more.get("int8") and format != "onnx":
+        if more.get("int8") and format == "torch":
             message = f"there are no whole numbers in the format {format}"
-            raise SpecError((Problem(message, origin="int8=", hint="format='onnx'"),))
+            raise SpecError((Problem(message, origin="int8=", hint="format='onnx', 'c'"),))
         if format == "onnx":
             need_onnx()
         trained = find(what, runs=runs, spec=spec)
         path = out or Path(trained.experiment.name + SUFFIXES[format])
-        _check_out(path)
+        if format == "c":
+            check_folder(path)
+        else:
+            _check_out(path)
         return cls(trained, format, path, **more)
 
 
@@ -102,6 +109,8 @@ class Exported:
     """What a reader of the figures should know."""
     int8: Int8 | None = None
     """Of a file in whole numbers, whose parity is then no rule."""
+    c: CFigures | None = None
+    """Of C, whose path is a folder, and whose bytes are those of its text."""
 
     def __repr__(self) -> str:
         return f"Exported({shown(self.path)}, {self.bytes:,} bytes: {self.parity})"
@@ -130,6 +139,9 @@ def export(request: ExportRequest) -> Exported:
     metadata = metadata_of(trained)
     right_NK = predict(model, images.images, info).numpy()
     images_NHW = np.ascontiguousarray(images.images[:, 0].numpy())
+    if request.format == "c":
+        by_torch = Reference(images, dataset, right_NK)
+        return _as_c(request, model, by_torch, metadata=metadata, notes=notes)
     match request.format:
         case "onnx":
             from mnist_arch.export.onnx_file import onnx_bytes
@@ -152,6 +164,79 @@ def export(request: ExportRequest) -> Exported:
     return exported
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What a file has to compute, and of which images."""
+
+    images: Split
+    dataset: DatasetName
+    logits_NK: NDArray[Any]
+
+    @property
+    def pixels_NHW(self) -> NDArray[Any]:
+        """(N, 28, 28) uint8."""
+        import numpy as np
+
+        return np.ascontiguousarray(self.images.images[:, 0].numpy())
+
+
+def _as_c(
+    request: ExportRequest,
+    model: Classifier,
+    right: Reference,
+    *,
+    metadata: Mapping[str, str],
+    notes: tuple[str, ...],
+) -> Exported:
+    """Writes NAME.c and NAME.h into a folder, once they are compiled and right on all images.
+
+    Of floats that is what torch says, which is `right`; of whole numbers what the reference in
+    NumPy says, to the last bit. Raises ExtraMissing without a C compiler, and ExportDiffers.
+    """
+    from mnist_arch.export.c_export import about, figures_of, logits_here, need_compiler
+    from mnist_arch.export.c_float import float_source
+
+    need_compiler()
+    trained, figures = request.trained, None
+    name, floats = trained.experiment.name, program_of(trained, model)
+    source = float_source(floats, name=name, about=about(metadata, "floats"))
+    if request.int8:
+        from mnist_arch.export import integer
+        from mnist_arch.export.c_integer import integer_source
+
+        program, judged = whole_numbers(trained, model, request.data_dir)
+        right = Reference(judged, trained.dataset, right.logits_NK)
+        right = replace(right, logits_NK=integer.logits(program, right.pixels_NHW))
+        figures = _figures(right, model, trained, float_bytes=source.data_bytes)
+        source = integer_source(program, name=name, about=about(metadata, "whole numbers"))
+    found_NK = logits_here(source, right.pixels_NHW)
+    split = right.images.name
+    parity = Parity.of(found_NK, right.logits_NK, dataset=right.dataset, split=split)
+    parity.check("the C", exactly=request.int8)
+    c = figures_of(source, right.pixels_NHW[0])
+    make_folder(request.out)
+    write_whole(request.out / f"{name}.h", source.header.encode())
+    write_whole(request.out / f"{name}.c", source.source.encode())
+    size = len(source.source) + len(source.header)
+    return Exported(request.out, size, "c", trained, parity, metadata, notes, figures, c)
+
+
+def _figures(
+    right: Reference, model: Classifier, trained: TrainedNetwork, *, float_bytes: int
+) -> Int8:
+    """Whole numbers and floats, judged on the same images."""
+    from mnist_arch.evaluation.metrics import count_correct, predict
+
+    images, labels_N = right.images.images, right.images.labels
+    return Int8(
+        correct=int((right.logits_NK.argmax(1) == labels_N.numpy()).sum()),
+        float_correct=count_correct(predict(model, images, INFO[trained.dataset]), labels_N),
+        images=len(labels_N),
+        split=right.images.name,
+        float_bytes=float_bytes,
+    )
+
+
 def _in_whole_numbers(
     float_file: Exported, model: Classifier, data_dir: Path | None
 ) -> tuple[bytes, Exported]:
@@ -162,24 +247,14 @@ def _in_whole_numbers(
     """
     import numpy as np
 
-    from mnist_arch.data.load import load_split
-    from mnist_arch.data.split import hold_out
     from mnist_arch.evaluation.metrics import predict
     from mnist_arch.export import integer
     from mnist_arch.export.onnx_integer import integer_onnx_bytes
-    from mnist_arch.export.quantization import CALIBRATION_IMAGES, quantized
 
     trained = float_file.trained
     dataset, info = trained.dataset, INFO[trained.dataset]
-    training = load_split(dataset, "train", data_dir=data_dir)
-    if trained.holdout:
-        training, judged = hold_out(training, trained.holdout)
-    else:
-        judged = load_split(dataset, "test", data_dir=data_dir)
-    some_NHW, judged_NHW = (
-        np.ascontiguousarray(it.images[:, 0].numpy()) for it in (training, judged)
-    )
-    program = quantized(program_of(trained, model), some_NHW[:CALIBRATION_IMAGES])
+    program, judged = whole_numbers(trained, model, data_dir)
+    judged_NHW = np.ascontiguousarray(judged.images[:, 0].numpy())
     float_NK = predict(model, judged.images, info).numpy()
     labels_N = judged.labels.numpy()
 
@@ -219,6 +294,28 @@ def _in_whole_numbers(
     return content, replace(
         float_file, bytes=len(content), parity=parity, metadata=metadata, int8=figures
     )
+
+
+def whole_numbers(
+    trained: TrainedNetwork, model: Classifier, data_dir: Path | None
+) -> tuple[IntegerProgram, Split]:
+    """The network in whole numbers, and the images that a run of it is judged on.
+
+    It is calibrated on training images, without those held out. Raises DataUnavailable.
+    """
+    import numpy as np
+
+    from mnist_arch.data.load import load_split
+    from mnist_arch.data.split import hold_out
+    from mnist_arch.export.quantization import CALIBRATION_IMAGES, quantized
+
+    training = load_split(trained.dataset, "train", data_dir=data_dir)
+    if trained.holdout:
+        training, judged = hold_out(training, trained.holdout)
+    else:
+        judged = load_split(trained.dataset, "test", data_dir=data_dir)
+    some_NHW = np.ascontiguousarray(training.images[:CALIBRATION_IMAGES, 0].numpy())
+    return quantized(program_of(trained, model), some_NHW), judged
 
 
 def program_of(trained: TrainedNetwork, model: Classifier) -> Program:
@@ -277,6 +374,17 @@ def need_onnx() -> None:
     except ImportError as error:
         message = f"an ONNX file needs {error.name}, of the extra `export`"
         raise ExtraMissing(message, hint="pip install 'mnist-arch[export]'") from None
+
+
+def check_folder(path: Path) -> None:
+    """Refuses what cannot be a folder to write to. Raises SpecError."""
+    message = ""
+    if is_there(path) and not is_folder(path):
+        message = f"{shown(path)} is a file, and C is written to a folder"
+    elif not is_folder(path) and not is_folder(path.parent):
+        message = f"there is no folder {shown(path.parent)!r}"
+    if message:
+        raise SpecError((Problem(message, origin="out=", hint="such as firmware"),))
 
 
 def _check_out(path: Path) -> None:

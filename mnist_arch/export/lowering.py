@@ -118,6 +118,8 @@ class _Writer:
         match layer.op:
             case ops.Dropout() | ops.Flatten():
                 return value  # a linear layer reads the map
+            case ops.GlobalPooling() if layer.in_shape == layer.out_shape:
+                return value
             case ops.Convolution() as op:
                 return self.add(self._convolution(op, name, at))
             case ops.Linear(out=out):

@@ -69,14 +69,17 @@ class Parity:
         near = self.largest <= TOLERANCE * max(self.largest_logit, 1.0)
         return self.same == self.images and near
 
-    def check(self, what: str, *, whole_numbers: bool = False) -> None:
+    def check(self, what: str, *, whole_numbers: bool = False, exactly: bool = False) -> None:
         """Raises ExportDiffers where the file, in words, is not the network.
+
+        `exactly` allows no difference at all.
 
         A sum right between two whole numbers goes to the even one in onnxruntime, and to the
         greater one in the reference of `whole_numbers`, so a few predictions may differ there.
         """
         least = LEAST_SAME * self.images
-        if not (self.same >= least if whole_numbers else self.is_equal):
+        is_right = self.same >= least if whole_numbers else self.is_equal
+        if not is_right or (exactly and self.largest > 0):
             raise ExportDiffers(
                 f"{what} is not equal to the network: {self}",
                 hint="nothing is written; please report it with the spec of the network",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data import load as loading
 from mnist_arch.data.catalog import INFO
-from mnist_arch.export import onnx_file
+from mnist_arch.export import c_export, onnx_file
+from mnist_arch.export.c_run import CORTEX_M4, RV32IMC
 from mnist_arch.export.lowering import lower
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
@@ -160,3 +162,73 @@ def test_s6_is_equal_on_all_10000_images(tmp_path: Path) -> None:
     assert exported.parity.largest < 5e-5
     assert exported.bytes < 78_000
     assert np.isfinite(exported.parity.largest)
+
+
+# --------------------------------------------------------------------------------------------- C99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("int8", [False, True])
+def test_c_is_a_folder_of_two_files(runs: Path, int8: bool) -> None:
+    found = run("tiny", "--format", "c", "--out", "here", *(["--int8"] if int8 else []))
+    assert found.exit_code == 0, found.output
+    assert sorted(it.name for it in Path("here").iterdir()) == ["tiny.c", "tiny.h"]
+    assert "bytes of weights, biases and scales" in found.stdout
+    assert "94 of 94 predictions the same" in found.stdout
+    assert ("all logits equal" in found.stdout) == int8
+    assert ("in whole numbers" in found.stdout) == int8
+    number = "int32_t" if int8 else "float"
+    said = f"int tiny_predict(const uint8_t image[784], {number} logits[TINY_CLASSES]);"
+    assert said in Path("here/tiny.h").read_text()
+    text = Path("here/tiny.c").read_text()
+    assert "malloc" not in text
+    assert ("float " in text.replace("float network", "")) != int8
+
+
+@pytest.mark.slow
+def test_what_c_takes_is_in_the_object(runs: Path) -> None:
+    found = ma.export_network("tiny", format="c", int8=True, runs=runs)
+    assert found.path == Path("tiny-c")
+    assert found.c is not None
+    assert found.int8 is not None
+    assert found.parity.largest == 0
+    assert found.c.data_bytes < found.int8.float_bytes / 2
+    again = ma.export_network("tiny", format="c", int8=True, runs=runs, out="again")
+    texts = [(it.path / "tiny.c").read_bytes() for it in (found, again)]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.slow
+def test_a_microcontroller_that_cannot_be_asked_keeps_nobody_from_the_c(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its compiler is not here, or has no library."""
+    boards = [
+        replace(CORTEX_M4, compiler="no-such-gcc"),
+        replace(RV32IMC, compiler="false", size="true"),
+    ]
+    monkeypatch.setattr(c_export, "BOARDS", boards)
+    found = run("tiny", "--format", "c", "--int8")
+    assert found.exit_code == 0, found.output
+    assert "note: Arm Cortex-M4F: not known, there is no no-such-gcc here" in found.stderr
+    assert "note: RISC-V RV32IMC: not known, false ends with 1" in found.stderr
+    assert Path("tiny-c/tiny.c").exists()
+
+
+def test_without_a_compiler_there_is_no_c(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = run("tiny", "--format", "c")
+    assert found.exit_code == 3
+    assert "needs a C compiler" in found.stderr
+    assert "install gcc or clang" in found.stderr
+    assert not Path("tiny-c").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("file", "file is a file"), ("no/where", "there is no folder 'no'")]
+)
+def test_a_folder_that_cannot_be_is_refused_first(runs: Path, out: str, said: str) -> None:
+    Path("file").touch()
+    found = run("tiny", "--format", "c", "--out", out)
+    assert found.exit_code == 2
+    assert said in found.stderr

@@ -136,6 +136,21 @@ def test_the_parity_of_every_format_is_the_one_measured() -> None:
             f"| {parity['same']:,} of {parity['images']:,} | {parity['largest']:.2g} "
             f"| {accuracy:.2f} % |"
         )
+    lines += [
+        "",
+        "Bytes of C are those of its text. What it takes, and the instructions of one image:",
+        "",
+        "| network | numbers | weights, biases, scales | memory | board | flash | instructions |",
+        "|---|---|--:|--:|---|--:|--:|",
+    ]
+    for it in PARITY["exports"]:
+        for board in it["c"]["boards"] if it["c"] else ():
+            numbers = "whole" if "int8" in it["format"] else "floats"
+            lines.append(
+                f"| `{it['network']}` | {numbers} | {it['c']['data_bytes']:,} "
+                f"| {it['c']['buffer_bytes']:,} | {board['board']} | {board['flash_bytes']:,} "
+                f"| {board['instructions']:,} |"
+            )
     versions = ", ".join(f"{name} {version}" for name, version in PARITY["versions"].items())
     lines += ["", f"With {versions}; {PARITY['machine']}."]
     check_generated("export.md", "\n".join(lines) + "\n")
