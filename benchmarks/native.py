@@ -3,13 +3,21 @@ network, and ordinary ones of so many channels.
 
     python benchmarks/native.py --batch-sizes 64 128 --out benchmarks/results/native.json
     python benchmarks/native.py --networks wide-8 wide-32 wide-128 wide-256 --kinds native plain
+    python benchmarks/native.py --networks s6 --other CHECKOUT
+
+The other checkout is one of before the engine, c05f2a9: its compiled step is a further variant, in
+a process of its own, which is told when to do one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +76,32 @@ SHARES: Final = ("name", "kind", "least_ms", "gflops", "product_gflops")
 
 KINDS: Final = ("native", "plain", "compiled")
 
+SET_BY_TORCH: Final = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS")
+"""What the other checkout did not know, and is not to be given by us."""
+
+OTHER: Final = """
+import itertools, sys
+checkout, network, batch, threads = sys.argv[1:]
+sys.path.insert(0, checkout)
+import torch
+from mnist_arch import State, load, load_split
+from mnist_arch.step import CompiledStep, Pass
+torch.set_num_threads(int(threads))
+experiment = load(network).with_dataset("mnist-5k").experiment
+training = load_split("mnist-5k", "train")
+state = State.fresh(experiment, seed=0)
+state.model.train()
+step = CompiledStep(state, training, batch=int(batch))
+step.compile()
+epoch = Pass.next(state, len(training), batch=int(batch))
+step.begin(epoch)
+numbers = itertools.cycle(range(len(training) // int(batch)))
+print("ready", flush=True)
+for _ in sys.stdin:
+    step(next(numbers))
+    print("done", flush=True)
+"""
+
 
 def networks() -> dict[str, Experiment]:
     return {
@@ -102,12 +136,42 @@ def stepping(kind: str, experiment: Experiment, training: Split, threads: int) -
     return lambda: step(next(numbers))
 
 
+@contextlib.contextmanager
+def other_step(checkout: Path, network: str, *, batch: int, threads: int) -> Iterator[Call]:
+    """A compiled step of another checkout at each call."""
+    environment = {name: it for name, it in os.environ.items() if name not in SET_BY_TORCH}
+    arguments = [str(checkout.resolve()), network, str(batch), str(threads)]
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER, *arguments],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None
+        assert answers is not None
+
+        def answered() -> str:
+            if not (line := answers.readline()):
+                raise subprocess.CalledProcessError(process.wait(), process.args)
+            return line
+
+        def step() -> None:
+            print("step", file=asks, flush=True)
+            answered()
+
+        answered()
+        yield step
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--networks", nargs="+", default=["s6", "separable"])
     options.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
     options.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     options.add_argument("--kinds", choices=KINDS, nargs="+", default=KINDS)
+    options.add_argument("--other", type=Path, help="the checkout of c05f2a9")
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--steps", type=int, default=6, help="of a block")
     options.add_argument("--out", type=Path)
@@ -122,9 +186,13 @@ def main() -> None:
         print(title, file=sys.stderr)
         torch._dynamo.reset()
         variants = {kind: stepping(kind, experiment, training, threads) for kind in given.kinds}
-        # Native steps have threads of their own; those of torch would take the cores from them.
-        lever = Lever(title, variants, given.steps, threads={"native": 1})
-        readings = measure(lever, rounds=given.rounds, threads=threads)
+        with contextlib.ExitStack() as stack:
+            if given.other is not None:
+                asked = other_step(given.other, name, batch=batch, threads=threads)
+                variants[f"compiled, {given.other.name}"] = stack.enter_context(asked)
+            # Native steps have threads of their own; those of torch would take their cores.
+            lever = Lever(title, variants, given.steps, threads={"native": 1})
+            readings = measure(lever, rounds=given.rounds, threads=threads)
         found.append(readings)
         torch.set_num_threads(threads)
         product = product_gflops(square, square)

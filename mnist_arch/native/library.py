@@ -37,7 +37,7 @@ _COMMON_FLAGS: Final = ("-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fno
 
 PARTS: Final = (
     "kernels winograd depthwise stencil map elementwise pooling group_norm loss optimizer".split(),
-    "batch_norm convolution images assembly network memory team interface check".split(),
+    "batch_norm convolution images random assembly network memory team interface check".split(),
 )
 """Sources that are compiled as one: the headers of C++ take longer than most of them.
 
@@ -275,6 +275,7 @@ def load(path: Path) -> ctypes.CDLL:
     library.native_bind.argtypes = [pointer, pointer, text]
     library.native_learn.argtypes = [pointer, pointer, pointer, text]
     library.native_predict.argtypes = [pointer, pointer, number, pointer, text]
+    library.native_draw.argtypes = [pointer, ctypes.c_double, ctypes.c_int64, pointer, text]
     library.native_gradients.argtypes = [pointer, pointer]
     library.native_gradients.restype = None
     return library

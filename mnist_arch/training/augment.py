@@ -7,7 +7,9 @@ changes come before the normalisation and what comes into view is filled with 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 import torch.nn.functional as F
@@ -40,14 +42,32 @@ class Erased:
 
 def draw(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Changes:
     """What is to happen to each image, which is not looked at."""
-    affine_N23 = displacement_NHW2 = None
-    moved = any((spec.rotate_degrees, spec.shift_pixels, spec.scale, spec.shear_degrees))
-    if moved or spec.elastic is not None:
-        affine_N23 = _affine(x_NCHW, spec, rng)
+    (changes,) = draw_ahead(x_NCHW, [len(x_NCHW)], spec, rng=rng)
+    return changes
+
+
+def draw_ahead(
+    x_NCHW: Tensor, images: Sequence[int], spec: Augment, *, rng: Generator
+) -> list[Changes]:
+    """The same for the next batches, of so many images each, which are like `x_NCHW`.
+
+    It is drawn in the order in which one batch after the other would be.
+    """
+    moves = any((spec.rotate_degrees, spec.shift_pixels, spec.scale, spec.shear_degrees))
+    moves = moves or spec.elastic is not None
+    uniform, displacements, erased = [], [], []
+    for count in images:
+        if moves:
+            uniform.append(torch.rand(5, count, generator=rng, device=x_NCHW.device))
         if spec.elastic is not None:
-            displacement_NHW2 = elastic_displacement(x_NCHW, spec.elastic, rng)
-    erased = None if spec.erase is None else _square(x_NCHW, spec.erase, rng)
-    return Changes(affine_N23, displacement_NHW2, erased)
+            displacements.append(elastic_displacement(x_NCHW, count, spec.elastic, rng))
+        if spec.erase is not None:
+            erased.append(_square(x_NCHW, count, spec.erase, rng))
+    affines: Sequence[Tensor] = ()
+    if moves:
+        affines = torch.split(_affine(x_NCHW, torch.cat(uniform, dim=1), spec), [*images])
+    parts = zip_longest(affines, displacements, erased)
+    return [Changes(*part) for part in parts] or [Changes()] * len(images)
 
 
 def augment(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Tensor:
@@ -66,11 +86,11 @@ def augment(x_NCHW: Tensor, spec: Augment, *, rng: Generator) -> Tensor:
     return x_NCHW
 
 
-def _affine(x_NCHW: Tensor, spec: Augment, rng: Generator) -> Tensor:
-    """(N, 2, 3) maps from output to input coordinates, both in [-1, 1]."""
-    count, _, height, width = x_NCHW.shape
+def _affine(x_NCHW: Tensor, uniform_5N: Tensor, spec: Augment) -> Tensor:
+    """(N, 2, 3) maps from output to input coordinates, both in [-1, 1], of draws in [0, 1)."""
+    height, width = x_NCHW.shape[2:]
     # Uniform in [-1, 1): angle, shear, size, horizontal and vertical shift.
-    draws = torch.rand(5, count, generator=rng, device=x_NCHW.device).mul_(2).sub_(1)
+    draws = uniform_5N.mul_(2).sub_(1)
     angle = draws[0] * math.radians(spec.rotate_degrees)
     shear = torch.tan(draws[1] * math.radians(spec.shear_degrees))
     inverse_scale = 1 / (1 + draws[2] * spec.scale)
@@ -81,15 +101,15 @@ def _affine(x_NCHW: Tensor, spec: Augment, rng: Generator) -> Tensor:
         draws[4] * (2 * spec.shift_pixels / height),
     )
     rows = [cos, cos * shear - sin, right, sin, sin * shear + cos, down]
-    return torch.stack(rows, dim=1).view(count, 2, 3)
+    return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
-def elastic_displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tensor:
+def elastic_displacement(x_NCHW: Tensor, count: int, spec: Elastic, rng: Generator) -> Tensor:
     """A smooth random field (N, H, W, 2), in coordinates of [-1, 1].
 
     Its standard deviation is `spec.pixels` pixels.
     """
-    count, _, height, width = x_NCHW.shape
+    height, width = x_NCHW.shape[2:]
     radius = math.ceil(3 * spec.sigma_pixels)
     offsets = torch.arange(-radius, radius + 1, device=x_NCHW.device, dtype=torch.float32)
     kernel = torch.exp(-(offsets**2) / (2 * spec.sigma_pixels**2))
@@ -102,9 +122,9 @@ def elastic_displacement(x_NCHW: Tensor, spec: Elastic, rng: Generator) -> Tenso
     return torch.stack((right_NHW * (2 / width), down_NHW * (2 / height)), dim=-1)
 
 
-def _square(x_NCHW: Tensor, spec: Erase, rng: Generator) -> Erased:
+def _square(x_NCHW: Tensor, count: int, spec: Erase, rng: Generator) -> Erased:
     """A square in a share of the images; the whole of it lies inside."""
-    count, _, height, width = x_NCHW.shape
+    height, width = x_NCHW.shape[2:]
     draws = torch.rand(3, count, 1, generator=rng, device=x_NCHW.device)
     top = (draws[0] * (height - spec.pixels + 1)).floor()
     left = (draws[1] * (width - spec.pixels + 1)).floor()

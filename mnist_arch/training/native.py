@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,12 +16,17 @@ from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.native.machine import Addresses, Machine, StoredImages
 from mnist_arch.native.program import Kind, Program, program_of
-from mnist_arch.training.augment import draw
+from mnist_arch.training.augment import draw_ahead
 from mnist_arch.training.epoch import EpochPlan
+from mnist_arch.training.native_dropout import fill
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
 _DROPOUTS: Final = ("Dropout", "Dropout2d")
+
+AHEAD: Final = 1024
+"""Images whose changes are drawn at once: after a step Python and torch are out of the caches, so
+that many draws take several times as long as one for many steps."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class NativeStep(PlainStep):
         self, state: State, training: Split, *, batch: int, threads: int, library: ctypes.CDLL
     ) -> None:
         super().__init__(state, training)
+        self.images_ahead = AHEAD
         self.images_NCHW = training.images.contiguous()
         program = with_orders(program_of(plan_network(state.experiment).layers), state.model)
         recipe = state.experiment.recipe
@@ -54,23 +61,44 @@ class NativeStep(PlainStep):
         super().begin(epoch)
         self.clears = False  # its maps are not torch's
         self.machine.bind(addresses(self.state))
+        self.ahead: dict[int, BatchChanges] = {}
+
+    def __call__(self, number: int) -> None:
+        if number not in self.ahead:
+            steps = max(1, self.images_ahead // len(self.epoch.batches[number]))
+            batches = self.epoch.batches[number : number + steps]
+            drawn = self.changes([*map(len, batches)])
+            self.ahead = dict(enumerate(drawn, number))
+        weight = self.epoch.weights[number] if self.epoch.weights else None
+        self.losses_S[number] = self.learn_from(
+            self.epoch.batches[number],
+            self.ahead.pop(number),
+            rate=self.epoch.rates[number],
+            weight=weight,
+        )
 
     def learn(
         self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None
     ) -> Tensor:
+        (changes,) = self.changes([len(index_B)])
+        weight = None if weight is None else float(weight)
+        return torch.tensor(self.learn_from(index_B, changes, rate=float(rate), weight=weight))
+
+    def learn_from(
+        self, index_B: Tensor, changes: BatchChanges, *, rate: float, weight: float | None
+    ) -> float:
+        """Learns from the images at `index_B`, which are changed so. Returns their mean loss."""
         index_B = index_B.contiguous()
         labels_N = self.training.labels[index_B]
-        changes = self.changes(len(index_B))
         masks = self.masks(len(index_B))
-        loss = self.machine.learn(
+        return self.machine.learn(
             images=len(index_B),
             pixels=self.stored(index_B, changes),
             labels=labels_N.data_ptr(),
             masks=[mask.data_ptr() for mask in masks],
-            rate=float(rate),
-            average_weight=None if weight is None else float(weight),
+            rate=rate,
+            average_weight=weight,
         )
-        return torch.tensor(loss)
 
     def predict(self, images_NCHW: Tensor) -> Tensor:
         logits_NK = torch.empty(len(images_NCHW), self.state.experiment.classes)
@@ -88,17 +116,18 @@ class NativeStep(PlainStep):
             )
         return logits_NK
 
-    def changes(self, images: int) -> BatchChanges:
-        """What the augmentation draws for so many images."""
+    def changes(self, images: Sequence[int]) -> list[BatchChanges]:
+        """What the augmentation draws for the next batches, of so many images each."""
         spec = self.state.experiment.recipe.augment
-        shape = self.images_NCHW[:1].expand(images, -1, -1, -1)
-        drawn = draw(shape, spec, rng=self.state.augment)
-        corner_N2 = None
-        if spec.erase is not None and (square := drawn.erased) is not None:
-            top_N1 = square.top_N1.where(square.happens_N1, -spec.erase.pixels)  # all outside
-            corner_N2 = torch.cat((top_N1, square.left_N1), dim=1).int()
         side = spec.erase.pixels if spec.erase is not None else 0
-        return BatchChanges(drawn.affine_N23, drawn.displacement_NHW2, corner_N2, side)
+        found = []
+        for drawn in draw_ahead(self.images_NCHW, images, spec, rng=self.state.augment):
+            corner_N2 = None
+            if (square := drawn.erased) is not None:
+                top_N1 = square.top_N1.where(square.happens_N1, -side)  # all outside
+                corner_N2 = torch.cat((top_N1, square.left_N1), dim=1).int()
+            found.append(BatchChanges(drawn.affine_N23, drawn.displacement_NHW2, corner_N2, side))
+        return found
 
     def stored(self, index_B: Tensor, changes: BatchChanges) -> StoredImages:
         """Where the images at `index_B` are, for as long as its tensors live."""
@@ -120,13 +149,16 @@ class NativeStep(PlainStep):
 
     def masks(self, images: int) -> list[Tensor]:
         """What each dropout keeps, float32 of 0 and 1, as torch's own dropouts would draw it."""
-        masks = []
+        kept = []
         for drop, (channels, height, width) in self.drops:
             side = (1, 1) if drop.spatial else (height, width)
             order = torch.channels_last if drop.channels_last else torch.contiguous_format
-            noise = torch.empty((images, channels, *side), memory_format=order)
-            masks.append(noise.bernoulli_(1 - drop.rate))
-        return masks
+            kept.append(
+                (torch.empty((images, channels, *side), memory_format=order), 1 - drop.rate)
+            )
+        if kept:
+            fill(self.machine.library, kept, rng=torch.default_generator)
+        return [mask for mask, _ in kept]
 
 
 def with_orders(program: Program, model: nn.Module) -> Program:

@@ -103,6 +103,31 @@ def test_a_step_comes_to_what_a_plain_one_does(
     assert torch.equal(native.augment.get_state(), plain.augment.get_state())
 
 
+@pytest.mark.parametrize("recipe", ["sgd", "elastic", "erased", "images as they are"])
+def test_changes_drawn_ahead_are_those_of_one_batch_after_the_other(
+    recipe: str, library: ctypes.CDLL
+) -> None:
+    """Also where a step is the last of what was drawn, or of an epoch and smaller."""
+    experiment = small(recipe)
+    training = synthetic(100, seed=1)
+    batches = tuple(torch.split(torch.randperm(100), 32))
+    epoch = EpochPlan(batches, [0.01] * 4, [0.1] * 4)
+    losses, streams = [], []
+    for ahead in (64, 1):
+        state = State.fresh(experiment, seed=0)
+        step = NativeStep(state, training, batch=32, threads=1, library=library)
+        step.images_ahead = ahead
+        with torch.random.fork_rng(devices=[]):
+            state.use_dropout_stream()
+            step.begin(epoch)
+            for number in range(len(batches)):
+                step(number)
+        losses.append(step.losses_S)
+        streams.append(state.augment.get_state())
+    assert torch.equal(*streams)
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=0)
+
+
 def test_s6_and_a_separable_network_learn_like_plain_ones(library: ctypes.CDLL) -> None:
     s6 = load("s6").with_dataset("mnist-5k").experiment
     for experiment in (s6, experiment_of(SEPARABLE)):

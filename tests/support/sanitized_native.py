@@ -113,9 +113,20 @@ def learn_from_stored_images(
         )
 
 
+def draw(library: ctypes.CDLL) -> None:
+    """Random numbers from the first and the last number of a state on."""
+    for left, following in ((1, 0), (624, 1), (1, 624), (2, 623)):
+        state = (ctypes.c_uint64 * 632)(0, left, following, *range(1, 630))
+        for count in (0, 1, 700):
+            kept, message = zeros(count), ctypes.create_string_buffer(256)
+            at = ctypes.addressof(state), ctypes.addressof(kept)
+            assert library.native_draw(at[0], 0.5, count, at[1], message)
+
+
 def main() -> None:
     random.seed(0)
     library = load(Path(sys.argv[1]))
+    draw(library)
     for name, blocks in NETWORKS.items():
         text = f"name: {name}\nblocks: {blocks}\nhead: {{linear: true}}\n"
         experiment = loads(text, source=name).experiment

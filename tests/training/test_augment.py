@@ -239,7 +239,9 @@ def test_the_elastic_field_has_the_stated_deviation_and_is_smooth(
     pixels: float, sigma: float
 ) -> None:
     spec = Elastic(pixels=pixels, sigma_pixels=sigma)
-    field = module.elastic_displacement(torch.zeros(400, 1, 28, 28), spec, rng()) * 14  # in pixels
+    field = (
+        module.elastic_displacement(torch.zeros(1, 1, 28, 28), 400, spec, rng()) * 14
+    )  # in pixels
     assert field.shape == (400, 28, 28, 2)
     assert float(field.mean()) == pytest.approx(0, abs=0.1 * pixels)
     for axis in (0, 1):

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "network.h"
+#include "random.h"
 
 namespace {
 
@@ -58,6 +59,10 @@ int native_learn(Network* network, const NativeStep* step, float* loss, char* me
 int native_predict(Network* network, const NativeImages* images, int by_average, float* logits,
                    char* message) {
     return tried(message, [&] { network->predict(*images, by_average != 0, logits); });
+}
+
+int native_draw(GeneratorState* state, double share, std::int64_t count, float* to, char* message) {
+    return tried(message, [&] { draw_kept(*state, share, count, to); });
 }
 
 void native_gradients(const Network* network, float* to) { network->copy_gradients(to); }
