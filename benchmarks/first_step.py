@@ -1,12 +1,14 @@
 """From the start of `mnist-arch train` to its first training step, compared with torch and the data
 alone.
 
-    python benchmarks/first_step.py --pairs 7 --out benchmarks/results/first_step.json
+    python benchmarks/first_step.py --pairs 7 --other CHECKOUT \\
+        --out benchmarks/results/first_step.json
 
 Beside it stands a process that imports torch, reads the four IDX files of MNIST with numpy and
 makes tensors of them. Whole processes are timed from outside, in turn; the figure is the ratio of
 each pair. The step is seen by the first Progress of the loop, whose least time is set to 0 when the
 loop's module is loaded; nothing is imported for that. The files have to be there unpacked.
+The other checkout is one of before the engine, c05f2a9, and is timed in turn with both.
 """
 
 from __future__ import annotations
@@ -63,6 +65,11 @@ from mnist_arch_cli.app import app
 app(prog_name="mnist-arch")
 """
 
+OTHER: Final = "import sys; sys.path.insert(0, {checkout!r})\n" + OURS.replace(
+    "mnist_arch.training.loop", "mnist_arch.training"
+).replace("mnist_arch_cli", "cli")
+"""The same in the other checkout, where modules have their former names."""
+
 BARE: Final = """
 import os, sys
 import numpy as np
@@ -80,10 +87,10 @@ def bare(root: Path) -> list[str]:
     return [sys.executable, "-c", BARE, str(root / "MNIST" / "raw")]
 
 
-def ours(root: Path, folder: str, *, flags: Sequence[str] = ()) -> list[str]:
+def ours(root: Path, folder: str, *, flags: Sequence[str] = (), program: str = OURS) -> list[str]:
     """The command that ends with the first step, and prints what was imported until then."""
     options = ["train", "s6", "--dataset", "mnist", "--data-dir", str(root)]
-    return [sys.executable, *flags, "-c", OURS, *options, "--out", folder, "--again"]
+    return [sys.executable, *flags, "-c", program, *options, "--out", folder, "--again"]
 
 
 def timed(command: list[str]) -> tuple[float, str]:
@@ -122,6 +129,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--pairs", type=int, default=7)
     options.add_argument("--data-dir", type=Path, default=os.environ.get("MNIST_ARCH_DATA"))
+    options.add_argument("--other", type=Path)
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
     if arguments.data_dir is None:
@@ -133,7 +141,12 @@ def main() -> None:
         modules = timed(command)[1].splitlines()
         if "mnist_arch.training.loop" not in modules:
             raise ValueError("the first step was not seen")
-        pairs = [(timed(command)[0], timed(bare(root))[0]) for _ in range(arguments.pairs)]
+        commands = [command, bare(root)]
+        if arguments.other is not None:
+            program = OTHER.replace("{checkout!r}", repr(str(arguments.other.resolve())))
+            commands.append(ours(root, folder, program=program))
+        turns = [[timed(it)[0] for it in commands] for _ in range(arguments.pairs)]
+        pairs = [(first, alone) for first, alone, *_ in turns]
         packages = most_expensive(ours(root, folder, flags=["-X", "importtime"]))
     ratios = [first / alone for first, alone in pairs]
     extra = [first - alone for first, alone in pairs]
@@ -144,7 +157,9 @@ def main() -> None:
         "first_step_seconds": spread([first for first, _ in pairs]),
         "bare_seconds": spread([alone for _, alone in pairs]),
         "extra_seconds": spread(extra),
+        "ratios": ratios,
         "ratio": spread(ratios),
+        "other_ratios": [other / alone for _, alone, *others in turns for other in others],
         "import_seconds": packages,
         "imported": watched,
     }

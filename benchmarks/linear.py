@@ -43,8 +43,8 @@ from mnist_arch.drawing import (
     new_figure,
 )
 from mnist_arch.spec.overrides import parse_override
-from mnist_arch.training.engine import Engine
-from mnist_arch.training.engine_choice import prepare
+from mnist_arch.training.engine import Engine, EngineName
+from mnist_arch.training.engine_choice import choose_engine, prepare
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
 from mnist_arch.training.state import State
@@ -134,14 +134,13 @@ def trained_images(experiment: Experiment, split: Split) -> int:
     return sum(experiment.recipe.batches(len(split)))
 
 
-def epoch_seconds(experiment: Experiment, split: Split) -> Iterator[float]:
+def epoch_seconds(experiment: Experiment, split: Split, engine: Engine) -> Iterator[float]:
     """Training time of one epoch after the other, up to the last but one."""
     # It would be looked at after the last.
     judged_on = replace(split, images=split.images[:1], labels=split.labels[:1])
     images = trained_images(experiment, split)
-    for record in train(
-        State.fresh(experiment, seed=0), split, judged_on, judge_after="last-epoch"
-    ):
+    state = State.fresh(experiment, seed=0)
+    for record in train(state, split, judged_on, judge_after="last-epoch", engine=engine):
         if isinstance(record, EpochRecord):
             yield images / record.images_per_second
 
@@ -153,6 +152,7 @@ def measured(
     sizes: Sequence[int],
     networks: Sequence[str],
     repeats: int,
+    engine: Engine,
 ) -> list[Point]:
     """Every network with every size, in turns."""
     parts = [
@@ -163,7 +163,7 @@ def measured(
         for channels in networks
         for part in parts
     ]
-    loops = [epoch_seconds(experiment, part) for _, experiment, part in cases]
+    loops = [epoch_seconds(experiment, part, engine) for _, experiment, part in cases]
     rounds = []
     for number in range(repeats):
         rounds.append([next(loop) for loop in loops])
@@ -256,10 +256,12 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", default=NETWORKS)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--engine", choices=get_args(EngineName), default="native")
     options.add_argument("--out", type=Path)
     options.add_argument("--picture", type=Path)
     arguments = options.parse_args()
-    prepare(Engine(device="cpu", threads=arguments.threads))
+    engine = choose_engine(device="cpu", threads=arguments.threads, wanted=arguments.engine).engine
+    prepare(engine)
     whole = load_split(arguments.dataset, "train", data_dir=arguments.data_dir)
     if len(whole) < max(arguments.images):
         options.error(f"{arguments.dataset} has {len(whole):,} training images")
@@ -269,12 +271,14 @@ def main() -> None:
         sizes=arguments.images,
         networks=arguments.networks,
         repeats=arguments.repeats,
+        engine=engine,
     )
     fit, left, right = fitted(points), by_images(points), by_macs(points)
     report = {
         **origin(),
         "dataset": arguments.dataset,
         "threads": arguments.threads,
+        "engine": engine.step,
         "repeats": arguments.repeats,
         "points": [dataclasses.asdict(point) for point in points],
         "fit": dataclasses.asdict(fit),

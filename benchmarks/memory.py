@@ -1,4 +1,4 @@
-"""Peak memory of training each network of the zoo on all of MNIST, with each engine of a CPU.
+"""Peak memory of training each network of the zoo on all of MNIST, and s6 in batches of 128.
 
     python benchmarks/memory.py --root DATA --out benchmarks/results/memory.json
 
@@ -38,28 +38,31 @@ class Peak:
     peak_bytes: int
 
 
-def peak_of(network: str, engine: str, *, root: Path) -> Peak:
+def peak_of(network: str, batch_size: int, engine: str, *, root: Path) -> Peak:
     """Trains in a folder that is thrown away."""
     epochs = EPOCHS[engine]
     options = ["--dataset", "mnist", "--data-dir", str(root), "--epochs", str(epochs)]
     with tempfile.TemporaryDirectory() as folder:
-        options += ["--engine", engine, "--out", folder, "--quiet", "--json"]
+        options += ["--engine", engine, "--set", f"recipe.batch_size={batch_size}"]
+        options += ["--out", folder, "--quiet", "--json"]
         seconds, peak_bytes, _ = measured([*PROGRAM, "train", network, *options])
-    print(f"{network}, {engine}: {peak_bytes / 1e6:,.0f} MB", file=sys.stderr)
-    batch_size = load(network).experiment.recipe.batch_size
+    print(f"{network}, batch {batch_size}, {engine}: {peak_bytes / 1e6:,.0f} MB", file=sys.stderr)
     return Peak(network, batch_size, engine, epochs, seconds, peak_bytes)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--root", type=Path, required=True)
+    options.add_argument("--engines", choices=EPOCHS, nargs="+", default=[*EPOCHS])
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
     _, torch_bytes, _ = measured([sys.executable, "-c", "import torch"])
+    cases = [(it, load(it).experiment.recipe.batch_size) for it in zoo_names()]
+    cases.append(("s6", 128))
     peaks = [
-        peak_of(network, engine, root=arguments.root)
-        for network in zoo_names()
-        for engine in EPOCHS
+        peak_of(network, batch_size, engine, root=arguments.root)
+        for network, batch_size in cases
+        for engine in arguments.engines
     ]
     rows = [
         [

@@ -11,16 +11,10 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-import floor
 import levers
 import payback
-import together
 import turns
 import variants
-
-from mnist_arch import loads
-from mnist_arch.counting.plan import plan_network
-from mnist_arch.training.engine import Engine
 
 # ------------------------------------------------------------------------------------------- turns
 
@@ -179,65 +173,3 @@ def test_operations_are_shared_by_the_threads() -> None:
     one = payback.Payback(2, "cold", [1_000.0, None])
     assert one.flops_per_thread(macs=10) == [pytest.approx(3 * 2 * 10 * 1_000 / 2), None]
     assert payback.payback_row(one, macs=10)[1] == "not in every round"
-
-
-# ---------------------------------------------------------------------------------------- together
-
-
-def test_throughput_is_from_the_first_start_to_the_last_end() -> None:
-    first = [together.Round(0.0, 4.0), together.Round(10.0, 12.0)]
-    second = [together.Round(1.0, 5.0), together.Round(10.0, 11.0)]
-    assert together.throughput([first, second], images=100) == [40.0, 100.0]
-
-
-def test_made_up_images_are_bytes_and_digits() -> None:
-    split = together.made_up(12, device="cpu")
-    assert split.images.dtype == torch.uint8
-    assert split.images.shape == (12, 1, 28, 28)
-    assert set(split.labels.tolist()) <= set(range(10))
-
-
-def test_rounds_go_on_over_the_end_of_an_epoch(bench: variants.Bench) -> None:
-    split, state = together.made_up(8, device="cpu"), bench.state()
-    step = together.make_step(Engine(device="cpu", threads=1), state, split, batch=4)
-    done: list[int] = []
-    step.learn = lambda *_, **__: done.append(1) or torch.zeros(())  # type: ignore[method-assign]
-    together.train(step, split, steps=5)
-    assert len(done) == 5
-
-
-# ------------------------------------------------------------------------------------------- floor
-
-TINY = """
-name: tiny
-defaults: {norm: none, bias: false, dropout: 0.0}
-blocks: [{channels: [2], pool: none}]
-head: {pool: global-average, linear: true}
-"""
-
-
-def test_the_floor_is_what_a_hand_counts() -> None:
-    plan = plan_network(loads(TINY, source="tiny").experiment)
-    peaks = floor.Peaks(tflops=1e-12, terabytes_per_second=1e-12, launch_microseconds=1e6)
-    sizes = {"batch_size": 4, "images": 11, "epochs": 3}
-    apart = floor.floor(plan, peaks, fused=False, **sizes)
-    fused = floor.floor(plan, peaks, fused=True, **sizes)
-    macs = 28 * 28 * 2 * 9 + 2 * 10  # the convolution and the linear layer
-    values = 28 * 28 * 2
-    trained, steps = 11 * 3, 3 * 3  # of four, four and three images
-    assert apart.operations == fused.operations == pytest.approx(3 * 2 * macs * trained)
-    # Convolution, ReLU, pool, linear; a Flatten between them is a row of its own.
-    others = [row.layer for row in plan.rows if not row.macs]
-    layer_by_layer = 2 * values + 2 * others.count("Flatten") + 2 + 10
-    assert apart.maps == pytest.approx(5 * 2 * layer_by_layer * trained)
-    assert fused.maps == pytest.approx(5 * 2 * (values + 10) * trained)
-    assert fused.weights == pytest.approx(9 * 4 * (2 * 9 + 2 * 10 + 10) * steps)
-    assert fused.launches == pytest.approx(2 * 2 * steps)
-    assert fused.evaluation_operations == pytest.approx(2 * macs * 30_000)
-    assert fused.evaluation_maps == pytest.approx(2 * 4 * (values + 10) * 30_000)
-    assert apart.launches == pytest.approx(2 * len(plan.rows) * steps)
-
-
-def test_the_floor_is_the_largest_of_its_work() -> None:
-    found = floor.Floor(3.0, 2.0, 1.5, 1.0, 9.0, 9.0)
-    assert found.least == ("memory", 3.5)
