@@ -24,7 +24,6 @@ from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS
 from mnist_arch.training.work import training_flops
-from mnist_arch.zoo.index import zoo_names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -186,11 +185,10 @@ def test_the_recipe_for_a_large_batch_was_chosen_on_a_hold_out() -> None:
     assert sorted(run.correct for run in read) == sorted(finalist.test.correct)
     assert {run.seed for run in read}.isdisjoint({run.seed for run in runs if run not in read})
     score = f"{finalist.test.mean_percent:.3f} ± {finalist.test.spread_percent:.3f} %"
-    for text in (PAGE, PERFORMANCE):
-        assert f"{score} (test, {len(read)} seeds)" in text
+    assert f"{score} (test, {len(read)} seeds)" in PAGE
     for it in board.standings:
         assert it.holdout is not None
-        assert f"{it.holdout.correct[0]:,}" in PERFORMANCE
+        assert f"{it.holdout.correct[0]:,}" in PAGE
 
 
 def test_reports_lie_where_they_were_written_and_are_of_committed_code() -> None:
@@ -211,140 +209,11 @@ def report(name: str) -> dict[str, Any]:
     return found
 
 
-def written(spread: dict[str, float]) -> str:
-    return f"{spread['median']:.2f} ({spread['min']:.2f}–{spread['max']:.2f})"
-
-
-def pair_by_pair(name: str) -> str:
-    return ", ".join(f"{ratio:.2f}" for ratio in report(name)["ratios"])
-
-
-PEERS = {
-    "peer.json": "A",
-    "peer-10.json": "A",
-    "peer-19.json": "A",
-    "peer-avx2.json": "B",
-    "peer-10-avx2.json": "B",
-    "peer-amx.json": "C",
-    "peer-19-amx.json": "C",
-}
-"""Machine of each comparison with the plain script."""
-
-ON_PAGE = ("peer.json", "peer-19.json", "peer-amx.json", "peer-19-amx.json")
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_the_ratio_to_a_plain_script_is_the_one_measured(name: str) -> None:
-    peer = report(name)
-    epochs, median = peer["epochs"], peer["ratio"]["median"]
-    row = f"| {PEERS[name]} | {epochs} | {pair_by_pair(name)} | {median:.2f} times"
-    assert row in PERFORMANCE.replace("**", "")
-    outcomes = [outcome for side in peer["sides"].values() for outcome in side["outcomes"]]
-    assert {outcome["said"]["parameters"] for outcome in outcomes} == {18_666}
-    assert {outcome["said"]["epochs"] for outcome in outcomes} == {epochs}
-    if name in ON_PAGE:
-        assert f"**{median:.2f} times**" in PAGE
-        assert pair_by_pair(name) in PAGE
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_seconds_peaks_and_accuracies_are_those_measured(name: str) -> None:
-    peer = report(name)
-    for side_name, side in peer["sides"].items():
-        outcomes = side["outcomes"]
-        peak = statistics.median(outcome["peak_bytes"] for outcome in outcomes)
-        measured = f"{side['seconds_median']:,.1f} | {side['images_per_second']:,.0f}"
-        row = f"| {peer['epochs']} | {measured} | {peak / 1e6:,.0f} |"
-        accuracies = ", ".join(f"{it['said']['accuracy_percent']:.2f}" for it in outcomes)
-        ours = "`mnist-arch train`" if side_name == "mnist-arch" else "plain script"
-        (line,) = (line for line in PERFORMANCE.splitlines() if f"{row} {accuracies} |" in line)
-        assert line.startswith(f"| {PEERS[name]}: ")
-        assert ours in line
-        if name in ON_PAGE:
-            assert row in PAGE
-
-
-@pytest.mark.parametrize("name", ["peer-19.json", "peer-19-amx.json"])
-def test_over_the_exercise_it_is_more_than_twice_as_fast(name: str) -> None:
-    assert report(name)["epochs"] == 19
-    assert report(name)["ratio"]["min"] >= 2
-
-
-@pytest.mark.parametrize("name", ["peer-avx2.json", "peer-amx.json"])
-def test_loader_workers_do_not_make_the_script_faster(name: str) -> None:
-    sides = report(name)["sides"]
-    without, two = (sides[f"peer, {count} loader workers"]["seconds_median"] for count in (0, 2))
-    assert without < two
-    assert f"from {without:.1f} to {two:.1f} s" in PERFORMANCE
-
-
-def test_every_network_of_the_zoo_trains_in_less_than_1200_megabytes() -> None:
-    found = [report(name)["peaks"] for name in ("memory.json", "memory-amx.json")]
-    for one in found:
-        assert {peak["network"] for peak in one} == {*zoo_names()}
-        assert {peak["engine"] for peak in one} == {"plain", "fast"}
-    steps = {"plain": "plain", "fast": "compiled"}
-    for peak, other in zip(*found, strict=True):
-        assert max(peak["peak_bytes"], other["peak_bytes"]) < 1.2e9
-        cells = [f"`{peak['network']}`", str(peak["batch_size"]), steps[peak["engine"]]]
-        cells += [f"{it['peak_bytes'] / 1e6:,.0f}" for it in (peak, other)]
-        assert f"| {' | '.join(cells)} |" in PERFORMANCE
-
-
-LEVERS = {
-    ("memory format", "channels_last"): "contiguous → channels_last",
-    ("compile", "modules as they are"): "plain → the modules as they are, compiled",
-    ("compile", "norms and pools apart"): "plain → norms and pools as formulas, compiled",
-    ("compile", "as the product"): "plain → formulas, with the pool before the norm",
-    (
-        "compile",
-        "with inductor's random numbers",
-    ): "plain → formulas, with the compiler's own random numbers",
-    ("pool", "before the norm"): "pool after the norm → before it",
-    ("pool, bfloat16", "before the norm"): "the same, in bfloat16",
-    ("narrow norm", "in one"): "in all threads → in one",
-    ("gradients", "set to None"): "filled with zeros → none",
-    ("overlap", "in a thread"): "batch in line → prepared in a thread",
-    ("optimizer", "foreach"): "tensor by tensor → foreach",
-    ("optimizer", "fused"): "tensor by tensor → fused",
-    ("augmentation", "batched"): "image by image with PIL → one `grid_sample` a batch",
-    ("bfloat16", "bfloat16"): "float32 → bfloat16",
-    ("bfloat16, compiled", "bfloat16"): "the same, compiled",
-    ("threads, plain", "two"): "one → two, plain",
-    ("threads, compiled", "two"): "one → two, compiled",
-    ("evaluation of 1,000 images", "1000 images a pass"): "100 images a pass → 1,000",
-}
-"""What a row of the table of levers says of a variant beside the first of its lever."""
-
-
-def ratios_of(name: str, key: str = "levers") -> dict[tuple[str, str], str]:
-    return {
-        (lever["name"], variant): written(spread)
-        for lever in report(name)[key]
-        for variant, spread in lever["ratio_spreads"].items()
-    }
-
-
-def test_each_lever_has_the_figures_that_were_measured() -> None:
-    first = {**ratios_of("levers.json"), **ratios_of("levers-pool.json")}  # in more rounds there
-    second, third = ratios_of("levers-avx2.json"), ratios_of("levers-amx.json")
-    for key, change in LEVERS.items():
-        cells = [f" {found[key]} " if key in found else " " for found in (first, second, third)]
-        assert f"| {change} |{'|'.join(cells)}|" in PERFORMANCE
-    one = ratios_of("levers-one-thread.json")
-    for key in (("compile", "norms and pools apart"), ("compile", "as the product")):
-        assert f"| {LEVERS[key]} | {one[key]} | | |" in PERFORMANCE
-
-
-def test_memory_and_replicas_have_the_figures_that_were_measured() -> None:
-    kept = ratios_of("allocator.json", "readings")
-    change = "freed memory given back to the system → kept"
-    for reading, row in (("a step", change), ("evaluation", "the same, evaluating 1,000 images")):
-        assert f"| {row} | | {kept['memory, ' + reading, 'kept']} | |" in PERFORMANCE
-    ratio = written(report("replicas.json")["ratio"])
-    assert f"| one process of two threads → two of one thread | | {ratio} | |" in PERFORMANCE
-    for name in ("first_step.json", "first_step-avx2.json", "first_step-amx.json"):
-        assert f"{written(report(name)['ratio'])}" in PERFORMANCE
+@pytest.mark.parametrize("name", ["native.json", "native-separable.json"])
+def test_a_native_step_is_ahead_of_every_other_that_was_measured(name: str) -> None:
+    for lever in report(name)["levers"]:
+        native, *others = (statistics.median(values) for values in lever["values"].values())
+        assert native < min(others)
 
 
 def test_a_run_is_compiled_from_where_that_was_measured_to_pay_back() -> None:
@@ -407,48 +276,3 @@ def test_engines_are_compared_with_the_same_experiment_and_seeds() -> None:
             low, high = difference.interval_percent
             cells.append(f"{difference.percent:+.3f} ({low:+.3f} to {high:+.3f})")
         assert f"| {' | '.join(cells)} |" in PERFORMANCE
-
-
-STEPS = {
-    "step-plain.json": "A, plain",
-    "step-fast.json": "A, compiled",
-    "step-plain-avx2.json": "B, plain",
-    "step-fast-avx2.json": "B, compiled",
-    "step-plain-amx.json": "C, plain",
-    "step-fast-amx.json": "C, compiled",
-}
-"""Column of each study of a step, in the order of the tables."""
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_the_share_of_the_ceiling_is_the_one_measured(name: str) -> None:
-    step = report(name)
-    medians = [
-        f"{statistics.median(step[key]):,.0f}"
-        for key in ("images_per_second", "step_gflops", "ceiling_gflops")
-    ]
-    spread = {key: 100 * part for key, part in step["share_of_ceiling_spread"].items()}
-    share = f"{spread['median']:.0f} % ({spread['min']:.0f}–{spread['max']:.0f})"
-    assert f"| {STEPS[name]} | {' | '.join(medians)} | {share} |" in PERFORMANCE
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_operators_take_the_shares_that_were_measured(name: str) -> None:
-    _, heading, rest = PERFORMANCE.partition(
-        f"| time in operators | {' | '.join(STEPS.values())} |\n"
-    )
-    assert heading
-    rows = [line[1:-1].split("|") for line in rest.partition("\n\n")[0].splitlines()]
-    column = 1 + [*STEPS].index(name)
-    found = {row[0].strip(): row[column].strip() for row in rows}
-    found = {key.removesuffix(", both ways"): it.split(",")[0] for key, it in found.items()}
-    for group, part in report(name)["profile"]["groups"].items():
-        assert found[group] == f"{100 * part:.1f} %", group
-
-
-def test_runs_at_once_have_the_throughput_that_was_measured() -> None:
-    readings = report("together.json")["readings"]
-    alone = readings[0]["spread"]["median"]
-    for reading in readings:
-        speed = reading["spread"]["median"]
-        assert f"| {reading['runs']} | {speed:,.0f} | {speed / alone:.2f} |" in PERFORMANCE
