@@ -24,6 +24,7 @@ from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
 from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS
 from mnist_arch.training.work import training_flops
+from mnist_arch.zoo.index import zoo
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -276,3 +277,22 @@ def test_engines_are_compared_with_the_same_experiment_and_seeds() -> None:
             low, high = difference.interval_percent
             cells.append(f"{difference.percent:+.3f} ({low:+.3f} to {high:+.3f})")
         assert f"| {' | '.join(cells)} |" in PERFORMANCE
+
+
+def test_the_network_for_a_microcontroller_takes_what_its_page_says() -> None:
+    seeds = report("int8.json")["seeds"]
+    page = (ROOT / "docs" / "export.md").read_text("utf-8")
+    spec = (zoo()["int8"].spec_path).read_text("utf-8")
+    shipped = digest(load("int8").with_dataset("mnist").experiment)
+    for it in seeds:
+        assert it["digest"] == shipped
+        parity, whole, c = it["parity"], it["int8"], it["c"]
+        assert (parity["same"], parity["images"], parity["largest"]) == (10_000, 10_000, 0)
+        assert f"{c['data_bytes']:,} bytes" in spec
+        assert c["data_bytes"] <= 4_096
+        arm = c["boards"][0]
+        cells = [f"{it['seed']}", f"{whole['correct'] / 100:.2f} %"]
+        cells += [f"{whole['float_correct'] / 100:.2f} %", f"{c['data_bytes']:,}"]
+        cells += [f"{arm['flash_bytes']:,}", f"{arm['ram_bytes']:,}", f"{arm['instructions']:,}"]
+        assert f"| {' | '.join(cells)} |" in page
+    assert f"{len(seeds)} seeds" in page
