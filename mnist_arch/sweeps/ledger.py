@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Final
 from pydantic import Field
 
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import FailureKind, RunCorrupt
+from mnist_arch.errors import FailureKind, RunCorrupt, RunError
 from mnist_arch.files import (
     hold,
     is_held,
@@ -111,15 +112,57 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._results: dict[tuple[str, int], Result] = {}
+        self.taken: list[Path] = []
+        """Runs of others that were taken up by this process."""
 
     @cached_property
     def _names(self) -> dict[tuple[str, int], str]:
         """Folders that are there, by the first eight digits of the digest and the seed."""
         found: dict[tuple[str, int], str] = {}
         for name in names_in(self.folder):
-            if match := re.search(r"-([0-9a-f]{8})-s(\d+)\Z", name):
-                found[match[1], int(match[2])] = name
+            if (key := _key(name)) is not None:
+                found[key] = name
         return found
+
+    @cached_property
+    def _beside(self) -> dict[tuple[str, int], list[Path]]:
+        """Runs of trainings and of other sweeps in the folder that this one is in, likewise."""
+        found: dict[tuple[str, int], list[Path]] = {}
+        others = [self.folder.parent / name for name in names_in(self.folder.parent)]
+        sweeps = (it for it in others if it != self.folder and is_there(it / SWEEP))
+        for run in (*others, *(it / name for it in sweeps for name in names_in(it))):
+            if (key := _key(run.name)) is not None:
+                found.setdefault(key, []).append(run)
+        return found
+
+    def take(self, trial: Trial) -> Result | None:
+        """The result of a finished run beside this folder that is the trial, which is copied here.
+
+        It is the trial where digest and seed are, and with them the network, the recipe, the
+        dataset and the hold-out. None where there is none, or the trial has begun here. Raises
+        StorageError.
+        """
+        if self._is_there(trial):
+            return None
+        for folder in self._beside.get((trial.digest[:8], trial.seed), ()):
+            run = Run(folder)
+            with contextlib.suppress(RunError):  # one that cannot be read is not taken
+                result = run.result()
+                if result is None or (result.digest, result.seed) != trial.key:
+                    continue
+                if not is_there(run.pruned_path):
+                    self._copy(folder, self.run(trial).folder)
+                    self.taken.append(folder)
+                    return result
+        return None
+
+    def _copy(self, source: Path, target: Path) -> None:
+        """A run without what it would need to go on, whole or not at all."""
+        unfinished = target.with_name(f".{target.name}")
+        with storage_errors(target):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(source, unfinished, ignore=shutil.ignore_patterns("checkpoint", ".*"))
+            unfinished.replace(target)
 
     def run(self, trial: Trial) -> Run:
         """The run of a trial; its folder need not be there yet."""
@@ -250,6 +293,12 @@ class Ledger:
     def is_running(self) -> bool:
         """Whether some process works on the sweep now, as far as one may know."""
         return is_held(self.folder)
+
+
+def _key(name: str) -> tuple[str, int] | None:
+    """The first eight digits of the digest, and the seed, in the name of a run's folder."""
+    match = re.search(r"\A[^.].*-([0-9a-f]{8})-s(\d+)\Z", name)
+    return None if match is None else (match[1], int(match[2]))
 
 
 def _aside(question: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.data.folders import check_named_folder
 from mnist_arch.errors import BudgetExceeded, TrialsLost
-from mnist_arch.files import check_folder, now
+from mnist_arch.files import check_folder, now, shown
 from mnist_arch.machine.memory import room_under_limits
 from mnist_arch.sweeps.estimate import pace_so_far, plain_seconds
 from mnist_arch.sweeps.execution.executor import Task, TrialEvent
@@ -201,6 +201,9 @@ def _run(
         events = run_sweep(plan, ledger, executor, retry_failed=request.retry_failed)
         lost: list[Lost] = []
         display.follow(_noting(events, lost), pace)
+        if taken := ledger.taken:
+            trials = "1 trial was" if len(taken) == 1 else f"{len(taken):,} trials were"
+            display.note(f"{trials} not trained: the run was there already, as {shown(taken[0])}")
     return plan, lost
 
 

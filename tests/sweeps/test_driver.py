@@ -444,3 +444,56 @@ def test_executor_that_has_nothing_to_tell_is_asked_again(plan: SweepPlan, ledge
     events = list(run_trials(plan, ledger, Queue(plan.trials(), ledger), executor))
     assert sum(isinstance(event.what, Result) for event in events) == 6
     assert executor.asked == 3 * len(events)
+
+
+# ------------------------------------------------------------------------------ runs that exist
+
+
+def finished(folder: Path, trial: Trial, plan: SweepPlan, correct: int) -> None:
+    """A run that is done, in a folder of its own."""
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("of another command")
+    (folder / "checkpoint").touch()
+    result = made_up(trial, plan, correct, seconds=1.0)
+    (folder / "result.json").write_text(result.json_text())
+
+
+@pytest.mark.parametrize("where", ["mine", "other/arm"])
+def test_a_finished_run_beside_the_sweep_is_taken_up(tmp_path: Path, where: str) -> None:
+    """Of a training or of another sweep; it is copied, with its manifest."""
+    plan = planned(tmp_path, {"name": "a"}, seeds=2)
+    ledger = Ledger(tmp_path / "runs/tiny")
+    first, second = plan.trials()
+    there = tmp_path / f"runs/{where}-{first.digest[:8]}-s0"
+    finished(there, first, plan, 77)
+    if there.parent.name == "other":
+        (there.parent / "sweep.json").touch()
+    executor = Scripted(lambda task: [TrialEvent(task, FAILURE)])
+    events = [*run_trials(plan, ledger, Queue([first, second], ledger), executor)]
+    assert [task.trial for task in executor.submitted] == [second]
+    assert isinstance(events[0].what, Result)
+    assert events[0].what.correct == 77
+    assert ledger.taken == [there]
+    again = Ledger(ledger.folder)
+    assert again.status(first) is TrialStatus.DONE
+    assert again.run(first).manifest_path.read_text() == "of another command"
+    assert not again.run(first).checkpoint_path.exists()
+    assert there.exists()
+
+
+def test_no_other_run_is_taken_for_a_trial(tmp_path: Path) -> None:
+    """Of another digest that begins alike, of another seed, unfinished, damaged, ended early."""
+    plan = planned(tmp_path, {"name": "a"}, seeds=4)
+    ledger = Ledger(tmp_path / "runs/tiny")
+    trials = plan.trials()
+    folders = [tmp_path / f"runs/b-{it.digest[:8]}-s{it.seed}" for it in trials]
+    for folder, trial in zip(folders, trials, strict=True):
+        finished(folder, trial, plan, 50)
+    other = made_up(trials[0], plan, 50, seconds=1.0)
+    text = other.model_copy(update={"digest": other.digest[:8] + "0" * 56}).json_text()
+    (folders[0] / "result.json").write_text(text)
+    (folders[1] / "result.json").unlink()
+    (folders[2] / "result.json").write_text("{")
+    (folders[3] / "pruned.json").touch()
+    assert [ledger.take(trial) for trial in trials] == [None] * 4
+    assert ledger.taken == []

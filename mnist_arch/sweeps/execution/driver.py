@@ -67,9 +67,15 @@ def run_trials(
     ended: set[tuple[str, int]] = set()
     while True:
         while executor.free and (trial := source.next()) is not None:
-            ledger.started(trial)
             counted = plan.counted(trial.arm, trial.stage)
-            executor.submit(Task(trial, counted, ledger.run(trial)))
+            taken = ledger.take(trial)
+            ledger.started(trial)
+            task = Task(trial, counted, ledger.run(trial))
+            if taken is not None:
+                source.tell(trial, TrialStatus.DONE)
+                yield TrialEvent(task, taken)
+                continue
+            executor.submit(task)
             running.add(trial.key)
         if not running:
             return
