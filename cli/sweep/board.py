@@ -16,6 +16,7 @@ from mnist_arch.files import is_there
 from mnist_arch.spec.experiment import Verdict
 from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.naming import short_paths
+from mnist_arch.sweeps.spec import UNITS
 from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Standing, csv_text, states_text
 
 from ..consoles import stdout, write_data, write_json
@@ -69,17 +70,24 @@ def _standings(board: Leaderboard) -> list[Column]:
         differs_column({it.name: it.differs for it in arms}, goes=6),
         Column("parameters", [_count(it.parameters) for it in arms], goes=5),
         Column("MACs", [_millions(it.macs) for it in arms], goes=2),
+        Column("bytes", [_count(it.inference_bytes or 0) for it in arms], goes=2),
         Column("hold-out %", [_holdout(it) for it in arms]),
+        Column("bound %", [_bound(it) for it in arms]),
         Column("to the first", [_difference(it) for it in arms], goes=3),
         Column("test %", [_test(it) for it in arms], goes=7),
         Column("seconds", [_count(round(it.seconds)) for it in arms], goes=1),
         Column("rules", [_rules(it) for it in arms], goes=4),
     ]
-    return [
-        column
+    without = {
+        column.heading
         for column in columns
-        if column.heading not in ("differs", "to the first", "test %") or {*column.cells} != {"–"}
-    ]
+        if column.heading in ("differs", "to the first", "test %") and {*column.cells} == {"–"}
+    }
+    if board.asked_percent is None:
+        without.add("bound %")
+    if board.cost != "bytes" and board.budget.bytes_below is None:
+        without.add("bytes")
+    return [column for column in columns if column.heading not in without]
 
 
 # ------------------------------------------------------------------------------------------- cells
@@ -111,6 +119,14 @@ def _holdout(it: Standing) -> str:
     if it.holdout is not None:
         return _score(it.holdout)
     return TrialStatus.REJECTED if it.rejected else states_text(it.states)
+
+
+def _bound(it: Standing) -> str:
+    """That of the mean over seeds; + where it is what is asked for."""
+    bound = None if it.holdout is None else it.holdout.bound_percent
+    if bound is None:
+        return "–"
+    return f"[green]{bound:.3f} +[/]" if it.reaches else f"{bound:.3f} -"
 
 
 def _test(it: Standing) -> str:
@@ -191,7 +207,8 @@ def _legend(board: Leaderboard) -> Iterator[tuple[str, str]]:
         yield "scores", "mean ± standard deviation over the seeds (how many)"
         yield (
             "marks",
-            "* Pareto front: accuracy, parameters · = no significant difference from the first",
+            f"* Pareto front: accuracy, {UNITS[board.cost]} · "
+            "= no significant difference from the first",
         )
     if differences := _differences(board):
         over = " and ".join(sorted({_COVERS[it.test] for it in differences}))
@@ -199,7 +216,11 @@ def _legend(board: Leaderboard) -> Iterator[tuple[str, str]]:
             "intervals",
             f"95 % of that difference alone, {over}; the mark = is by Holm's correction",
         )
-    yield "rules", "parameters, epochs, accuracy: + kept, - missed, . no verdict"
+    if board.asked_percent is not None:
+        asked = f"≥ {board.asked_percent:g} % is good enough (+), by all seeds"
+        yield "bound", f"one-sided 95 % of the mean over seeds: {asked}"
+    counts = ", ".join(board.budget.limits())
+    yield "rules", f"{counts}, accuracy: + kept, - missed, . no verdict"
     if len(board.standings) > MOST_ROWS:
         rows = f"the first {MOST_ROWS} of {len(board.standings):,}; --csv and --json have them all"
         yield "rows", rows

@@ -148,10 +148,14 @@ class SweepDisplay(NotesInLines):
         self.note(" · ".join(parts))
 
     def progress(self) -> str:
-        """`12/30` of the stage; of a search, whose end is a number of trials in the file."""
+        """`12/30` of the stage; of a search, whose end is a number of trials in the file.
+
+        Where each of them may take several seeds, so many at most: `12/≤150`.
+        """
         search = self.pace.plan.definition.sweep.search
         if self.stage == "search" and search is not None:
-            return f"{self.ended}/{search.trials}"
+            most = search.trials * search.seeds
+            return f"{self.ended}/{'≤' if search.seeds > 1 else ''}{most}"
         return f"{self.ended}/{self.ended + len(self.waiting)}"
 
     def left(self) -> str:

@@ -14,6 +14,7 @@ from mnist_arch.sweeps.execution.worker_count import WorkerCount
 from mnist_arch.sweeps.leaderboard import ranking_trials
 from mnist_arch.sweeps.ledger import Ledger
 from mnist_arch.sweeps.planning import Arm, SweepPlan
+from mnist_arch.sweeps.spec import UNITS, Front, Smallest
 from mnist_arch.sweeps.standings import states_text
 from mnist_arch.verbs.datasets import auto_text
 
@@ -93,19 +94,34 @@ def _lines(plan: SweepPlan) -> Iterator[tuple[str, str]]:
         each = "1 seed" if sweep.seeds == 1 else f"{sweep.seeds} seeds"
         yield "trials", f"{len(plan.trials()):,} of the ranking ({each} an arm)"
     if sweep.search is not None:
-        yield "search", f"{sweep.search.trials:,} more, by {sweep.search.sampler}"
+        yield "search", f"{sweep.search.trials:,} more, by {sweep.search.sampler}{_goal(plan)}"
     if sweep.finalists is not None:
         top, seeds = sweep.finalists.top, sweep.finalists.seeds
-        yield "finalists", f"the first {top}, {seeds} other seeds each, on all images"
+        which = "the front" if sweep.finalists.front else f"the first {top}"
+        yield "finalists", f"{which}, {seeds} other seeds each, on all images"
 
 
 def _time_left(plan: SweepPlan, estimate: Estimate, workers: int) -> str:
-    searches = plan.definition.sweep.search is not None
-    if searches and not plan.arms:
-        return "not known: a search proposes as it goes"
     how = "by what was run here" if estimate.measured else "a guess: nothing was run here yet"
-    without = ", without the search" if searches else ""
-    return f"{duration(estimate.seconds)}, {workers} at a time ({how}{without})"
+    if plan.definition.sweep.search is not None:
+        how += "; proposals like those so far" if estimate.measured else "; proposals like the base"
+    time = duration(estimate.seconds)
+    if estimate.most_seconds > estimate.seconds:
+        time = f"{time} to {duration(estimate.most_seconds)}"
+    return f"{time}, {workers} at a time ({how})"
+
+
+def _goal(plan: SweepPlan) -> str:
+    """What a search looks for, in words, where it is not the most accurate."""
+    search = plan.definition.sweep.search
+    match search and search.objective:
+        case Front(cost=cost):
+            return f": the front of accuracy and {UNITS[cost]}"
+        case Smallest() as it:
+            most = f"up to {it.seeds} seeds each"
+            return f": the fewest {UNITS[it.cost]} with ≥ {it.accuracy_percent:g} %, {most}"
+        case _:
+            return ""
 
 
 def _plan_values(
@@ -133,6 +149,7 @@ def _plan_values(
             for arm in plan.arms
         ],
         "seconds_left": estimate.seconds,
+        "seconds_left_at_most": estimate.most_seconds,
         "seconds_measured": estimate.measured,
         "workers": workers,
     }

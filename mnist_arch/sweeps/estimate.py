@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from mnist_arch.data.catalog import INFO
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
+from mnist_arch.sweeps.search.proposals import size_of
 from mnist_arch.sweeps.search.source import searched_arms
 from mnist_arch.training.pace import SECONDS_PER_IMAGE, SECONDS_PER_MAC
 
@@ -21,6 +23,8 @@ class Estimate:
     seconds: float
     measured: bool
     """Whether trials of this sweep have been timed here; else it is a guess."""
+    most_seconds: float = 0.0
+    """Where every proposal of a search takes all of its seeds; else the same."""
 
 
 class Pace:
@@ -61,15 +65,19 @@ def pace_so_far(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Pace:
 
 
 def whole_sweep(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Estimate:
-    """All of list, grid and finalists that has not been run.
+    """All of list, grid, search and finalists that has not been run.
 
-    What a search has yet to propose is not known, and left out. Raises what `searched_arms` does.
+    What a search has yet to propose is taken to cost as its proposals so far, or else as its base:
+    with one seed each, and of the one that is found all seeds. Raises what `searched_arms` does.
     """
     pace = pace_so_far(plan, ledger, workers=workers)
     searched = searched_arms(plan, ledger)
     ranking = _ranking(plan, searched)
-    if any(ledger.status(trial) is TrialStatus.WAITING for trial in ranking):
-        final = _likely_finals(plan, ranking, pace)
+    left, fewest, most = _proposals_left(plan, searched)
+    proposal = _proposal(plan, searched, pace)
+    if left or any(ledger.status(trial) is TrialStatus.WAITING for trial in ranking):
+        arms = len({trial.digest for trial in ranking}) + left
+        final = _likely_finals(plan, ranking or [proposal], pace, arms=arms)
     else:
         first = finalists(plan, ranked_arms(plan, ledger, searched))
         final = [trial for arm in first for trial in plan.final_trials(arm)]
@@ -77,18 +85,30 @@ def whole_sweep(plan: SweepPlan, ledger: Ledger, *, workers: int) -> Estimate:
         pace.left(trial for trial in stage if ledger.status(trial) is TrialStatus.WAITING).seconds
         for stage in (ranking, final)
     )
-    return Estimate(seconds, bool(pace.ratios))
+    each = pace.left([proposal]).seconds / workers
+    measured = bool(pace.ratios)
+    return Estimate(seconds + fewest * each, measured, most_seconds=seconds + most * each)
+
+
+def _proposals_left(plan: SweepPlan, searched: Sequence[Arm]) -> tuple[int, int, int]:
+    """What a search has yet to propose, and the fewest and the most trials of that."""
+    if (search := plan.definition.sweep.search) is None:
+        return 0, 0, 0
+    most = min(search.trials, size_of(search) or search.trials)
+    left = max(0, most - len(searched))
+    return left, left + (search.seeds - 1 if left else 0), left * search.seeds
+
+
+def _proposal(plan: SweepPlan, searched: Sequence[Arm], pace: Pace) -> Trial:
+    """One that costs as the proposals so far, or as the base while there are none."""
+    known = [arm for arm in searched if not arm.rejected] or [plan.base]
+    trials = [Trial(arm, 0, "ranking", arm.digest) for arm in known]
+    return sorted(trials, key=pace.guess)[len(trials) // 2]
 
 
 def plain_seconds(plan: SweepPlan, ledger: Ledger, *, workers: int) -> float:
-    """A guess of what is left of a sweep with plain steps, a search's proposals like its base."""
-    left = whole_sweep(plan, ledger, workers=workers).seconds
-    if (search := plan.definition.sweep.search) is None:
-        return left
-    base = plan.base
-    each = Pace(plan, workers=1).guess(Trial(base, 0, "ranking", base.digest))
-    proposed = len(searched_arms(plan, ledger))
-    return left + max(0, search.trials - proposed) * each / workers
+    """A guess of what is left of a sweep with plain steps."""
+    return whole_sweep(plan, ledger, workers=workers).seconds
 
 
 def _ranking(plan: SweepPlan, searched: Sequence[Arm]) -> list[Trial]:
@@ -100,10 +120,13 @@ def _ranking(plan: SweepPlan, searched: Sequence[Arm]) -> list[Trial]:
     ]
 
 
-def _likely_finals(plan: SweepPlan, ranking: Sequence[Trial], pace: Pace) -> list[Trial]:
+def _likely_finals(
+    plan: SweepPlan, ranking: Sequence[Trial], pace: Pace, *, arms: int
+) -> list[Trial]:
     """While the finalists are not known: as many of an arm of median cost."""
     if (wanted := plan.definition.sweep.finalists) is None:
         return []
     median = sorted(ranking, key=pace.guess)[len(ranking) // 2]
-    count = min(wanted.top, len({trial.digest for trial in ranking})) * wanted.seeds
+    top = math.isqrt(arms) if wanted.front else wanted.top  # a guess of how long it is
+    count = min(top, arms) * wanted.seeds
     return [replace(median, stage="final", digest="")] * count

@@ -21,6 +21,7 @@ from mnist_arch.drawing import (
     frame_and_grid,
     new_figure,
 )
+from mnist_arch.sweeps.spec import UNITS
 from mnist_arch.sweeps.standings import ArmScore, Leaderboard, Standing
 
 if TYPE_CHECKING:
@@ -45,12 +46,16 @@ _APART: Final = (16.0, 12.0)
 
 
 def draw_front(board: Leaderboard, *, kind: Format = "png") -> bytes:
-    """Hold-out accuracy of every ranked arm against its parameters, as a file of that kind.
+    """Hold-out accuracy of every ranked arm against its cost, as a file of that kind.
 
     With standard deviations, the Pareto front, the budget, and the finalists' test accuracy. Raises
     ValueError where no arm is ranked, and PictureError.
     """
-    arms = [it for it in board.standings if it.holdout is not None]
+    arms = [
+        it.model_copy(update={"parameters": board.cost_of(it)})  # what is drawn across
+        for it in board.standings
+        if it.holdout is not None
+    ]
     if not arms:
         raise ValueError("the picture needs an arm that is ranked")
     runs = max(len(_holdout(it).seeds) for it in arms)
@@ -60,7 +65,7 @@ def draw_front(board: Leaderboard, *, kind: Format = "png") -> bytes:
         axes, key = figure.subplots(1, 2, width_ratios=(9.3, 4.2))
         _zoom(axes, arms)
         marks = [*_draw_arms(axes, arms), *_draw_lines(axes, arms, board)]
-        _dress(axes)
+        _dress(axes, UNITS[board.cost])
         _draw_key(key, arms, board, marks)
         figure.draw_without_rendering()  # from here on the axes stay where they are
         figure.set_layout_engine("none")
@@ -136,10 +141,11 @@ def _draw_lines(axes: Axes, arms: Sequence[Standing], board: Leaderboard) -> Ite
     if len(points) > 1:
         line.set_label("Pareto front")
         yield line
-    below = board.budget.parameters_below
-    line = axes.axvline(below, color=RED, linewidth=1.2, linestyle=_DOTS, zorder=1)
-    line.set_label(f"budget: fewer than {below:,} parameters")
-    yield line
+    unit = UNITS[board.cost]
+    if (below := board.budget.limits().get(unit)) is not None:
+        line = axes.axvline(below, color=RED, linewidth=1.2, linestyle=_DOTS, zorder=1)
+        line.set_label(f"budget: fewer than {below:,} {unit}")
+        yield line
 
 
 def _mark(label: str, **style: Any) -> Line2D:
@@ -197,10 +203,10 @@ def _zoom(axes: Axes, arms: Sequence[Standing]) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _dress(axes: Axes) -> None:
+def _dress(axes: Axes, unit: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlabel("parameters", fontsize=9.5, color=SOFT)
+    axes.set_xlabel(unit, fontsize=9.5, color=SOFT)
     axes.set_title("accuracy (%)", loc="left", fontsize=10.5, color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ class Ranked:
 
     arm: Arm
     results: tuple[Result, ...]
+    cost: int
+    """Of what is to be small."""
+    reaches: bool | None = None
+    """Whether it is good enough, where the smallest that is so is looked for."""
 
     @property
     def images(self) -> int:
@@ -40,9 +45,13 @@ class Ranked:
         return Fraction(sum(result.correct for result in self.results), len(self.results))
 
     @property
-    def order(self) -> tuple[Fraction, int, str]:
-        """Most correct first; of equals the one with fewer parameters."""
-        return -self.mean_correct, self.arm.parameters, self.arm.name
+    def order(self) -> tuple[int, Fraction, int, str]:
+        """Most correct first; of equals the one with fewer parameters.
+
+        Where the smallest is looked for, what is good enough comes first, and of that the smallest.
+        """
+        small = self.cost if self.reaches else sys.maxsize
+        return small, -self.mean_correct, self.arm.parameters, self.arm.name
 
 
 def ranked_arms(plan: SweepPlan, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
@@ -53,7 +62,12 @@ def ranked_arms(plan: SweepPlan, ledger: Ledger, searched: Sequence[Arm] = ()) -
         done = [trial for trial in trials if ledger.status(trial) is TrialStatus.DONE]
         results = [result for trial in done if (result := ledger.result(trial)) is not None]
         if results and len(results) == len(trials):
-            found.append(Ranked(arm, tuple(results)))
+            reaches = None
+            if plan.smallest is not None:
+                from mnist_arch.sweeps.search.race import runner
+
+                reaches = runner(plan, ledger, arm, plan.smallest).reached or False
+            found.append(Ranked(arm, tuple(results), arm.cost(plan.cost), reaches))
     return sorted(found, key=lambda ranked: ranked.order)
 
 
@@ -61,14 +75,18 @@ def ranking_trials(plan: SweepPlan, arm: Arm) -> list[Trial]:
     """The trials that an arm is ranked by; none of an arm that is rejected."""
     if arm.rejected:
         return []
-    seeds = 1 if arm.proposal is not None else plan.definition.sweep.seeds
+    seeds = arm.seeds if arm.proposal is not None else plan.definition.sweep.seeds
     return [Trial(arm, seed, "ranking", arm.digest) for seed in range(seeds)]
 
 
 def finalists(plan: SweepPlan, ranked: Sequence[Ranked]) -> list[Arm]:
     """The arms that are trained again and judged on test."""
-    wanted = plan.definition.sweep.finalists
-    return [it.arm for it in ranked[: wanted.top]] if wanted else []
+    if (wanted := plan.definition.sweep.finalists) is None:
+        return []
+    if wanted.front:
+        front = _front(ranked)
+        return [it.arm for it in ranked if it.arm.digest in front]
+    return [it.arm for it in ranked[: wanted.top]]
 
 
 def board_of(plan: SweepPlan, ledger: Ledger, *, running: bool = False) -> Leaderboard:
@@ -114,7 +132,7 @@ def leaderboard(
     Raises what `Ledger.result` does for a result that cannot be read.
     """
     sweep, budget = plan.definition.sweep, plan.budget
-    searched = [] if proposals is None else plan.distinct(proposals.arms)
+    searched = _searched(plan, ledger, proposals)
     ranked = ranked_arms(plan, ledger, searched)
     arms = (*plan.arms, *searched)
     rows = _Rows(plan, arms, ledger, budget, running)
@@ -129,6 +147,7 @@ def leaderboard(
             against_first=difference,
             tied=rank == 1 or (difference is not None and not difference.significant),
             front=it.arm.digest in front,
+            reaches=it.reaches,
             final=plan.final_trials(it.arm) if it.arm.digest in is_final else [],
         )
         for rank, (it, difference) in enumerate(zip(ranked, against, strict=True), start=1)
@@ -145,7 +164,17 @@ def leaderboard(
         effects=_effects(plan, ranked),
         states=rows.states,
         search=None if proposals is None else _proposed(proposals),
+        cost=plan.cost,
+        asked_percent=plan.smallest and plan.smallest.accuracy_percent,
     )
+
+
+def _searched(plan: SweepPlan, ledger: Ledger, proposals: Proposals | None) -> list[Arm]:
+    if proposals is None:
+        return []
+    from mnist_arch.sweeps.search.race import raced
+
+    return raced(plan, ledger, proposals.arms)
 
 
 def _proposed(proposals: Proposals) -> Proposed:
@@ -192,11 +221,13 @@ class _Rows:
         against_first: Difference | None = None,
         tied: bool = False,
         front: bool = False,
+        reaches: bool | None = None,
         final: Sequence[Trial] = (),
     ) -> Standing:
         trials = ranking_trials(self.plan, arm)
         if arm.rejected:
-            self.states[TrialStatus.REJECTED] += self.plan.definition.sweep.seeds
+            seeds = self.plan.definition.sweep.seeds
+            self.states[TrialStatus.REJECTED] += seeds if arm.proposal is None else 1
         own = [self.ledger.result(trial) for trial in trials]
         tests = [result for trial in final if (result := self.ledger.result(trial)) is not None]
         whole = tests if len(tests) == len(final) else []  # a mean of some seeds is no result
@@ -207,6 +238,7 @@ class _Rows:
             differs={it.place: it.value for it in arm.differs},
             parameters=arm.parameters,
             macs=arm.macs,
+            inference_bytes=arm.inference_bytes,
             epochs=arm.epochs,
             trials=[self._outcome(trial) for trial in trials],
             final=[self._outcome(trial) for trial in final],
@@ -215,6 +247,7 @@ class _Rows:
             against_first=against_first,
             tied=tied,
             front=front,
+            reaches=reaches,
             test=ArmScore.of(whole) if whole else None,
             seconds=sum(result.seconds for result in (*own, *tests) if result is not None),
             verdicts=self._verdicts(arm, whole),
@@ -262,12 +295,12 @@ def _against_first(ranked: Sequence[Ranked]) -> list[Difference | None]:
 
 
 def _front(ranked: Sequence[Ranked]) -> set[str]:
-    """Digests of the arms that no other beats on accuracy and parameters together."""
+    """Digests of the arms that no other beats on accuracy and cost together."""
     front: list[Ranked] = []
-    for it in ranked:  # the most accurate first, of equals the smallest
+    for it in sorted(ranked, key=lambda it: (-it.mean_correct, it.cost)):
         last = front[-1] if front else it
-        equal = (it.mean_correct, it.arm.parameters) == (last.mean_correct, last.arm.parameters)
-        if equal or it.arm.parameters < last.arm.parameters:
+        equal = (it.mean_correct, it.cost) == (last.mean_correct, last.cost)
+        if equal or it.cost < last.cost:
             front.append(it)
     return {it.arm.digest for it in front}
 

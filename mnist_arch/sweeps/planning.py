@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from mnist_arch.counting.budget import broken_rules, limited_counts
+from mnist_arch.counting.budget import broken_rules, counts_of, limited_counts
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
@@ -30,6 +30,7 @@ from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.grid import Grid
 from mnist_arch.sweeps.loading import Definition
 from mnist_arch.sweeps.naming import Names, run_name
+from mnist_arch.sweeps.spec import Cost, Smallest
 
 Stage = Literal["ranking", "final"]
 """Ranking judges on the hold-out; final trains on all images and judges on test, once."""
@@ -61,7 +62,7 @@ class Arm:
     parameters: int = 0
     macs: int = 0
     inference_bytes: int | None = None
-    """To classify one image, in float32; None where no rule limits them."""
+    """To classify one image, in float32; None where nothing asks for it."""
     epochs: int = 0
     rejected: str = ""
     """Why it is not trained; empty where it is."""
@@ -70,8 +71,9 @@ class Arm:
     of_grid: bool = False
     """Whether it is a cell of the grid, with a level of each axis in `differs`."""
     proposal: int | None = None
-    """Its number among the proposals of the search, from 1, of which it has one trial; None for an
-    arm of list or grid."""
+    """Its number among the proposals of the search, from 1; None for an arm of list or grid."""
+    seeds: int = 1
+    """Of a proposal, how many it has got by what came out so far."""
     counted: CountedExperiment | None = field(default=None, compare=False, repr=False)
     """What it is in the ranking. None where it cannot be built, and for a cell of the grid, of
     which there are many: see `SweepPlan.counted`."""
@@ -80,6 +82,11 @@ class Arm:
     def counts(self) -> Counts:
         """What the budget limits."""
         return Counts(self.parameters, self.epochs, self.macs, self.inference_bytes)
+
+    def cost(self, of: Cost) -> int:
+        """What is to be small."""
+        costs = {"parameters": self.parameters, "macs": self.macs, "bytes": self.inference_bytes}
+        return costs[of] or 0
 
     @property
     def cell(self) -> tuple[str, ...] | None:
@@ -170,11 +177,24 @@ class SweepPlan:
             "seeds": sweep.seeds,
             "arms": sorted((arm.digest, arm.cell or ()) for arm in self.arms),
             "base": None if sweep.search is None else self.base.digest,
-            "search": sweep.search and sweep.search.model_dump(mode="json"),
-            "finalists": sweep.finalists and sweep.finalists.model_dump(mode="json"),
+            "search": sweep.search and sweep.search.stated(),
+            "finalists": sweep.finalists and sweep.finalists.stated(),
             "budget": self.budget.model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def cost(self) -> Cost:
+        """What is to be small beside what is accurate."""
+        search = self.definition.sweep.search
+        return "parameters" if search is None else search.cost
+
+    @property
+    def smallest(self) -> Smallest | None:
+        """What is good enough, where the smallest that is so is looked for."""
+        search = self.definition.sweep.search
+        objective = None if search is None else search.objective
+        return objective if isinstance(objective, Smallest) else None
 
     @property
     def budget(self) -> Budget:
@@ -193,7 +213,9 @@ class SweepPlan:
     def final_trials(self, arm: Arm) -> list[Trial]:
         """Of a finalist: other seeds than it was ranked by, all training images."""
         assert self.definition.sweep.finalists is not None
-        first, count = self.definition.sweep.seeds, self.definition.sweep.finalists.seeds
+        sweep = self.definition.sweep
+        first = max(sweep.seeds, 0 if sweep.search is None else sweep.search.seeds)
+        count = self.definition.sweep.finalists.seeds
         final = self.counted(arm, "final").digest
         return [Trial(arm, seed, "final", final) for seed in range(first, first + count)]
 
@@ -228,7 +250,7 @@ class SweepPlan:
         except SpecError as error:
             return _not_built(arm, error)
         counted = CountedExperiment(loaded.experiment, plan, loaded.origins)
-        counts = _counts(counted.experiment, plan, counted.digest)
+        counts = _counts(counted.experiment, plan, counted.digest, cost=self.cost)
         return replace(arm, **counts, counted=counted)
 
     def batch_bytes(self, experiment: Experiment, plan: Plan) -> int:
@@ -283,13 +305,14 @@ def _fell_back(definition: Definition, dataset: DatasetName) -> bool:
     return (definition.sweep.dataset, dataset) == ("auto", "mnist-5k")
 
 
-def _counts(experiment: Experiment, plan: Plan, digest: str) -> dict[str, Any]:
-    """What an arm says of its experiment."""
+def _counts(experiment: Experiment, plan: Plan, digest: str, *, cost: Cost) -> dict[str, Any]:
+    """What an arm says of its experiment, which is searched for little `cost`."""
+    of = counts_of if cost == "bytes" else limited_counts
     return {
         "digest": digest,
         "parameters": plan.parameters,
         "macs": plan.macs,
-        "inference_bytes": limited_counts(experiment, plan).bytes,
+        "inference_bytes": of(experiment, plan).bytes,
         "epochs": experiment.recipe.epochs,
         "rejected": "; ".join(broken_rules(experiment, plan)),
     }
@@ -337,7 +360,7 @@ def _grid_arms(plan: SweepPlan) -> tuple[Iterator[Arm], int]:
     found: list[Arm | None] = [None] * grid.size
     most = 0
     for cell in grid.cells():
-        counts = _counts(cell.experiment, cell.plan, cell.digest)
+        counts = _counts(cell.experiment, cell.plan, cell.digest, cost=plan.cost)
         found[cell.number] = arm(cell.number, **counts)
         if not counts["rejected"]:
             most = max(most, plan.batch_bytes(cell.experiment, cell.plan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -37,8 +37,14 @@ class Finalists(Spec):
 
     top: Annotated[StrictInt, Field(gt=0, le=100)] = 2
     """How many, from the first rank on."""
+    front: StrictBool = False
+    """Whether they are the Pareto front instead, however many it has."""
     seeds: Seeds = 5
     """Seeds of each, other ones than those that it was ranked by."""
+
+    def stated(self) -> dict[str, Any]:
+        """All of it for a digest, in which a front that is not asked for is not there."""
+        return self.model_dump(mode="json", exclude=None if self.front else {"front"})
 
 
 class Resources(Spec):
@@ -129,10 +135,68 @@ Dimension = Annotated[
 class Pruning(Spec):
     """Ends trials early that do worse than others did at the same epoch."""
 
-    kind: Literal["median", "hyperband"]
-    """median: worse than the median of the trials so far; hyperband: Li et al. 2018."""
+    kind: Literal["median", "hyperband", "halving"]
+    """median: worse than the median of the trials so far; hyperband: Li et al. 2018; halving: at
+    `from_epoch`, twice that, and so on, not in the better half of those that cost no more (Li et
+    al. 2020, asynchronous)."""
     from_epoch: Annotated[StrictInt, Field(gt=0)]
     """No trial is ended before this epoch, from 1."""
+
+
+Cost = Literal["parameters", "macs", "bytes"]
+"""What is to be small: parameters; multiply-accumulates of one image; bytes of memory, as in
+`budget.bytes_below`."""
+
+
+UNITS: Final[dict[Cost, str]] = {"parameters": "parameters", "macs": "MACs", "bytes": "bytes"}
+"""How each cost is written."""
+
+
+class MostAccurate(Spec):
+    """The most accurate."""
+
+    kind: Literal["accuracy"] = "accuracy"
+    """accuracy."""
+
+
+class Front(Spec):
+    """The Pareto front of accuracy and a cost."""
+
+    kind: Literal["front"]
+    """front."""
+    cost: Cost = "parameters"
+    """parameters, macs, or bytes."""
+
+
+class Smallest(Spec):
+    """The smallest that is good enough: its mean over seeds is at least so good by its bound."""
+
+    kind: Literal["smallest"]
+    """smallest."""
+    cost: Cost = "parameters"
+    """parameters, macs, or bytes."""
+    accuracy_percent: Annotated[StrictFloat, Field(gt=0, lt=100, allow_inf_nan=False)]
+    """What the bound of the mean on the hold-out is to reach: one-sided, 95 %, over seeds."""
+    seeds: Annotated[StrictInt, Field(ge=2, le=1000)] = 5
+    """Seeds, from 0 on, by which an experiment is good enough. One that cannot be the smallest any
+    more gets no further ones."""
+
+
+_OBJECTIVES: Final[dict[str, dict[str, str]]] = {
+    "accuracy": {"kind": "accuracy"},
+    "front": {"kind": "front"},
+    "accuracy-parameters": {"kind": "front", "cost": "parameters"},
+}
+"""Objectives that a word stands for."""
+
+
+def _by_a_word(value: Any) -> Any:
+    return _OBJECTIVES.get(value, value) if isinstance(value, str) else value
+
+
+Objective = Annotated[
+    MostAccurate | Front | Smallest, Field(discriminator="kind"), BeforeValidator(_by_a_word)
+]
 
 
 class Search(Spec):
@@ -141,12 +205,12 @@ class Search(Spec):
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     """What is varied: a path of the spec, such as `recipe.schedule.peak`, and its values."""
     trials: Annotated[StrictInt, Field(gt=0, le=MAX_TRIALS)]
-    """Experiments within the budget, each with the first seed; what is over it or comes again does
-    not count."""
+    """Experiments within the budget; what is over it or comes again does not count."""
     sampler: Literal["random", "tpe", "nsga2"] = "tpe"
     """random; tpe (Bergstra et al. 2011); nsga2 (Deb et al. 2002)."""
-    objective: Literal["accuracy", "accuracy-parameters"] = "accuracy"
-    """Hold-out accuracy, or the Pareto front of it against the number of parameters."""
+    objective: Objective = MostAccurate()
+    """What is looked for, by the hold-out: `accuracy`, the most accurate; `front`, the Pareto front
+    of accuracy and a cost; `smallest`, the smallest that is good enough."""
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     """Seed of the sampler, which has nothing to do with those of the trials."""
     pruning: Pruning | None = None
@@ -154,10 +218,34 @@ class Search(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.pruning is not None and self.objective != "accuracy":
-            message = "`pruning` needs `objective: accuracy`, since a front has no order"
-            raise PydanticCustomError("pruning", message)
+        if self.pruning is None or self.pruning.kind == "halving":
+            return self
+        match self.objective:
+            case Front():
+                message = "`pruning` needs `objective: accuracy`, since a front has no order"
+                raise PydanticCustomError("pruning", message)
+            case Smallest():
+                message = "what is small would be ended first: use `pruning: {kind: halving, …}`"
+                raise PydanticCustomError("pruning", message)
         return self
+
+    @property
+    def cost(self) -> Cost:
+        """What is to be small beside what is accurate."""
+        return "parameters" if isinstance(self.objective, MostAccurate) else self.objective.cost
+
+    @property
+    def seeds(self) -> int:
+        """The most that an experiment gets."""
+        return self.objective.seeds if isinstance(self.objective, Smallest) else 1
+
+    def stated(self) -> dict[str, Any]:
+        """All of it for a digest, in which the objectives that had a word keep it."""
+        values = self.model_dump(mode="json")
+        for word in ("accuracy", "accuracy-parameters"):
+            if values["objective"] == _OBJECTIVES[word]:
+                values["objective"] = word
+        return values
 
 
 # ----------------------------------------------------------------------------------- the whole file

@@ -12,7 +12,7 @@ from mnist_arch.sweeps.execution.executor import Executor, TrialEvent
 from mnist_arch.sweeps.leaderboard import finalists, ranked_arms, ranking_trials
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
-from mnist_arch.sweeps.search.source import SearchSource, searched_arms
+from mnist_arch.sweeps.search.source import search_source, searched_arms
 
 StageName = Literal["ranking", "search", "final"]
 
@@ -54,7 +54,7 @@ def run_sweep(
     yield from _known("ranking", trials, plan, ledger, executor)
     searched: list[Arm] = []
     if plan.definition.sweep.search is not None:
-        search = SearchSource(plan, ledger)
+        search = search_source(plan, ledger)
         yield StageBegan("search", (), _ended(ledger, _trials_of(plan, search.arms)))
         yield from run_trials(plan, ledger, search, executor)
         searched = search.arms

@@ -19,6 +19,7 @@ from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import SeedScore
 from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import TrialStatus
+from mnist_arch.sweeps.spec import Cost
 from mnist_arch.values import FORMAT, Record
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ class Standing(Record):
     differs: dict[str, str]
     """From the base: path and value."""
     parameters: int
-    """This and the next two are 0 where the network cannot be built."""
+    """This and the next three are 0 where the network cannot be built."""
     macs: int
+    inference_bytes: int | None = None
+    """To classify one image, in float32; null where nothing asks for it."""
     epochs: int
     trials: list[Outcome]
     """Of the ranking."""
@@ -81,7 +84,9 @@ class Standing(Record):
     tied: bool
     """Whether it does not differ significantly from the first; true of the first itself."""
     front: bool
-    """Whether no other arm is as accurate with fewer parameters, or better with as many."""
+    """Whether no other arm is as accurate at less cost, or better at as much."""
+    reaches: bool | None = None
+    """Whether the bound of its mean is what is asked for, where the smallest such is looked for."""
     test: ArmScore | None
     """Of a finalist all of whose runs, which read the test split once each, are done."""
     seconds: float
@@ -131,6 +136,15 @@ class Leaderboard(Record):
     """Number of trials of each status, finalists' included."""
     search: Proposed | None
     """What the search has proposed; null where there is none."""
+    cost: Cost = "parameters"
+    """What is to be small."""
+    asked_percent: float | None = None
+    """What the bound of the mean is to reach, where the smallest that does is looked for."""
+
+    def cost_of(self, it: Standing) -> int:
+        """What an arm has of what is to be small."""
+        costs = {"parameters": it.parameters, "macs": it.macs, "bytes": it.inference_bytes}
+        return costs[self.cost] or 0
 
     def __repr__(self) -> str:
         states = states_text(Counter(self.states))
@@ -181,7 +195,8 @@ _COLUMNS: Final = (
     *("tied_with_first", "pareto_front"),
     *(f"test_{column}" for column in _SCORE),
     *("seconds", "keeps_parameters", "keeps_epochs", "keeps_accuracy"),
-    *("keeps_macs", "keeps_bytes", "reason", "format"),
+    *("keeps_macs", "keeps_bytes", "inference_bytes", "holdout_bound_percent", "reaches"),
+    *("reason", "format"),
 )
 
 
@@ -206,7 +221,8 @@ def csv_text(board: Leaderboard) -> str:
                 *(difference.adjusted_p_value if difference else "", it.tied, it.front),
                 *_cells(it.test),
                 *(it.seconds, it.verdicts.parameters, it.verdicts.epochs, it.verdicts.accuracy),
-                *(it.verdicts.macs or "", it.verdicts.bytes or ""),
+                *(it.verdicts.macs or "", it.verdicts.bytes or "", it.inference_bytes or ""),
+                *(_bound(it.holdout), "" if it.reaches is None else it.reaches),
                 it.rejected or "; ".join(trial.reason for trial in it.failures),
                 board.format,
             ]
@@ -217,6 +233,11 @@ def csv_text(board: Leaderboard) -> str:
 def states_text(states: Counter[TrialStatus]) -> str:
     """`27 DONE, 3 WAITING`."""
     return ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+
+
+def _bound(scored: ArmScore | None) -> float | str:
+    bound = None if scored is None else scored.bound_percent
+    return "" if bound is None else bound
 
 
 def _cells(scored: ArmScore | None) -> tuple[object, object, object]:

@@ -133,6 +133,7 @@ TORCH_FREE = (
     "sweeps.planning",
     "sweeps.stages",
     "sweeps.search.proposals",
+    "sweeps.search.race",
     "verbs",
 )
 """What answers at once: each of them, or all modules of the room, can be imported without torch."""

@@ -19,7 +19,7 @@ from mnist_arch.sweeps.execution.driver import run_trials
 from mnist_arch.sweeps.execution.executor import Stopped, Task, TrialEvent
 from mnist_arch.sweeps.ledger import Failure, Ledger
 from mnist_arch.sweeps.planning import SweepPlan, Trial
-from mnist_arch.sweeps.search.source import SearchSource
+from mnist_arch.sweeps.search.source import search_source
 from mnist_arch.training.events import EpochRecord
 
 Curve = Callable[[Trial, int], int | str]
@@ -127,7 +127,7 @@ class Process:
         if before is not None:  # the checkpoints are on disk
             self.learners.epochs_done = before.learners.epochs_done
         self.ledger = Ledger(self.learners.bench.folder)
-        self.search = SearchSource(plan, self.ledger)
+        self.search = search_source(plan, self.ledger)
         self.events = run_trials(plan, self.ledger, self.search, self.learners)
 
     def curve_is(self, curve: Curve) -> Process:

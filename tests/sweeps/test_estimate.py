@@ -114,9 +114,25 @@ def test_of_nothing_nothing_is_left(tmp_path: Path) -> None:
     assert Pace(plan, workers=3).left([]) == Estimate(0.0, measured=False)
 
 
-def test_what_a_search_will_propose_is_left_out(tmp_path: Path) -> None:
+def test_what_a_search_will_propose_is_like_its_base(tmp_path: Path) -> None:
+    """No more than its space has."""
     space = {"recipe.schedule.peak": [0.05, 0.1]}
     bench = bench_of(tmp_path, search={"space": space, "trials": 9})
-    assert left(bench).seconds == pytest.approx(2 * sum(guess(bench.arm(name)) for name in "abc"))
-    alone = Bench(tmp_path, planned(tmp_path, name="alone", search={"space": space, "trials": 9}))
-    assert left(alone) == Estimate(0.0, measured=False)
+    listed = 2 * sum(guess(bench.arm(name)) for name in "abc")
+    base = guess(bench.plan.base)
+    assert left(bench).seconds == pytest.approx(listed + 2 * base)
+    assert left(bench).most_seconds == left(bench).seconds
+    alone = Bench(tmp_path, planned(tmp_path, name="alone", search={"space": space, "trials": 1}))
+    assert left(alone).seconds == pytest.approx(base)
+
+
+def test_the_smallest_takes_a_seed_a_proposal_and_those_of_the_winner_at_least(
+    tmp_path: Path,
+) -> None:
+    space = {"recipe.schedule.peak": {"kind": "float", "low": 0.05, "high": 0.1}}
+    objective = {"kind": "smallest", "accuracy_percent": 90.0, "seeds": 4}
+    search = {"space": space, "trials": 9, "objective": objective}
+    bench = Bench(tmp_path, planned(tmp_path, search=search))
+    base = guess(bench.plan.base)
+    assert left(bench).seconds == pytest.approx((9 + 3) * base)
+    assert left(bench).most_seconds == pytest.approx(9 * 4 * base)

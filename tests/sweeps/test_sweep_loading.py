@@ -175,7 +175,7 @@ def test_all_problems_of_the_file_are_told_at_once_in_its_own_order_of_keys() ->
     said = {it.place: it for it in found}
     assert said["experiment"].message == "unknown key `experiment`"
     assert said["experiment"].hint == f"did you mean `experiments`? valid: {keys}"
-    assert said["finalists.seed"].hint == "did you mean `seeds`? valid: seeds, top"
+    assert said["finalists.seed"].hint == "did you mean `seeds`? valid: front, seeds, top"
     assert said["dataset"].message == "'minst' is not one of the values"
     assert said["dataset"].hint.startswith("did you mean `mnist`?")
     assert said["budget.accuracy"].hint.startswith("did you mean `accuracy_percent: 99`?")

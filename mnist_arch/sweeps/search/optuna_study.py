@@ -15,7 +15,17 @@ from mnist_arch.sweeps.extras import need_optuna
 from mnist_arch.sweeps.planning import Arm, SweepPlan
 from mnist_arch.sweeps.search.journal import Journal, damaged
 from mnist_arch.sweeps.search.proposals import Point, search_of, texts_of, values_of
-from mnist_arch.sweeps.spec import Categorical, Dimension, Floats, Integers, Pruning, Search
+from mnist_arch.sweeps.spec import (
+    Categorical,
+    Dimension,
+    Floats,
+    Front,
+    Integers,
+    MostAccurate,
+    Pruning,
+    Search,
+    Smallest,
+)
 from mnist_arch.values import FORMAT
 
 if TYPE_CHECKING:
@@ -59,10 +69,12 @@ def _directions(plan: SweepPlan) -> list[StudyDirection]:
     from optuna.study import StudyDirection
 
     match search_of(plan).objective:
-        case "accuracy":
+        case MostAccurate():
             return [StudyDirection.MAXIMIZE]
-        case "accuracy-parameters":
+        case Front():
             return [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+        case Smallest():
+            return [StudyDirection.MINIMIZE]
         case never:
             assert_never(never)
 
@@ -73,7 +85,7 @@ def study_name(plan: SweepPlan) -> str:
     space = [[path, it.model_dump(mode="json")] for path, it in search.space.items()]
     content = {
         "format": FORMAT,  # what trials of another one came to says nothing about those of this
-        **search.model_dump(mode="json", exclude={"space", "trials"}),
+        **{key: it for key, it in search.stated().items() if key not in ("space", "trials")},
         "space": space,  # in its order, by which the samplers go
         "base": definition.base.plain(),
         "above": [[place(it.path), it.value.plain()] for it in definition.above],
@@ -158,7 +170,10 @@ def _seed(search: Search, number: int) -> int:
 
 
 def pruner(pruning: Pruning, *, epochs: int) -> BasePruner:
-    """What judges a trial of so many epochs, at the steps from `from_epoch` on."""
+    """What judges a trial of so many epochs, at the steps from `from_epoch` on.
+
+    Raises ValueError for what Optuna has not, which is `in_better_half`.
+    """
     from optuna.pruners import HyperbandPruner, MedianPruner
 
     match pruning.kind:
@@ -166,5 +181,7 @@ def pruner(pruning: Pruning, *, epochs: int) -> BasePruner:
             return MedianPruner(n_warmup_steps=pruning.from_epoch)
         case "hyperband":
             return HyperbandPruner(min_resource=pruning.from_epoch, max_resource=epochs)
+        case "halving":
+            raise ValueError("halving is judged by the race")
         case never:
             assert_never(never)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
+from mnist_arch.evaluation.judgement import SeedAccuracies
 from mnist_arch.files import is_there
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
@@ -20,6 +21,18 @@ from mnist_arch.sweeps.search.optuna_study import (
     sampler,
 )
 from mnist_arch.sweeps.search.proposals import Proposals, search_of
+from mnist_arch.sweeps.search.race import (
+    Runner,
+    has_lost,
+    in_better_half,
+    is_rung,
+    order,
+    race_winner,
+    raced,
+    runner,
+    winner,
+)
+from mnist_arch.sweeps.spec import MostAccurate
 from mnist_arch.training.events import EpochRecord
 
 if TYPE_CHECKING:
@@ -52,7 +65,12 @@ def proposals_so_far(plan: SweepPlan, ledger: Ledger) -> Proposals | None:
 def searched_arms(plan: SweepPlan, ledger: Ledger) -> list[Arm]:
     """The experiments within the budget that a search has proposed. See `proposals_so_far`."""
     proposals = proposals_so_far(plan, ledger)
-    return [] if proposals is None else plan.distinct(proposals.arms)
+    return [] if proposals is None else raced(plan, ledger, proposals.arms)
+
+
+def search_source(plan: SweepPlan, ledger: Ledger) -> SearchSource:
+    """The source of a sweep's search, by its objective. Raises what `SearchSource` does."""
+    return (SearchSource if plan.smallest is None else RaceSource)(plan, ledger)
 
 
 class SearchSource:
@@ -74,20 +92,23 @@ class SearchSource:
         self._space = {path: distribution(it) for path, it in self._search.space.items()}
         self._waiting: deque[Trial] = deque()
         self._asked: dict[str, optuna.Trial] = {}  # by digest, what has no outcome yet
+        self._rungs: dict[int, dict[str, tuple[int, float]]] = {}  # of halving, by epoch and digest
         self.proposals = Proposals(plan)
         self._go_on()
 
     @property
     def arms(self) -> list[Arm]:
         """Proposals within the budget so far, each experiment once."""
-        return self._plan.distinct(self.proposals.arms)
+        return raced(self._plan, self._ledger, self.proposals.arms)
 
     def next(self) -> Trial | None:
         """The next trial to train; None while there is none, and at the end.
 
         Raises StorageError, and BudgetExceeded where the search ends without any.
         """
-        while not self._waiting and len(self.proposals.arms) < self._search.trials:
+        while (trial := self._ready()) is None:
+            if len(self.proposals.arms) >= self._search.trials:
+                return None
             if not self.proposals.has_ended_early:
                 self._propose()
             elif self.proposals.arms:
@@ -97,6 +118,10 @@ class SearchSource:
                 message = f"the search found nothing to train, {self.proposals.shortfall}"
                 hint = "change `search.space`, the base or the budget"
                 raise BudgetExceeded(f"{message}; the last proposal is {last}", hint=hint)
+        return trial
+
+    def _ready(self) -> Trial | None:
+        """A trial of what has been proposed; None where something new is to be."""
         return self._waiting.popleft() if self._waiting else None
 
     def judge(self, trial: Trial, record: EpochRecord) -> bool:
@@ -149,7 +174,12 @@ class SearchSource:
             self._study.tell(asked, state=_trial_state("FAIL"))  # of which samplers take no note
         elif arm.rejected:
             self._reject(asked, arm)
-        elif (status := self._status(trial := _trial(arm))) is TrialStatus.WAITING:
+        else:
+            self._enter(asked, arm)
+
+    def _enter(self, asked: optuna.Trial, arm: Arm) -> None:
+        """A new experiment within the budget is known already, or waits."""
+        if (status := self._status(trial := _trial(arm))) is TrialStatus.WAITING:
             self._replay(asked, trial)
             self._asked[arm.digest] = asked
             self._waiting.append(trial)
@@ -179,7 +209,7 @@ class SearchSource:
             case TrialStatus.DONE:
                 result = self._ledger.result(trial)
                 assert result is not None
-                values = (result.correct / result.images, float(trial.arm.parameters))
+                values = (result.correct / result.images, float(trial.arm.cost(self._search.cost)))
                 self._study.tell(asked, values[: len(self._study.directions)])
             case TrialStatus.PRUNED:
                 pruned = self._ledger.pruned(trial)
@@ -197,12 +227,28 @@ class SearchSource:
 
     def _is_worth_it(self, asked: optuna.Trial, arm: Arm, epoch: int, share: float) -> bool:
         """Reports an epoch, and says whether the trial is worth continuing after it."""
-        assert self._search.pruning is not None
+        pruning = self._search.pruning
+        assert pruning is not None
         self._report(asked, epoch, share)
+        if pruning.kind == "halving":
+            return self._passes(arm, epoch, share)
         if epoch >= arm.epochs:
             return True
-        judging = pruner(self._search.pruning, epochs=arm.epochs)
+        judging = pruner(pruning, epochs=arm.epochs)
         return not judging.prune(self._study, self._frozen(asked))
+
+    def _passes(self, arm: Arm, epoch: int, share: float) -> bool:
+        """Whether a trial goes on after an epoch at which halving compares it with others."""
+        assert self._search.pruning is not None
+        if epoch >= arm.epochs or not is_rung(self._search.pruning, epoch):
+            return True
+        # Where accuracy is not all, those that cost more are no measure.
+        alone = isinstance(self._search.objective, MostAccurate)
+        own = (0 if alone else arm.cost(self._search.cost), share)
+        rung = self._rungs.setdefault(epoch, {})
+        others = [it for digest, it in rung.items() if digest != arm.digest]
+        rung[arm.digest] = own
+        return in_better_half(own, others)
 
     def _replay(self, asked: optuna.Trial, trial: Trial) -> None:
         """Reports the epochs that the trial has done and this study has not heard of.
@@ -217,9 +263,16 @@ class SearchSource:
             if epoch not in known:
                 self._is_worth_it(asked, trial.arm, epoch, share)
 
+    def _hear(self, trial: Trial) -> None:
+        """Has halving know of the epochs that a trial did in an earlier process."""
+        if self._search.pruning is not None and self._search.pruning.kind == "halving":
+            for epoch, share in self._ledger.curve(trial):
+                self._passes(trial.arm, epoch, share)
+
     def _report(self, asked: optuna.Trial, epoch: int, share: float) -> None:
-        """Once for each epoch, and only where there is one objective, as Optuna wants it."""
-        if len(self._study.directions) > 1 or epoch in self._frozen(asked).intermediate_values:
+        """Once for each epoch, and only where accuracy is all, as Optuna wants it."""
+        alone = isinstance(self._search.objective, MostAccurate)
+        if not alone or epoch in self._frozen(asked).intermediate_values:
             return
         asked.report(share, epoch)
 
@@ -235,13 +288,19 @@ class SearchSource:
 
         for proposal in _latest(self._plan, self._study):
             arm = self.proposals.take(proposal.params)
+            if arm is not None and not arm.rejected:
+                self._hear(_trial(arm))
             with self._journal.at_once():
                 if proposal.state is TrialState.RUNNING:
                     self._place(optuna.Trial(self._study, proposal._trial_id), arm)
                 elif arm is None or arm.rejected:
                     continue
-                elif self._status(_trial(arm)) is TrialStatus.WAITING:
+                elif self._is_to_be_taken_up(arm):
                     self._place(self._again(proposal), arm)
+
+    def _is_to_be_taken_up(self, arm: Arm) -> bool:
+        """Whether what Optuna holds for ended has no outcome in the ledger."""
+        return self._status(_trial(arm)) is TrialStatus.WAITING
 
     def _again(self, proposal: FrozenTrial) -> optuna.Trial:
         """A copy of a proposal whose failure was forgiven, or whose folder is no longer there.
@@ -260,6 +319,86 @@ class SearchSource:
         )
         self._study.add_trial(copy)
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
+
+
+class RaceSource(SearchSource):
+    """A Source of the seeds that decide which experiment is the smallest that is good enough."""
+
+    def __init__(self, plan: SweepPlan, ledger: Ledger) -> None:
+        """Raises what `SearchSource` does."""
+        assert plan.smallest is not None
+        self._objective = plan.smallest
+        self._running: set[str] = set()  # digests of the experiments of which a seed is trained
+        self._open: dict[str, Arm] = {}  # by digest, those that are not decided
+        known = proposals_so_far(plan, ledger)
+        self._best = race_winner(plan, ledger, () if known is None else known.arms)
+        super().__init__(plan, ledger)
+
+    def _ready(self) -> Trial | None:
+        """The next seed of the smallest that is not decided, and of which none is trained now."""
+        self._close()
+        free = [self._runner(arm) for key, arm in self._open.items() if key not in self._running]
+        if not free:
+            return None
+        smallest = min(free, key=lambda it: order(it, self._objective))
+        self._running.add(smallest.arm.digest)
+        return smallest.next
+
+    def judge(self, trial: Trial, record: EpochRecord) -> bool:
+        if record.epoch < trial.arm.epochs and has_lost(trial.arm, self._best, self._objective):
+            return False
+        # By later seeds it is the mean that decides.
+        return trial.seed > 0 or super().judge(trial, record)
+
+    def tell(self, trial: Trial, status: TrialStatus) -> None:
+        self._running.discard(trial.arm.digest)
+        if status is TrialStatus.FAILED and self._ledger.status(trial) is not TrialStatus.FAILED:
+            self._open.pop(trial.arm.digest, None)  # for the next process
+            return
+        self._close()
+
+    def _enter(self, asked: optuna.Trial, arm: Arm) -> None:
+        self._asked[arm.digest] = asked
+        self._open[arm.digest] = arm
+        self._hear(_trial(arm))
+        for seed in range(self._objective.seeds):
+            self._status(Trial(arm, seed, "ranking", arm.digest))
+        self._close()
+
+    def _close(self) -> None:
+        """Tells Optuna of all that is decided."""
+        found = {digest: self._runner(arm) for digest, arm in self._open.items()}
+        self._best = winner(filter(None, (self._best, *found.values())), self._objective)
+        for digest, it in found.items():
+            lost = has_lost(it.arm, self._best, self._objective)
+            if digest not in self._running and (lost or not it.is_open):
+                del self._open[digest]
+                self._settle_runner(self._asked.pop(digest), it)
+
+    def _settle_runner(self, asked: optuna.Trial, it: Runner) -> None:
+        """The cost, and how far it is from good enough, in percent points."""
+        if it.lost is TrialStatus.FAILED:
+            self._study.tell(asked, state=_trial_state("FAIL"))
+            return
+        if (missing := self._missing(it)) is not None:
+            asked.set_constraint("accuracy", missing)
+        self._study.tell(asked, float(it.arm.cost(self._objective.cost)))
+
+    def _missing(self, it: Runner) -> float | None:
+        """None where it has lost before anything was known of its accuracy."""
+        asked, images = self._objective.accuracy_percent, self._plan.holdout
+        if not it.correct:
+            pruned = self._ledger.pruned(it.next)
+            return None if pruned is None else asked - 100 * pruned.correct / pruned.images
+        score = SeedAccuracies.of(it.correct, images)
+        bound = score.bound_percent if score.runs == self._objective.seeds else None
+        return asked - (score.mean_percent if bound is None else bound)
+
+    def _runner(self, arm: Arm) -> Runner:
+        return runner(self._plan, self._ledger, arm, self._objective)
+
+    def _is_to_be_taken_up(self, arm: Arm) -> bool:
+        return self._runner(arm).is_open and not has_lost(arm, self._best, self._objective)
 
 
 def _journal_path(ledger: Ledger) -> Path:
