@@ -249,6 +249,7 @@ OF_THE_TRIAL = [
     FailureKind.LOSS,
     FailureKind.BUDGET,
     FailureKind.VERDICT,
+    FailureKind.MISSED,
     FailureKind.CRASH,
     FailureKind.BUG,
 ]
