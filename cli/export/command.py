@@ -28,6 +28,7 @@ class FormatChoice(StrEnum):
     ONNX = "onnx"
     TORCH = "torch"
     C = "c"
+    JS = "js"
 
 
 What = Annotated[
@@ -44,7 +45,8 @@ Format = Annotated[
     typer.Option(
         "--format",
         help="onnx is read by most other programs, and needs the extra `export`; torch is a file "
-        "of torch.export; c is a folder with one C99 file and its header, for a microcontroller.",
+        "of torch.export; c is a folder with one C99 file and its header, for a microcontroller; "
+        "js is a module for a page of one's own, or for Node.",
     ),
 ]
 Out = Annotated[
@@ -53,8 +55,8 @@ Out = Annotated[
         "--out",
         metavar="PATH",
         callback=at_home,
-        help="The file to be written, of C the folder; the network's name with .onnx, .pt2 or -c "
-        "unless given.",
+        help="The file to be written, of C the folder; the network's name with .onnx, .pt2, .mjs "
+        "or -c unless given.",
     ),
 ]
 

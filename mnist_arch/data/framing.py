@@ -49,13 +49,14 @@ class Framing:
 
 _MNIST: Final = Framing(20, by_mass=True)
 _EMNIST: Final = Framing(24, by_mass=False)  # a margin of two pixels (Cohen et al. 2017)
-_WHOLE: Final = Framing(28, by_mass=False)
+WHOLE: Final = Framing(28, by_mass=False)
+"""A picture is scaled as it is, with its background."""
 
 FRAMINGS: Final[dict[DatasetName, Framing]] = {
     "mnist": _MNIST,
     "mnist-5k": _MNIST,
-    "fashion-mnist": _WHOLE,
-    "kmnist": _WHOLE,
+    "fashion-mnist": WHOLE,
+    "kmnist": WHOLE,
     "qmnist": _MNIST,
     "emnist-digits": _EMNIST,
     "emnist-letters": _EMNIST,
@@ -242,7 +243,7 @@ def _cut(
     """What is drawn, scaled and placed as the dataset has it."""
     import numpy as np
 
-    if framing is _WHOLE:
+    if framing is WHOLE:
         box, ink = (0, grey.shape[0], 0, grey.shape[1]), grey
     else:
         ink, said = _ink(grey)
@@ -250,7 +251,7 @@ def _cut(
         box = _box(ink)
     top, bottom, left, right = box
     small = _scaled(ink[top:bottom, left:right], framing.box)
-    if framing is not _WHOLE and small.max():
+    if framing is not WHOLE and small.max():
         small = (small * (255 / small.max())).round()  # thin lines fade when they are scaled
     height, width = small.shape
     if (height, width) != (bottom - top, right - left):

@@ -28,10 +28,15 @@ if TYPE_CHECKING:
     from mnist_arch.export.program import Program
     from mnist_arch.network.build import Classifier
 
-FormatName = Literal["onnx", "torch", "c"]
+FormatName = Literal["onnx", "torch", "c", "js"]
 FORMATS: Final = get_args(FormatName)
 
-SUFFIXES: Final[dict[FormatName, str]] = {"onnx": ".onnx", "torch": ".pt2", "c": "-c"}
+SUFFIXES: Final[dict[FormatName, str]] = {
+    "onnx": ".onnx",
+    "torch": ".pt2",
+    "c": "-c",
+    "js": ".mjs",
+}
 """Of a file that is not named; of C it is a folder."""
 
 COMPARED_WITH_REFERENCE: Final = 500
@@ -67,7 +72,7 @@ class ExportRequest:
 
         Raises ExtraMissing, SpecError for a file that cannot be meant, and what `find` does.
         """
-        if more.get("int8") and format == "torch":
+        if more.get("int8") and format in ("torch", "js"):
             message = f"there are no whole numbers in the format {format}"
             raise SpecError((Problem(message, origin="int8=", hint="format='onnx', 'c'"),))
         if format == "onnx":
@@ -153,6 +158,14 @@ def export(request: ExportRequest) -> Exported:
 
             content = torch_bytes(model, info, metadata=metadata)
             found_NK = in_batches(torch_runner(content), images_NHW)
+        case "js":
+            from mnist_arch.export.javascript import module, module_runner, network_object
+
+            program = program_of(trained, model)
+            content = module(network_object(program, trained), metadata).encode()
+            runner, note = module_runner(content, program)
+            found_NK = in_batches(runner, images_NHW)
+            notes = (*notes, note) if note else notes
         case never:
             assert_never(never)
     parity = Parity.of(found_NK, right_NK, dataset=dataset, split=images.name)

@@ -42,10 +42,11 @@ def run(*arguments: object) -> Result:
     return CliRunner(env={"NO_COLOR": "1"}).invoke(app, ["export", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("format", ["onnx", "torch"])
+@pytest.mark.parametrize("format", ["onnx", "torch", "js"])
 def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None:
     exported = ma.export_network("tiny", format=format, runs=runs)
-    assert exported.path == Path("tiny.onnx" if format == "onnx" else "tiny.pt2")
+    suffixes = {"onnx": ".onnx", "torch": ".pt2", "js": ".mjs"}
+    assert exported.path == Path("tiny").with_suffix(suffixes[format])
     assert exported.bytes == exported.path.stat().st_size
     parity = exported.parity
     assert (parity.same, parity.images, parity.dataset, parity.split) == (94, 94, "mnist", "test")
