@@ -17,7 +17,7 @@ from mnist_arch.drawing import Format
 from mnist_arch.errors import MnistArchError, RunError
 from mnist_arch.files import is_there
 from mnist_arch.report.diagram import costs, diagram, receptive_field
-from mnist_arch.report.svg import Series, chart
+from mnist_arch.report.svg import Across, Series, chart, parallel
 from mnist_arch.runs.comparing import Compared, compare
 from mnist_arch.runs.folder import SWEEP, Run
 from mnist_arch.runs.listing import Line, chosen, lines_of
@@ -297,6 +297,8 @@ def _sweep(folder: Path) -> SweepPart:
             chart(curves, title="learning curves", x_label="epoch"),
         ),
     ]
+    if board.search is not None:
+        pictures.append(("What was searched: each line is an arm", _searched(ranked)))
     failed = [(it.name, it.rejected) for it in board.standings if it.rejected]
     failed += [
         (f"{it.name}, seed {trial.seed}", trial.reason)
@@ -306,6 +308,22 @@ def _sweep(folder: Path) -> SweepPart:
     firsts = [folder / trial.folder for it in ranked[:1] for trial in it.trials if trial.folder]
     repeat = [_repeat(Run(it).manifest()) for it in firsts if is_there(it / Run.MANIFEST)]
     return SweepPart(board.name, board, [it for it in pictures if it[1]], failed, repeat)
+
+
+def _searched(ranked: Sequence[Standing]) -> Markup:
+    """Parallel coordinates of the arms that have a value of everything that was varied."""
+    places = list(dict.fromkeys(place for it in ranked for place in it.differs))
+    lines = [
+        Across(
+            [*(it.differs[place] for place in places), it.holdout.mean_percent],
+            "c1" if it.front else "c0",
+            tip=f"{it.name}: {it.holdout}; "
+            + ", ".join(f"{place}={it.differs[place]}" for place in places),
+        )
+        for it in ranked
+        if it.holdout is not None and it.differs.keys() == set(places)
+    ]
+    return parallel([*places, "hold-out %"], lines, title="parallel coordinates of the search")
 
 
 def _error_bar(it: Standing) -> tuple[float, float]:

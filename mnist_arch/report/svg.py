@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -97,6 +98,79 @@ def chart(
     for it in series:
         body += _drawn(it, [(at_x(x), at_y(y)) for x, y in it.points], at_y)
     return picture(body, title=title, width=WIDTH, height=HEIGHT)
+
+
+@dataclass(frozen=True)
+class Across:
+    """What goes through all axes of a picture of parallel coordinates."""
+
+    values: Sequence[str | float]
+    """One for each axis: a number, also as text, or a word."""
+    kind: str
+    tip: str = ""
+
+
+def parallel(axes: Sequence[str], lines: Sequence[Across], *, title: str) -> Markup:
+    """Each of `lines` as a line through upright axes, from the least value up to the largest.
+
+    An axis of positive numbers that differ by more than a factor of 50 is logarithmic; one with
+    words, or one value alone, has its values in equal steps.
+    """
+    if len(axes) < 2 or not lines:
+        return Markup("")
+    body: list[object] = []
+    gap = (WIDTH - 2 * _LEFT) / (len(axes) - 1)
+    columns = [[it.values[number] for it in lines] for number in range(len(axes))]
+    heights: list[list[float]] = []
+    for number, (name, values) in enumerate(zip(axes, columns, strict=True)):
+        x = _LEFT + number * gap
+        at, marks = _along(values)
+        heights.append([_height(it) for it in at])
+        body.append(_line(x, _height(0), x, _height(1), "grid"))
+        for share, mark in marks:
+            body.append(text(x + 4, _height(share) + 4, mark, kind="soft"))
+        anchor = "end" if number == len(axes) - 1 else "middle" if number else "start"
+        row = HEIGHT - 14 if number % 2 else HEIGHT - 1
+        body.append(text(x, row, name, anchor=anchor, kind="soft"))
+    for it, ys in zip(lines, zip(*heights, strict=True), strict=True):
+        points = [(_LEFT + number * gap, y) for number, y in enumerate(ys)]
+        body.append(
+            Markup('<polyline points="{}" class="{} line">{}</polyline>').format(
+                _path(points), it.kind, _tip(it.tip)
+            )
+        )
+    return picture(body, title=title, width=WIDTH, height=HEIGHT)
+
+
+def _height(share: float) -> float:
+    return _TOP + (1 - share) * (HEIGHT - _TOP - _BOTTOM)
+
+
+def _along(values: Sequence[str | float]) -> tuple[list[float], list[tuple[float, str]]]:
+    """Where each value stands on an axis, in shares of it, and what is written beside it."""
+    numbers = _numbers(values)
+    if not numbers or min(numbers) == max(numbers):
+        words = sorted({str(it) for it in values})
+        share = {word: (at + 0.5) / len(words) for at, word in enumerate(words)}
+        return [share[str(it)] for it in values], [(at, word) for word, at in share.items()]
+    low, high = min(numbers), max(numbers)
+    if low > 0 and high / low > 50:
+        at = [math.log(it / low) / math.log(high / low) for it in numbers]
+        middle = math.sqrt(low * high)
+    else:
+        at = [(it - low) / (high - low) for it in numbers]
+        middle = (low + high) / 2
+    marks = [(share, f"{it:.4g}") for share, it in ((0, low), (0.5, middle), (1, high))]
+    return at, marks
+
+
+def _numbers(values: Sequence[str | float]) -> list[float]:
+    """The values as numbers; empty where one is a word."""
+    try:
+        found = list(map(float, values))
+    except ValueError:
+        return []
+    return found if all(map(math.isfinite, found)) else []
 
 
 def _drawn(series: Series, points: list[tuple[float, float]], at_y: object) -> Iterable[Markup]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from chromium import DESK, PHONE, browser, needs_chromium
 from tiny_runs import make_run, tiny
 
 from mnist_arch.errors import RunError
@@ -119,7 +118,7 @@ def test_nothing_leads_out_of_the_page_and_nothing_is_taken_for_markup(tmp_path:
     write_sweep(tmp_path, 3)
     text = text_of("a", "sweep", "zoo/s6", runs=tmp_path)
     tags = Tags(text)
-    assert tags.found.count("script") == 1
+    assert tags.found.count("script") == 2
     assert "alert(1)</script>" not in text
     assert all(source.startswith("data:") for source in tags.sources)
     assert not re.search(r"@import|url\(", text)
@@ -183,50 +182,64 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------ in a browser
 
-CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 
-PROBE = """<script>
-addEventListener("load", () => {
-  const table = document.querySelector("[data-sortable]"), rows = table.tBodies[0].rows;
-  const heads = [...table.tHead.rows[0].cells], said = {};
-  heads[3].firstElementChild.click(); heads[3].firstElementChild.click();
-  said.most = rows[0].cells[1].textContent; said.sort = heads[3].getAttribute("aria-sort");
-  const input = document.querySelector("[data-filter]");
-  input.value = "ARM-29"; input.dispatchEvent(new Event("input"));
-  said.shown = [...rows].filter(row => !row.hidden).length;
-  said.wide = document.documentElement.scrollWidth <= innerWidth;
-  said.requests = performance.getEntriesByType("resource").length;
-  const pre = document.createElement("pre"); pre.id = "said";
-  pre.textContent = JSON.stringify(said); document.body.append(pre);
-});
-</script></body>"""
-
-
-def dumped(path: Path, *options: str) -> str:
-    """The page after its script, in a browser without a network; its console is an error."""
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={path.parent / 'user'}"]
-    command += [*options, "--dump-dom", path.as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in result.stderr
-    return result.stdout
+def searched(text: str) -> str:
+    """A leaderboard as if a search had made its arms."""
+    content = json.loads(text)
+    proposed = {"trials": 30, "rejected": 0, "repeated": 0, "shortfall": "", "is_given_up": False}
+    content["search"] = proposed
+    for number, it in enumerate(content["standings"]):
+        it["differs"] = {
+            "recipe.schedule.peak": f"{0.001 * 1.2**number:.4g}",
+            "defaults.activation": ("relu", "silu", EVIL)[number % 3],
+        }
+    return json.dumps(content)
 
 
 @pytest.mark.browser
 @pytest.mark.slow
 @needs_chromium
-@pytest.mark.parametrize("size", ["390,800", "1280,900"])
-def test_a_browser_sorts_and_filters_at_every_width(tmp_path: Path, size: str) -> None:
-    write_sweep(tmp_path, 30)
+def test_a_report_is_sorted_searched_pointed_at_printed_and_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for seed in (0, 1):
+            with_curve(make_run(tmp_path, tiny(name), seed=seed))
+    board_path = write_sweep(tmp_path, 30) / "leaderboard.json"
+    board_path.write_text(searched(board_path.read_text()))
     path = tmp_path / "report.html"
-    path.write_text(text_of("sweep", "zoo/s6", runs=tmp_path).replace("</body>", PROBE))
-    found = re.search(r'<pre id="said">(.*?)</pre>', dumped(path, f"--window-size={size}"))
-    assert found is not None
-    said = json.loads(found[1])
-    assert said["most"].startswith("arm-30")
-    assert said["sort"] == "descending"
-    assert said["shown"] == 1
-    assert said["wide"]
-    assert said["requests"] == 0
+    path.write_text(text_of("a", "b", "sweep", "zoo/s6", runs=tmp_path))
+    with browser(tmp_path) as opened:
+        for size in (PHONE, DESK):
+            opened.open(path, size, touch=size == PHONE)
+            assert opened.run("document.documentElement.scrollWidth <= innerWidth"), size
+        for _ in range(2):  # light and dark
+            assert opened.violations() == []
+            opened.run("document.getElementById('theme').click()")
+        opened.run(
+            "table = document.querySelector('[data-sortable]'); rows = table.tBodies[0].rows; 0"
+        )
+        opened.run("heads = table.tHead.rows[0].cells, heads[3].firstElementChild.focus()")
+        opened.key("Enter")
+        opened.key("Enter")
+        assert opened.run("rows[0].cells[1].textContent").startswith("arm-30")
+        assert opened.run("heads[3].getAttribute('aria-sort')") == "descending"
+        opened.run("document.querySelector('[data-filter]').focus()")
+        for letter in "ARM-29":
+            opened.key(letter, text=letter)
+        assert opened.run("[...rows].filter((row) => !row.hidden).length") == 1
+        title = "What was searched: each line is an arm"
+        opened.run(
+            f"searched = document.querySelector('.picture[aria-label^={json.dumps(title)}]'); 0"
+        )
+        opened.run("searched.focus()")
+        for _ in range(2):
+            opened.key("ArrowRight")
+        said = opened.run("searched.nextElementSibling.textContent")
+        assert said.startswith("arm-2: ")
+        assert "defaults.activation=silu" in said
+        opened.run("dispatchEvent(new Event('beforeprint'))")
+        assert opened.run("[...document.querySelectorAll('details')].every((it) => it.open)")
+        opened.call("Emulation.setEmulatedMedia", media="print")
+        assert opened.run("getComputedStyle(document.querySelector('.filter')).display") == "none"
+        assert opened.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+        assert len(opened.call("Page.printToPDF")["data"]) > 10_000
+        assert opened.said == []
