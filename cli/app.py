@@ -19,6 +19,7 @@ from .evaluate.command import evaluate
 from .export.command import export
 from .help import Command, Group
 from .importing.command import import_
+from .play.command import play
 from .predict.command import predict
 from .report.command import report
 from .runs.command import app as runs
@@ -124,6 +125,7 @@ app.add_typer(runs, name="runs")
 app.add_typer(zoo, name="zoo")
 app.command(cls=Command)(predict)
 app.command(cls=Command)(export)
+app.command(cls=Command)(play)
 
 
 @app.callback()

@@ -52,6 +52,7 @@ COMMANDS = (
     "zoo",
     "predict",
     "export",
+    "play",
 )
 
 
