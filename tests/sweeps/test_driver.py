@@ -250,6 +250,7 @@ OF_THE_TRIAL = [
     FailureKind.BUDGET,
     FailureKind.VERDICT,
     FailureKind.MISSED,
+    FailureKind.EXPORT,
     FailureKind.CRASH,
     FailureKind.BUG,
 ]
