@@ -246,7 +246,7 @@ def test_advice_blocks_nothing() -> None:
 def test_a_norm_that_stays_in_an_exported_network() -> None:
     words = "a batch norm that stays"
     found = changed("[12, 12, 12]", "[12, 12, 12], order: conv-activation-norm, activation: gelu")
-    assert only(found, words).place == "blocks[1].channels[0] and 1 more"
+    assert only(found, words).place == "blocks[1].channels[0] and 2 more"
     found = changed("{channels: [16, 16]}", "{channels: [16], repeat: 3, share: true}")
     assert only(found, words).place == "blocks[2].channels[0] and 1 more"
     for options in ("activation: gelu", "order: conv-activation-norm", "share: true, repeat: 1"):
