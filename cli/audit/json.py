@@ -22,6 +22,7 @@ def audit_object(it: Audit, defence: Defence | None) -> dict[str, Any]:
         "best_percent": it.best_percent,
         "final_percent": it.final_percent,
         "seeds": it.seeds,
+        "trainings": it.trainings,
         "reason": it.reason,
         "findings": [
             {"habit": one.habit, "where": one.line, "reason": one.reason} for one in it.findings

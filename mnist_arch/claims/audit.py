@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from mnist_arch.claims.accuracies import Printed, read_accuracies
 from mnist_arch.claims.habits import Finding, read_habits
 from mnist_arch.convert.code import read_code
 from mnist_arch.convert.questions import Choices
 from mnist_arch.convert.source import Source, read_source
-from mnist_arch.convert.tables import find_tables
+from mnist_arch.convert.tables import Table, find_tables
 from mnist_arch.errors import MnistArchError, Origin
 from mnist_arch.files import shown
 from mnist_arch.spec.experiment import Budget
@@ -25,10 +27,12 @@ Verdict = Literal[
     "exceeds",
     "cannot be read",
 ]
-_COUNT: Final = re.compile(r"(\d{1,5})\s*/\s*10,?000\b")
-_PERCENT: Final = re.compile(
-    r"(?i)\b(?:test|val|validation)[\w ]*acc\w*\s*[:=]?\s*(\d{1,3}(?:\.\d+)?)\s*(%)?"
+_TOTAL: Final = re.compile(
+    r"(?i)^(?!.*non-?trainable).{0,60}\b(?:total|trainable|number of)\b[\w ]{0,40}\bparam\w*"
+    r"[^\d\n]{0,40}(\d{1,3}(?:,\d{3})+|\d{1,9})(?![\d.])(?!\s?[KM]\b)"
 )
+_TRAINED: Final = re.compile(r"^\s*Trainable params:\s*([\d,]{1,15})")
+_ROUNDED: Final = re.compile(r"^\s*(\d{1,6}(?:\.\d+)?)\s+([KM])\s+(?:Total|Trainable) params\s*$")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Audit:
     final_percent: float | None = None
     seeds: int = 1
     """That the code loops over."""
+    trainings: int = 1
+    """Cells that trained, and printed test accuracies; the row is of the last."""
     findings: tuple[Finding, ...] = ()
     reason: str = ""
 
@@ -70,22 +76,28 @@ def audit(path: str, budget: Budget) -> Audit:
         return Audit(name, "cannot be read", reason="its code is nested too deep")
     findings, training = habits.findings, habits.epochs
     epochs = None if training is None else training[0]
-    printed, place = _printed_parameters(source)
-    accuracies = _accuracies(source)
-    parameters = printed if counted is None else counted
-    if counted is not None and printed is not None and counted != printed:
-        reason = f"the table printed has {printed:,} parameters, the code {counted:,}"
-        findings.append(Finding("other-table", place, reason))
+    printed = _printed_parameters(source)
+    accuracies = read_accuracies(
+        source, fitting=habits.fitting, judging=habits.judging, validates_on=habits.validates_on
+    )
+    if not habits.has_one_network and printed.is_table:
+        counted = None  # which of them is meant, the table says
+    parameters = printed.parameters if counted is None else counted
+    if counted is not None and printed.is_table and counted not in printed.either:
+        reason = f"the table printed has {printed.parameters:,} parameters, the code {counted:,}"
+        findings.append(Finding("other-table", printed.place, reason))
     if parameters is not None and parameters >= budget.parameters_below:
         limit = f"fewer than {budget.parameters_below:,} are asked"
-        where = place or _network_line(source)
+        where = printed.place or _network_line(source)
         findings.append(Finding("parameters", where, f"{parameters:,} parameters; {limit}"))
     if training is not None and training[0] >= budget.epochs_below:
         reason = f"{epochs:,} epochs; fewer than {budget.epochs_below:,} are asked"
         findings.append(Finding("epochs", training[1], reason))
-    best = max(accuracies, default=None)
-    final = accuracies[-1] if accuracies else None
+    best, final = accuracies.best, accuracies.final
     verdict = _verdict(findings, best, final, budget)
+    reason = _reason(accuracies)
+    if verdict == "holds on one seed" and parameters is None:
+        verdict, reason = "cannot be read", "it does not say how many parameters it has"
     if verdict == "holds on one seed" and habits.seeds > 1:
         verdict = "holds on several seeds"
     if not habits.is_code:
@@ -94,14 +106,23 @@ def audit(path: str, budget: Budget) -> Audit:
         name,
         verdict,
         parameters,
-        printed,
+        printed.parameters,
         epochs,
         best,
         final,
         habits.seeds,
+        max(accuracies.trainings, 1),
         tuple(findings),
-        reason="" if accuracies else "it printed no test accuracy",
+        reason=reason,
     )
+
+
+def _reason(accuracies: Printed) -> str:
+    if accuracies.final is None:
+        return "it printed no test accuracy"
+    if accuracies.trainings > 1:
+        return f"{accuracies.trainings} trainings printed accuracies; the row is of the last"
+    return ""
 
 
 def _verdict(
@@ -140,26 +161,46 @@ def _network_line(source: Source) -> Origin:
     return Origin(source.name)
 
 
-def _printed_parameters(source: Source) -> tuple[int | None, Origin]:
-    """The total of the last table that was printed."""
+@dataclass(frozen=True)
+class _Parameters:
+    """What was printed last of the number of parameters."""
+
+    parameters: int | None = None
+    either: tuple[int, ...] = ()
+    """What the same network may have: Keras counts in the statistics of batch norm."""
+    place: Origin = field(default_factory=lambda: Origin(""))
+    is_table: bool = False
+
+
+def _tables(lines: Sequence[Origin]) -> list[Table]:
+    try:
+        return find_tables(lines)
+    except MnistArchError:
+        return []  # a damaged one says nothing
+
+
+def _printed_parameters(source: Source) -> _Parameters:
+    """Of the last table, less what is not trained; else of a line that says a total."""
     for lines in reversed(source.printed):
-        for table in find_tables(lines):
+        for table in reversed(_tables(lines)):
             total = table.total or sum(row.parameters or 0 for row in table.rows)
-            if total:
-                return total, table.origin
-    return None, Origin("")
-
-
-def _accuracies(source: Source) -> list[float]:
-    """Test accuracies in the order in which they were printed, in percent."""
-    found: list[float] = []
-    for lines in source.printed:
-        for line in lines:
-            if " output" not in str(line):
+            if not total:
                 continue
-            if count := _COUNT.search(line.quoted):
-                found.append(int(count[1]) / 100)
-            elif percent := _PERCENT.search(line.quoted):
-                value = float(percent[1])
-                found.append(value if percent[2] or value > 1 else 100 * value)
-    return [it for it in found if it <= 100]
+            trained = total
+            if table.tool == "Keras":
+                after = [it for it in lines if it.line > table.rows[-1].origin.line]
+                said = next((it for line in after if (it := _TRAINED.match(line.quoted))), None)
+                trained = total if said is None else int(said[1].replace(",", ""))
+            return _Parameters(trained, (trained, total), table.origin, is_table=True)
+    for lines in reversed(source.printed):
+        for line in reversed(lines):
+            if " output:" not in str(line):
+                continue
+            text = line.quoted[:500]
+            if said := _TOTAL.match(text):
+                number = int(said[1].replace(",", ""))
+                return _Parameters(number, (number,), line)
+            if rounded := _ROUNDED.match(text):
+                number = round(float(rounded[1]) * {"K": 1_000, "M": 1_000_000}[rounded[2]])
+                return _Parameters(number, (number,), line)
+    return _Parameters()

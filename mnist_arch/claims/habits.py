@@ -6,9 +6,10 @@ A finding has a line or it is none: what cannot be followed is passed over.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from mnist_arch.convert.source import Source
 from mnist_arch.errors import Origin
@@ -24,8 +25,10 @@ _SETS_A_SEED: Final = {
     "set_seed",
 }
 _STOPS: Final = {"EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint"}
-_LAYERS: Final = ("Conv", "Linear", "BatchNorm", "Dropout", "GroupNorm", "MaxPool", "AvgPool")
-_LEAST_NODES: Final = 400_000
+_EPOCHS: Final = re.compile(r"(?i)(?:^|[._'\"])(?:n|nb|num|max|no_of|number_of|total)?_?epochs?\b")
+_MOST: Final = 1e15
+"""Largest number that is followed."""
+_MOST_NODES: Final = 400_000
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,12 @@ class Finding:
 class Code:
     """The code of a notebook, with what flows where."""
 
-    places: dict[ast.AST, Origin] = field(default_factory=dict)
     trees: list[tuple[ast.Module, Origin]] = field(default_factory=list)
-    numbers: dict[str, float] = field(default_factory=dict)
+    nodes: list[ast.AST] = field(default_factory=list)
+    """Of all trees, tree by tree."""
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    """By what is written: a name, an attribute, an item. None where it has two values."""
+    functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     """Names to `train` or `test`: datasets, loaders and arrays."""
     transforms: dict[str, ast.Call] = field(default_factory=dict)
@@ -53,30 +59,42 @@ class Code:
     derived: set[str] = field(default_factory=set)
     """Names of values that come from test."""
 
-    @property
-    def nodes(self) -> Iterator[ast.AST]:
-        for tree, _ in self.trees:
-            yield from ast.walk(tree)
+    _starts: dict[int, Origin] = field(default_factory=dict)
+
+    def add(self, tree: ast.Module, origin: Origin) -> None:
+        """One more cell, if it is not too long."""
+        nodes = list(ast.walk(tree))
+        if len(nodes) <= _MOST_NODES:
+            self.trees.append((tree, origin))
+            self.nodes += nodes
+            self._starts |= {id(it): origin for it in nodes}
 
     def at(self, node: ast.AST) -> Origin:
         """The line of a node."""
-        for tree, origin in self.trees:
-            if any(it is node for it in ast.walk(tree)):
-                number = getattr(node, "lineno", 1) + origin.line - 1
-                start = str(origin).rpartition(":")[0]
-                return Origin(f"{start}:{number}", line=number)
-        return Origin("")
+        origin = self._starts[id(node)]
+        number = getattr(node, "lineno", 1) + origin.line - 1
+        start = str(origin).rpartition(":")[0]
+        return Origin(f"{start}:{number}", line=number)
 
     def number(self, node: ast.expr | None) -> float | None:
         """A number that is written, or a name that is one."""
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                return float(value)
+                return float(value) if abs(value) < _MOST else None
             case ast.Name(id=name):
                 return self.numbers.get(name)
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
+            case ast.Attribute(attr=attr):
+                own = self.numbers.get(ast.unparse(node))
+                return self.numbers.get(f".{attr}") if own is None else own
+            case ast.Subscript(slice=ast.Constant()):
+                return self.numbers.get(ast.unparse(node))
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
                 a, b = self.number(left), self.number(right)
-                return None if a is None or b is None else a + b
+                if a is None or b is None:
+                    return None
+                return a + b if isinstance(op, ast.Add) else a - b
+            case ast.Call(func=ast.Name(id="int"), args=[inside]):
+                return self.number(inside)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 under = self.number(operand)
                 return None if under is None else -under
@@ -94,6 +112,14 @@ class Habits:
     """Of a loop that sets each; 1 where there is none."""
     is_code: bool
     """Whether there is code that could be read."""
+    has_one_network: bool
+    """Whether one class is made into a network, and is written once."""
+    fitting: frozenset[str]
+    """Cells that call `fit`."""
+    judging: frozenset[str]
+    """Cells that judge by test, and train nothing."""
+    validates_on: Literal["test", "train", ""]
+    """Which images a validation is of, where the code shows it."""
 
 
 def read_habits(source: Source) -> Habits:
@@ -104,8 +130,7 @@ def read_habits(source: Source) -> Habits:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        if sum(1 for _ in ast.walk(tree)) <= _LEAST_NODES:
-            code.trees.append((tree, origin))
+        code.add(tree, origin)
     _follow(code)
     found = [
         *_choosing(code),
@@ -117,31 +142,144 @@ def read_habits(source: Source) -> Habits:
         *_seeds(code),
     ]
     unique = {(it.habit, str(it.line)): it for it in found if it.line}
-    return Habits(list(unique.values()), _epochs(code), _seeds_tried(code), bool(code.trees))
+    return Habits(
+        list(unique.values()),
+        _epochs(code),
+        _seeds_tried(code),
+        bool(code.trees),
+        _has_one_network(code),
+        _fitting(code),
+        _judging(code),
+        _validates_on(code),
+    )
 
 
 def _follow(code: Code) -> None:
     """Which names hold numbers, splits, transforms, and what comes from test."""
-    for node in code.nodes:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                number = code.number(value)
-                if number is not None:
-                    code.numbers[name] = number
-                if isinstance(value, ast.Call) and _last(value.func) == "Compose":
-                    code.transforms[name] = value
-                if isinstance(value, ast.Call):
-                    _split(code, name, value)
-            case ast.Assign(
-                targets=[ast.Tuple(elts=[_, ast.Tuple(elts=test)])],
-                value=ast.Call(func=ast.Attribute(attr="load_data")),
-            ):
-                code.held |= {it.id: "test" for it in test if isinstance(it, ast.Name)}
+    code.functions |= {it.name: it for it in code.nodes if isinstance(it, ast.FunctionDef)}
+    for _ in range(2):  # what is deeper comes later
+        for node in code.nodes:
+            _assigned(code, node)
+    _arguments(code)
     for node in code.nodes:
         if isinstance(node, ast.Assign) and _reads_test(code, node.value):
             for target in node.targets:
                 items = target.elts if isinstance(target, ast.Tuple) else [target]
                 code.derived |= {it.id for it in items if isinstance(it, ast.Name)}
+
+
+def _assigned(code: Code, node: ast.AST) -> None:
+    match node:
+        case ast.Assign(
+            targets=[ast.Tuple(elts=[_, ast.Tuple(elts=test)])],
+            value=ast.Call(func=ast.Attribute(attr="load_data")),
+        ):
+            code.held |= {it.id: "test" for it in test if isinstance(it, ast.Name)}
+        case (
+            ast.Assign(targets=[target], value=value)
+            | ast.AnnAssign(target=target, value=ast.expr() as value)
+        ):
+            if name := _key(target):
+                _named(code, name, value)
+        case ast.Call(
+            func=ast.Attribute(attr="add_argument"), args=[*_, ast.Constant(value=str(flag))]
+        ):
+            _number(code, "." + flag.lstrip("-").replace("-", "_"), _keyword(node, "default"))
+        case ast.ClassDef(name=of, body=body):
+            for it in body:
+                match it:
+                    case (
+                        ast.Assign(targets=[ast.Name(id=name)], value=value)
+                        | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                    ):
+                        code.numbers.pop(name, None)  # it is of the class
+                        _number(code, f"{of}.{name}", value)
+                        _number(code, f".{name}", value)
+
+
+def _named(code: Code, name: str, value: ast.expr) -> None:
+    """What a name, an attribute, or an item of a dict holds."""
+    if (number := code.number(value)) is not None:
+        code.numbers[name] = number
+        if "." in name:
+            _number(code, name[name.rindex(".") :], value)
+    if (split := _made_of(code, value)) and code.held.get(name) != "train":
+        code.held[name] = split
+    match value:
+        case ast.Call(func=func, keywords=keywords):
+            if _last(func) == "Compose":
+                code.transforms[name] = value
+            _split(code, name, value)
+            for it in keywords:
+                if it.arg and _last(func) in ("dict", "SimpleNamespace", "EasyDict", "Namespace"):
+                    _named(code, f"{name}['{it.arg}']", it.value)
+                    _named(code, f"{name}.{it.arg}", it.value)
+        case ast.Dict(keys=keys, values=values):
+            for key, item in zip(keys, values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    _named(code, f"{name}[{key.value!r}]", item)
+
+
+def _made_of(code: Code, value: ast.expr) -> str:
+    """The split of images or labels that a value is another form of; else empty."""
+    match value:
+        case ast.Name(id=name):
+            return code.held.get(name, "")
+        case ast.BinOp(left=inside) | ast.Subscript(value=inside):
+            return _made_of(code, inside)
+        case ast.Call(func=ast.Attribute(value=inside, attr=attr)) if attr in _SHAPES:
+            return _made_of(code, inside)
+        case ast.Call(func=func, args=[inside, *_]) if _last(func) in _COPIES:
+            return _made_of(code, inside)
+    return ""
+
+
+_SHAPES: Final = {"astype", "reshape", "view", "float", "unsqueeze", "squeeze", "to", "copy"}
+_COPIES: Final = {
+    "to_categorical",
+    "one_hot",
+    "expand_dims",
+    "array",
+    "asarray",
+    "pad",
+    "cast",
+    "tensor",
+    "from_numpy",
+    "TensorDataset",
+}
+
+
+def _number(code: Code, name: str, value: ast.expr | None) -> None:
+    """Keeps a number under a name that may stand for several: then it is unclear."""
+    if (number := code.number(value)) is not None:
+        known = code.numbers.get(name, number)
+        code.numbers[name] = number if known == number else None
+
+
+def _arguments(code: Code) -> None:
+    """The parameters of functions that are of the notebook, as they are called; else by default."""
+    called: dict[str, list[ast.Call]] = {}
+    for node in code.nodes:
+        if isinstance(node, ast.Call) and _last(node.func) in code.functions:
+            called.setdefault(_last(node.func), []).append(node)
+    for name, function in code.functions.items():
+        names = [it.arg for it in (*function.args.posonlyargs, *function.args.args)]
+        defaults = function.args.defaults
+        by_default = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+        names = names[1:] if names[:1] == ["self"] else names
+        for position, parameter in enumerate(names):
+            if not _EPOCHS.search(parameter):
+                continue
+            given = [
+                _keyword(it, parameter) or (it.args[position] if position < len(it.args) else None)
+                for it in called.get(name, [])
+            ]
+            values = [code.number(it) for it in given if it is not None]
+            if not values and len(given) == len(called.get(name, [])):
+                values = [code.number(by_default.get(parameter))]
+            known = [it for it in values if it is not None]
+            if known and parameter not in code.numbers:
+                code.numbers[parameter] = max(known)
 
 
 def _split(code: Code, name: str, call: ast.Call) -> None:
@@ -153,15 +291,15 @@ def _split(code: Code, name: str, call: ast.Call) -> None:
         split = "train" if given.value else "test"
         code.held[name] = split
         transform = _keyword(call, "transform")
-        if isinstance(transform, ast.Name):
-            code.used_transforms[transform.id] = split
+        if transform is not None and (key := _key(transform)):
+            code.used_transforms[key] = split
         elif isinstance(transform, ast.Call) and _last(transform.func) == "Compose":
             code.transforms[f"{name}.transform"] = transform
             code.used_transforms[f"{name}.transform"] = split
     elif called == "DataLoader":
         data = _keyword(call, "dataset") or next(iter(call.args), None)
-        if isinstance(data, ast.Name) and data.id in code.held:
-            code.held[name] = code.held[data.id]
+        if data is not None and _key(data) in code.held:
+            code.held[name] = code.held[_key(data)]
         elif isinstance(data, ast.Call):
             _split(code, name, data)
 
@@ -171,13 +309,25 @@ def _reads_test(code: Code, value: ast.expr) -> bool:
     if not isinstance(value, ast.Call) or _last(value.func) in (_FIRST | {"DataLoader", "fit"}):
         return False
     given = [it for it in (*value.args, *(key.value for key in value.keywords))]
-    splits = {code.held.get(it.id) for it in given if isinstance(it, ast.Name)}
+    splits = {code.held.get(_key(it)) for it in given}
     is_own = isinstance(value.func, ast.Name) or _last(value.func) == "evaluate"
     return is_own and "test" in splits and "train" not in splits
 
 
 def _names(node: ast.AST) -> set[str]:
     return {it.id for it in ast.walk(node) if isinstance(it, ast.Name)}
+
+
+def _key(node: ast.AST) -> str:
+    """A name, an attribute of one, or an item of one by a text, as it is written; else empty."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=ast.Name(id=of), attr=name):
+            return f"{of}.{name}"
+        case ast.Subscript(value=ast.Name(id=of), slice=ast.Constant(value=str(name))):
+            return f"{of}[{name!r}]"
+    return ""
 
 
 def _last(node: ast.expr) -> str:
@@ -195,6 +345,7 @@ def _keyword(call: ast.Call, name: str) -> ast.expr | None:
 
 
 def _choosing(code: Code) -> Iterator[Finding]:
+    callbacks = [it for it in code.nodes if isinstance(it, ast.Call) and _last(it.func) in _STOPS]
     for node in code.nodes:
         match node:
             case ast.Call(func=ast.Attribute(attr="step"), args=[first, *_]) if (
@@ -213,12 +364,6 @@ def _choosing(code: Code) -> Iterator[Finding]:
                         reason = "weights are kept by a value of the test split"
                         yield Finding("test-chooses", code.at(inner), reason)
             case ast.Call(func=ast.Attribute(attr="fit")) if _validates_on_test(code, node):
-                callbacks = [
-                    it
-                    for other in code.nodes
-                    if isinstance(other, ast.Call) and _last(other.func) in _STOPS
-                    for it in [other]
-                ]
                 for it in callbacks:
                     if _last(it.func) == "ModelCheckpoint" and not _keeps_the_best(it):
                         continue
@@ -227,6 +372,7 @@ def _choosing(code: Code) -> Iterator[Finding]:
                         continue
                     reason = f"{_last(it.func)} watches the test split, which fit is given"
                     yield Finding("test-chooses", code.at(it), reason)
+                callbacks = []  # each is named once
 
 
 def _keeps_the_best(call: ast.Call) -> bool:
@@ -239,7 +385,41 @@ def _validates_on_test(code: Code, call: ast.Call) -> bool:
     given = _keyword(call, "validation_data") or _keyword(call, "val_dataloaders")
     if given is None and len(call.args) == 3 and code.held.get(_name(call.args[1])) == "train":
         given = call.args[2]  # Lightning's
-    return given is not None and any(code.held.get(it) == "test" for it in _names(given))
+    return given is not None and any(code.held.get(_key(it)) == "test" for it in ast.walk(given))
+
+
+def _validates_on(code: Code) -> Literal["test", "train", ""]:
+    """Of which images a validation is: of test, or of some of training that were set aside."""
+    calls = [it for it in code.nodes if isinstance(it, ast.Call)]
+    if any(_last(it.func) == "fit" and _validates_on_test(code, it) for it in calls):
+        return "test"
+    if any(
+        _last(it.func) in ("random_split", "train_test_split", "SubsetRandomSampler")
+        or (_last(it.func) == "fit" and _keyword(it, "validation_split") is not None)
+        for it in calls
+    ):
+        return "train"
+    return ""
+
+
+def _fitting(code: Code) -> frozenset[str]:
+    return frozenset(
+        str(code.at(it)).rpartition(":")[0]
+        for it in code.nodes
+        if isinstance(it, ast.Call) and _last(it.func) in ("fit", "fit_generator")
+    )
+
+
+def _judging(code: Code) -> frozenset[str]:
+    """Cells with a call that is given test, and none that trains."""
+    found: set[str] = set()
+    for tree, origin in code.trees:
+        nodes = list(ast.walk(tree))
+        words = " ".join(_last(it) for it in nodes if isinstance(it, ast.Name | ast.Attribute))
+        trains = re.search(r"(?i)train|epoch|\bfit|backward|\bmain\b|\brun", words)
+        if not trains and any(isinstance(it, ast.Call) and _reads_test(code, it) for it in nodes):
+            found.add(str(origin).rpartition(":")[0])
+    return frozenset(found)
 
 
 def _name(node: ast.expr) -> str:
@@ -284,25 +464,79 @@ def _best(code: Code) -> Iterator[Finding]:
 
 
 def _evaluation(code: Code) -> Iterator[Finding]:
-    """A function that judges by the test loader, without eval mode, of a network with dropout."""
-    drops = [it for it in code.nodes if isinstance(it, ast.Call) and "Dropout" in _last(it.func)]
-    norms = [it for it in code.nodes if isinstance(it, ast.Call) and "BatchNorm" in _last(it.func)]
-    is_torch = any(isinstance(it, ast.Attribute) and it.attr == "no_grad" for it in code.nodes)
-    if not (drops or norms) or not is_torch:
+    """Where test is judged without eval mode, by a network with dropout or batch norm."""
+    calls = [it for it in code.nodes if isinstance(it, ast.Call)]
+    has_drops = any("Dropout" in _last(it.func) for it in calls)
+    has_norms = any("BatchNorm" in _last(it.func) for it in calls)
+    is_torch = any(isinstance(it, ast.Attribute) and it.attr in _NO_GRAD for it in code.nodes)
+    if not (has_drops or has_norms) or not is_torch:
         return
-    judged = {
-        _name(it.func) for it in code.nodes if isinstance(it, ast.Call) and _reads_test(code, it)
-    }
+    modes = {name: _modes(it) for name, it in code.functions.items()}
+    everywhere = any(_is_eval(it) for it in calls)
+    what = "dropout" if has_drops else "batch norm"
+    judged = {_last(it.func): it for it in calls if _reads_test(code, it)}
+    around = _trained_around(code, modes)
+    for name in judged.keys() & code.functions.keys():
+        function = code.functions[name]
+        text = ast.unparse(function)
+        if not any(it in text for it in _NO_GRAD) or modes[name] & {"eval", "train", "backward"}:
+            continue
+        if not everywhere or name in around:
+            reason = f"{name} never calls eval(): {what} is as in training"
+            yield Finding("dropout-on", code.at(function), reason)
+    if everywhere:
+        return
+    inside = {id(it) for function in code.functions.values() for it in ast.walk(function)}
     for node in code.nodes:
-        if isinstance(node, ast.FunctionDef) and node.name in judged:
-            calls = {_last(it.func) for it in ast.walk(node) if isinstance(it, ast.Call)}
-            text = ast.unparse(node)
-            if "no_grad" in text and not calls & {"eval", "backward"} and ".train(" not in text:
-                everywhere = {_last(it.func) for it in code.nodes if isinstance(it, ast.Call)}
-                if "eval" not in everywhere:
-                    what = "dropout" if drops else "batch norm"
-                    reason = f"{node.name} never calls eval(): {what} is as in training"
-                    yield Finding("dropout-on", code.at(node), reason)
+        if not isinstance(node, ast.For) or id(node) in inside:
+            continue
+        loops = [it for it in ast.walk(node.iter) if code.held.get(_key(it)) == "test"]
+        used = {
+            _last(it.func)
+            for part in node.body
+            for it in ast.walk(part)
+            if isinstance(it, ast.Call)
+        }
+        if loops and "backward" not in used and used & _COUNTS and not used & {"break"}:
+            reason = f"test is judged here, and nothing calls eval(): {what} is as in training"
+            yield Finding("dropout-on", code.at(node), reason)
+
+
+def _is_eval(call: ast.Call) -> bool:
+    """`eval()`, `train(False)` or `train(mode=False)`."""
+    if _last(call.func) == "eval":
+        return True
+    given = next(iter(call.args), _keyword(call, "mode"))
+    return _last(call.func) == "train" and isinstance(given, ast.Constant) and given.value is False
+
+
+def _modes(node: ast.AST) -> set[str]:
+    """What is called in some code of `eval`, `train` and `backward`."""
+    found: set[str] = set()
+    for it in ast.walk(node):
+        if isinstance(it, ast.Call) and isinstance(it.func, ast.Attribute):
+            name = "eval" if _is_eval(it) else it.func.attr
+            if name in ("eval", "train", "backward"):
+                found.add(name)
+    return found
+
+
+def _trained_around(code: Code, modes: dict[str, set[str]]) -> set[str]:
+    """Functions whose every call stands in a loop that trains, and never calls eval."""
+    held: set[int] = set()
+    for loop in (it for it in code.nodes if isinstance(it, ast.For | ast.While)):
+        inside = [it for it in ast.walk(loop) if isinstance(it, ast.Call)]
+        called = _modes(loop).union(*(modes.get(_last(it.func), set()) for it in inside))
+        if "eval" not in called and {"train", "backward"} <= called:
+            held |= {id(it) for it in inside}
+    calls = [it for it in code.nodes if isinstance(it, ast.Call)]
+    within = {_last(it.func) for it in calls if id(it) in held}
+    return within - {_last(it.func) for it in calls if id(it) not in held}
+
+
+_NO_GRAD: Final = ("no_grad", "inference_mode", "set_grad_enabled")
+_COUNTS: Final = {"argmax", "max", "eq", "sum"}
+"""What is called where correct images are counted."""
 
 
 def _transforms(code: Code) -> Iterator[Finding]:
@@ -321,9 +555,16 @@ def _transforms(code: Code) -> Iterator[Finding]:
             if _last(it.func) == "Normalize" and split:
                 text = ", ".join(map(ast.unparse, it.args))
                 norms[split] = (text, it)
-        if name not in used and name not in loads and "." not in name:
+        if name not in used and name not in loads and name.isidentifier():
             reason = f"{name} is configured, and nothing uses it"
             yield Finding("never-used", code.at(call), reason)
+    for node in code.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=func)) if (
+                name not in loads and _is_schedule(func)
+            ):
+                reason = f"{name} is configured, and nothing uses it: the rate stays as it is"
+                yield Finding("never-used", code.at(node), reason)
     if len(norms) == 2 and norms["train"][0] != norms["test"][0]:
         said, reason = norms["train"][0], "test is normalised by {}, training by {}"
         yield Finding(
@@ -339,6 +580,11 @@ def _transforms(code: Code) -> Iterator[Finding]:
                 filled = f"{value:g} (of 255, where it stands before ToTensor)"
                 reason = f"{_last(node.func)} fills with {filled}, and digits stand on 0"
                 yield Finding("fill", code.at(node), reason)
+
+
+def _is_schedule(func: ast.expr) -> bool:
+    """Whether a call makes a schedule of torch."""
+    return _last(func).endswith("LR") or _last(func) == "ReduceLROnPlateau"
 
 
 # ---------------------------------------------------------------------------------- the network
@@ -363,6 +609,9 @@ def _classes(code: Code) -> Iterator[tuple[ast.ClassDef, dict[str, ast.Call], as
 
 
 def _layers(code: Code) -> Iterator[Finding]:
+    outside = {it.attr for it in code.nodes if isinstance(it, ast.Attribute)
+               and isinstance(it.ctx, ast.Load) and _name(it.value) != "self"}  # fmt: skip
+    own = {node.name for node, *_ in _classes(code)}
     for node, layers, _ in _classes(code):
         read = {
             it.attr
@@ -374,12 +623,33 @@ def _layers(code: Code) -> Iterator[Finding]:
         text = ast.unparse(node)
         if any(word in text for word in ("children", "modules()", "getattr", "__dict__")):
             continue
-        outside = {it.attr for it in code.nodes if isinstance(it, ast.Attribute)
-                   and isinstance(it.ctx, ast.Load) and _name(it.value) != "self"}  # fmt: skip
         for name, call in layers.items():
-            if name not in read | outside and _last(call.func).startswith(_LAYERS):
+            if name not in read | outside and _is_layer(call, own):
                 reason = f"self.{name} is declared and never called"
                 yield Finding("never-called", code.at(call), reason)
+
+
+def _has_one_network(code: Code) -> bool:
+    """Whether not more than one class of modules is made outside classes, and it has one text."""
+    classes = [it for it in code.nodes if isinstance(it, ast.ClassDef)]
+    names = [it.name for it in classes if any("Module" in _last(base) for base in it.bases)]
+    inside = {id(it) for one in classes for it in ast.walk(one)}
+    made = {
+        _name(it.func)
+        for it in code.nodes
+        if isinstance(it, ast.Call) and id(it) not in inside and _name(it.func) in names
+    }
+    return len(made) <= 1 and all(names.count(it) == 1 for it in made)
+
+
+def _is_layer(call: ast.Call, own: set[str]) -> bool:
+    """Whether a call makes a layer of torch, or a module of the notebook; a loss is none."""
+    name = _last(call.func)
+    is_torch = name[:1].isupper() and ast.unparse(call.func).rpartition(".")[0] in _NN
+    return name in own or (is_torch and "Loss" not in name and name != "Parameter")
+
+
+_NN: Final = ("nn", "torch.nn")
 
 
 def _logits(code: Code) -> Iterator[Finding]:
@@ -425,7 +695,9 @@ def _seeds(code: Code) -> Iterator[Finding]:
                 continue
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)]):
-                    made.setdefault(name, statement)
+                    wraps = {part for it in inside for part in _names(it)} & made.keys()
+                    if not wraps - {name}:
+                        made.setdefault(name, statement)
     if len(made) > 1:
         reason = "one global seed, and a network after another: the second depends on the first"
         yield Finding("one-seed", code.at(list(made.values())[1]), reason)
@@ -433,34 +705,66 @@ def _seeds(code: Code) -> Iterator[Finding]:
 
 def _seeds_tried(code: Code) -> int:
     """The values of the longest loop whose variable is set as a seed; 1 where there is none."""
+    sets_its_own = {
+        name
+        for name, function in code.functions.items()
+        if _sets_a_seed(function, {it.arg for it in function.args.args})
+    } | _SETS_A_SEED
+    lists: dict[str, ast.expr] = {}
+    for node in code.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                lists[name] = value
     tried = 1
     for node in code.nodes:
-        if not (isinstance(node, ast.For) and isinstance(node.target, ast.Name)):
-            continue
-        sets = any(
-            isinstance(it, ast.Call)
-            and _last(it.func) in _SETS_A_SEED
-            and any(node.target.id in _names(argument) for argument in it.args)
-            for it in ast.walk(node)
-        )
-        if sets:
-            tried = max(tried, _values(code, node.iter))
+        match node:
+            case ast.For(target=target, iter=looped):
+                pass
+            case ast.ListComp(generators=[ast.comprehension(target=target, iter=looped)]):
+                pass
+            case _:
+                continue
+        if _sets_a_seed(node, _names(target), sets_its_own):
+            tried = max(tried, _values(code, looped, lists))
     return tried
 
 
-def _values(code: Code, looped: ast.expr) -> int:
+def _sets_a_seed(node: ast.AST, names: set[str], functions: set[str] = _SETS_A_SEED) -> bool:
+    """Whether one of some names is given to a function that sets a seed."""
+    return any(
+        isinstance(it, ast.Call)
+        and _last(it.func) in functions
+        and any(
+            names & _names(argument) for argument in (*it.args, *(key.value for key in it.keywords))
+        )
+        for it in ast.walk(node)
+    )
+
+
+def _values(code: Code, looped: ast.expr, lists: dict[str, ast.expr]) -> int:
     """How many values a loop has that is written out, or a range of numbers; else 1."""
     match looped:
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+        case ast.Name(id=name) if name in lists and not isinstance(lists[name], ast.Name):
+            return _values(code, lists[name], {})
+        case ast.Call(func=ast.Name(id="enumerate" | "tqdm" | "list"), args=[inner, *_]):
+            return _values(code, inner, lists)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
             return len(elements)
-        case ast.Call(func=ast.Name(id="range"), args=[last]):
-            first = 0.0
-        case ast.Call(func=ast.Name(id="range"), args=[begin, last]):
-            first = code.number(begin) or 0.0
-        case _:
-            return 1
-    end = code.number(last)
-    return 1 if end is None else int(end - first)
+    length = _length(code, looped)
+    return 1 if length is None else int(length)
+
+
+def _length(code: Code, looped: ast.expr) -> float | None:
+    """Of a range; a bar around it changes nothing."""
+    match looped:
+        case ast.Call(func=func, args=[last]) if _last(func) in ("range", "trange", "arange"):
+            return code.number(last)
+        case ast.Call(func=func, args=[begin, last]) if _last(func) in ("range", "arange"):
+            first, end = code.number(begin), code.number(last)
+            return None if first is None or end is None else end - first
+        case ast.Call(func=func, args=[inner, *_]) if _last(func) in ("tqdm", "track"):
+            return _length(code, inner)
+    return None
 
 
 def _epochs(code: Code) -> tuple[int, Origin] | None:
@@ -473,19 +777,33 @@ def _epochs(code: Code) -> tuple[int, Origin] | None:
         return None  # as often as the loop, which is not followed
     for node in code.nodes:
         match node:
-            case ast.For(
-                target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args)
-            ) if "epoch" in name.lower():
-                bounds = [code.number(it) for it in args]
-                if len(bounds) == 1 and bounds[0] is not None:
-                    found.append((bounds[0], node))
-                elif len(bounds) == 2 and bounds[0] is not None and bounds[1] is not None:
-                    found.append((bounds[1] - bounds[0], node))
-            case ast.Call():
-                word = "epochs" if _last(node.func) == "fit" else "max_epochs"
-                if (number := code.number(_keyword(node, word))) is not None:
-                    found.append((number, node))
+            case ast.For(target=ast.Name(id=name), iter=looped) if (
+                "epoch" in name.lower() or _EPOCHS.search(ast.unparse(looped))
+            ):
+                if (length := _length(code, looped)) is not None:
+                    found.append((length, node))
+            case ast.Call(func=func, keywords=keywords) if not _is_other(func):
+                for it in keywords:
+                    if it.arg and _EPOCHS.fullmatch(it.arg):
+                        if (number := code.number(it.value)) is not None:
+                            found.append((number, node))
+    if not found:  # the loop is elsewhere
+        for node in code.nodes:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if _EPOCHS.fullmatch(
+                    name
+                ) and name.lower().endswith("epochs"):
+                    if (number := code.number(value)) is not None:
+                        found.append((number, node))
+    found = [it for it in found if 0 < it[0] < 1e9]
     if not found:
         return None
     most, node = max(found, key=lambda it: it[0])
     return int(most), code.at(node)
+
+
+def _is_other(func: ast.expr) -> bool:
+    """Whether the epochs that a call is given are no training: of a schedule, a dict, a plot."""
+    name = _last(func)
+    others = ("dict", "print", "add_argument", "SimpleNamespace", "EasyDict", "Namespace")
+    return name in others or name.endswith("LR") or "schedul" in name.lower() or "plot" in name

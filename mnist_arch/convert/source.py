@@ -20,7 +20,7 @@ MAX_TEXT: Final = 4 << 20
 MAX_LINE: Final = 10_000
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_MAGIC: Final = re.compile(r"^\s*(?:[%!]|\?|[\w.]+\?\??\s*$)")
+_MAGIC: Final = re.compile(r"^\s*(?:%{1,2}[A-Za-z]|!(?!=)|\?|[\w.]+\?\??\s*$)")
 _FENCE: Final = re.compile(r"^\s*(```+|~~~+)\s*(\w*)")
 
 
@@ -177,7 +177,13 @@ def _output(output: Any) -> str:
     if not isinstance(data, dict):
         data = output
     text = _text(data.get("text/plain", "")) or _text(output.get("text", ""))
-    return text[:MAX_TEXT]
+    return "\n".join(map(_shown, text[:MAX_TEXT].split("\n")))
+
+
+def _shown(line: str) -> str:
+    """What is left of a line that was written over, as progress bars are."""
+    line = line.rstrip("\r\b")
+    return line[max(line.rfind("\r"), line.rfind("\b")) + 1 :]
 
 
 def _text(value: Any) -> str:

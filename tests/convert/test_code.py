@@ -311,6 +311,8 @@ def test_a_notebook_is_read_cell_by_cell_and_agrees_with_its_table(tmp_path: Pat
 def test_magics_do_nothing() -> None:
     assert without_magics("%time\nx = 1\n  !ls\nx?") == "pass\nx = 1\n  pass\npass"
     assert without_magics("%%bash\nls\nls") == "\n\n"
+    continued = "print('%d'\n      % (1, 2),\n      %(a))\nx = (1\n    != 2)"
+    assert without_magics(continued) == continued
 
 
 def test_code_that_is_no_python_is_refused_with_its_line() -> None:

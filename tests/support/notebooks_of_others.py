@@ -6,7 +6,7 @@ Each has the habits that it shows. They were written before what finds them; hal
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +116,9 @@ trainer.test(dataloaders=test_loader)
 """
 
 
+Line = Callable[[int], str]
+
+
 @dataclass(frozen=True)
 class Example:
     """A notebook, and what is to be found in it."""
@@ -125,10 +128,14 @@ class Example:
     habits: frozenset[str]
     accuracies: tuple[int, ...]
     """Correct images of each epoch, as printed."""
+    line: Line = lambda correct: f"Test set: Accuracy: {correct}/10000\n"
+    """How it prints them."""
+    printed: str = ""
+    """What it prints before."""
 
     def write(self, folder: Path) -> Path:
         """The notebook as a file."""
-        printed = "".join(f"Test set: Accuracy: {it}/10000\n" for it in self.accuracies)
+        printed = self.printed + "".join(map(self.line, self.accuracies))
         cells = [
             {"cell_type": "code", "source": text.strip().splitlines(keepends=True), "outputs": []}
             for text in self.cells
@@ -202,6 +209,75 @@ LIGHTNING_EDITS: tuple[tuple[str, str, str, str], ...] = (
 )  # fmt: skip
 
 
+TABLE = """----------------------------------------------------------------
+        Layer (type)               Output Shape         Param #
+================================================================
+            Conv2d-1            [-1, 8, 28, 28]              80
+================================================================
+Total params: {:,}
+Trainable params: {:,}
+"""
+KERAS_TABLE = """Layer (type)                 Output Shape              Param #
+=================================================================
+conv2d_1 (Conv2D)            (None, 26, 26, 8)         80
+_________________________________________________________________
+batch_normalization_1 (Batch (None, 26, 26, 8)         32
+=================================================================
+Total params: {:,}
+Trainable params: {:,}
+"""
+JUDGED = """
+{loop}
+correct = 0
+with torch.no_grad():
+    for data, target in {loader}:
+        output = model(data)
+        correct += (output.argmax(1) == target).sum().item()
+print('Accuracy', correct)
+"""
+TRAINED = """
+def train(model, device, loader, optimizer, epoch):
+    model.train()
+    for data, target in loader:
+        optimizer.zero_grad()
+        F.nll_loss(model(data), target).backward()
+        optimizer.step()
+"""
+LATE = """
+def score(model, device, loader):
+    correct = 0
+    with torch.no_grad():
+        for data, target in loader:
+            correct += (model(data).argmax(1) == target).sum().item()
+    return correct
+"""
+EPOCHS: tuple[tuple[str, str, str], ...] = (
+    # what stands for the number of epochs, and what is before it
+    ("args.epochs", "import argparse\nparser = argparse.ArgumentParser()\n"
+     "parser.add_argument('--epochs', type=int, default={})\nargs = parser.parse_args([])",
+     "argparse"),
+    ("config['num_epochs']", "config = {{'lr': 0.01, 'num_epochs': {}}}", "dict"),
+    ("cfg.epochs", "class Config:\n    epochs: int = {}\ncfg = Config()", "class"),
+    ("settings['epochs']", "settings = dict(epochs={})", "keywords"),
+)  # fmt: skip
+FORMS: tuple[tuple[str, Line], ...] = (
+    ("percent", lambda it: f"Test Accuracy: {it / 100:.2f}%\n"),
+    ("fraction", lambda it: f"epoch 3 train_acc=0.9990 val_acc={it / 10_000:.4f} lr=0.1\n"),
+    ("both", lambda it: f"val loss: 0.02, acc: {it}/10000 ({it / 100:.2f}%)\n"),
+    ("bar", lambda it: f"Test:  1%|  | 1/79 [00:00, acc=12.5]\rTest: 100%|##| acc={it / 100}\n"),
+    ("keras", lambda it: "469/469 [====] - 3s - loss: 0.02 - accuracy: 0.9991 - "
+     f"val_loss: 0.03 - val_accuracy: {it / 10_000:.4f}\n"),
+    ("json", lambda it: f'{{"train_accuracy": 0.99, "test_accuracy": {it / 10_000}}}\n'),
+    ("lightning", lambda it: f"│         test_acc          │    {it / 10_000:.8f}     │\n"),
+    ("words", lambda it: f"Accuracy of the network on the 10000 test images: {it / 100:.2f} %\n"),
+    ("late", lambda it: f"Test : Loss = 0.0471, Accuracy = {it / 100:.2f}%\n"),
+    ("evaluation", lambda it: "10000/10000 [====] - 1s 60us/step\n"
+     f"Validation accuracy is {it / 10_000:.4f}\n"),
+    ("columns", lambda it: f"  epoch  train_acc  test_acc\n0     3     0.9991    {it / 10_000}\n"),
+    ("tensor", lambda it: f"eval accuracy: tensor({it / 10_000}, device='cuda:0')\n"),
+)  # fmt: skip
+
+
 def examples() -> Iterator[Example]:
     """All notebooks, in a fixed order: those of even places are for building, odd ones aside."""
     for habit, old, new, name in EDITS:
@@ -226,8 +302,72 @@ def examples() -> Iterator[Example]:
             text = text.replace("max_epochs=15", stop)
         yield _example(f"lightning-{name}", (NETWORK, DATA, text), old, new, habit)
 
+    yield from _later()
+
+
+def _later() -> Iterator[Example]:
+    """Forms that public notebooks have, one after another in both halves."""
+    whole = (NETWORK, DATA, LOOP, RUN)
+    for text, before, name in EPOCHS:
+        for number, habit in ((15, ""), (25, "epochs")):
+            run = f"{before.format(number)}\n{RUN}".replace("range(EPOCHS)", f"range({text})")
+            run = run.replace("EPOCHS = 15\n", "")
+            yield Example(f"epochs-{name}-{number}", (*whole[:3], run), _set(habit), KEPT)
+    for number, habit in ((12, ""), (20, "epochs"), (19, ""), (24, "epochs")):
+        run = RUN.replace("EPOCHS = 15\n", "").replace("range(EPOCHS)", "range(1, epochs + 1)")
+        body = "\n    ".join(run.strip().split("\n"))
+        run = f"def main(epochs=2):\n    {body}\n\nmain(epochs={number})\n"
+        yield Example(f"epochs-call-{number}", (*whole[:3], run), _set(habit), KEPT)
+    for name, line in FORMS:
+        yield Example(f"prints-{name}", whole, frozenset(), KEPT, line)
+    for total, habit in ((9_114, ""), (13_000, "other-table")) * 2:
+        table = TABLE.format(total, total)
+        name = f"table-{total}-{len(habit)}"
+        yield Example(name, whole, _set(habit), KEPT, printed=table)
+    norm = KERAS.replace("    layers.MaxPooling2D(2),\n", "    layers.BatchNormalization(),\n"
+                         "    layers.MaxPooling2D(2),\n", 1)  # fmt: skip
+    for total in (5_290, 5_290):  # 5,274 are trained
+        table = KERAS_TABLE.format(total, 5_274)
+        yield Example("table-keras", (norm,), frozenset(), KEPT, printed=table)
+    block = "self.drop = nn.Dropout(0.1)\n        self.spare = nn.Sequential(nn.Conv2d(8, 8, 1))"
+    pool = "self.drop = nn.Dropout(0.1)\n        self.gap = nn.AdaptiveAvgPool2d(1)"
+    for name, spare in (("block", block), ("gap", pool)):
+        network = NETWORK.replace("self.drop = nn.Dropout(0.1)", spare)
+        yield Example(f"spare-{name}", (network, *whole[1:]), _set("never-called"), KEPT)
+    for name in ("StepLR", "ExponentialLR"):
+        run = RUN.replace("    scheduler.step()\n", "").replace("StepLR", name)
+        yield Example(f"never-stepped-{name}", (*whole[:3], run), _set("never-used"), KEPT)
+    for loader in ("test_loader", "enumerate(test_loader)"):
+        for loop, habit in (("model.eval()", ""), ("epoch = 0", "dropout-on")):
+            cell = JUDGED.format(loop=loop, loader=loader)
+            run = RUN.replace("    test_loss, test_acc = test(model, device, test_loader)\n", "")
+            name = f"judged-{len(loader)}-{len(loop)}"
+            yield Example(name, (NETWORK, DATA, TRAINED, run, cell), _set(habit), KEPT)
+    for times in (1, 2):
+        for before, habit in (("    model.eval()\n", ""), ("", "dropout-on")):
+            run = RUN.replace("    test_loss, test_acc = test(", f"{before}    hits = score(")
+            late = "model.eval()\nshow(model)\n" * times
+            name = f"eval-late-{times}-{len(before)}"
+            yield Example(name, (NETWORK, DATA, TRAINED, LATE, run, late), _set(habit), KEPT)
+    wrapper = LIGHTNING.replace("def __init__(self)", "def __init__(self, net)")
+    wrapper = wrapper.replace("self.net = Net()", "self.net = net")
+    for made in ("Lit(net)", "Lit(net=net)"):
+        fit = wrapper.replace("trainer.fit(Lit()", f"net = Net()\nlit = {made}\ntrainer.fit(lit")
+        seeded = NETWORK + "torch.manual_seed(1)\n"
+        yield Example(f"wrapped-{len(made)}", (seeded, DATA, fit), frozenset(), KEPT)
+    for name in ("EarlyStopping(patience=3)", "ReduceLROnPlateau(monitor='val_loss')"):
+        shaped = KERAS.replace("x_test = x_test", "X_test = x_test")
+        shaped = shaped.replace(
+            "_data=(x_test, y_test)", f"_data=(X_test, y_test), callbacks=[{name}]"
+        )
+        yield Example(f"shaped-{name[:5]}", (shaped,), _set("test-chooses"), KEPT)
+
+
+def _set(habit: str) -> frozenset[str]:
+    return frozenset({habit} - {""})
+
 
 def _example(name: str, cells: tuple[str, ...], old: str, new: str, habit: str) -> Example:
     changed = tuple(cell.replace(old, new) for cell in cells)
     assert changed != cells, name
-    return Example(name, changed, frozenset({habit} - {""}), KEPT)
+    return Example(name, changed, _set(habit), KEPT)
