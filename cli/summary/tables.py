@@ -201,8 +201,8 @@ def _parameters(row: Row) -> str:
 def layer_text(row: Row) -> str:
     """`Conv2d 3×3 depthwise stride 2`: the module, its window, its kind, and an unusual step."""
     words = [row.layer]
-    if row.kernel is not None:
-        words.append(f"{row.kernel}×{row.kernel}")
+    if row.window is not None:
+        words.append("×".join(map(str, row.window)))
     if row.kind not in (None, "ordinary"):
         words.append(row.kind)
     usual = 1 if row.kind is not None else row.kernel

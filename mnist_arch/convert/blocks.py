@@ -13,7 +13,13 @@ from itertools import islice, pairwise
 from math import prod
 from typing import Any, Final
 
-from mnist_arch.convert.lowering import Branches, Item, Lack, without_weights
+from mnist_arch.convert.lowering import (
+    Branches,
+    Item,
+    Lack,
+    padding_word,
+    without_weights,
+)
 from mnist_arch.counting import layers as our
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.errors import ShapeError
@@ -21,8 +27,8 @@ from mnist_arch.spec.network import MAX_ITEMS, Defaults, Network
 from mnist_arch.spec.strict_yaml import flow
 
 Tree = dict[str, Any]
-Drop = tuple[float, str]
-"""Rate and kind of a dropout."""
+Drop = tuple[float, str, str]
+"""Rate and kind of a dropout, and where it is: at the end, or before a norm."""
 
 _OPTIONS: Final = (
     "kernel",
@@ -44,7 +50,7 @@ _SMALL: Final = 150
 """Operations up to which all `defaults` are tried that may make the text shorter."""
 _A_BLOCK: Final = 24
 """What a further block costs besides its text, in characters."""
-_NONE: Final[Drop] = (0.0, "elementwise")
+_NONE: Final[Drop] = (0.0, "elementwise", "end")
 
 
 @dataclass(frozen=True)
@@ -93,44 +99,50 @@ def unit_at(items: Sequence[Item], start: int, *, with_dropout: bool = True) -> 
     """The unit that begins at an item; None where none does."""
     if start >= len(items) or not isinstance(conv := items[start].op, our.Convolution):
         return None
-    if conv.padding and conv.kernel % 2 == 0:  # as only a pool does
-        return None
     channels = items[start].in_shape[0]
     kind, weights, end, out = _kind(conv, channels), [items[start].weights], start + 1, conv.out
     after = items[end].op if end < len(items) else None
-    is_deep = kind == "depthwise" or (channels == 1 and conv.kernel > 1)
-    if is_deep and out == channels and _is_pointwise(after, bias=conv.bias):
-        assert isinstance(after, our.Convolution)
-        kind, out = "separable", after.out
+    is_deep = kind == "depthwise" or (channels == 1 and max(conv.window) > 1)
+    bias, depthwise_bias = conv.bias, None
+    if is_deep and out == channels and (point := _pointwise(after)) is not None:
+        kind, out, bias = "separable", point.out, point.bias
+        depthwise_bias = conv.bias if conv.bias != bias else None
         weights.append(items[end].weights)
         end += 1
     norm: our.Normalization | None = None
     activation: our.Activation | None = None
     norm_first = False
+    dropout: Drop | None = None
     while end < len(items):
         op = items[end].op
-        if isinstance(op, our.Normalization) and norm is None:
+        between = _drop_before_norm(items, end) if with_dropout and norm is None else None
+        if between is not None:
+            dropout = between
+        elif isinstance(op, our.Normalization) and norm is None:
             norm, norm_first = op, activation is None
         elif isinstance(op, our.Activation) and activation is None:
             activation = op
         else:
             break
         end += 1
-    dropout = None
-    if with_dropout and end < len(items) and isinstance(drop := items[end].op, our.Dropout):
-        dropout, end = (drop.rate, drop.kind), end + 1
+    if with_dropout and dropout is None and end < len(items):
+        if isinstance(drop := items[end].op, our.Dropout):
+            dropout, end = (drop.rate, drop.kind, "end"), end + 1
     order = "conv-norm-activation" if norm_first else "conv-activation-norm"
-    same = {1: None}.get(conv.kernel, "same" if conv.padding else "valid")
+    padding = padding_word(conv, items[start].in_shape)
+    if padding is None:
+        return None
     options = {
         "kernel": conv.kernel,
         "stride": conv.stride,
-        "padding": same,
+        "padding": None if conv.kernel == 1 and padding == "valid" else padding,
         "padding_mode": conv.padding_mode if conv.padding else None,
         "kind": kind,
         "groups": conv.groups if kind == "grouped" else None,
-        "bias": conv.bias,
+        "bias": bias,
+        "depthwise_bias": depthwise_bias,
         "norm": _norm_text(norm),
-        "activation": "none" if activation is None else activation.kind,
+        "activation": _activation_text(activation),
         "order": order if norm is not None and activation is not None else None,
     }
     return Unit(out, tuple(options.items()), dropout, tuple(weights), channels, end)
@@ -142,25 +154,64 @@ def _kind(conv: our.Convolution, channels: int) -> str:
     return "depthwise" if conv.groups == channels else "grouped"
 
 
-def _is_pointwise(op: object, *, bias: bool) -> bool:
+def _pointwise(op: object) -> our.Convolution | None:
+    """A plain 1×1 convolution; None where it is something else."""
     match op:
-        case our.Convolution(kernel=1, stride=1, groups=1, bias=it):
-            return it == bias
-    return False
+        case our.Convolution(kernel=1, stride=1, groups=1, padding=0):
+            return op
+    return None
 
 
-def _norm_text(norm: our.Normalization | None) -> str:
-    """A norm as text that can be compared: its kind, and its groups where they are not 4."""
+def _drop_before_norm(items: Sequence[Item], at: int) -> Drop | None:
+    """The dropout at an item, if a norm follows."""
+    if at + 1 < len(items) and isinstance(items[at + 1].op, our.Normalization):
+        if isinstance(drop := items[at].op, our.Dropout):
+            return drop.rate, drop.kind, "before-norm"
+    return None
+
+
+Said = str | tuple[tuple[str, Any], ...]
+"""A kind, or the keys and values of an object that says more."""
+
+
+def _said_as(kind: str, **more: Any) -> Said:
+    return (("kind", kind), *more.items()) if more else kind
+
+
+def _norm_text(norm: our.Normalization | None) -> Said:
+    """A norm as it is written, in a form that can be compared."""
     if norm is None:
         return "none"
-    return norm.kind if norm.kind != "group" or norm.groups == 4 else f"group {norm.groups}"
+    more: Tree = {}
+    kind: str = norm.kind
+    if norm.affine in ("one", "value"):
+        kind = "layer"
+    elif norm.kind == "group" and norm.groups != 4:
+        more["groups"] = norm.groups
+    usual = our.Normalization(norm.kind, norm.groups)
+    if norm.splits != usual.splits:
+        more["splits"] = norm.splits
+    for name in ("affine", "epsilon", "momentum"):
+        if (value := getattr(norm, name)) != getattr(usual, name):
+            more[name] = value
+    return _said_as(kind, **more)
+
+
+def _activation_text(activation: our.Activation | None) -> Said:
+    if activation is None:
+        return "none"
+    if activation.by_channel:
+        return _said_as(activation.kind, slopes="channel")
+    if activation.slope != our.LEAKY_SLOPE:
+        return _said_as(activation.kind, slope=activation.slope)
+    return activation.kind
 
 
 def _written(name: str, value: Any) -> Any:
     """The value of an option as it is written."""
-    if name == "norm" and value.startswith("group "):
-        return {"kind": "group", "groups": int(value.split()[1])}
-    return value
+    if not isinstance(value, tuple):
+        return value
+    return list(value) if name == "kernel" else dict(value)
 
 
 # ------------------------------------------------------------------------------------------ blocks
@@ -185,15 +236,16 @@ class _Base:
 def _language_defaults() -> dict[str, Any]:
     own = Defaults()
     values = {name: getattr(own, name) for name in _OPTIONS}
-    values["norm"] = own.norm.kind
-    return values
+    return {**values, "norm": own.norm.kind, "activation": own.activation.kind}
 
 
 def _dropout_tree(dropout: Drop, *, each: bool) -> Any:
-    rate, kind = dropout
+    rate, kind, at = dropout
     tree: Tree = {"rate": rate}
     if kind != "elementwise":
         tree["kind"] = kind
+    if at != "end":
+        tree["at"] = at
     if each:
         tree["after"] = "each"
     return rate if len(tree) == 1 else tree
@@ -254,8 +306,9 @@ class _Writer:
         bias: bool | None = None,
     ) -> Iterator[tuple[int, Tree]]:
         """A block of units, or of what is given, with everything that may follow them in it."""
-        for tail, stop in self._pools(end):
-            for drop, last in self._drops(stop):
+        for tail, between, stop in self._pools(end):
+            drops = self._drops(stop) if between is None else [(between, stop)]
+            for drop, last in drops:
                 if block is not None:
                     whole = self._with_tail(block, tail, bias=bool(bias))
                     if whole is not None:
@@ -263,18 +316,34 @@ class _Writer:
                 elif units or tail:
                     yield from self._unit_blocks(units, tail, drop, last)
 
-    def _pools(self, start: int) -> Iterator[tuple[list[tuple[str, Any]], int]]:
-        """A reduce, a pool, a reduce from an item on: each of them may be there."""
-        yield [], start
+    def _pools(self, start: int) -> Iterator[tuple[list[tuple[str, Any]], Drop | None, int]]:
+        """A reduce, a pool, a reduce from an item on: each of them may be there.
+
+        With them the dropout before the norm of the pool, if there is one.
+        """
+        yield [], None, start
         for before, middle in self._reduces(start, "before"):
             if before and middle > start:
-                yield [("reduce", {**before[0][1], "at": None})], middle
-            for pool, end in self._pool(middle):
-                yield [*before, pool], end
+                yield [("reduce", {**before[0][1], "at": None})], None, middle
+            for pool, between, end in self._normed_pool(middle):
+                yield [*before, pool], between, end
                 if not before:
                     for after, last in self._reduces(end, "after"):
                         if after:
-                            yield [pool, *after], last
+                            yield [pool, *after], between, last
+
+    def _normed_pool(self, start: int) -> Iterator[tuple[tuple[str, Any], Drop | None, int]]:
+        """A pool, alone and with the norm that follows it."""
+        for pool, end in self._pool(start):
+            yield pool, None, end
+            name, tree = pool
+            drop = _drop_before_norm(self.items, end)
+            after = end + (drop is not None)
+            norm = self.items[after].op if after < len(self.items) else None
+            if isinstance(norm, our.Normalization) and not isinstance(tree, tuple):
+                whole = tree if isinstance(tree, dict) else {"kind": tree}
+                said = {**whole, "norm": _written("norm", _norm_text(norm))}
+                yield (name, said), drop, after + 1
 
     def _reduces(self, start: int, at: str) -> Iterator[tuple[list[tuple[str, Any]], int]]:
         yield [], start
@@ -289,23 +358,22 @@ class _Writer:
             return
         item = self.items[start]
         match item.op:
-            case our.Pooling(kind=kind, size=size, stride=stride):
-                yield ("pool", _pool_tree(kind, size, stride, usual=size)), start + 1
-            case our.GlobalPooling(kind=kind) if item.in_shape[1] == item.in_shape[2]:
-                side = item.in_shape[1]
-                yield ("pool", _pool_tree(kind, side, side, usual=side)), start + 1
-            case our.Convolution() as op if op.groups == 1 and _may_pool(op):
+            case our.Pooling(kind=kind, size=size, stride=stride, padding=pad):
+                yield ("pool", _pool_tree(kind, size, stride, usual=size, padding=pad)), start + 1
+            case our.GlobalPooling(kind=kind):
+                yield ("pool", f"global-{kind}"), start + 1
+            case our.Convolution(kernel=int() as side) as op if op.groups == 1 and _may_pool(op):
                 following = self.items[start + 1].op if start + 1 < len(self.items) else None
                 is_bare = not isinstance(following, our.Activation | our.Normalization)
-                keeps = op.out == item.in_shape[0] and op.padding == (op.kernel - 1) // 2
+                keeps = op.out == item.in_shape[0] and op.padding == (side - 1) // 2
                 if is_bare and keeps and self.uses[item.weights] == 1:
-                    tree = _pool_tree("convolution", op.kernel, op.stride, usual=2)
+                    tree = _pool_tree("convolution", side, op.stride, usual=2)
                     yield ("pool", (tree, op)), start + 1
 
     def _drops(self, start: int) -> Iterator[tuple[Drop | None, int]]:
         yield None, start
         if start < len(self.items) and isinstance(op := self.items[start].op, our.Dropout):
-            yield (op.rate, op.kind), start + 1
+            yield (op.rate, op.kind, "end"), start + 1
 
     def _is_own(self, unit: Unit) -> bool:
         """Whether nothing else uses its tensors."""
@@ -356,11 +424,14 @@ class _Writer:
             if value != self.defaults[name] and (name in forced or 2 * count > len(values)):
                 if others == len(values) or count > 2 or name in forced:
                     block[name], options[name] = _written(name, value), value
+        deep = {unit.value("depthwise_bias") for unit in units}
+        if len(deep) == 1 and (bias := deep.pop()) is not None:
+            block["depthwise_bias"] = options["depthwise_bias"] = bias
         channels: list[Any] = []
         for unit in units:
             entry: Tree = {"out": unit.out}
             for name, value in unit.options:
-                if value is not None and value != options[name]:
+                if value is not None and value != options.get(name):
                     entry[name] = _written(name, value)
             if unit.dropout != each and not (unit.dropout is None and each == _NONE):
                 entry["dropout"] = _dropout_tree(unit.dropout or _NONE, each=False)
@@ -466,7 +537,7 @@ class _Writer:
 
 def _may_pool(op: our.Convolution) -> bool:
     """Whether a convolution is more likely a pool than one of `channels`."""
-    return op.stride > 1 or (op.padding > 0 and op.kernel % 2 == 0)
+    return op.stride > 1 or (any(op.sides) and op.window[0] % 2 == 0)
 
 
 def _are_alike(one: Residual, two: Residual) -> bool:
@@ -503,12 +574,14 @@ def _ratio(channels: int, hidden: int) -> int | None:
     return None
 
 
-def _pool_tree(kind: str, size: int, stride: int, *, usual: int) -> Any:
+def _pool_tree(kind: str, size: int, stride: int, *, usual: int, padding: int = 0) -> Any:
     tree: Tree = {"kind": kind}
     if size != 2:
         tree["size"] = size
     if stride != usual:
         tree["stride"] = stride
+    if padding:
+        tree["padding"] = padding
     return kind if len(tree) == 1 else tree
 
 
@@ -621,18 +694,18 @@ def _head_parts(
             tree: Tree = {"rate": op.rate}
             if op.kind != "elementwise":
                 tree["kind"] = op.kind
-            if where == "before":
+            if where != "after":
                 tree["at"] = where
             found.append(({"dropout": op.rate if len(tree) == 1 else tree}, at + 1))
         return found
 
-    def reduce(at: int, where: str, kernel: int) -> list[tuple[Tree, int]]:
+    def reduce(at: int, where: str, kernel: int | tuple[int, int]) -> list[tuple[Tree, int]]:
         found: list[tuple[Tree, int]] = [({}, at)]
         unit = unit_at(row, at, with_dropout=False)
         if unit is None or not is_own(unit) or unit.value("stride") != 1:
             return found
         if unit.value("kernel") == kernel and unit.value("kind") == "ordinary":
-            if unit.value("padding") != "same":
+            if unit.value("padding") in (None, "valid"):
                 tree = _reduce_tree(
                     unit,
                     defaults["bias"],
@@ -642,13 +715,15 @@ def _head_parts(
                 found.append(({"reduce": tree}, unit.end))
         return found
 
-    def pool(at: int) -> list[tuple[Tree, int, int]]:
+    def pool(at: int) -> list[tuple[Tree, int, int | tuple[int, int]]]:
         side = row[at].in_shape if at < end else (row[-1].out_shape if row else (0, 0, 0))
-        kernel = side[1] if side[1] == side[2] else 0
-        found: list[tuple[Tree, int, int]] = [({"pool": "flatten"}, at, kernel)]
+        kernel = side[1] if side[1] == side[2] else side[1:]
+        found: list[tuple[Tree, int, int | tuple[int, int]]] = [({"pool": "flatten"}, at, kernel)]
         if at < end:
             match row[at].op:
-                case our.Pooling(kind="average", size=size, stride=stride) if size == stride:
+                case our.Pooling(kind="average", size=size, stride=stride, padding=0) if (
+                    size == stride
+                ):
                     found.append(({"pool": "average", "size": size}, at + 1, 1))
                 case our.GlobalPooling(kind="average"):
                     found.append(({}, at + 1, 1))
@@ -661,7 +736,11 @@ def _head_parts(
             for third, c, kernel in pool(b):
                 for fourth, d in drop(c, "after") if not second else [({}, c)]:
                     for fifth, e in reduce(d, "after", kernel) if not first else [({}, d)]:
-                        yield {**third, **first, **fifth, **second, **fourth}, e
+                        said = {**third, **first, **fifth, **second, **fourth}
+                        yield said, e
+                        if fifth and end < len(items) and not second and not fourth:
+                            for sixth, f in drop(e, "before-linear")[1:]:
+                                yield {**said, **sixth}, f
 
 
 # ------------------------------------------------------------------------------------- the network
@@ -695,7 +774,7 @@ def _bases(items: Sequence[Item]) -> Iterator[_Base]:
     """Defaults that are worth trying: the most common options, with and without a dropout."""
     units = list(_every_unit(items))
     options = _language_defaults()
-    large = [unit for unit in units if unit.value("kernel") > 1] or units
+    large = [unit for unit in units if unit.value("kernel") != 1] or units
     for name in _OPTIONS:
         values = Counter(value for unit in large if (value := unit.value(name)) is not None)
         if name not in ("stride", "groups") and values:
@@ -707,7 +786,9 @@ def _bases(items: Sequence[Item]) -> Iterator[_Base]:
     plain = tuple(options.items())
     yield _Base(plain)
     drops = Counter(
-        (item.op.rate, item.op.kind) for item in items if isinstance(item.op, our.Dropout)
+        _drop_before_norm(items, index) or (item.op.rate, item.op.kind, "end")
+        for index, item in enumerate(items)
+        if isinstance(item.op, our.Dropout)
     )
     for dropout, _ in drops.most_common(2):
         yield _Base(plain, dropout)
@@ -795,10 +876,6 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
     item = items[index]
     before = items[index - 1].op if index else None
     match before, item.op:
-        case our.Dropout(), our.Normalization() if _is_activation(items, index - 2):
-            what = "dropout between activation and norm"
-        case ((our.Pooling() | our.GlobalPooling()), our.Normalization()):
-            what = "norm after the pool"
         case _, our.Normalization():
             what = f"a norm after {_word(before)}"
         case Branches(), our.Activation():
@@ -811,15 +888,9 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
             what = AGAIN
         case _, our.Convolution():
             what = f"a convolution of this kind after {_word(before)}"
-            if item.op.padding and item.op.kernel % 2 == 0:
-                what = f"a padding of {item.op.padding} for a kernel of {item.op.kernel}"
         case _:
             what = f"{_word(item.op)} after {_word(before)}"
     return Lack(what, item.place)
-
-
-def _is_activation(items: Sequence[Item], index: int) -> bool:
-    return index >= 0 and isinstance(items[index].op, our.Activation)
 
 
 def _word(op: our.Op | Branches | None) -> str:

@@ -16,8 +16,11 @@ from mnist_arch.convert.interpreter import Unknown, Unsupported
 from mnist_arch.convert.libraries import Libraries, Tensor
 from mnist_arch.convert.questions import refusal
 from mnist_arch.errors import Origin
+from mnist_arch.network.build import Conv2d, GhostBatchNorm2d, LayerNorm
 
 _OWN: Final = ".".join(("torch", "nn", "modules", ""))
+_BUILT: Final = (Conv2d, GhostBatchNorm2d, LayerNorm)
+"""Modules of ours, which are not traced into."""
 _SIGNS: Final = {"add": "+", "iadd": "+", "mul": "*", "imul": "*", "sub": "-", "truediv": "/"}
 
 
@@ -48,11 +51,16 @@ def graph_of_module(module: nn.Module) -> g.Graph:
 def _traced(module: nn.Module) -> fx.Graph:
     """Raises SpecError where the module's code asks what is not known before it is run."""
     try:
-        return fx.Tracer().trace(module)
+        return _Tracer().trace(module)
     except Exception as error:  # which is whatever the module's own forward raises
         message = f"{type(module).__name__} cannot be traced: {type(error).__name__}: {error}"
         hint = "a forward that asks for values or shapes as it runs has to be rewritten"
         raise refusal(message[:400], hint=hint) from error
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, _BUILT) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Walk:
@@ -149,6 +157,8 @@ class _Walk:
 
     def _module(self, target: str, value: Tensor, place: Origin) -> Tensor:
         module = self.module.get_submodule(target)
+        if isinstance(module, _BUILT):
+            return value.then(self._built(module, value, target, place))
         kind = type(module).__name__
         is_own = type(module).__module__.startswith(_OWN)
         if not is_own or (kind not in modules.SIGNATURES and kind != "Identity"):
@@ -167,6 +177,35 @@ class _Walk:
             self.graph, kind, arguments, value.value, place=place, weights=self._key(target, module)
         )
         return value.then(made)
+
+    def _built(self, module: nn.Module, value: Tensor, target: str, place: Origin) -> int:
+        """A module of a network that was built here."""
+        op: g.Operation
+        match module:
+            case Conv2d(sides=(left, right, top, bottom)):
+                op = g.Conv(
+                    module.out_channels,
+                    (module.kernel_size[0], module.kernel_size[1]),
+                    (module.stride[0], module.stride[1]),
+                    (top, bottom, left, right),
+                    groups=module.groups,
+                    bias=module.bias is not None,
+                    fill="zeros" if module.fill == "constant" else module.fill,
+                )
+            case LayerNorm():
+                over = "one" if module.weight.numel() == 1 else ""
+                op = g.Norm("layer", over=over, epsilon=module.eps)
+            case _:
+                assert isinstance(module, GhostBatchNorm2d)
+                op = g.Norm(
+                    "batch",
+                    affine=module.affine,
+                    momentum=module.momentum,
+                    epsilon=module.eps,
+                    splits=module.splits,
+                )
+        key = self._key(target, module)
+        return self.graph.add(op, value.value, place=place, weights=key)
 
     def _key(self, target: str, module: nn.Module) -> str:
         """The name of the first module with these tensors; empty where it has none."""

@@ -47,6 +47,10 @@ class Norm:
     over: str = ""
     momentum: float | None = None
     """Of the running statistics, where it is not torch's default."""
+    epsilon: float | None = None
+    """Where it is not torch's default."""
+    splits: int = 1
+    """Parts of a batch that a batch norm takes apart in training."""
 
 
 @dataclass(frozen=True)

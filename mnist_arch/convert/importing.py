@@ -23,10 +23,6 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.sources import name_from
 
-KERAS_NORMS: Final = (
-    "batch norm with epsilon 1e-3 and momentum 0.01: here they are 1e-5 and 0.1, so channels of "
-    "little variance are scaled more, and the running statistics follow faster"
-)
 PARTIAL: Final = "partial=True writes what there is, with a comment where something is missing"
 
 
@@ -152,8 +148,6 @@ def _of_code(read: Read, source: Source, choices: Choices, request: Request) -> 
         tree["recipe"] = training.recipe
     else:
         assumed.append(Note("no recipe is found: the defaults of this program stand in its place"))
-    if read.is_keras and any(isinstance(it.op, Norm) for it in read.graph.nodes):
-        dropped = (*dropped, Note(KERAS_NORMS))
     return with_comments(replace(made, tree=tree, dropped=dropped, assumed=tuple(assumed)))
 
 
@@ -196,9 +190,6 @@ def _of_table(source: Source, choices: Choices, request: Request) -> Imported:
         )
     inferred = infer(table, choices, dropout=request.dropout, is_partial=request.is_partial)
     choices.settle()
-    dropped: tuple[Note, ...] = ()
-    if table.tool == "Keras" and any(isinstance(it.op, Norm) for it in inferred.graph.nodes):
-        dropped = (Note(KERAS_NORMS),)
     origin = f"a table of {table.tool}, {len(table.rows)} rows"
     made = finish(inferred.graph, source.name, request, origin=origin)
     notes = [Note(it) for it in choices.assumed]
@@ -210,7 +201,7 @@ def _of_table(source: Source, choices: Choices, request: Request) -> Imported:
             if _is_dropout(node_name) and node_name not in request.choose
         ]
     assumed = (*made.assumed, *notes)
-    return with_comments(replace(made, assumed=assumed, missing=tuple(missing), dropped=dropped))
+    return with_comments(replace(made, assumed=assumed, missing=tuple(missing)))
 
 
 def _is_dropout(name: str) -> bool:

@@ -93,6 +93,10 @@ _KNOWN: Final = (
     "ZeroPadding2D",
 )
 
+KERAS_EPSILON: Final = 1e-3
+KERAS_MOMENTUM: Final = 0.01
+"""Defaults of a batch norm of Keras, in torch's terms."""
+
 
 @dataclass(frozen=True)
 class Inferred:
@@ -603,7 +607,10 @@ class _Inference:
             message = f"{row.parameters:,} parameters are no norm of {shape[0]} channels"
             raise refusal(f"{row.name}: {message}", row.origin)
         is_affine = row.recursive or bool(row.parameters)
-        self._add(g.Norm(kind, affine=is_affine), row, weights=weights)  # type: ignore[arg-type]
+        norm = g.Norm(kind, affine=is_affine)  # type: ignore[arg-type]
+        if self.table.tool == "Keras":
+            norm = replace(norm, epsilon=KERAS_EPSILON, momentum=KERAS_MOMENTUM)
+        self._add(norm, row, weights=weights)
 
     def _other_norm(self, row: TableRow) -> None:
         shape = self.graph.shape(self.current)

@@ -141,10 +141,12 @@ def apply(
             if a["axis"] not in (-1, 3) or not (a["center"] and a["scale"]):
                 over = "batch norm over another axis, or without scale or shift"
                 return add(g.Norm("other", affine=False, over=over))
-            if number(a["epsilon"], "epsilon", place) not in (1e-3, 1e-5):
-                over = f"an epsilon of a norm: {a['epsilon']:g}, not 1e-05"
+            epsilon = number(a["epsilon"], "epsilon", place)
+            kept = number(a["momentum"], "momentum", place)
+            if not (0 < epsilon <= 1 and 0 <= kept < 1):
+                over = f"a batch norm with epsilon {epsilon:g} and momentum {kept:g}"
                 return add(g.Norm("other", over=over))
-            return add(g.Norm("batch"))
+            return add(g.Norm("batch", epsilon=epsilon, momentum=of_new(kept)))
         case "LayerNormalization":
             return add(g.Norm("other", over="layer norm"))
         case "Activation":
@@ -183,6 +185,11 @@ def apply(
         case "Reshape":
             return _reshaped(graph, a["target_shape"], value, place)
     raise refusal(f"{kind} is not known", place)
+
+
+def of_new(kept: float) -> float:
+    """The momentum of torch, the weight of a new batch, from that of Keras, of what is kept."""
+    return round(1 - kept, 12)
 
 
 def activated(graph: g.Graph, given: Any, value: int, place: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from mnist_arch.convert import graph as g
@@ -102,6 +102,10 @@ class KerasModel:
     output: Tensor | None = None
     shape: Any = None
     place: str = ""
+
+
+_SCALED: Final = "a scale of a layer norm without a shift"
+_GHOST: Final = g.Norm("other", over="ghost batch norm whose splits are not known")
 
 
 class Libraries:
@@ -311,7 +315,9 @@ class Libraries:
         name = called.cls.name.lower()
         if "ghost" in name and "norm" in name and arguments and isinstance(arguments[0], Tensor):
             graph, value = arguments[0].graph, arguments[0].value
-            norm = g.Norm("other", over="ghost batch norm")
+            found = (called.attributes.get(it) for it in ("num_splits", "splits", "n_splits"))
+            splits = next((it for it in found if isinstance(it, int) and it > 0), None)
+            norm = g.Norm("batch", splits=splits) if splits else _GHOST
             return Tensor(graph, graph.add(norm, value, place=place))
         return None
 
@@ -432,6 +438,13 @@ class Libraries:
                 raise Unsupported("a group norm whose scale and shift are apart", place)
             own = {**given, "num_channels": shape[0], "affine": False}
             return tensor.then(modules.apply(graph, "GroupNorm", own, value, place=place))
+        if name == "layer_norm":
+            text = "normalized_shape weight=None bias=None eps=1e-05"
+            given = modules.bound(text, arguments, keywords, name, place)
+            if given["weight"] is not None or given["bias"] is not None:
+                raise Unsupported("a layer norm whose scale and shift are apart", place)
+            own = {**given, "elementwise_affine": False, "bias": False}
+            return tensor.then(modules.apply(graph, "LayerNorm", own, value, place=place))
         if name == "pad":
             given = modules.bound(
                 "pad mode='constant' value=None", arguments, keywords, name, place
@@ -558,6 +571,8 @@ class Libraries:
         if isinstance(left, Tensor) and isinstance(right, Tensor):
             if sign in "+*" and left.graph is right.graph:
                 return self._join("sum" if sign == "+" else "product", [left, right], place)
+        if isinstance(left, Tensor) and (scaled := _with_one(sign, left, right)) is not None:
+            return scaled
         if isinstance(left, Tensor) or isinstance(right, Tensor):
             raise Unsupported(f"`{sign}` of a tensor and something else", place)
         return Unknown(f"what `{sign}` gives is not known", place)
@@ -697,6 +712,33 @@ def _tensors(values: Any, depth: int = 0) -> bool:
     if depth < 3 and isinstance(values, list | tuple | dict):
         inner = values.values() if isinstance(values, dict) else values
         return any(_tensors(it, depth + 1) for it in inner)
+    return False
+
+
+def _with_one(sign: str, tensor: Tensor, other: Any) -> Tensor | None:
+    """A layer norm that is multiplied with one parameter, and then has one added."""
+    graph = tensor.graph
+    if tensor.value != len(graph.nodes) - 1 or tensor.value < 0 or not _is_one(other):
+        return None
+    node = graph.nodes[tensor.value]
+    match sign, node.op:
+        case "*", g.Norm(kind="layer", affine=False):
+            op = replace(node.op, kind="other", over=_SCALED)
+        case "+", g.Norm(kind="other", over=over) if over == _SCALED:
+            op = replace(node.op, kind="layer", affine=True, over="one")
+        case _:
+            return None
+    graph.nodes[tensor.value] = replace(node, op=op)
+    return tensor
+
+
+def _is_one(value: Any) -> bool:
+    """Whether this is a parameter of a single number."""
+    match value:
+        case Recorded(name=name, arguments=[Recorded(name=made, arguments=[size])]):
+            is_parameter = canonical(name) == f"{_TORCH}.Parameter"
+            is_made = canonical(made) in ("torch.ones", "torch.zeros")
+            return is_parameter and is_made and size in (1, [1], (1,))
     return False
 
 

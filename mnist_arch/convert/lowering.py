@@ -12,6 +12,8 @@ from typing import Any, Final
 from mnist_arch.convert import graph as g
 from mnist_arch.convert.questions import refusal
 from mnist_arch.counting import layers as our
+from mnist_arch.counting.unroll import padding_of
+from mnist_arch.spec.network import MAX_PADDING, Affine
 
 GATE: Final = " and "
 """Between the names of the two convolutions of a squeeze-and-excitation."""
@@ -173,17 +175,13 @@ class _Lowering:
                     items.append(Item(last, item.out_shape, (out, 1, 1), node.place, node.weights))
                     self._check_once(node)
                 case g.Linear(out=out, bias=bias):
-                    side = before[1]
-                    if side != before[2]:
-                        self._lack(
-                            "a fully connected layer on a map that is not square", node.place
-                        )
-                        continue
+                    _, high, wide = before
+                    side = high if high == wide else (high, wide)
                     op = our.Convolution(out, side, node.weights, bias)
                     items.append(Item(op, before, (out, 1, 1), node.place, node.weights))
                     self.notes.append(
                         f"the fully connected layer to {out} is written as a convolution with a "
-                        f"window of the whole {side}×{side} map, which is the same"
+                        f"window of the whole {high}×{wide} map, which is the same"
                     )
                     flat = False
                 case g.Norm() if flat:
@@ -203,7 +201,7 @@ class _Lowering:
         row: list[Item] = []
         for item in items:
             at = len(row)
-            if item.op in (our.Activation("relu"), our.Activation("leaky_relu")):
+            if isinstance(item.op, our.Activation) and item.op.kind in ("relu", "leaky_relu"):
                 while at and _lets_through(row[at - 1].op):
                     at -= 1
                 begins = at and isinstance(row[at - 1].op, our.Convolution | our.Normalization)
@@ -270,7 +268,8 @@ class _Lowering:
         op, after = self._op(node, before), _map(node.shape)
         if op is None:
             return []
-        if isinstance(op, our.Normalization) or op == our.Activation("prelu"):
+        is_prelu = isinstance(op, our.Activation) and op.kind == "prelu"
+        if isinstance(op, our.Normalization) or is_prelu:
             self._check_once(node)
         return [Item(op, before, after, node.place, node.weights)]
 
@@ -280,30 +279,24 @@ class _Lowering:
         match node.op:
             case g.Conv() as op:
                 return self._convolution(op, node)
-            case g.Norm(kind="batch" | "group" | "instance" as kind, groups=groups, affine=affine):
-                if (momentum := node.op.momentum) is not None:
-                    self.notes.append(
-                        f"running statistics with a momentum of {momentum:g}: here it is 0.1, "
-                        "which counts in training only"
-                    )
-                if not affine:
-                    self._lack(f"{kind} norm without scale and shift", place)
-                return our.Normalization(kind, groups if kind == "group" else 1)
-            case g.Norm(kind="layer", over=over):
-                one = " with one scale and one shift" if over == "one" else ""
-                self._lack(f"layer norm{one}", place)
-            case g.Norm(over=over):
+            case g.Norm(kind="other", over=over):
                 self._lack(over, place)
                 if "layer" not in over:  # batch norm comes nearest
                     return our.Normalization("batch", 1)
+            case g.Norm() as norm:
+                return _norm(norm, before)
+            case g.Act(kind="leaky_relu", value=slope):
+                if slope is None or slope >= 0:
+                    return our.Activation("leaky_relu", our.LEAKY_SLOPE if slope is None else slope)
+                self._lack(f"a slope of leaky_relu below 0, {slope:g}", place)
+            case g.Act(kind="prelu", value=slopes):
+                if slopes not in (None, 1, before[0]):
+                    self._lack("PReLU with a slope for each value", place)
+                return our.Activation("prelu", by_channel=slopes == before[0] != 1)
             case g.Act(kind=kind, value=value) if kind in _OURS:
-                if value is not None and kind == "leaky_relu" and value != 0.01:
-                    self._lack(f"the slope of leaky_relu, {value:g}", place)
-                elif kind == "prelu" and (value or 1) != 1:
-                    self._lack("PReLU with a slope for each channel", place)
-                elif kind == "gelu" and value is not None:
+                if kind == "gelu" and value is not None:
                     self._lack("GELU by an approximation", place)
-                return our.Activation(kind)
+                return our.Activation(kind)  # type: ignore[arg-type]  # one of ours
             case g.Act(kind="identity"):
                 return None
             case g.Act(kind=kind):
@@ -325,11 +318,7 @@ class _Lowering:
         return None
 
     def _convolution(self, op: g.Conv, node: g.Node) -> our.Convolution | None:
-        (high, wide), (top, bottom, left, right) = op.kernel, op.padding
-        place = node.place
-        if high != wide:
-            self._lack(f"kernels of {high}×{wide}, which are not square", place)
-            return None
+        (high, wide), place = op.kernel, node.place
         if op.stride[0] != op.stride[1]:
             self._lack("a stride that is not the same both ways", place)
             return None
@@ -339,18 +328,19 @@ class _Lowering:
         if op.fill not in ("zeros", "replicate") and any(op.padding):
             self._lack(f"padding of the kind {op.fill}", place)
             return None
-        same = (high - 1) // 2
-        if len({top, bottom, left, right}) > 1:
-            what = f"one-sided `same` padding at stride {op.stride[0]}"
-            self._lack(what if abs(bottom - top) == 1 else "padding that is not even", place)
-            top = same  # which comes nearest
-        if top and top != same:
-            self._lack(f"a padding of {top} for a kernel of {high}", place)
-            top = same
         made = our.Convolution(
-            op.out, high, node.weights, op.bias, op.stride[0], top, groups=op.groups
+            op.out,
+            high if high == wide else (high, wide),
+            node.weights,
+            op.bias,
+            op.stride[0],
+            _alike(op.padding),
+            groups=op.groups,
         )
-        is_replicate = op.fill == "replicate" and top > 0
+        if padding_word(made, _map(node.in_shape)) is None:
+            self._lack("padding of a side only that is not Keras' `same`", place)
+            made = replace(made, padding=(high - 1) // 2)  # which comes nearest
+        is_replicate = op.fill == "replicate" and any(made.sides)
         return replace(made, padding_mode="replicate") if is_replicate else made
 
     def _pool(self, op: g.Pool, before: our.Shape, place: str) -> our.Op | None:
@@ -361,17 +351,50 @@ class _Lowering:
                 return our.GlobalPooling("average")
             self._lack(f"a pool of {g.text(size)}, which is not square", place)
             return None
-        if any(op.padding):
-            self._lack(f"a {op.kind} pool of stride {op.stride[0]} that pads", place)
+        pad = op.padding[0]
+        if any(side != pad for side in op.padding) or 2 * pad > size[0]:
+            self._lack(f"a {op.kind} pool of stride {op.stride[0]} that pads one side only", place)
             return None
         if op.dilation != (1, 1):
             self._lack("a pool with dilation", place)
             return None
         stride = op.stride[0]
-        if op.ceil and any((side - size[0]) % stride for side in before[1:]):
+        if op.ceil and any((side + 2 * pad - size[0]) % stride for side in before[1:]):
             self._lack("a pool that keeps rows which do not fill a window", place)
             return None
-        return our.Pooling(op.kind, size[0], size[0] if whole else stride)
+        return our.Pooling(op.kind, size[0], size[0] if whole else stride, pad)
+
+
+def _norm(op: g.Norm, before: our.Shape) -> our.Normalization:
+    assert op.kind != "other"
+    affine: Affine = "channel" if op.affine else "none"
+    if op.kind == "layer" and op.affine:
+        is_one = op.over == "one"
+        affine = "one" if is_one else "value" if before[1:] != (1, 1) else "channel"
+    return our.Normalization(
+        "group" if op.kind == "layer" else op.kind,
+        op.groups if op.kind == "group" else 1,
+        affine,
+        1e-5 if op.epsilon is None else op.epsilon,
+        0.1 if op.momentum is None else op.momentum,
+        op.splits,
+    )
+
+
+def _alike(sides: g.Sides) -> int | g.Sides:
+    """One number where all sides have it."""
+    return sides[0] if len(set(sides)) == 1 else sides
+
+
+def padding_word(op: our.Convolution, shape: our.Shape) -> str | int | None:
+    """What `padding` says of a convolution on a map; None where it cannot."""
+    if not any(op.sides):
+        return "valid"
+    for word in ("same", "same-end"):
+        if all(side % 2 for side in op.window) or word == "same-end":
+            if padding_of(word, op.window, op.stride, shape) == op.padding:
+                return word
+    return op.padding if isinstance(op.padding, int) and op.padding <= MAX_PADDING else None
 
 
 def _map(shape: g.Shape) -> our.Shape:
@@ -426,10 +449,13 @@ def linked(items: list[Item]) -> list[Item]:
             case Branches() if item.in_shape != shape:
                 continue
         match op:
-            case our.Convolution(out=out, kernel=size, stride=step, padding=padding):
-                after = (out, *((side + 2 * padding - size) // step + 1 for side in (high, wide)))
-            case our.Pooling(size=size, stride=step):
-                after = (channels, (high - size) // step + 1, (wide - size) // step + 1)
+            case our.Convolution(out=out, stride=step):
+                (top, bottom, left, right), (tall, broad) = op.sides, op.window
+                rows, columns = high + top + bottom - tall, wide + left + right - broad
+                after = (out, rows // step + 1, columns // step + 1)
+            case our.Pooling(size=size, stride=step, padding=pad):
+                rows, columns = (side + 2 * pad - size for side in (high, wide))
+                after = (channels, rows // step + 1, columns // step + 1)
             case our.GlobalPooling():
                 after = (channels, 1, 1)
             case our.Flatten():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from mnist_arch.convert import graph as g
@@ -221,7 +222,13 @@ def apply(
             sides = tuple(given) if isinstance(given, tuple | list) else (given,)
             if sides != shape:
                 raise refusal(f"LayerNorm of {sides!r:.40} on {g.text(shape)}", place)
-            return add(g.Norm("layer", affine=bool(a["elementwise_affine"])))
+            if a["elementwise_affine"] and not a["bias"]:
+                return add(g.Norm("other", over="a layer norm with a scale and without a shift"))
+            return add(
+                _with_epsilon(
+                    g.Norm("layer", affine=bool(a["elementwise_affine"])), a["eps"], place
+                )
+            )
         case "Dropout" | "Dropout2d":
             if a.get("training", IN_TRAINING) is not IN_TRAINING:
                 return add(g.Other("a dropout that drops in evaluation, too"))
@@ -257,8 +264,10 @@ def _with_epsilon(norm: g.Norm, epsilon: Any, place: str) -> g.Norm:
     value = number(epsilon, "eps", place)
     if value == _USUAL_EPSILON:
         return norm
-    over = f"an epsilon of a norm: {value:g}, not 1e-05"
-    return g.Norm("other", norm.groups, norm.affine, over)
+    if not 0 < value <= 1:
+        over = f"an epsilon of a norm: {value:g}"
+        return g.Norm("other", norm.groups, norm.affine, over)
+    return replace(norm, epsilon=value)
 
 
 def _convolution(a: Arguments, place: str) -> g.Conv:

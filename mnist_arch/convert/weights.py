@@ -167,6 +167,11 @@ def _copy(tensor: Tensor, state: Mapping[str, Tensor], name: str, path: Path) ->
     is_window = tensor.dim() == 4 and theirs.dim() == 2 and theirs.numel() == tensor.numel()
     if is_window and theirs.shape[0] == tensor.shape[0]:  # of a fully connected layer
         theirs = theirs.reshape(tensor.shape)
+    if tensor.dim() == 1 and theirs.numel() == tensor.numel():  # of each value of a map
+        theirs = theirs.reshape(-1)
+    is_of_parts = tensor.dim() == theirs.dim() == 1 and "running_" in name
+    if is_of_parts and len(tensor) < len(theirs) and len(theirs) % len(tensor) == 0:
+        theirs = theirs.reshape(-1, len(tensor)).mean(0)  # of a ghost batch norm
     if theirs.shape != tensor.shape:
         both = f"{_shape(theirs)}, not {_shape(tensor)}"
         raise WeightsError(f"{shown(path)}: {name} is {both}")
@@ -265,15 +270,10 @@ def _apply(op: g.Operation, inputs: list[Tensor], of: Any) -> Tensor:
             if any(op.padding):
                 x = F.pad(x, (left, right, top, bottom), mode=mode)
             return F.conv2d(x, of("weight"), of("bias"), op.stride, 0, op.dilation, op.groups)
-        case g.Norm(kind="batch"):
-            mean, variance = of("running_mean"), of("running_var")
-            return F.batch_norm(x, mean, variance, of("weight"), of("bias"))
-        case g.Norm(kind="group", groups=groups):
-            return F.group_norm(x, groups, of("weight"), of("bias"))
-        case g.Norm(kind="instance"):
-            return F.instance_norm(x, weight=of("weight"), bias=of("bias"))
-        case g.Act(kind="leaky_relu"):
-            return F.leaky_relu(x)
+        case g.Norm(epsilon=epsilon):
+            return _normed(op, x, of, 1e-5 if epsilon is None else epsilon)
+        case g.Act(kind="leaky_relu", value=slope):
+            return F.leaky_relu(x, our.LEAKY_SLOPE if slope is None else slope)
         case g.Act(kind="prelu"):
             return F.prelu(x, of("weight"))
         case g.Act(kind="sigmoid"):
@@ -282,10 +282,10 @@ def _apply(op: g.Operation, inputs: list[Tensor], of: Any) -> Tensor:
             function: Any = getattr(F, kind)
             activated: Tensor = function(x)
             return activated
-        case g.Pool(kind="max"):
-            return F.max_pool2d(x, op.size, op.stride, ceil_mode=op.ceil)
-        case g.Pool():
-            return F.avg_pool2d(x, op.size, op.stride, ceil_mode=op.ceil)
+        case g.Pool(kind="max", padding=(top, _, left, _)):
+            return F.max_pool2d(x, op.size, op.stride, (top, left), ceil_mode=op.ceil)
+        case g.Pool(padding=(top, _, left, _)):
+            return F.avg_pool2d(x, op.size, op.stride, (top, left), ceil_mode=op.ceil)
         case g.GlobalPool(kind="max"):
             return x.amax((2, 3), keepdim=True)
         case g.GlobalPool():
@@ -301,3 +301,23 @@ def _apply(op: g.Operation, inputs: list[Tensor], of: Any) -> Tensor:
             return first * second
         case _:
             return x
+
+
+def _normed(op: g.Norm, x: Tensor, of: Any, eps: float) -> Tensor:
+    scale, shift = of("weight"), of("bias")
+    match op.kind:
+        case "batch":
+            mean, variance = (
+                it if op.splits == 1 else it.view(op.splits, -1).mean(0)
+                for it in (of("running_mean"), of("running_var"))
+            )
+            return F.batch_norm(x, mean, variance, scale, shift, eps=eps)
+        case "group":
+            return F.group_norm(x, op.groups, scale, shift, eps)
+        case "instance":
+            return F.instance_norm(x, weight=scale, bias=shift, eps=eps)
+        case "layer":
+            y = F.layer_norm(x, x.shape[1:], eps=eps)
+            sides = (1,) if scale is None or scale.numel() == 1 else x.shape[1:]
+            return y if scale is None else y * scale.view(sides) + shift.view(sides)
+    return x

@@ -126,20 +126,31 @@ def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     for layer in layers:
         height, width = layer.in_shape[1:]
         match layer.op:
-            case ops.Pooling(size=size, stride=stride):
-                lost = (height - size) % stride
-            case ops.Convolution(kernel=size, stride=stride, padding=padding):
-                lost = (height + 2 * padding - size) % stride - padding  # padding is lost first
+            case ops.Pooling(size=size, stride=stride, padding=pad):
+                lost = [(side + 2 * pad - size) % stride - pad for side in (height, width)]
+            case ops.Convolution(stride=stride) as op:
+                top, bottom, left, right = op.sides  # padding is lost first
+                lost = [
+                    (height + top + bottom - op.window[0]) % stride - bottom,
+                    (width + left + right - op.window[1]) % stride - right,
+                ]
             case _:
                 continue
-        if lost > 0:
-            kept = layer.out_shape[1]
-            lines = "1 row and column" if lost == 1 else f"{lost} rows and columns"
+        if max(lost) > 0:
+            after = "×".join(map(str, layer.out_shape[1:]))
             yield Advice(
                 layer.place,
-                f"{height}×{width} pooled to {kept}×{kept} leaves out {lines}",
+                f"{height}×{width} pooled to {after} leaves out {_lines(*lost)}",
                 "the pixels at the bottom and the right never reach the output",
             )
+
+
+def _lines(rows: int, columns: int) -> str:
+    """`2 rows and columns`; those alone of which some are lost."""
+    if rows == columns:
+        return "1 row and column" if rows == 1 else f"{rows} rows and columns"
+    counts = [(rows, "row"), (columns, "column")]
+    return " and ".join(f"{it} {word}{'s' * (it > 1)}" for it, word in counts if it > 0)
 
 
 def _nothing_shared(network: Network, plan: Plan) -> Iterator[Advice]:

@@ -6,32 +6,57 @@ modules from it, and the modules are counted again. Shapes are (channels, height
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Shape = tuple[int, int, int]
+Sides = tuple[int, int, int, int]
+"""Pixels above, below, left and right."""
+
+LEAKY_SLOPE: Final = 0.01
+"""Of a leaky ReLU below zero, as torch has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution with square kernel. Layers with equal `weights` use one tensor."""
+    """A convolution. Layers with equal `weights` use one tensor."""
 
     out: int
-    kernel: int
+    kernel: int | tuple[int, int]
+    """A side of a square; height and width where they differ."""
     weights: str
     bias: bool
     stride: int = 1
-    padding: int = 0
+    padding: int | Sides = 0
+    """On every side; of each side where they differ."""
     padding_mode: Literal["zeros", "replicate"] = "zeros"
     groups: int = 1
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
+
+    @property
+    def sides(self) -> Sides:
+        """The padding of each side."""
+        return (self.padding,) * 4 if isinstance(self.padding, int) else self.padding
 
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """A norm with a scale and a shift for each channel; `groups` are those of a group norm."""
+    """A norm; `groups` are those of a group norm, of which a layer norm has one."""
 
     kind: Literal["batch", "group", "instance"]
     groups: int
+    affine: Literal["channel", "one", "value", "none"] = "channel"
+    """Of what there are a scale and a shift."""
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+    """Of the running statistics of a batch norm: the weight of a new batch."""
+    splits: int = 1
+    """Parts of a batch that a batch norm takes apart in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +64,10 @@ class Activation:
     """A function of each value."""
 
     kind: Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish"]
+    slope: float = LEAKY_SLOPE
+    """Below zero, of a leaky ReLU."""
+    by_channel: bool = False
+    """Whether a PReLU has a slope for each channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +80,13 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """A window that slides, without padding."""
+    """A window that slides."""
 
     kind: Literal["max", "average"]
     size: int
     stride: int
+    padding: int = 0
+    """On every side; zeros that count in an average, and no value in a maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +147,14 @@ class Layer:
     op: Op
     in_shape: Shape
     out_shape: Shape
+
+
+def every(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """All layers, with those inside of residuals in place of these."""
+    for layer in layers:
+        if isinstance(layer.op, Residual):
+            yield from every(layer.op.body)
+            if layer.op.skip is not None:
+                yield layer.op.skip
+        else:
+            yield layer

@@ -43,8 +43,8 @@ class Row:
     place: str
     """Path in the spec."""
     output_shape: Shape
-    kernel: int | None
-    """Side of the window, in pixels, where there is one."""
+    kernel: int | tuple[int, int] | None
+    """Side of the window, in pixels, or its height and width, where there is one."""
     stride: int | None
     """Step of the window, in pixels, where there is one."""
     kind: ConvolutionKind | None
@@ -60,8 +60,14 @@ class Row:
     receptive_field: int
     """Side of the square of input pixels, padding included, that a value sees through windows.
 
-    Squeeze-and-excitation and norms, which see the whole map, are left aside.
+    Where it is no square, the longer side. Squeeze-and-excitation and norms, which see the whole
+    map, are left aside.
     """
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """Height and width of the window, in pixels, where there is one."""
+        return (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
 
     @property
     def activation_bytes(self) -> int:
@@ -175,13 +181,13 @@ class Position(NamedTuple):
     """Where a part of a network begins: what its rows need to know of those before it."""
 
     rows: int
-    field: int
-    """Receptive field, in pixels."""
+    field: tuple[int, int]
+    """Height and width of the receptive field, in pixels."""
     jump: int
     """Distance, in input pixels, between neighbouring values of the map."""
 
 
-START: Final = Position(rows=0, field=1, jump=1)
+START: Final = Position(rows=0, field=(1, 1), jump=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +269,7 @@ class _Counter:
             shared = False
             match layer.op:
                 case ops.Convolution() as op:
-                    self._look(op.kernel, op.stride)
+                    self._look(op.window, op.stride)
                     shared = op.weights in self.seen
                     self.seen.add(op.weights)
                 case (
@@ -275,16 +281,16 @@ class _Counter:
                 ):
                     pass
                 case ops.Pooling() as op:
-                    self._look(op.size, op.stride)
+                    self._look((op.size, op.size), op.stride)
                 case ops.GlobalPooling() | ops.Flatten():
-                    self._look(max(layer.in_shape[1:]), 1)
+                    self._look(layer.in_shape[1:], 1)
                 case ops.Residual() as op:
                     self._residual(op)
                     continue
                 case never:
                     assert_never(never)
             number = self.before + len(self.rows) + 1
-            self.rows += _rows(layer, number, self.field, shared)
+            self.rows += _rows(layer, number, max(self.field), shared)
 
     def _residual(self, op: ops.Residual) -> None:
         field, jump = self.field, self.jump
@@ -293,11 +299,15 @@ class _Counter:
         if op.skip is not None:
             self.field, self.jump = field, jump
             self.add((op.skip,))
-        self.field, self.jump = max(after[0], self.field), after[1]
+        (high, wide), (other_high, other_wide) = after[0], self.field
+        self.field, self.jump = (max(high, other_high), max(wide, other_wide)), after[1]
 
-    def _look(self, size: int, stride: int) -> None:
+    def _look(self, window: tuple[int, int], stride: int) -> None:
         """Widens the receptive field by a window (Araujo et al. 2019, eq. 2)."""
-        self.field += (size - 1) * self.jump
+        high, wide = (
+            seen + (side - 1) * self.jump for seen, side in zip(self.field, window, strict=True)
+        )
+        self.field = high, wide
         self.jump *= stride
 
 
@@ -325,7 +335,7 @@ class _Module(NamedTuple):
 
     name: str
     output_shape: Shape
-    kernel: int | None = None
+    kernel: int | tuple[int, int] | None = None
     stride: int | None = None
     kind: ConvolutionKind | None = None
     parameters: int = 0
@@ -338,17 +348,20 @@ def _modules(layer: Layer) -> Iterator[_Module]:
     channels, out = layer.in_shape[0], layer.out_shape
     match layer.op:
         case ops.Convolution() as op:
-            weights = channels // op.groups * op.out * op.kernel**2
+            weights = channels // op.groups * op.out * math.prod(op.window)
             parameters = weights + (op.out if op.bias else 0)
             macs = weights * out[1] * out[2]
             kind = _kind(op, channels)
             yield _Module("Conv2d", out, op.kernel, op.stride, kind, parameters, macs=macs)
-        case ops.Normalization(kind=norm):
+        case ops.Normalization() as op:
             # Running mean and variance, and the count of steps.
-            buffers = 2 * channels + 1 if norm == "batch" else 0
-            yield _Module(_NORMS[norm], out, parameters=2 * channels, buffers=buffers)
+            buffers = 2 * channels + 1 if op.kind == "batch" else 0
+            counts = {"channel": channels, "one": 1, "value": math.prod(out), "none": 0}
+            yield _Module(_norm(op), out, parameters=2 * counts[op.affine], buffers=buffers)
         case ops.Activation(kind=function):
-            yield _Module(_ACTIVATIONS[function], out, parameters=1 if function == "prelu" else 0)
+            slopes = channels if layer.op.by_channel else 1
+            parameters = slopes if function == "prelu" else 0
+            yield _Module(_ACTIVATIONS[function], out, parameters=parameters)
         case ops.Dropout(kind=what):
             yield _Module("Dropout2d" if what == "spatial" else "Dropout", out)
         case ops.Pooling(kind=pool, size=size, stride=stride):
@@ -366,6 +379,12 @@ def _modules(layer: Layer) -> Iterator[_Module]:
             pass
         case never:
             assert_never(never)
+
+
+def _norm(op: ops.Normalization) -> str:
+    if op.splits > 1:
+        return "GhostBatchNorm2d"
+    return "LayerNorm" if op.affine in ("one", "value") else _NORMS[op.kind]
 
 
 def _kind(op: ops.Convolution, channels: int) -> ConvolutionKind:

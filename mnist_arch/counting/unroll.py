@@ -11,10 +11,12 @@ from mnist_arch.counting.layers import Layer, Shape
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.spec.network import (
+    Activation,
     Block,
     Conv,
     ConvDropout,
     Defaults,
+    Dropout,
     Head,
     LayerOrder,
     Network,
@@ -59,6 +61,8 @@ def check_whole(network: Network) -> None:
         kinds = {conv.kind or kind for conv in block.channels}
         if block.groups is not None and "grouped" not in kinds:
             raise _no_groups(f"blocks[{index}]")
+        if block.depthwise_bias is not None and "separable" not in kinds:
+            raise _no_depthwise(f"blocks[{index}]")
         if block.dropout is not None and block.dropout.after == "each" and not block.channels:
             message = "`after: each` in a block without `channels`"
             raise _error(f"blocks[{index}].dropout", message, "after: block")
@@ -69,6 +73,11 @@ def check_whole(network: Network) -> None:
 
 def _no_groups(place: str) -> ShapeError:
     return _error(f"{place}.groups", "`groups` without a grouped convolution", "kind: grouped")
+
+
+def _no_depthwise(place: str) -> ShapeError:
+    message = "`depthwise_bias` without a separable convolution"
+    return _error(f"{place}.depthwise_bias", message, "kind: separable")
 
 
 class _Trace:
@@ -99,11 +108,18 @@ def unroll_block(index: int, block: Block, defaults: Defaults, shape: Shape) -> 
         _unit(trace, place, block, options, each, repeat)
     if block.reduce is not None and block.reduce.at == "before":
         _reduce(trace, f"{place}.reduce", block.reduce, options)
+    at_end = dropout if dropout.after == "block" else None
     _pool(trace, f"{place}.pool", block.pool, options)
+    if at_end is not None and at_end.at == "before-norm" and at_end.rate > 0:
+        if block.pool.norm.kind == "none":
+            message = "`at: before-norm` at the end of a block whose pool has no norm"
+            raise _error(f"{place}.dropout", message, "after: each, or a `norm` in the pool")
+        _dropout(trace, f"{place}.dropout", at_end)
+    _norm(trace, f"{place}.pool", block.pool.norm)
     if block.reduce is not None and block.reduce.at == "after":
         _reduce(trace, f"{place}.reduce", block.reduce, options)
-    if dropout.after == "block":
-        _dropout(trace, f"{place}.dropout", dropout)
+    if at_end is not None and at_end.at == "end":
+        _dropout(trace, f"{place}.dropout", at_end)
     return tuple(trace.layers)
 
 
@@ -120,10 +136,8 @@ def _unit(
     for index, conv in enumerate(block.channels):
         here = f"{place}.channels[{index}]"
         owner = here if block.share else f"{here}#{repeat}"
-        _conv(unit, here, conv, conv.over(options), owner)
         dropout = each if conv.dropout is None else conv.dropout
-        if dropout is not None:
-            _dropout(unit, here, dropout)
+        _conv(unit, here, conv, conv.over(options), owner, dropout)
     if block.squeeze_excitation is not None:
         hidden = max(1, unit.shape[0] // block.squeeze_excitation)
         unit.add(f"{place}.squeeze_excitation", ops.SqueezeExcitation(hidden))
@@ -153,41 +167,93 @@ def _skip(place: str, before: Shape, unit: _Trace, *, bias: bool, weights: str) 
     return skip
 
 
-def _conv(trace: _Trace, place: str, conv: Conv, options: Defaults, owner: str) -> None:
-    """A convolution of a block with its norm and activation."""
-    channels = trace.shape[0]
-    if options.padding == "same" and options.kernel % 2 == 0:
-        message = f"a kernel of {options.kernel} cannot keep the size"
-        raise _error(place, message, "use an odd kernel, or `padding: valid`")
+def _conv(
+    trace: _Trace,
+    place: str,
+    conv: Conv,
+    options: Defaults,
+    owner: str,
+    dropout: ConvDropout | None,
+) -> None:
+    """A convolution of a block with its norm, activation and dropout."""
+    channels, padding = trace.shape[0], _padding(options, place, trace.shape)
     if conv.groups is not None and options.kind != "grouped":
         raise _no_groups(place)
-    padding = (options.kernel - 1) // 2 if options.padding == "same" else 0
+    if conv.depthwise_bias is not None and options.kind != "separable":
+        raise _no_depthwise(place)
 
-    def add(part: str, out: int, kernel: int, groups: int, stride: int, padding: int) -> None:
+    def add(
+        part: str, out: int, groups: int = 1, *, whole: bool = True, bias: bool = options.bias
+    ) -> None:
+        """The convolution with the kernel that is asked for, or a 1×1 one."""
         weights = f"{owner}{part}:{trace.shape[0]}"
+        if not whole:
+            trace.add(place, ops.Convolution(out, 1, weights, bias))
+            return
         mode = options.padding_mode if padding else "zeros"
-        op = ops.Convolution(out, kernel, weights, options.bias, stride, padding, mode, groups)
+        op = ops.Convolution(
+            out, options.kernel, weights, bias, options.stride, padding, mode, groups
+        )
         trace.add(place, op)
 
     match options.kind:
         case "ordinary":
-            add("", conv.out, options.kernel, 1, options.stride, padding)
+            add("", conv.out)
         case "depthwise":
-            add("", conv.out, options.kernel, channels, options.stride, padding)
+            add("", conv.out, channels)
         case "separable":
-            add(".depthwise", channels, options.kernel, channels, options.stride, padding)
-            add(".pointwise", conv.out, 1, 1, 1, 0)
+            own = options.depthwise_bias
+            add(".depthwise", channels, channels, bias=options.bias if own is None else own)
+            add(".pointwise", conv.out, whole=False)
         case "grouped":
             if options.groups is None:
                 raise _error(place, "a grouped convolution needs `groups`", "groups: 2")
-            add("", conv.out, options.kernel, options.groups, options.stride, padding)
+            add("", conv.out, options.groups)
         case never:
             assert_never(never)
-    _norm_and_activation(trace, place, options.norm, options.activation, options.order)
+    before_norm = dropout if dropout is not None and dropout.at == "before-norm" else None
+    _norm_and_activation(trace, place, options.norm, options.activation, options.order, before_norm)
+    if dropout is not None and before_norm is None:
+        _dropout(trace, place, dropout)
+
+
+def _padding(options: Defaults, place: str, shape: Shape) -> int | ops.Sides:
+    """What a convolution pads on a map."""
+    kernel = options.kernel
+    window = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if options.padding == "same" and any(side % 2 == 0 for side in window):
+        message = f"a kernel of {_window(window)} cannot keep the size"
+        raise _error(place, message, "use an odd kernel, or `padding: valid` or `same-end`")
+    return padding_of(options.padding, window, options.stride, shape)
+
+
+def padding_of(
+    asked: str | int, window: tuple[int, int], stride: int, shape: Shape
+) -> int | ops.Sides:
+    """What a convolution with a kernel of height × width pads: one number where all sides have it.
+
+    `same-end` is the `same` of Keras and of ONNX's SAME_UPPER: as much as makes the size that of
+    before over the stride, rounded up, of which the odd pixel comes below and on the right.
+    """
+    if isinstance(asked, int):
+        return asked
+    sides: list[int] = []
+    for size, side in zip(shape[1:], window, strict=True):
+        total = 0 if asked == "valid" else side - 1
+        if asked == "same-end":
+            total = max((-(-size // stride) - 1) * stride + side - size, 0)
+        sides += [total // 2, total - total // 2]
+    top, bottom, left, right = sides
+    return top if top == bottom == left == right else (top, bottom, left, right)
 
 
 def _reduce(
-    trace: _Trace, place: str, reduce: Reduce, options: Defaults, *, kernel: int = 1
+    trace: _Trace,
+    place: str,
+    reduce: Reduce,
+    options: Defaults,
+    *,
+    kernel: int | tuple[int, int] = 1,
 ) -> None:
     bias = options.bias if reduce.bias is None else reduce.bias
     trace.add(place, ops.Convolution(reduce.out, kernel, place, bias))
@@ -196,24 +262,52 @@ def _reduce(
 
 
 def _norm_and_activation(
-    trace: _Trace, place: str, norm: Norm, activation: str, order: LayerOrder
+    trace: _Trace,
+    place: str,
+    norm: Norm,
+    activation: Activation,
+    order: LayerOrder,
+    dropout: Dropout | None = None,
 ) -> None:
-    found: list[ops.Op] = []
-    if activation != "none":
-        found.append(ops.Activation(activation))  # type: ignore[arg-type]  # "none" is excluded above
-    if norm.kind != "none":
-        groups = norm.group_count if norm.kind == "group" else 1
-        found.append(ops.Normalization(norm.kind, groups))
+    """Both in their order; the dropout stands right before the norm."""
+    if norm.kind == "none" and dropout is not None and dropout.rate > 0:
+        message = "`at: before-norm` where there is no norm"
+        raise _error(place, message, "a `norm`, or a dropout `at: end`")
+
+    def normed() -> None:
+        if dropout is not None:
+            _dropout(trace, place, dropout)
+        _norm(trace, place, norm)
+
     if order == "conv-norm-activation":
-        found.reverse()
-    for op in found:
-        trace.add(place, op)
+        normed()
+    if activation.kind != "none":
+        slope = ops.LEAKY_SLOPE if activation.slope is None else activation.slope
+        by_channel = activation.slopes == "channel"
+        trace.add(place, ops.Activation(activation.kind, slope, by_channel))
+    if order == "conv-activation-norm":
+        normed()
+
+
+def _norm(trace: _Trace, place: str, norm: Norm) -> None:
+    if norm.kind == "none":
+        return
+    kind = "group" if norm.kind == "layer" else norm.kind
+    groups = norm.group_count if norm.kind == "group" else 1
+    trace.add(
+        place,
+        ops.Normalization(kind, groups, norm.affine, norm.epsilon, norm.momentum, norm.splits or 1),
+    )
 
 
 def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults) -> None:
     match pool.kind:
         case "max" | "average":
-            trace.add(place, ops.Pooling(pool.kind, pool.size, pool.step))
+            trace.add(place, ops.Pooling(pool.kind, pool.size, pool.step, pool.padding))
+        case "global-max":
+            trace.add(place, ops.GlobalPooling("max"))
+        case "global-average":
+            trace.add(place, ops.GlobalPooling("average"))
         case "convolution":
             padding = (pool.size - 1) // 2
             mode = options.padding_mode if padding else "zeros"
@@ -226,7 +320,7 @@ def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults) -> None:
             assert_never(never)
 
 
-def _dropout(trace: _Trace, place: str, dropout: ConvDropout) -> None:
+def _dropout(trace: _Trace, place: str, dropout: Dropout) -> None:
     if dropout.rate > 0:
         trace.add(place, ops.Dropout(dropout.rate, dropout.kind))
 
@@ -253,9 +347,13 @@ def unroll_head(head: Head, defaults: Defaults, classes: int, shape: Shape) -> t
     if head.dropout.at == "after":
         _dropout(trace, "head.dropout", head.dropout)
     if head.reduce is not None and head.reduce.at == "after":
-        # 1×1 on the list of all values is the same as a window of the whole map, which is square.
-        kernel = trace.shape[1] if head.pool == "flatten" else 1
+        # 1×1 on the list of all values is the same as a window of the whole map.
+        _, height, width = trace.shape
+        whole = height if height == width else (height, width)
+        kernel = whole if head.pool == "flatten" else 1
         _reduce(trace, "head.reduce", head.reduce, defaults, kernel=kernel)
+    if head.dropout.at == "before-linear":
+        _dropout(trace, "head.dropout", head.dropout)
     if head.linear:
         trace.add("head.linear", ops.Flatten())
         trace.add("head.linear", ops.Linear(classes, head.bias))
@@ -277,11 +375,12 @@ def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
                 both = f"{channels} input and {op.out} output channels"
                 hint = "choose channel counts that are multiples of the groups"
                 raise _error(place, f"{op.groups} groups do not divide {both}", hint)
-            return op.out, *_windows(place, shape, op.kernel, op.stride, op.padding)
+            return op.out, *_windows(place, shape, op.window, op.stride, op.sides)
         case ops.Activation() | ops.Dropout() | ops.SqueezeExcitation():
             return shape
         case ops.Pooling():
-            return channels, *_windows(place, shape, op.size, op.stride, 0)
+            window, sides = (op.size, op.size), (op.padding,) * 4
+            return channels, *_windows(place, shape, window, op.stride, sides)
         case ops.GlobalPooling():
             return channels, 1, 1
         case ops.Flatten():
@@ -305,13 +404,23 @@ def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
             assert_never(never)
 
 
-def _windows(place: str, shape: Shape, size: int, stride: int, padding: int) -> tuple[int, int]:
-    """Height and width after a sliding window."""
-    height, width = ((side + 2 * padding - size) // stride + 1 for side in shape[1:])
-    if min(height, width) < 1:
-        message = f"a window of {size}×{size} does not fit into {_text(shape)}"
+def _windows(
+    place: str, shape: Shape, window: tuple[int, int], stride: int, sides: ops.Sides
+) -> tuple[int, int]:
+    """Height and width after a sliding window, with padding above, below, left and right."""
+    _, height, width = shape
+    top, bottom, left, right = sides
+    high = (height + top + bottom - window[0]) // stride + 1
+    wide = (width + left + right - window[1]) // stride + 1
+    if min(high, wide) < 1:
+        message = f"a window of {window[0]}×{window[1]} does not fit into {_text(shape)}"
         raise _error(place, message, "pool less, pad with `same`, or use a smaller window")
-    return height, width
+    return high, wide
+
+
+def _window(sides: tuple[int, int]) -> str:
+    """`4`, or `4×3` where it is no square."""
+    return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]}×{sides[1]}"
 
 
 def _text(shape: Shape) -> str:

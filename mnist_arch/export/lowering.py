@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 import numpy as np
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import Layer, Shape
+from mnist_arch.counting.layers import Layer, Shape, every
 from mnist_arch.data.catalog import IMAGE_SHAPE, DatasetInfo
+from mnist_arch.errors import Problem, SpecError
 from mnist_arch.export.program import (
     IMAGE,
     Add,
@@ -48,11 +49,30 @@ from mnist_arch.export.program import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EPS: Final = 1e-5
-"""What torch adds to a variance unless asked otherwise."""
 
-LEAKY_SLOPE: Final = 0.01
-"""Of torch's LeakyReLU unless asked otherwise."""
+def not_lowered(layers: Iterable[Layer]) -> Problem | None:
+    """The first layer that programs have no operation for, by the option that asks for it."""
+    for layer in every(layers):
+        what = ""
+        match layer.op:
+            case ops.Convolution(kernel=tuple()):
+                what = "a kernel that is no square"
+            case ops.Convolution(padding=tuple()):
+                what = "`padding: same-end`, which pads the sides differently"
+            case ops.Normalization(affine="value"):
+                what = "`affine: value` of a norm"
+            case ops.Activation(by_channel=True):
+                what = "`slopes: channel` of a PReLU"
+            case ops.Pooling(padding=padding) if padding:
+                what = "`padding` of a pool"
+            case _ if layer.in_shape[1] != layer.in_shape[2]:
+                what = "a map that is no square"
+        if what:
+            return Problem(f"an export cannot have {what}", layer.place, hint=_OTHERWISE)
+    return None
+
+
+_OTHERWISE: Final = "train and evaluate it here, or use an option that exports have"
 
 
 def lower(
@@ -67,8 +87,11 @@ def lower(
 
     These have the names of the file, such as `layers.0.weight`. `info` is of the dataset that it
     was trained on. Without `fold` every batch norm is a Scale. Arrays of the program are `dtype`;
-    whatever it is, they are computed in float64. Dropout is left out.
+    whatever it is, they are computed in float64. Dropout is left out. Raises SpecError for what
+    programs have no operation for; see `not_lowered`.
     """
+    if (problem := not_lowered(layers)) is not None:
+        raise SpecError((problem,))
     writer = _Writer(tensors)
     scale, shift = 1 / (255 * info.std), -info.mean / info.std
     pixels = Pixels(
@@ -129,18 +152,19 @@ class _Writer:
                 bias = self._array(f"{name}.bias") if layer.op.bias else np.zeros(out)
                 return self.add(Convolution(**at, weight=weight, bias=bias))
             case ops.Normalization(kind="batch"):
-                deviation = np.sqrt(self._array(f"{name}.running_var") + EPS)
-                scale = self._array(f"{name}.weight") / deviation
-                shift = self._array(f"{name}.bias") - self._array(f"{name}.running_mean") * scale
+                deviation = np.sqrt(self._array(f"{name}.running_var") + layer.op.epsilon)
+                scale, shift = self._affine(layer, name)
+                scale = scale / deviation
+                shift = shift - self._array(f"{name}.running_mean") * scale
                 return self.add(Scale(**at, scale=scale, shift=shift))
-            case ops.Normalization(kind=kind, groups=groups):
-                scale, shift = self._array(f"{name}.weight"), self._array(f"{name}.bias")
+            case ops.Normalization(kind=kind, groups=groups, epsilon=eps):
+                scale, shift = self._affine(layer, name)
                 groups = layer.in_shape[0] if kind == "instance" else groups
-                return self.add(GroupNorm(**at, groups=groups, scale=scale, shift=shift, eps=EPS))
+                return self.add(GroupNorm(**at, groups=groups, scale=scale, shift=shift, eps=eps))
             case ops.Activation(kind="relu"):
                 return self.add(Relu(**at))
             case ops.Activation(kind="leaky_relu"):
-                return self.add(LeakyRelu(**at, slope=LEAKY_SLOPE))
+                return self.add(LeakyRelu(**at, slope=layer.op.slope))
             case ops.Activation(kind="prelu"):
                 return self.add(LeakyRelu(**at, slope=self._array(f"{name}.weight").item()))
             case ops.Activation(kind=("gelu" | "silu" | "hardswish") as kind):
@@ -156,10 +180,18 @@ class _Writer:
                 grown = self.sequence(body, f"{name}.body", value)
                 across = value if skip is None else self.layer(skip, f"{name}.skip", value)
                 return self.add(Add(**{**at, "inputs": (grown, across)}))
-            case ops.Activation() | ops.Normalization():
+            case ops.Activation():
                 raise AssertionError(layer.op)
             case never:
                 assert_never(never)
+
+    def _affine(self, layer: Layer, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Scale and shift of a norm for each channel, (channels,) each."""
+        channels = layer.in_shape[0]
+        if isinstance(layer.op, ops.Normalization) and layer.op.affine == "none":
+            return np.ones(channels), np.zeros(channels)
+        scale, shift = (self._array(f"{name}.{it}") for it in ("weight", "bias"))
+        return np.broadcast_to(scale, channels).copy(), np.broadcast_to(shift, channels).copy()
 
     def _convolution(self, op: ops.Convolution, name: str, at: dict[str, Any]) -> Convolution:
         """A convolution; of those that share weights the file has only the first by its name."""
@@ -173,8 +205,8 @@ class _Writer:
             weight=weight,
             bias=bias,
             stride=op.stride,
-            padding=op.padding,
-            repeats_border=op.padding > 0 and op.padding_mode == "replicate",
+            padding=op.sides[0],
+            repeats_border=op.sides[0] > 0 and op.padding_mode == "replicate",
             groups=op.groups,
         )
 

@@ -6,15 +6,13 @@ the order of `model.parameters()`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, assert_never
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import Layer, Shape
-
-LEAKY_SLOPE: Final = 0.01
-"""Of torch's LeakyReLU below zero."""
+from mnist_arch.counting.layers import LEAKY_SLOPE, Layer, Shape, every
 
 _RECTIFIERS: Final = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}
 """Activations that are known from their output, by their slope below zero."""
@@ -83,8 +81,35 @@ class Program:
         return [it for it in self.operations if it.kind == Kind.DROPOUT]
 
 
+def not_covered(layers: Iterable[Layer]) -> str:
+    """What the engine has no operation for, as the spec says it; empty where it has all."""
+    for layer in every(layers):
+        match layer.op:
+            case ops.Convolution(kernel=tuple()):
+                return "a `kernel` that is no square"
+            case ops.Convolution(padding=tuple()):
+                return "`padding: same-end`"
+            case ops.Convolution(padding=int() as padding, kernel=int() as side) if (
+                padding > (side - 1) // 2
+            ):
+                return f"`padding: {padding}` of a kernel of {side}"
+            case ops.Normalization(splits=splits) if splits > 1:
+                return "`splits` of a norm"
+            case ops.Normalization() as op if op != ops.Normalization(op.kind, op.groups):
+                return "`affine`, `epsilon` or `momentum` of a norm"
+            case ops.Activation(slope=slope) if slope != LEAKY_SLOPE:
+                return "`slope` of a leaky ReLU"
+            case ops.Activation(by_channel=True):
+                return "`slopes: channel` of a PReLU"
+            case ops.Pooling(padding=padding) if padding:
+                return "`padding` of a pool"
+            case _ if layer.in_shape[1] != layer.in_shape[2]:
+                return "maps that are no squares"
+    return ""
+
+
 def program_of(layers: tuple[Layer, ...]) -> Program:
-    """The operations of a whole network."""
+    """The operations of a whole network, all of whose layers are covered."""
     builder = _Builder(Program([layers[0].in_shape]))
     builder.sequence(layers, 0)
     return builder.program
@@ -150,7 +175,7 @@ class _Builder:
         """A convolution and, of what follows, a rectifier and a batch norm: taken from `left`."""
         channels = layer.in_shape[0]
         if op.weights not in self.weights:
-            shape = (op.out, channels // op.groups, op.kernel, op.kernel)
+            shape = (op.out, channels // op.groups, *op.window)
             weight = self._parameter(shape)
             self.weights[op.weights] = weight, self._parameter((op.out,)) if op.bias else -1
         weight, bias = self.weights[op.weights]
@@ -161,9 +186,9 @@ class _Builder:
             layer.out_shape,
             weight=weight,
             bias=bias,
-            size=op.kernel,
+            size=op.window[0],
             stride=op.stride,
-            padding=op.padding,
+            padding=op.sides[0],
             groups=op.groups,
             replicates=op.padding_mode == "replicate",
             channels_last=True,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+import math
+from typing import Any, assert_never
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_arch.counting import layers as ops
@@ -70,6 +72,96 @@ class Gate(nn.Module):
         return scaled
 
 
+class Conv2d(nn.Conv2d):
+    """A convolution that pads its sides differently: above, below, left and right."""
+
+    def __init__(self, channels: int, op: ops.Convolution) -> None:
+        super().__init__(
+            channels, op.out, op.window, stride=op.stride, groups=op.groups, bias=op.bias
+        )
+        top, bottom, left, right = op.sides
+        self.sides = left, right, top, bottom
+        self.fill = "constant" if op.padding_mode == "zeros" else op.padding_mode
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return super().forward(F.pad(x_NCHW, self.sides, mode=self.fill))
+
+    def extra_repr(self) -> str:
+        own: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{own}, sides={self.sides}, fill={self.fill}"
+
+
+class LayerNorm(nn.Module):
+    """A norm of all values of an image, with one scale and one shift, or one for each value.
+
+    Both are lists, so that they do not decay. The second is torch's LayerNorm on a whole map.
+    """
+
+    def __init__(self, shape: ops.Shape, *, is_one: bool, eps: float) -> None:
+        super().__init__()
+        self.shape, self.eps = shape, eps
+        count = 1 if is_one else math.prod(shape)
+        self.weight = nn.Parameter(torch.ones(count))
+        self.bias = nn.Parameter(torch.zeros(count))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        sides = (1, 1, 1) if self.weight.numel() == 1 else self.shape
+        y_NCHW = F.layer_norm(x_NCHW, self.shape, eps=self.eps)
+        return y_NCHW * self.weight.view(sides) + self.bias.view(sides)
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}, affine={self.weight.numel()}, eps={self.eps}"
+
+
+class GhostBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that takes parts of a batch apart in training (Hoffer et al. 2017).
+
+    Image i is of part i mod `splits`. The running statistics are the means of those of the parts.
+    A batch of fewer images has as many parts as have two values a channel.
+    """
+
+    def __init__(self, channels: int, splits: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self.splits = splits
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        values = x_NCHW[:1, 0].numel()
+        splits = min(self.splits, len(x_NCHW) if values > 1 else len(x_NCHW) // 2)
+        if not self.training or splits < 2:
+            return super().forward(x_NCHW)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        parts, means, variances = [], [], []
+        for part in range(splits):
+            means.append(self.running_mean.clone())
+            variances.append(self.running_var.clone())
+            parts.append(
+                F.batch_norm(
+                    x_NCHW[part::splits],
+                    means[-1],
+                    variances[-1],
+                    self.weight,
+                    self.bias,
+                    True,
+                    self.momentum,
+                    self.eps,
+                )
+            )
+        with torch.no_grad():
+            self.running_mean.copy_(torch.stack(means).mean(0))
+            self.running_var.copy_(torch.stack(variances).mean(0))
+            self.num_batches_tracked.add_(1)
+        order = torch.arange(len(x_NCHW), device=x_NCHW.device)
+        back = torch.cat([order[part::splits] for part in range(splits)]).argsort()
+        return torch.cat(parts)[back]
+
+    def extra_repr(self) -> str:
+        own: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{own}, splits={self.splits}"
+
+
 def build(network: Network, *, seed: int = 0, plan: Plan | None = None) -> Classifier:
     """A module with torch's initial weights: those that a run of this seed starts with.
 
@@ -110,12 +202,12 @@ class _Builder:
         match layer.op:
             case ops.Convolution() as op:
                 return self._convolution(channels, op)
-            case ops.Normalization(kind="batch"):
-                return nn.BatchNorm2d(channels)
-            case ops.Normalization(kind="group", groups=groups):
-                return nn.GroupNorm(groups, channels)
-            case ops.Normalization(kind="instance"):
-                return nn.InstanceNorm2d(channels, affine=True)
+            case ops.Normalization() as op:
+                return _norm(op, layer.in_shape)
+            case ops.Activation(kind="leaky_relu", slope=slope):
+                return nn.LeakyReLU(slope)
+            case ops.Activation(kind="prelu", by_channel=True):
+                return nn.PReLU(channels)
             case ops.Activation(kind=kind):
                 return _ACTIVATIONS[kind]()
             case ops.Dropout(kind="spatial", rate=rate):
@@ -123,9 +215,9 @@ class _Builder:
             case ops.Dropout(rate=rate):
                 return nn.Dropout(rate)
             case ops.Pooling(kind="max") as op:
-                return nn.MaxPool2d(op.size, op.stride)
+                return nn.MaxPool2d(op.size, op.stride, op.padding)
             case ops.Pooling() as op:
-                return nn.AvgPool2d(op.size, op.stride)
+                return nn.AvgPool2d(op.size, op.stride, op.padding)
             case ops.GlobalPooling(kind="max"):
                 return nn.AdaptiveMaxPool2d(1)
             case ops.GlobalPooling():
@@ -138,21 +230,42 @@ class _Builder:
                 return nn.Flatten()
             case ops.Linear() as op:
                 return nn.Linear(channels, op.out, bias=op.bias)
-            case ops.Normalization():
-                raise AssertionError(layer.op)
             case never:
                 assert_never(never)
 
     def _convolution(self, channels: int, op: ops.Convolution) -> nn.Conv2d:
         if op.weights not in self.convolutions:
-            self.convolutions[op.weights] = nn.Conv2d(
-                channels,
-                op.out,
-                op.kernel,
-                stride=op.stride,
-                padding=op.padding,
-                groups=op.groups,
-                bias=op.bias,
-                padding_mode=op.padding_mode,
-            )
+            self.convolutions[op.weights] = _convolution(channels, op)
         return self.convolutions[op.weights]
+
+
+def _convolution(channels: int, op: ops.Convolution) -> nn.Conv2d:
+    top, bottom, left, right = op.sides
+    if (top, left) != (bottom, right):
+        return Conv2d(channels, op)
+    return nn.Conv2d(
+        channels,
+        op.out,
+        op.window,
+        stride=op.stride,
+        padding=(top, left),
+        groups=op.groups,
+        bias=op.bias,
+        padding_mode=op.padding_mode,
+    )
+
+
+def _norm(op: ops.Normalization, shape: ops.Shape) -> nn.Module:
+    affine = op.affine != "none"
+    match op:
+        case ops.Normalization(affine="one" | "value"):
+            return LayerNorm(shape, is_one=op.affine == "one", eps=op.epsilon)
+        case ops.Normalization(kind="batch", splits=1):
+            return nn.BatchNorm2d(shape[0], op.epsilon, op.momentum, affine)
+        case ops.Normalization(kind="batch"):
+            options = {"eps": op.epsilon, "momentum": op.momentum, "affine": affine}
+            return GhostBatchNorm2d(shape[0], op.splits, **options)
+        case ops.Normalization(kind="group"):
+            return nn.GroupNorm(op.groups, shape[0], op.epsilon, affine)
+        case _:
+            return nn.InstanceNorm2d(shape[0], op.epsilon, affine=affine)

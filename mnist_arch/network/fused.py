@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mnist_arch.network.build import (
     Classifier,
+    GhostBatchNorm2d,
     Sum,
 )
 from mnist_arch.network.kernels import batch_norm, batch_norm_max_pool, max_pool
@@ -29,28 +30,28 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Sequential:
             case [
                 nn.ReLU(),
                 nn.BatchNorm2d() as norm,
-                nn.MaxPool2d(kernel_size=2, stride=2),
+                nn.MaxPool2d(kernel_size=2, stride=2, padding=0),
                 *rest,
-            ]:
+            ] if _is_fusible(norm):
                 found += [FusedNormPool(norm, rectify=True)]
             case [
                 nn.Conv2d() as first,
                 nn.BatchNorm2d() as norm,
-                nn.MaxPool2d(kernel_size=2, stride=2),
+                nn.MaxPool2d(kernel_size=2, stride=2, padding=0),
                 *rest,
-            ]:
+            ] if _is_fusible(norm):
                 found += [first, FusedNormPool(norm, rectify=False)]
             case [
                 nn.Conv2d() as first,
                 nn.BatchNorm2d() as norm,
                 nn.ReLU() as last,
-                nn.MaxPool2d(kernel_size=2, stride=2),
+                nn.MaxPool2d(kernel_size=2, stride=2, padding=0),
                 *rest,
-            ]:
+            ] if _is_fusible(norm):
                 found += [first, FusedNormPool(norm, rectify=False), last]
-            case [nn.BatchNorm2d() as norm, *rest]:
+            case [nn.BatchNorm2d() as norm, *rest] if _is_fusible(norm):
                 found += [FusedNorm(norm)]
-            case [nn.MaxPool2d(kernel_size=2, stride=2), *rest]:
+            case [nn.MaxPool2d(kernel_size=2, stride=2, padding=0), *rest]:
                 found += [FusedPool()]
             case [Sum(body=body, skip=skip), *rest]:
                 found += [Sum(_fused_sequence(body), skip)]
@@ -58,6 +59,11 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Sequential:
                 found += [other]
         left = rest
     return nn.Sequential(*found)
+
+
+def _is_fusible(norm: nn.BatchNorm2d) -> bool:
+    """Whether the formula has its options; without a scale, or in parts, it stays torch's own."""
+    return norm.affine and not isinstance(norm, GhostBatchNorm2d)
 
 
 class FusedNorm(nn.Module):

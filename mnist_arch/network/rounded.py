@@ -147,7 +147,8 @@ def _previous(layers: Sequence[Layer], at: int) -> ops.Op | None:
 def _scale_of(norm: nn.BatchNorm2d) -> Tensor:
     """What a batch norm multiplies each channel with in an export, (channels,)."""
     assert norm.running_var is not None
-    scale: Tensor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
+    weight = norm.weight if norm.affine else torch.ones_like(norm.running_var)
+    scale: Tensor = (weight / torch.sqrt(norm.running_var + norm.eps)).detach()
     return scale
 
 

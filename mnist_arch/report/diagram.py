@@ -45,7 +45,7 @@ def diagram(plan: Plan, name: str) -> Markup:
 
 
 def _what(row: Row) -> str:
-    window = f" {row.kernel}×{row.kernel}" if row.kernel else ""
+    window = f" {row.window[0]}×{row.window[1]}" if row.window else ""
     stride = f" /{row.stride}" if row.stride and row.stride > 1 else ""
     return f"{row.layer}{window}{stride}"
 

@@ -11,6 +11,7 @@ from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.errors import RunError
 from mnist_arch.files import is_there, make_folder, now, write_whole
+from mnist_arch.native.program import not_covered
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
 from mnist_arch.runs.events import RunEvent, Started
@@ -198,7 +199,10 @@ def _manifest(
     engine: Engine,
     command: list[str],
 ) -> Manifest:
-    if counted.experiment.recipe.quantize is not None:  # as one of a sweep, which has one engine
+    is_plain = counted.experiment.recipe.quantize is not None or (
+        engine.step == "native" and not_covered(counted.plan.layers)
+    )
+    if is_plain:  # as one of a sweep, which has one engine
         engine = Engine(device=engine.device, threads=engine.threads)
     return Manifest(
         experiment=counted.experiment,

@@ -6,12 +6,21 @@ which the JSON Schema of the file is made. Nothing here imports torch.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from mnist_arch.values import Count, Rate, ShortSpec, Small, Spec
+from mnist_arch.values import Count, NotNegative, Rate, ShortSpec, Small, Spec
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_ITEMS: Final = 64
@@ -20,23 +29,102 @@ MAX_ITEMS: Final = 64
 ActivationName = Literal["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none"]
 ConvKind = Literal["ordinary", "separable", "depthwise", "grouped"]
 LayerOrder = Literal["conv-activation-norm", "conv-norm-activation"]
+Affine = Literal["channel", "one", "value", "none"]
 Where = Literal["before", "after"]
+
+MAX_SIDE: Final = 64
+"""Longest side of a kernel, in pixels."""
+MAX_PADDING: Final = 32
+"""Most pixels of padding on a side that are asked for as a number."""
+PADDINGS: Final = ("same", "valid", "same-end")
+
+_SIDE: Final = {"type": "integer", "exclusiveMinimum": 0, "maximum": MAX_SIDE}
+_PIXELS: Final = {"type": "integer", "minimum": 0, "maximum": MAX_PADDING}
+
+
+def _whole(value: Any, *, least: int, most: int) -> int:
+    """A whole number in a range, or pydantic's own error."""
+    if type(value) is not int:
+        raise PydanticKnownError("int_type")
+    if value < least:
+        if least == 1:
+            raise PydanticKnownError("greater_than", {"gt": 0})
+        raise PydanticKnownError("greater_than_equal", {"ge": least})
+    if value > most:
+        raise PydanticKnownError("less_than_equal", {"le": most})
+    return value
+
+
+def _kernel(value: Any) -> int | tuple[int, int]:
+    """One side, or height and width; a square of two numbers is one."""
+    if not isinstance(value, list | tuple):
+        return _whole(value, least=1, most=MAX_SIDE)
+    if len(value) != 2:
+        raise PydanticCustomError("kernel", "a kernel is one side, or `[height, width]`")
+    height, width = (_whole(side, least=1, most=MAX_SIDE) for side in value)
+    return height if height == width else (height, width)
+
+
+def _written(kernel: int | tuple[int, int]) -> Any:
+    """A kernel as JSON and YAML have it."""
+    return kernel if isinstance(kernel, int) else list(kernel)
+
+
+def _padding(value: Any) -> str | int:
+    if type(value) is int:
+        return _whole(value, least=0, most=MAX_PADDING)
+    if value not in PADDINGS:
+        raise PydanticKnownError("literal_error", {"expected": "'same', 'valid' or 'same-end'"})
+    return str(value)
+
+
+Kernel = Annotated[
+    int | tuple[int, int],
+    PlainValidator(_kernel),
+    PlainSerializer(_written),
+    WithJsonSchema(
+        {"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}]}
+    ),
+]
+"""One side in pixels, or height and width."""
+Padding = Annotated[
+    Literal["same", "valid", "same-end"] | int,
+    PlainValidator(_padding),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": [*PADDINGS]}, _PIXELS]}),
+]
+"""A word, or pixels on each side."""
 
 
 class Norm(ShortSpec):
-    """Normalisation; every kind learns a scale and a shift for each channel."""
+    """Normalisation, with a scale and a shift for each channel unless `affine` says otherwise."""
 
     short = "kind"
 
-    kind: Literal["batch", "group", "instance", "none"] = "batch"
-    """batch, group, instance, or none."""
+    kind: Literal["batch", "group", "instance", "layer", "none"] = "batch"
+    """batch, group, instance, layer (of all values of an image), or none."""
     groups: Count | None = None
     """Number of groups, which divides the channels; for `group` only, where it is 4 unless set."""
+    splits: Annotated[StrictInt, Field(gt=1, le=4096)] | None = None
+    """Parts of a batch that are normalised apart in training, a ghost batch norm (Hoffer et al.
+    2017); for `batch` only, where it is the whole batch unless set."""
+    affine: Affine = "channel"
+    """A learned scale and shift for each channel; none; and of `layer` one, or for each value."""
+    epsilon: Annotated[StrictFloat, Field(gt=0, le=1, allow_inf_nan=False)] = 1e-5
+    """What is added to the variance."""
+    momentum: Annotated[StrictFloat, Field(gt=0, le=1, allow_inf_nan=False)] = 0.1
+    """Weight of a new batch in the running statistics, as torch has it; for `batch` only."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.groups is not None and self.kind != "group":
             raise PydanticCustomError("groups", "`groups` belongs to `kind: group`")
+        if self.splits is not None and self.kind != "batch":
+            raise PydanticCustomError("splits", "`splits` belongs to `kind: batch`")
+        if self.momentum != 0.1 and self.kind != "batch":
+            raise PydanticCustomError("momentum", "`momentum` belongs to `kind: batch`")
+        if self.affine in ("one", "value") and self.kind != "layer":
+            message = "`affine: {affine}` belongs to `kind: layer`"
+            raise PydanticCustomError("affine", message, {"affine": self.affine})
         return self
 
     @property
@@ -44,8 +132,29 @@ class Norm(ShortSpec):
         return 4 if self.groups is None else self.groups
 
 
-class ConvDropout(ShortSpec):
-    """Dropout after one convolution."""
+class Activation(ShortSpec):
+    """A function of each value."""
+
+    short = "kind"
+
+    kind: ActivationName = "relu"
+    """relu, leaky_relu, prelu, gelu, silu, hardswish, or none."""
+    slope: NotNegative | None = None
+    """Slope below zero; for `leaky_relu` only, where it is 0.01 unless set."""
+    slopes: Literal["one", "channel"] = "one"
+    """One learned slope below zero, or one for each channel; for `prelu` only."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.slope is not None and self.kind != "leaky_relu":
+            raise PydanticCustomError("slope", "`slope` belongs to `kind: leaky_relu`")
+        if self.slopes != "one" and self.kind != "prelu":
+            raise PydanticCustomError("slopes", "`slopes` belongs to `kind: prelu`")
+        return self
+
+
+class Dropout(ShortSpec):
+    """Dropout."""
 
     short = "rate"
 
@@ -55,6 +164,13 @@ class ConvDropout(ShortSpec):
     """elementwise drops single values, spatial whole channels of an image."""
 
 
+class ConvDropout(Dropout):
+    """Dropout after one convolution."""
+
+    at: Literal["end", "before-norm"] = "end"
+    """At the end, or right before the norm: of the convolution, or of the block's pool."""
+
+
 class BlockDropout(ConvDropout):
     """Dropout of a block."""
 
@@ -62,22 +178,22 @@ class BlockDropout(ConvDropout):
     """At the end of the block, or after each of its `channels` convolutions."""
 
 
-class HeadDropout(ConvDropout):
+class HeadDropout(Dropout):
     """Dropout in the head."""
 
-    at: Where = "after"
-    """Before or after the head's pool."""
+    at: Literal["before", "after", "before-linear"] = "after"
+    """Before or after the head's pool, or right before its linear layer."""
 
 
 class ConvOptions(Spec):
     """What a convolution can inherit: from its block, and the block from `defaults`."""
 
-    kernel: Small | None = None
-    """Side of the square kernel, in pixels; inherited unless set."""
+    kernel: Kernel | None = None
+    """Side of the kernel, in pixels, or its height and width; inherited unless set."""
     stride: Small | None = None
     """Step of the kernel, in pixels; inherited unless set."""
-    padding: Literal["same", "valid"] | None = None
-    """same pads by (kernel - 1) / 2, valid not at all; inherited unless set."""
+    padding: Padding | None = None
+    """same, valid, same-end, or pixels on each side; inherited unless set."""
     padding_mode: Literal["zeros", "replicate"] | None = None
     """What the padding is filled with; inherited unless set."""
     kind: ConvKind | None = None
@@ -86,9 +202,11 @@ class ConvOptions(Spec):
     """Number of groups of a `grouped` convolution; inherited unless set."""
     bias: StrictBool | None = None
     """Whether it has a bias; inherited unless set."""
+    depthwise_bias: StrictBool | None = None
+    """Whether the depthwise half of a `separable` one has a bias; as `bias` unless set."""
     norm: Norm | None = None
     """Normalisation; inherited unless set."""
-    activation: ActivationName | None = None
+    activation: Activation | None = None
     """Activation; inherited unless set."""
     order: LayerOrder | None = None
     """Whether norm or activation comes first; inherited unless set."""
@@ -103,12 +221,13 @@ class ConvOptions(Spec):
 class Defaults(ConvOptions):
     """Options of all blocks, unless they say otherwise."""
 
-    kernel: Small = 3
-    """Side of the square kernel, in pixels."""
+    kernel: Kernel = 3
+    """Side of the kernel, in pixels, or its height and width."""
     stride: Small = 1
     """Step of the kernel, in pixels."""
-    padding: Literal["same", "valid"] = "same"
-    """same pads by (kernel - 1) / 2, which needs an odd kernel; valid not at all."""
+    padding: Padding = "same"
+    """same pads by (kernel - 1) / 2, which needs an odd kernel; valid not at all; same-end until
+    the size is that of before over the stride, an odd pixel at the end; a number is of pixels."""
     padding_mode: Literal["zeros", "replicate"] = "zeros"
     """What the padding is filled with."""
     kind: ConvKind = "ordinary"
@@ -119,7 +238,7 @@ class Defaults(ConvOptions):
     """Whether convolutions have a bias."""
     norm: Norm = Norm(kind="batch")
     """Normalisation of each of the `channels` convolutions."""
-    activation: ActivationName = "relu"
+    activation: Activation = Activation(kind="relu")
     """Activation of each of the `channels` convolutions."""
     order: LayerOrder = "conv-activation-norm"
     """Whether norm or activation comes first."""
@@ -151,7 +270,7 @@ class Reduce(ShortSpec):
     """Whether it has a bias. Inherited unless set."""
     norm: Norm = Norm(kind="none")
     """Normalisation; none unless set."""
-    activation: ActivationName = "none"
+    activation: Activation = Activation(kind="none")
     """Activation; none unless set."""
     order: LayerOrder | None = None
     """Which of the two comes first. Inherited unless set."""
@@ -162,12 +281,31 @@ class Pool(ShortSpec):
 
     short = "kind"
 
-    kind: Literal["max", "average", "convolution", "none"]
-    """max, average, a strided convolution that keeps the channels (bare), or none."""
+    kind: Literal["max", "average", "global-max", "global-average", "convolution", "none"]
+    """max, average, both of windows or of the whole map, a bare strided convolution, or none."""
     size: Small = 2
     """Side of the window, in pixels."""
     stride: Small | None = None
     """Step of the window, in pixels; unless set, 2 for a convolution, else the size."""
+    padding: Annotated[StrictInt, Field(ge=0, le=MAX_PADDING)] = 0
+    """Pixels on each side, at most half the size; for `max` and for `average`, which counts them
+    as zeros."""
+    norm: Norm = Norm(kind="none")
+    """Normalisation after the pool; none unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "none" and self.norm.kind != "none":
+            raise PydanticCustomError("pool_norm", "`norm` belongs to a pool")
+        if self.kind.startswith("global") and (self.size != 2 or self.stride is not None):
+            message = "`size` and `stride` belong to a pool of windows"
+            raise PydanticCustomError("pool_size", message)
+        if self.padding and self.kind not in ("max", "average"):
+            message = "`padding` belongs to `kind: max or average`"
+            raise PydanticCustomError("pool_padding", message)
+        if 2 * self.padding > self.size:
+            raise PydanticCustomError("pool_padding", "`padding` is at most half the `size`")
+        return self
 
     @property
     def step(self) -> int:
@@ -231,6 +369,9 @@ class Head(Spec):
             raise PydanticCustomError(
                 "head_size", "`size` belongs to `pool: average`, which needs it"
             )
+        if self.dropout.at == "before-linear" and not self.linear:
+            message = "`at: before-linear` needs `linear: true`"
+            raise PydanticCustomError("before_linear", message)
         return self
 
 

@@ -65,7 +65,8 @@ class Suggestions:
                 return f"did you mean `{spot.path[-1]}`? {listing}"
             said = f"did you mean {self._form(path, spot, None if remark(key) else given)}?"
             return " ".join(filter(None, (said, note and f"{note};", listing)))
-        if spot is None and (why := not_here(key)):
+        is_elsewhere = spot is None or spot.path[:-1] != path[:-1]
+        if is_elsewhere and (why := not_here(key)):
             return f"{why}; {listing}"
         if close:
             return f"did you mean `{close[0]}`? {listing}"
@@ -113,6 +114,8 @@ class Suggestions:
         said = last_part(str(given))
         text = remark(said) or not_here(said)
         known = next((it for it in alternatives(given, "") if it in valid), None)
+        if known is None and (why := not_here(said)):
+            return f"{why}; valid: {', '.join(valid)}"
         hint = nearest(str(given) if known is None else str(known), valid)
         return f"{hint}; {text}" if text else hint
 
@@ -239,4 +242,9 @@ def _by_name(root: type[BaseModel]) -> dict[str, tuple[str, ...]]:
     for where in fields(root):
         name = plain(where.rpartition(".")[2])
         found[name] = (*found.get(name, ()), where)
-    return found
+    # The recipe first, of places as deep: people mean its momentum, not that of a norm.
+    return {name: tuple(sorted(places, key=_rank)) for name, places in found.items()}
+
+
+def _rank(place: str) -> tuple[int, bool]:
+    return place.count("."), not place.startswith("recipe.")

@@ -95,10 +95,18 @@ KEYS: Final[dict[str, str]] = {
     "defaults.kind": "conv_type convolution_type conv_kind type conv_layer convolution",
     "defaults.groups": "group num_groups n_groups cardinality",
     "defaults.bias": "use_bias biases with_bias conv_bias",
+    "defaults.depthwise_bias": "dw_bias bias_depthwise use_depthwise_bias",
+    "defaults.norm.epsilon": "eps",
+    "defaults.norm.momentum": "decay",
+    "defaults.norm.affine": "elementwise_affine scale_and_shift learnable",
+    "defaults.norm.splits": "num_splits n_splits ghost_splits virtual_batches",
     "defaults.norm": "normalization normalisation norm_layer norm_type normalizer use_norm"
     " normalization_layer norm_fn",
     "defaults.activation": "act act_fn act_layer activation_fn activation_function activations"
     " activation_layer activation_type nonlinearity non_linearity non_lin nonlin",
+    "defaults.activation.kind": "type name",
+    "defaults.activation.slope": "negative_slope alpha leak leakiness negative_slopes",
+    "defaults.activation.slopes": "num_parameters n_slopes",
     "defaults.order": "layer_order conv_order block_order ordering",
     "defaults.dropout": "drop dropout_rate drop_rate dropout_p p_dropout drop_prob dropout_prob"
     " dropout_ratio dropouts conv_dropout",
@@ -113,6 +121,7 @@ KEYS: Final[dict[str, str]] = {
     "blocks.pool.kind": "type name mode op",
     "blocks.pool.size": "kernel kernel_size pool_size window window_size ksize k",
     "blocks.pool.stride": "strides step",
+    "blocks.pool.padding": "pad pads",
     "blocks.reduce": "transition transition_layer bottleneck squeeze conv1x1 conv_1x1 one_by_one"
     " pointwise pointwise_conv reduction projection compress",
     "blocks.reduce.out": "filters out_channels channels planes width output_channels",
@@ -126,8 +135,8 @@ KEYS: Final[dict[str, str]] = {
     " use_se se_reduction attention",
     "head.pool": "pooling pool_type global_pool pool_layer",
     "head.size": "kernel kernel_size pool_size window",
-    "head.reduce": "conv conv1x1 pointwise transition",
-    "head.linear": "fc dense fully_connected linear_layer full use_fc hidden_units mlp fc_layers",
+    "head.reduce": "conv conv1x1 pointwise transition hidden hidden_units hidden_layer fc1 mlp",
+    "head.linear": "fc dense fully_connected linear_layer full use_fc fc_layers",
     "head.dropout": "drop dropout_rate drop_rate p_dropout",
     "head.dropout.at": "after before position where place",
 }
@@ -144,6 +153,8 @@ SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
     ("defaults.norm", "batch", "batchnorm batch_norm bn batchnorm2d use_bn use_batchnorm"
      " batch_normalization batch_normalisation with_bn"),
     ("defaults.norm", "group", "groupnorm group_norm gn"),
+    ("defaults.norm", "layer", "layernorm layer_norm ln"),
+    ("defaults.norm", {"splits": 2}, "ghost_batch_norm ghost_norm ghostbatchnorm gbn"),
     ("defaults.norm", "instance", "instancenorm instance_norm instancenorm2d"),
     ("defaults.activation", "relu", "relu use_relu"),
     ("defaults.activation", "leaky_relu", "leaky_relu lrelu"),
@@ -178,8 +189,9 @@ VALUES: Final[dict[str, str]] = {
     "step": "steplr step_lr multistep multisteplr step_decay staircase piecewise exponential"
     " exponentiallr exp",
     "constant": "constantlr const fixed flat constant_lr none",
-    "same": "half 1 2 3 same_padding pad true",
-    "valid": "none 0 no no_padding false",
+    "same": "half same_padding pad true",
+    "valid": "none no no_padding false",
+    "same-end": "same_upper keras tensorflow tf keras_same tf_same",
     "zeros": "zero constant 0",
     "replicate": "edge nearest border replication",
     "ordinary": "conv conv2d convolution standard regular normal dense full plain vanilla default",
@@ -187,7 +199,8 @@ VALUES: Final[dict[str, str]] = {
     "depthwise": "dw dwconv depthwiseconv depthwiseconv2d depth_wise",
     "grouped": "group groupconv grouped_conv groups",
     "batch": "batchnorm batchnorm2d bn batch_norm batch_normalization true",
-    "group": "groupnorm gn group_norm layer layernorm ln layer_norm",
+    "group": "groupnorm gn group_norm",
+    "layer": "layernorm ln layer_norm",
     "instance": "instancenorm instancenorm2d in instance_norm",
     "relu": "relu6 rectifier true",
     "leaky_relu": "leakyrelu lrelu leaky",
@@ -231,8 +244,11 @@ REMARKS: Final[dict[str, str]] = {
     "nadam": "`adamw` is the only Adam here",
     "adamax": "`adamw` is the only Adam here",
     "amsgrad": "`adamw` is the only Adam here",
-    "layernorm": "`{kind: group, groups: 1}` normalises over all channels",
-    "layer": "`{kind: group, groups: 1}` normalises over all channels",
+    "layernorm": "torch's LayerNorm of a whole map has `affine: value`",
+    "eps": "of a norm; that of the optimizer is torch's own",
+    "epsilon": "of a norm; that of the optimizer is torch's own",
+    "hidden": "`pool: flatten` and a `reduce` with an activation are a hidden layer",
+    "hidden_units": "`pool: flatten` and a `reduce` with an activation are a hidden layer",
     "exponentiallr": "`{kind: step, every_epochs: 1, factor: 0.9}` falls at each epoch",
     "exponential": "`{kind: step, every_epochs: 1, factor: 0.9}` falls at each epoch",
     "multisteplr": "the rate falls every `every_epochs`, not at given epochs",
@@ -251,6 +267,14 @@ REMARKS: Final[dict[str, str]] = {
 """What is not quite the same under the word of the language that is nearest."""
 
 NOT_HERE: Final[dict[str, str]] = {
+    "branches branch parallel inception concat concatenate concatenation join dense_connections":
+        "a block has one way through it, and `residual`, which adds its input",
+    "ceil_mode": "rows and columns that do not fill a window are left out",
+    "count_include_pad": "padding of an average pool counts as zeros",
+    "track_running_stats": "batch norm always keeps running statistics",
+    "reflect circular symmetric": "padding is zeros or the nearest pixel",
+    "lrn local_response_norm localresponsenorm weight_norm weightnorm spectral_norm":
+        "the norms are `batch`, `group`, `instance` and `layer`",
     "dilation dilations dilation_rate atrous": "convolutions are not dilated",
     "rmsprop adagrad adadelta lion lamb lars lbfgs rprop shampoo muon adafactor":
         "the optimizers are `sgd` and `adamw`",
@@ -293,7 +317,7 @@ NOT_HERE: Final[dict[str, str]] = {
     "transposed conv_transpose convtranspose2d upsample": "maps only become smaller",
     "attention_heads num_heads transformer lstm rnn gru": "the layers are those of small"
         " convolutional networks",
-    "eps epsilon adam_epsilon": "the optimizer's epsilon is torch's own",
+    "adam_epsilon": "the optimizer's epsilon is torch's own",
     "dampening": "momentum is not dampened",
     "final_div_factor div_factor min_lr eta_min lr_min": "the `kind` of a schedule settles"
         " where the rate begins and ends",

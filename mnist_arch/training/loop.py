@@ -15,9 +15,11 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken
+from mnist_arch.native.program import not_covered
 from mnist_arch.training.captured import CapturedStep
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Engine
@@ -116,6 +118,8 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
             return CompiledStep(state, training, batch=batch, precision=engine.precision)
         case "captured":
             return CapturedStep(state, training, batch=batch, precision=engine.precision)
+        case "native" if not_covered(plan_network(state.experiment).layers):
+            return PlainStep(state, training)
         case "native":
             assert engine.vectors is not None
             library = native_library(engine.vectors)

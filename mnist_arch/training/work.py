@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mnist_arch.counting.plan import Plan
+from mnist_arch.native.program import not_covered
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.training.pace import expected_images_per_second
 
@@ -32,6 +33,8 @@ class Work:
     """That are trained alike, one after the other."""
     quantized: bool = False
     """Whether weights and values are rounded in training, which only plain steps do."""
+    not_native: str = ""
+    """What of the network native steps have no operation for; empty where they have all."""
 
     @classmethod
     def of(cls, plan: Plan, recipe: Recipe, *, images: int, runs: int = 1) -> Self:
@@ -39,7 +42,16 @@ class Work:
         trained = sum(recipe.batches(images))
         channels = mean_channels(plan)
         quantized = recipe.quantize is not None
-        return cls(plan.macs, recipe.batch_size, trained, recipe.epochs, channels, runs, quantized)
+        return cls(
+            plan.macs,
+            recipe.batch_size,
+            trained,
+            recipe.epochs,
+            channels,
+            runs,
+            quantized,
+            not_covered(plan.layers),
+        )
 
     @property
     def flops_after_first_epoch(self) -> float:
@@ -60,6 +72,6 @@ def mean_channels(plan: Plan) -> float:
     total = 0.0
     for row in plan.rows:
         _, height, width = row.output_shape
-        products = row.macs / (height * width * (row.kernel or 1) ** 2)
+        products = row.macs / (height * width * math.prod(row.window or (1, 1)))
         total += row.macs * math.sqrt(products)
     return total / max(plan.macs, 1)

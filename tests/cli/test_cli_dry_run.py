@@ -51,7 +51,7 @@ def test_every_value_has_its_origin() -> None:
     assert found["holdout"] == ("99", "--holdout")
     assert found["recipe.ema"] == ("null", "--set recipe.ema=null")
     assert found["name"] == ("other", "other.yaml:2")
-    assert found["defaults.activation"] == ("relu", "zoo/s6/spec.yaml:3")
+    assert found["defaults.activation.kind"] == ("relu", "zoo/s6/spec.yaml:3")
     assert found["blocks[0].repeat"] == ("1", "default")
 
 

@@ -55,6 +55,10 @@ def _kinds(layers: tuple[our.Layer, ...]) -> Iterator[Any]:
                 yield kind, layer.out_shape
             case our.Flatten():
                 pass
+            case our.Normalization() as op:
+                yield op.kind, op.epsilon, op.momentum, op.splits, layer.out_shape
+            case our.Activation() as op:
+                yield op.kind, op.slope, layer.out_shape
             case op:
                 yield type(op).__name__, layer.out_shape
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from mnist_arch.convert.tables import as_torchsummary, find_tables, leaves
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import SpecError
 from mnist_arch.spec.loading import load, loads
+from mnist_arch.spec.network import Defaults
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/fixtures/tables/small.torchsummary.txt"
@@ -164,11 +166,8 @@ def test_a_table_without_activations_is_asked_about() -> None:
     ("line", "message"),
     [
         ("GroupNorm 8 28 28 16", "choose={'GroupNorm-2': '4'}"),
-        ("PReLU 8 28 28 8", "PReLU with a slope for each channel"),
         ("ReLU6 8 28 28 0", "the activation relu6"),
-        ("LayerNorm 8 28 28 2", "layer norm with one scale and one shift"),
         ("GhostBatchNorm 8 28 28 16", "GhostBatchNorm is no layer that a table explains"),
-        ("BatchNorm2d 8 28 28 0", "batch norm without scale and shift"),
         ("BatchNorm2d 8 28 28 17", "17 parameters are no norm of 8 channels"),
         ("ReLU 8 27 27 0", "which does not follow from 8×28×28"),
         ("Conv2d 8 27 27 77", "fit no convolution"),
@@ -177,6 +176,26 @@ def test_a_table_without_activations_is_asked_about() -> None:
 def test_what_cannot_be_said_is_refused(line: str, message: str) -> None:
     table = rows("Conv2d 8 28 28 80", line, "ReLU 8 28 28 0", "AvgPool2d 8 1 1 0", "Linear 10 90")
     assert message in refused(table)
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("PReLU 8 28 28 8", {"activation": {"kind": "prelu", "slopes": "channel"}}),
+        ("LayerNorm 8 28 28 2", {"norm": {"kind": "layer", "affine": "one"}}),
+        ("LayerNorm 8 28 28 12544", {"norm": {"kind": "layer", "affine": "value"}}),
+        ("BatchNorm2d 8 28 28 0", {"norm": {"affine": "none"}}),
+        ("InstanceNorm2d 8 28 28 0", {"norm": {"kind": "instance", "affine": "none"}}),
+    ],
+)
+def test_what_a_row_says_by_its_count_is_carried_over(line: str, option: dict[str, Any]) -> None:
+    is_norm = "norm" in option
+    after = "ReLU 8 28 28 0" if is_norm else "BatchNorm2d 8 28 28 16"
+    table = rows("Conv2d 8 28 28 80", line, after, "AvgPool2d 8 1 1 0", "Linear 10 90")
+    defaults = loaded(of_text(table)).defaults
+    whole = Defaults.model_validate(option)
+    name = "norm" if is_norm else "activation"
+    assert getattr(defaults, name) == getattr(whole, name)
 
 
 def test_a_table_that_is_damaged_is_refused() -> None:

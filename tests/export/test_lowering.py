@@ -18,8 +18,9 @@ from mnist_arch.counting.advice import advise
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
+from mnist_arch.errors import SpecError
 from mnist_arch.export import reference
-from mnist_arch.export.lowering import lower
+from mnist_arch.export.lowering import lower, not_lowered
 from mnist_arch.export.program import Convolution, LeakyRelu, Program, Relu, Scale
 from mnist_arch.network.build import Classifier
 from mnist_arch.spec.experiment import Experiment
@@ -72,6 +73,13 @@ def scales(program: Program) -> list[str]:
 )
 @given(networks(), st.integers(0, 5))
 def test_any_network_is_lowered_exactly(spec: Mapping, seed: int) -> None:
+    it = experiment(spec)
+    layers = plan_network(it).layers
+    if (problem := not_lowered(layers)) is not None:
+        with pytest.raises(SpecError) as caught:
+            lower(layers, arrays(trained(it)), MNIST)
+        assert caught.value.problems == (problem,)
+        return
     exact(spec, seed=seed)
 
 
@@ -81,7 +89,7 @@ def test_any_network_is_lowered_exactly(spec: Mapping, seed: int) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(networks())
+@given(networks(common=True))
 def test_the_advice_knows_before_which_norms_stay(spec: Mapping) -> None:
     it = experiment(spec)
     plan = plan_network(it)

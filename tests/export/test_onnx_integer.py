@@ -58,7 +58,7 @@ def distance(program: IntegerProgram) -> NDArray[np.float64]:
         HealthCheck.filter_too_much,
     ],
 )
-@given(networks())
+@given(networks(common=True))
 def test_onnxruntime_computes_the_whole_numbers(spec: Mapping) -> None:
     program = program_of(spec)
     assume(not any(isinstance(it, GroupNorm) for it in program.operations))

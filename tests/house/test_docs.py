@@ -174,6 +174,7 @@ KINDS = {
     "Pool": "`blocks[…].pool`",
     "Reduce": "`blocks[…].reduce`, `head.reduce`",
     "Norm": "`norm`",
+    "Activation": "`activation`",
     "BlockDropout": "`defaults.dropout`, `blocks[…].dropout`",
     "ConvDropout": "`blocks[…].channels[…].dropout`",
     "Head": "`head`",
@@ -249,6 +250,8 @@ def _values(item: dict[str, Any]) -> str:
             return "`true`, `false`"
         case "string":
             return "text"
+        case "array" if "minItems" in item:
+            return f"a list of {item['minItems']} ({_values(item['items'])})"
         case "array":
             return f"a list of at most {item['maxItems']}"
         case "integer":
@@ -259,7 +262,7 @@ def _values(item: dict[str, Any]) -> str:
 
 
 def _is_short(reference: str) -> bool:
-    return "anyOf" in json_schema()["$defs"][reference.rpartition("/")[2]]
+    return "anyOf" in json_schema()["$defs"].get(reference.rpartition("/")[2], {})
 
 
 def _limits(item: dict[str, Any]) -> str:
@@ -273,10 +276,25 @@ def _default(item: dict[str, Any]) -> str:
     match item.get("default"):
         case None:
             return "–"
+        case dict() as parts if (short := _bare(item, parts)) is not None:
+            return f"`{_yaml(short)}`"
         case dict() as parts if len(parts) > 3:
             return "see there"
         case value:
             return f"`{_yaml(value)}`"
+
+
+def _bare(item: dict[str, Any], parts: dict[str, Any]) -> Any:
+    """The bare value that says an object; None where it takes more."""
+    if not _is_short(item.get("$ref", "/Experiment")):
+        return None
+    bare, whole = json_schema()["$defs"][item["$ref"].rpartition("/")[2]]["anyOf"]
+    fields = whole["properties"]
+    (short,) = (name for name, it in fields.items() if it.get("title") == bare["title"])
+    usual = all(
+        value == fields[name].get("default") for name, value in parts.items() if name != short
+    )
+    return parts[short] if usual else None
 
 
 def _yaml(value: Any) -> str:

@@ -33,7 +33,7 @@ def check(library: ctypes.CDLL, network: Mapping, images: int, threads: int, smo
     assert worst <= 4 * as_torch, (found, as_torch)
 
 
-@given(networks(), st.integers(2, 20), st.integers(1, 3), st.sampled_from([0.0, 0.1]))
+@given(networks(common=True), st.integers(2, 20), st.integers(1, 3), st.sampled_from([0.0, 0.1]))
 @settings(RANDOM, max_examples=15)
 def test_gradients_are_right(
     library: ctypes.CDLL, network: Mapping, images: int, threads: int, smooth: float
@@ -42,7 +42,7 @@ def test_gradients_are_right(
 
 
 @pytest.mark.gate
-@given(networks(), st.integers(2, 24), st.integers(1, 3), st.sampled_from([0.0, 0.1]))
+@given(networks(common=True), st.integers(2, 24), st.integers(1, 3), st.sampled_from([0.0, 0.1]))
 @settings(RANDOM, max_examples=300)
 def test_gradients_of_many_networks_are_right(
     library: ctypes.CDLL, network: Mapping, images: int, threads: int, smooth: float

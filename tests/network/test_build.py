@@ -28,6 +28,8 @@ from mnist_arch.network.build import CountMismatch, build, count_parameters
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import (
+    Activation,
+    ActivationName,
     Block,
     BlockDropout,
     Conv,
@@ -111,6 +113,7 @@ def all_options() -> set[tuple[str, str, Any]]:
     """What `options_of` finds where every option of the block language occurs."""
     specs = (
         Norm,
+        Activation,
         ConvDropout,
         BlockDropout,
         HeadDropout,
@@ -146,6 +149,7 @@ FORMS = {
         "channels item": int,
         "reduce": int,
         "norm": str,
+        "activation": str,
         "pool": str,
         "dropout": float,
     }.items()
@@ -172,9 +176,9 @@ def values_of(annotation: Any) -> set[Any]:
 
 PAIRED = {
     "kind": ("ordinary", "separable", "depthwise", "grouped"),
-    "norm": ("batch", "group", "instance", "none"),
-    "padding": ("same", "valid"),
-    "activation": get_args(Defaults.model_fields["activation"].annotation),
+    "norm": ("batch", "group", "instance", "layer", "none"),
+    "padding": ("same", "valid", "same-end"),
+    "activation": get_args(ActivationName),
     "order": get_args(Defaults.model_fields["order"].annotation),
     "bias": (True, False),
     "repeated": (True, False),
@@ -195,7 +199,7 @@ def pairs_of(drawn: Network) -> set[frozenset[tuple[str, Any]]]:
                 "kind": options.kind,
                 "norm": options.norm.kind,
                 "padding": options.padding,
-                "activation": options.activation,
+                "activation": options.activation.kind,
                 "order": options.order,
                 "bias": options.bias,
                 "repeated": block.repeat > 1,
@@ -248,21 +252,29 @@ def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
 
 
 CHANGES: dict[str, list[Any]] = {
-    "kernel": [1, 2, 4, 7, 28, 64],
+    "kernel": [1, 2, 4, 7, 28, 64, [3, 1], [1, 7]],
     "stride": [1, 2, 5, 64],
-    "padding": ["same", "valid"],
+    "padding": ["same", "valid", "same-end", 0, 3, 32],
     "padding_mode": ["replicate"],
     "kind": ["separable", "depthwise", "grouped"],
     "groups": [1, 2, 3],
-    "norm": ["group", "instance", {"kind": "group", "groups": 3}],
+    "norm": ["group", "instance", {"kind": "group", "groups": 3}, "layer", {"splits": 3}],
     "repeat": [2, 3],
     "share": [True],
     "residual": [True],
     "squeeze_excitation": [1, 100],
-    "pool": ["max", {"kind": "average", "size": 9}, {"kind": "convolution", "size": 5}],
+    "pool": [
+        "max",
+        {"kind": "average", "size": 9},
+        {"kind": "convolution", "size": 5},
+        {"kind": "max", "size": 3, "padding": 1, "norm": "batch"},
+    ],
     "reduce": [3, {"out": 8, "norm": "group", "at": "before"}],
     "channels": [[], [5, 7], [64, {"out": 2, "kernel": 9, "padding": "valid"}]],
-    "dropout": [{"rate": 0.5, "after": "each", "kind": "spatial"}],
+    "dropout": [
+        {"rate": 0.5, "after": "each", "kind": "spatial"},
+        {"rate": 0.5, "after": "each", "at": "before-norm"},
+    ],
 }
 
 
@@ -319,6 +331,30 @@ ALONE: dict[str, tuple[Mapping, int]] = {
     "stride": (plain(stride=2), 450),
     "separable": (plain(kind="separable"), (10 + 8) + (40 + 40) + 24 + 90),
     "depthwise": (plain(kind="depthwise"), 40 + 80 + 24 + 90),
+    "kernel 3×1": (plain(kernel=[3, 1]), 16 + 104 + 24 + 90),
+    "kernel 3×1, valid": (plain(kernel=[3, 1], padding="valid"), 16 + 104 + 24 + 90),
+    "kernel 1×4, valid, stride": (
+        plain(kernel=[1, 4], padding="valid", stride=2),
+        20 + 136 + 24 + 90,
+    ),
+    "kernel 3 by 3": (plain(kernel=[3, 3]), 450),
+    "one-sided": (plain(stride=2, padding="same-end"), 450),
+    "one-sided, even": (plain(kernel=4, padding="same-end"), 68 + 520 + 24 + 90),
+    "one-sided, 15×3": (plain(kernel=[15, 3], stride=2, padding="same-end"), 184 + 1448 + 114),
+    "one-sided, replicate": (
+        plain(stride=2, padding="same-end", padding_mode="replicate"),
+        450,
+    ),
+    "padding 1 of 4": (plain(kernel=4, padding=1), 68 + 520 + 24 + 90),
+    "padding 2 of 3": (plain(padding=2), 450),
+    "separable, bias in one half": (
+        plain(kind="separable", depthwise_bias=False),
+        (9 + 8) + (36 + 40) + 24 + 90,
+    ),
+    "separable, bias in the other half": (
+        plain(kind="separable", bias=False, depthwise_bias=True),
+        (10 + 4) + (40 + 32) + 24 + 90,
+    ),
     "grouped": (
         plain(channels=[4, {"out": 8, "kind": "grouped", "groups": 2}]),
         40 + 152 + 24 + 90,
@@ -339,6 +375,34 @@ ALONE: dict[str, tuple[Mapping, int]] = {
     "group norm with 2": (plain(norm={"kind": "group", "groups": 2}), 450),
     "instance norm": (plain(norm="instance"), 450),
     "no norm": (plain(norm="none"), 450 - 24),
+    "batch norm without scale and shift": (plain(norm={"affine": "none"}), 450 - 24),
+    "group norm without scale and shift": (
+        plain(norm={"kind": "group", "affine": "none"}),
+        450 - 24,
+    ),
+    "epsilon and momentum": (plain(norm={"epsilon": 1e-3, "momentum": 0.01}), 450),
+    "ghost batch norm": (plain(norm={"splits": 2}), 450),
+    "layer norm": (plain(norm="layer"), 450),
+    "layer norm of one": (plain(norm={"kind": "layer", "affine": "one"}), 450 - 24 + 4),
+    "layer norm of each value": (
+        plain(norm={"kind": "layer", "affine": "value"}),
+        450 - 24 + 2 * 12 * 784,
+    ),
+    "slope": (plain(activation={"kind": "leaky_relu", "slope": 0.2}), 450),
+    "prelu of each channel": (plain(activation={"kind": "prelu", "slopes": "channel"}), 450 + 12),
+    "dropout before the norm": (
+        plain(dropout={"rate": 0.1, "after": "each", "at": "before-norm"}),
+        450,
+    ),
+    "norm after the pool": (plain(pool={"kind": "max", "norm": "batch"}), 450 + 16),
+    "dropout between pool and norm": (
+        plain(pool={"kind": "max", "norm": "batch"}, dropout={"rate": 0.1, "at": "before-norm"}),
+        450 + 16,
+    ),
+    "pool with padding": (plain(pool={"kind": "max", "size": 3, "padding": 1}), 450),
+    "average with padding": (plain(pool={"kind": "average", "size": 3, "padding": 1}), 450),
+    "global average in a block": (plain(pool="global-average"), 450),
+    "global max in a block": (plain(pool="global-max", reduce=4), 450 + 36 - 40),
     "leaky_relu": (plain(activation="leaky_relu"), 450),
     "prelu": (plain(activation="prelu"), 450 + 2),
     "gelu": (plain(activation="gelu"), 450),
@@ -369,6 +433,10 @@ ALONE: dict[str, tuple[Mapping, int]] = {
     "head: no bias": (plain_head(bias=False), 450 - 10),
     "head: dropout before": (plain_head(dropout={"rate": 0.1, "at": "before"}), 450),
     "head: dropout after": (plain_head(dropout=0.1), 450),
+    "head: dropout before the linear layer": (
+        plain_head(reduce=4, dropout={"rate": 0.1, "at": "before-linear"}),
+        450 + 36 - 40,
+    ),
     "head: reduce before": (plain_head(reduce={"out": 4, "at": "before"}), 450 + 36 - 40),
     "head: reduce after": (plain_head(reduce=4), 450 + 36 - 40),
     "head: reduce only": (plain_head(linear=False, reduce=10), 450),

@@ -476,7 +476,7 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "blocks.0.pool.sise=3",
             "blocks[0].pool.sise",
             "unknown key `sise`",
-            "did you mean `size`? valid: kind, size, stride",
+            "did you mean `size`? valid: kind, norm, padding, size, stride",
         ),
         ("recipe.0=2", "recipe[0]", "recipe is no list with an item 0", ""),
         ("0=2", "[0]", "the spec is no list with an item 0", ""),

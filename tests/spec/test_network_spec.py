@@ -10,7 +10,17 @@ from pydantic import ValidationError
 
 from mnist_arch.data.catalog import DatasetName
 from mnist_arch.spec.experiment import Budget, Experiment
-from mnist_arch.spec.network import Block, BlockDropout, Conv, Defaults, Head, Norm, Pool, Reduce
+from mnist_arch.spec.network import (
+    Activation,
+    Block,
+    BlockDropout,
+    Conv,
+    Defaults,
+    Head,
+    Norm,
+    Pool,
+    Reduce,
+)
 from mnist_arch.spec.recipe import OneCycle, Recipe, Sgd
 from mnist_arch.values import Spec
 
@@ -50,7 +60,7 @@ def test_defaults_of_a_file() -> None:
         groups=None,
         bias=True,
         norm=Norm(kind="batch"),
-        activation="relu",
+        activation=Activation(kind="relu"),
         order="conv-activation-norm",
         dropout=BlockDropout(rate=0.0),
     )
@@ -104,12 +114,56 @@ def test_convolution_inherits_what_it_does_not_say() -> None:
     block = Block.model_validate({"channels": [{"out": 8, "bias": True}], "activation": "silu"})
     options = block.channels[0].over(block.over(defaults))
     assert (options.kernel, options.bias, options.norm.kind) == (5, True, "none")
-    assert options.activation == "silu"
+    assert options.activation.kind == "silu"
     assert options.order == defaults.order
 
 
 def test_null_is_the_same_as_saying_nothing() -> None:
     assert Conv.model_validate({"out": 8, "kernel": None, "norm": None}) == Conv(out=8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "options"),
+    [
+        (Norm, "group", {"splits": 2}),
+        (Norm, "layer", {"momentum": 0.5}),
+        (Norm, "batch", {"affine": "one"}),
+        (Activation, "relu", {"slope": 0.1}),
+        (Activation, "leaky_relu", {"slopes": "channel"}),
+        (Pool, "none", {"norm": "batch"}),
+        (Pool, "global-max", {"size": 3}),
+        (Pool, "convolution", {"padding": 1}),
+        (Pool, "max", {"padding": 2}),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(
+    spec: type[Spec], kind: str, options: dict[str, Any]
+) -> None:
+    (name,) = options
+    with pytest.raises(ValidationError, match=f"`{name}"):
+        spec.model_validate({"kind": kind, **options})
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [(3, 3), ([3, 3], 3), ([3, 1], (3, 1)), ((1, 64), (1, 64))],
+)
+def test_a_kernel_is_one_side_or_two(given: Any, found: Any) -> None:
+    conv = Conv.model_validate({"out": 8, "kernel": given})
+    assert conv.kernel == found
+    assert Conv.model_validate_json(conv.model_dump_json()) == conv
+
+
+@pytest.mark.parametrize("given", [0, 65, True, 3.0, "3", [3], [3, 3, 3], [3, 0], [3, "1"], {}])
+def test_what_is_no_kernel_is_refused(given: Any) -> None:
+    with pytest.raises(ValidationError):
+        Conv.model_validate({"out": 8, "kernel": given})
+
+
+@pytest.mark.parametrize("given", [-1, 33, True, 1.0, "full", [1, 1], "1"])
+def test_what_is_no_padding_is_refused(given: Any) -> None:
+    with pytest.raises(ValidationError):
+        Conv.model_validate({"out": 8, "padding": given})
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from mnist_arch.spec.loading import loads
 NETWORK = "name: x\nblocks: [{channels: [8], reduce: 10}]\n"
 
 BLOCK_KEYS = (
-    "valid: activation, bias, channels, dropout, groups, kernel, kind, norm, order, padding, "
-    "padding_mode, pool, reduce, repeat, residual, share, squeeze_excitation, stride"
+    "valid: activation, bias, channels, depthwise_bias, dropout, groups, kernel, kind, norm, "
+    "order, padding, padding_mode, pool, reduce, repeat, residual, share, squeeze_excitation, "
+    "stride"
 )
 CONV_KEYS = (
-    "valid: activation, bias, dropout, groups, kernel, kind, norm, order, out, padding, "
-    "padding_mode, stride"
+    "valid: activation, bias, depthwise_bias, dropout, groups, kernel, kind, norm, order, out, "
+    "padding, padding_mode, stride"
 )
 FILE_KEYS = "valid: blocks, budget, classes, dataset, defaults, head, holdout, name, recipe"
 
@@ -269,13 +270,13 @@ def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
         (
             "head: {reduce: {out: 8, norm: {group: 8}}}",
             "head.reduce.norm.group",
-            "did you mean `groups`? valid: groups, kind",
+            "did you mean `groups`? valid: affine, epsilon, groups, kind, momentum, splits",
         ),
         (
             "defaults: {separable: true}",
             "defaults.separable",
-            "did you mean `kind: separable`? valid: activation, bias, dropout, groups, kernel, "
-            "kind, norm, order, padding, padding_mode, stride",
+            "did you mean `kind: separable`? valid: activation, bias, depthwise_bias, dropout, "
+            "groups, kernel, kind, norm, order, padding, padding_mode, stride",
         ),
         (
             "head: {dropout: {rate: 0.1, after: block}}",
@@ -310,7 +311,7 @@ def test_word_that_is_not_one_of_the_values(text: str, path: str, given: str, hi
     assert problem(text) == Problem(
         f"{given} is not one of the values",
         f"defaults.{path}",
-        hint=f"{hint}valid: batch, group, instance, none",
+        hint=f"{hint}valid: batch, group, instance, layer, none",
     )
 
 

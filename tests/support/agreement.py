@@ -19,7 +19,7 @@ class Seen(NamedTuple):
 
     layer: str
     output_shape: tuple[int, int, int]
-    kernel: int | None
+    kernel: int | tuple[int, int] | None
     parameters: int
     """Elements of its tensors, whether or not they were used before."""
     buffers: int
@@ -55,7 +55,7 @@ def executed(model: nn.Module, x_NCHW: Tensor) -> list[Seen]:
             Seen(
                 layer=type(module).__name__,
                 output_shape=(channels, height, width),
-                kernel=kernel[0] if isinstance(kernel, tuple) else kernel,
+                kernel=kernel[0] if isinstance(kernel, tuple) and len({*kernel}) == 1 else kernel,
                 parameters=sum(tensor.numel() for tensor in module.parameters()),
                 buffers=sum(tensor.numel() for tensor in module.buffers()),
                 shared=module in met,

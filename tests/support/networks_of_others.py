@@ -9,6 +9,36 @@ from torch import nn
 import torch.nn.functional as F
 
 
+class GhostBatchNorm(nn.BatchNorm2d):
+    def __init__(self, num_features, num_splits):
+        super().__init__(num_features)
+        self.num_splits = num_splits
+        self.register_buffer('running_mean', torch.zeros(num_features * num_splits))
+        self.register_buffer('running_var', torch.ones(num_features * num_splits))
+
+    def forward(self, x):
+        N, C, H, W = x.shape
+        n = self.num_splits
+        if self.training:
+            return F.batch_norm(
+                x.view(-1, C * n, H, W), self.running_mean, self.running_var,
+                self.weight.repeat(n), self.bias.repeat(n), True, self.momentum, self.eps
+            ).view(N, C, H, W)
+        mean, var = (it.view(n, C).mean(0) for it in (self.running_mean, self.running_var))
+        return F.batch_norm(x, mean, var, self.weight, self.bias, False, self.momentum, self.eps)
+
+
+class LayerNorm(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+        self.gamma = nn.Parameter(torch.ones(1))
+        self.beta = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return F.layer_norm(x, self.shape) * self.gamma + self.beta
+
+
 class Net(nn.Module):
 """
 

@@ -13,6 +13,9 @@ import torch
 from strategies import Mapping
 from torch import Tensor, nn
 
+from mnist_arch.counting.layers import Convolution
+from mnist_arch.network.build import Conv2d, GhostBatchNorm2d, LayerNorm
+
 _DEFAULTS: Mapping = {
     "kernel": 3,
     "stride": 1,
@@ -67,6 +70,19 @@ def _full(value: Any, short: str, **defaults: Any) -> Mapping:
     return {**defaults, **(value if isinstance(value, dict) else {short: value})}
 
 
+def _is_before_norm(dropout: Mapping) -> bool:
+    return dropout.get("at") == "before-norm"
+
+
+_NORM: Mapping = {
+    "kind": "batch",
+    "groups": 4,
+    "epsilon": 1e-5,
+    "momentum": 0.1,
+    "affine": "channel",
+}
+
+
 class _Reader:
     def __init__(self, leaves: Iterator[nn.Module]) -> None:
         self.leaves = leaves
@@ -94,12 +110,11 @@ class _Reader:
                 conv = _full(conv, "out")
                 own = {**options, **conv}
                 share = (index, number) if block.get("share") else None
-                x = self.convolution(x, own, share)
-                stride *= own["stride"]
+                drop = dropout if dropout["after"] == "each" else {"rate": 0}
                 if "dropout" in conv:
-                    x = self.dropout(x, _full(conv["dropout"], "rate", kind="elementwise"))
-                elif dropout["after"] == "each":
-                    x = self.dropout(x, dropout)
+                    drop = _full(conv["dropout"], "rate", kind="elementwise")
+                x = self.convolution(x, own, share, drop)
+                stride *= own["stride"]
             if ratio := block.get("squeeze_excitation"):
                 x = x * self.factors(x, max(1, x.shape[1] // ratio))
             if block.get("residual"):
@@ -111,49 +126,98 @@ class _Reader:
         reduce = _full(block["reduce"], "out", at="after") if "reduce" in block else None
         if reduce and reduce["at"] == "before":
             x = self.reduce(x, reduce, options)
-        x = self.pool(x, _full(block.get("pool", "none"), "kind"), options)
+        pool = _full(block.get("pool", "none"), "kind")
+        x = self.pool(x, pool, options)
+        ends = dropout["after"] == "block"
+        if ends and _is_before_norm(dropout):
+            x = self.dropout(x, dropout)
+        x = self.norm(x, pool.get("norm", "none"))
         if reduce and reduce["at"] == "after":
             x = self.reduce(x, reduce, options)
-        return self.dropout(x, dropout) if dropout["after"] == "block" else x
+        return self.dropout(x, dropout) if ends and not _is_before_norm(dropout) else x
 
-    def convolution(self, x: Tensor, own: Mapping, share: tuple[Any, ...] | None) -> Tensor:
+    def convolution(
+        self, x: Tensor, own: Mapping, share: tuple[Any, ...] | None, drop: Mapping
+    ) -> Tensor:
         kernel, channels, bias = own["kernel"], x.shape[1], own["bias"]
-        padding = kernel // 2 if own["padding"] == "same" else 0
-        settings = {
-            "stride": own["stride"],
-            "padding": padding,
-            "padding_mode": own["padding_mode"] if padding else "zeros",
-            "bias": bias,
-        }
+        window = kernel if isinstance(kernel, list) else [kernel, kernel]
+        stride = own["stride"]
+
+        def made(out: int, groups: int, bias: bool) -> nn.Module:
+            pads = []
+            for size, side in zip(x.shape[2:], window, strict=True):
+                match own["padding"]:
+                    case "same":
+                        total = side - 1
+                    case "same-end":
+                        total = max(0, (-(-size // stride) - 1) * stride + side - size)
+                    case "valid":
+                        total = 0
+                    case pixels:
+                        total = 2 * pixels
+                pads += [total // 2, total - total // 2]
+            mode = own["padding_mode"] if any(pads) else "zeros"
+            if pads[::2] != pads[1::2]:
+                sides = (pads[0], pads[1], pads[2], pads[3])
+                window_of = (window[0], window[1])
+                return Conv2d(
+                    channels, Convolution(out, window_of, "", bias, stride, sides, mode, groups)
+                )
+            return nn.Conv2d(
+                channels, out, window, stride, pads[::2], 1, groups, bias, padding_mode=mode
+            )
+
         match own["kind"]:
             case "separable":
-                first = nn.Conv2d(channels, channels, kernel, groups=channels, **settings)
+                first = made(channels, channels, own.get("depthwise_bias", bias))
                 x = self.step(first, x, share=share and (*share, "depthwise"))
                 second = nn.Conv2d(channels, own["out"], 1, bias=bias)
                 x = self.step(second, x, share=share and (*share, "pointwise"))
             case kind:
                 groups = {"ordinary": 1, "depthwise": channels, "grouped": own["groups"]}[kind]
-                asked = nn.Conv2d(channels, own["out"], kernel, groups=groups, **settings)
-                x = self.step(asked, x, share=share)
-        return self.norm_and_activation(x, own)
+                x = self.step(made(own["out"], groups, bias), x, share=share)
+        return self.norm_and_activation(x, own, drop)
 
-    def norm_and_activation(self, x: Tensor, own: Mapping) -> Tensor:
-        norm, channels = _full(own["norm"], "kind", kind="batch", groups=4), x.shape[1]
-        asked: list[nn.Module] = []
-        if own["activation"] != "none":
-            asked.append(_ACTIVATIONS[own["activation"]]())
-        match norm["kind"]:
-            case "batch":
-                asked.append(nn.BatchNorm2d(channels))
-            case "group":
-                asked.append(nn.GroupNorm(norm["groups"], channels))
-            case "instance":
-                asked.append(nn.InstanceNorm2d(channels, affine=True))
-        if own["order"] == "conv-norm-activation":
-            asked.reverse()
-        for module in asked:
-            x = self.step(module, x)
-        return x
+    def norm_and_activation(self, x: Tensor, own: Mapping, drop: Mapping) -> Tensor:
+        norm_first = own["order"] == "conv-norm-activation"
+        for is_norm in (norm_first, not norm_first):
+            if is_norm:
+                x = self.dropout(x, drop) if _is_before_norm(drop) else x
+                x = self.norm(x, own["norm"])
+            else:
+                x = self.activation(x, _full(own["activation"], "kind", kind="relu"))
+        return x if _is_before_norm(drop) else self.dropout(x, drop)
+
+    def activation(self, x: Tensor, said: Mapping) -> Tensor:
+        match said:
+            case {"kind": "none"}:
+                return x
+            case {"kind": "leaky_relu"}:
+                return self.step(nn.LeakyReLU(said.get("slope", 0.01)), x)
+            case {"kind": "prelu", "slopes": "channel"}:
+                return self.step(nn.PReLU(x.shape[1]), x)
+        return self.step(_ACTIVATIONS[said["kind"]](), x)
+
+    def norm(self, x: Tensor, said: Any) -> Tensor:
+        norm, channels = _full(said, "kind", **_NORM), x.shape[1]
+        eps, affine = norm["epsilon"], norm["affine"] != "none"
+        match norm:
+            case {"kind": "none"}:
+                return x
+            case {"affine": "one" | "value" as what}:
+                shape = (channels, x.shape[2], x.shape[3])
+                asked: nn.Module = LayerNorm(shape, is_one=what == "one", eps=eps)
+            case {"kind": "batch", "splits": splits}:
+                options = {"eps": eps, "momentum": norm["momentum"], "affine": affine}
+                asked = GhostBatchNorm2d(channels, splits, **options)
+            case {"kind": "batch"}:
+                asked = nn.BatchNorm2d(channels, eps, norm["momentum"], affine)
+            case {"kind": "instance"}:
+                asked = nn.InstanceNorm2d(channels, eps, affine=affine)
+            case {"kind": kind}:
+                groups = 1 if kind == "layer" else norm["groups"]
+                asked = nn.GroupNorm(groups, channels, eps, affine)
+        return self.step(asked, x)
 
     def factors(self, x: Tensor, hidden: int) -> Tensor:
         channels = x.shape[1]
@@ -171,15 +235,21 @@ class _Reader:
         inherited = {name: options[name] for name in ("bias", "order")}
         own = {"norm": "none", "activation": "none", **inherited, **reduce}
         x = self.step(nn.Conv2d(x.shape[1], own["out"], side, bias=own["bias"]), x)
-        return self.norm_and_activation(x, own)
+        return self.norm_and_activation(x, own, {"rate": 0})
 
     def pool(self, x: Tensor, pool: Mapping, options: Mapping) -> Tensor:
         size = pool.get("size", 2)
         match pool["kind"]:
             case "max":
-                return self.step(nn.MaxPool2d(size, pool.get("stride", size)), x)
+                padding = pool.get("padding", 0)
+                return self.step(nn.MaxPool2d(size, pool.get("stride", size), padding), x)
             case "average":
-                return self.step(nn.AvgPool2d(size, pool.get("stride", size)), x)
+                padding = pool.get("padding", 0)
+                return self.step(nn.AvgPool2d(size, pool.get("stride", size), padding), x)
+            case "global-max":
+                return self.step(nn.AdaptiveMaxPool2d(1), x)
+            case "global-average":
+                return self.step(nn.AdaptiveAvgPool2d(1), x)
             case "convolution":
                 padding = (size - 1) // 2
                 asked = nn.Conv2d(
@@ -219,6 +289,8 @@ class _Reader:
         if reduce and reduce["at"] == "after":
             side = x.shape[2] if head.get("pool") == "flatten" else 1
             x = self.reduce(x, reduce, defaults, side=side)
+        if dropout["at"] == "before-linear":
+            x = self.dropout(x, dropout)
         if head.get("linear"):
             x = self.step(nn.Flatten(), x)
             x = self.step(nn.Linear(x.shape[1], classes, bias=head.get("bias", True)), x)

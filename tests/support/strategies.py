@@ -22,20 +22,33 @@ ACTIVATIONS = ["relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "none
 ORDERS = ["conv-activation-norm", "conv-norm-activation"]
 MOST_CHANNELS = 48
 
-_NORMS: st.SearchStrategy[Any] = st.sampled_from(
-    [
-        "batch",
-        {"kind": "batch"},
-        {},
-        {"kind": "group"},
-        {"kind": "group", "groups": 2},
-        {"kind": "group", "groups": 1},
-        "group",
-        "instance",
-        {"kind": "instance"},
-        "none",
-    ]
-)
+_NORMS = [
+    "batch",
+    {"kind": "batch"},
+    {},
+    {"kind": "group"},
+    {"kind": "group", "groups": 2},
+    {"kind": "group", "groups": 1},
+    "group",
+    "instance",
+    {"kind": "instance"},
+    "none",
+]
+_LATER_NORMS = [
+    {"affine": "none"},
+    {"splits": 2},
+    {"kind": "batch", "epsilon": 1e-3, "momentum": 0.01},
+    {"kind": "group", "groups": 2, "affine": "none"},
+    {"kind": "instance", "affine": "none", "epsilon": 0.01},
+    "layer",
+    {"kind": "layer", "affine": "one"},
+    {"kind": "layer", "affine": "value"},
+]
+_LATER_ACTIVATIONS = [
+    {"kind": "leaky_relu", "slope": 0.2},
+    {"kind": "leaky_relu"},
+    {"kind": "prelu", "slopes": "channel"},
+]
 _OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "kernel": st.sampled_from([1, 2, 3, 3, 5]),
     "stride": st.sampled_from([1, 1, 2, 3]),
@@ -44,9 +57,16 @@ _OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from(["ordinary", "separable", "depthwise", "grouped"]),
     "groups": st.sampled_from([1, 2, 4]),
     "bias": st.booleans(),
-    "norm": _NORMS,
+    "norm": st.sampled_from(_NORMS),
     "activation": st.sampled_from(ACTIVATIONS),
     "order": st.sampled_from(ORDERS),
+}
+_ALL_OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    **_OPTIONS,
+    "kernel": st.sampled_from([1, 2, 3, 3, 4, 5, [3, 1], [1, 5], [2, 3], [3, 3]]),
+    "padding": st.sampled_from(["same", "valid", "same-end", 0, 1, 2]),
+    "norm": st.sampled_from([*_NORMS, *_LATER_NORMS]),
+    "activation": st.sampled_from([*ACTIVATIONS, *_LATER_ACTIVATIONS]),
 }
 _RATES = st.sampled_from([0, 0.1, 0.25, 0.5])
 _KINDS = st.sampled_from(["elementwise", "spatial"])
@@ -80,17 +100,21 @@ class _NoAliases(yaml.SafeDumper):
 
 
 @st.composite
-def networks(draw: Draw) -> Mapping:
-    """A valid spec file with a network and a name, every option of the block language in it."""
+def networks(draw: Draw, *, common: bool = False) -> Mapping:
+    """A valid spec file with a network and a name, every option of the block language in it.
+
+    With `common` only those that native steps and exports have, too.
+    """
+    every = _OPTIONS if common else _ALL_OPTIONS
     spec: Mapping = {"name": "drawn"}
     classes = draw(st.sampled_from([10, 10, 4, 7]))
     if classes != 10 or draw(st.booleans()):
         spec["classes"] = classes
-    defaults = _some(draw, _OPTIONS)
+    defaults = _some(draw, every)
     options = {**_STANDARD, **defaults}
     if draw(st.booleans()):
         defaults["dropout"] = draw(_BLOCK_DROPOUTS)
-    drawn = _Drawn(draw, options)
+    drawn = _Drawn(draw, options, every)
     blocks = [drawn.block() for _ in range(draw(st.integers(1, 3)))]
     head = drawn.head(classes, blocks)
     if not drawn.grouped:
@@ -111,8 +135,12 @@ def _some(draw: Draw, options: dict[str, st.SearchStrategy[Any]]) -> Mapping:
 class _Drawn:
     """Draws from the input on, and knows the channels and the side of the map it has reached."""
 
-    def __init__(self, draw: Draw, defaults: Mapping) -> None:
+    def __init__(
+        self, draw: Draw, defaults: Mapping, every: dict[str, st.SearchStrategy[Any]]
+    ) -> None:
         self.draw = draw
+        self.every = every
+        self.all = every is not _OPTIONS
         self.defaults = defaults
         self.channels = 1
         self.side = 28
@@ -120,7 +148,7 @@ class _Drawn:
 
     def block(self) -> Mapping:
         draw = self.draw
-        block = _some(draw, _OPTIONS) if draw(st.booleans()) else {}
+        block = _some(draw, self.every) if draw(st.booleans()) else {}
         options = {**self.defaults, **block}
         start = self.channels, self.side
         convs = [self._conv(options) for _ in range(draw(st.sampled_from([1, 1, 2, 3, 0])))]
@@ -140,6 +168,9 @@ class _Drawn:
             block["reduce"] = self._reduce(at="after")
         if draw(st.booleans()):
             block["dropout"] = draw(_BLOCK_DROPOUTS if convs else _CONV_DROPOUTS)
+        pool = block.get("pool")
+        if isinstance(pool, dict) and "norm" in pool and draw(st.booleans()):
+            block["dropout"] = {"rate": draw(_RATES), "at": "before-norm"}
         return block
 
     def head(self, classes: int, blocks: list[Mapping]) -> Mapping:
@@ -170,6 +201,8 @@ class _Drawn:
             head["reduce"] = self._reduce(at="after", out=classes)
         if draw(st.booleans()):
             head["dropout"] = draw(_HEAD_DROPOUTS)
+        if self.all and linear and draw(st.integers(0, 3)) == 0:
+            head["dropout"] = {"rate": draw(_RATES), "at": "before-linear"}
         return head
 
     def _head_pool(self, head: Mapping, *, whole: bool) -> None:
@@ -190,7 +223,7 @@ class _Drawn:
     def _conv(self, options: Mapping, *, out: int | None = None) -> tuple[Any, Mapping]:
         """A convolution after what is there, and its options with all that it inherits."""
         draw = self.draw
-        own = _some(draw, _OPTIONS) if draw(st.integers(0, 2)) == 0 else {}
+        own = _some(draw, self.every) if draw(st.integers(0, 2)) == 0 else {}
         resolved = {**options, **own}
 
         def change(**changes: Any) -> None:
@@ -205,9 +238,15 @@ class _Drawn:
             own.pop("groups", None)
         if resolved["kind"] == "depthwise" and out is not None and out % self.channels:
             change(kind="ordinary")
-        if resolved["padding"] == "valid" and resolved["kernel"] > self.side:
-            change(padding="same")
-        if resolved["padding"] == "same" and resolved["kernel"] % 2 == 0:
+        kernel, padding = resolved["kernel"], resolved["padding"]
+        if padding not in ("same", "same-end"):  # which keep a square map square
+            if isinstance(kernel, list) and kernel[0] != kernel[1]:
+                change(kernel=3)
+            if _side_of(resolved) > self.side + 2 * _pixels(padding):
+                change(padding="same")
+        kernel = resolved["kernel"]
+        sides = kernel if isinstance(kernel, list) else [kernel]
+        if resolved["padding"] == "same" and any(side % 2 == 0 for side in sides):
             change(kernel=3)
         side = _side_after(self.side, resolved)
         multiple = _multiple(self.channels, resolved)
@@ -227,6 +266,11 @@ class _Drawn:
                 **(conv if isinstance(conv, dict) else {"out": out}),
                 "dropout": draw(_CONV_DROPOUTS),
             }
+            if self.all and resolved["norm"] != "none" and draw(st.booleans()):
+                conv["dropout"] = {"rate": draw(_RATES), "at": "before-norm"}
+        if self.all and resolved["kind"] == "separable" and draw(st.booleans()):
+            conv = conv if isinstance(conv, dict) else {"out": out}
+            conv["depthwise_bias"] = draw(st.booleans())
         return conv, resolved | {"out": out}
 
     def _repeat(self, block: Mapping, convs: list[Mapping], start: tuple[int, int]) -> None:
@@ -255,7 +299,7 @@ class _Drawn:
         options: Mapping = {}
         if draw(st.booleans()):
             names = ("bias", "norm", "activation", "order")
-            options = _some(draw, {name: _OPTIONS[name] for name in names})
+            options = _some(draw, {name: self.every[name] for name in names})
         if out is None:
             groups = _norm_groups(options.get("norm", "none"))
             out = groups * draw(st.integers(1, max(1, 8 // groups)))
@@ -268,7 +312,11 @@ class _Drawn:
 
     def _pool(self) -> Any:
         draw = self.draw
-        kind = draw(st.sampled_from(["max", "average", "convolution", "none"]))
+        kinds = ["max", "average", "convolution", "none"]
+        kind = draw(st.sampled_from([*kinds, *["global-average", "global-max"] * self.all]))
+        if kind.startswith("global"):
+            self.side = 1
+            return draw(st.sampled_from([kind, {"kind": kind}]))
         if kind == "none":
             return draw(st.sampled_from(["none", {"kind": "none"}]))
         if self.side >= 2 and draw(st.booleans()):
@@ -278,14 +326,32 @@ class _Drawn:
         if draw(st.booleans()):
             pool["stride"] = draw(st.integers(1, 4))
         padding = (pool["size"] - 1) // 2 if kind == "convolution" else 0
+        if self.all and kind != "convolution" and draw(st.booleans()):
+            padding = pool["padding"] = draw(st.integers(0, pool["size"] // 2))
         step = pool.get("stride", 2 if kind == "convolution" else pool["size"])
         self.side = (self.side + 2 * padding - pool["size"]) // step + 1
+        if self.all and draw(st.booleans()):
+            norm = draw(self.every["norm"])
+            if self.channels % _norm_groups(norm) == 0 and norm != "none":
+                if _norm_fits(norm, self.channels, self.side):
+                    pool["norm"] = norm
         return pool
 
 
 def _side_after(side: int, conv: Mapping) -> int:
-    reach = conv["kernel"] if conv["padding"] == "valid" else 1
-    return int((side - reach) // conv["stride"] + 1)
+    reach, padding = 1, 0
+    if conv["padding"] not in ("same", "same-end"):
+        reach, padding = _side_of(conv), _pixels(conv["padding"])
+    return int((side + 2 * padding - reach) // conv["stride"] + 1)
+
+
+def _side_of(conv: Mapping) -> int:
+    kernel = conv["kernel"]
+    return int(kernel[0] if isinstance(kernel, list) else kernel)
+
+
+def _pixels(padding: Any) -> int:
+    return padding if isinstance(padding, int) else 0
 
 
 def _norm_groups(norm: Any) -> int:
@@ -313,7 +379,7 @@ def _unit_after(shape: tuple[int, int], convs: list[Mapping]) -> tuple[int, int]
     """Channels and side after the convolutions, or None where they do not fit."""
     channels, side = shape
     for conv in convs:
-        if conv["padding"] == "valid" and conv["kernel"] > side:
+        if _side_after(side, conv) < 1:
             return None
         if conv["out"] % _multiple(channels, conv):
             return None

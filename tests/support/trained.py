@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mnist_arch.network.build import Classifier, build
+from mnist_arch.network.build import Classifier, LayerNorm, build
 from mnist_arch.network.weights import unique_tensors
 from mnist_arch.spec.network import Network
 
@@ -23,7 +23,8 @@ def trained(network: Network, *, seed: int = 0, signs: int = -1) -> Classifier:
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d):
+            norms = nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d | LayerNorm
+            if isinstance(module, norms) and module.weight is not None:
                 module.weight.copy_(uniform(module.weight, 0.3, 1.5, rng))
                 module.weight[::3] *= signs
                 module.bias.copy_(uniform(module.bias, -1, 1, rng))
