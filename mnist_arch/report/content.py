@@ -217,7 +217,7 @@ def _curves(runs: Sequence[Run], score: Score, manifest: Manifest) -> Iterator[t
     budget = manifest.experiment.budget
     is_asked = (score.dataset, score.split) == (budget.dataset, "test")
     yield (
-        f"Accuracy by epoch, % ({score.split}, {len(runs)} seeds)",
+        f"Accuracy by epoch, % ({score.split}, {_seeds(len(runs))})",
         chart(
             _band(accuracy),
             title="accuracy by epoch",
@@ -228,6 +228,10 @@ def _curves(runs: Sequence[Run], score: Score, manifest: Manifest) -> Iterator[t
     )
     loss = [[(float(it["epoch"]), it["train_loss"]) for it in one] for one in records]
     yield "Training loss by epoch", chart(_band(loss), title="loss by epoch", x_label="epoch")
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _band(curves: Sequence[Sequence[tuple[float, float]]]) -> list[Series]:
@@ -242,12 +246,12 @@ def _band(curves: Sequence[Sequence[tuple[float, float]]]) -> list[Series]:
 
 def _repeat(manifest: Manifest) -> Facts:
     """What is needed to train it again."""
-    git = manifest.git
+    git, engine = manifest.git, manifest.engine.model_dump(mode="json", exclude_none=True)
     return [
         ("command", shlex.join(manifest.command)),
         ("seed", str(manifest.seed)),
         ("data SHA-256", manifest.data_sha256),
-        ("engine", str(manifest.engine.model_dump(mode="json"))),
+        ("engine", ", ".join(f"{name} {it}" for name, it in engine.items())),
         ("versions", ", ".join(f"{k} {v}" for k, v in sorted(manifest.versions.items()))),
         ("commit", f"{git.commit}{' with changes' if git.changed else ''}" if git else "–"),
         ("started", manifest.started),

@@ -83,13 +83,12 @@ def chart(
         return _TOP + (y_high - y) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM)
 
     body: list[object] = []
-    for step in range(5):
-        y = y_low + (y_high - y_low) * step / 4
-        x = x_low + (x_high - x_low) * step / 4
+    for y in _ticks(y_low, y_high):
         body.append(_line(_LEFT, at_y(y), WIDTH - _RIGHT, at_y(y), "grid"))
-        body.append(text(_LEFT - 6, at_y(y) + 4, f"{y:.4g}", anchor="end", kind="soft"))
-        body.append(text(at_x(x), HEIGHT - 14, f"{x:,.4g}", anchor="middle", kind="soft"))
-    body.append(text(WIDTH - _RIGHT, HEIGHT - 1, x_label, anchor="end", kind="soft"))
+        body.append(text(_LEFT - 6, at_y(y) + 4, f"{y:.6g}", anchor="end", kind="soft"))
+    for x in _ticks(x_low, x_high):
+        body.append(text(at_x(x), HEIGHT - 16, f"{x:,.6g}", anchor="middle", kind="soft"))
+    body.append(text(WIDTH - _RIGHT, HEIGHT - 4, x_label, anchor="end", kind="soft"))
     if line is not None:
         body.append(_line(_LEFT, at_y(line), WIDTH - _RIGHT, at_y(line), "budget"))
         body.append(text(_LEFT + 4, at_y(line) - 4, line_label, kind="budget-text"))
@@ -201,6 +200,13 @@ def _line(x: float, y: float, to_x: float, to_y: float, kind: str) -> Markup:
     return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>').format(
         x, y, to_x, to_y, kind
     )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers within the range: four to nine multiples of 1, 2 or 5 and a power of ten."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = max(it * power for it in (1, 2, 5) if it * power <= (high - low) / 4)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _room(values: Sequence[float]) -> tuple[float, float]:

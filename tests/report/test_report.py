@@ -132,6 +132,20 @@ def test_a_run_is_shown_with_what_repeats_it(tmp_path: Path) -> None:
     for said in ("2 seeds", "band", "mnist-arch train", "0" * 64, "is not shown", "98 of fewer"):
         assert said in text, said
     assert len(text) < 400_000
+    assert "None" not in text  # of rules that the budget does not have
+
+
+def test_axes_have_round_numbers(tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny("a"))
+    for epoch in range(1, 20):
+        run.append_metrics(
+            {"epoch": epoch, "train_loss": 0.1, "correct": 90 + epoch, "images": 200}
+        )
+    text = text_of("a", runs=tmp_path)
+    assert "(test, 1 seed)" in text
+    chart = text[text.index("accuracy by epoch") :]
+    numbers = re.findall(r'class="soft">([\d.,]+)<', chart[: chart.index("</svg>")])
+    assert numbers == [*map(str, range(50, 101, 10)), *map(str, range(2, 19, 2))]
 
 
 def test_the_latest_run_is_shown_unless_one_is_named(tmp_path: Path) -> None:
