@@ -24,6 +24,7 @@ _SHORT: Final = {
     "channels": "out",
     "dropout": "rate",
     "norm": "kind",
+    "activation": "kind",
     "pool": "kind",
     "reduce": "out",
 }
