@@ -2,7 +2,8 @@
 
     python benchmarks/parity.py --out benchmarks/results/parity.json
 
-It needs the test images of MNIST, and the extra `export`.
+With --networks only those are measured; the others keep the figures that the file has. It needs
+the test images of MNIST, and the extra `export`.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def exports(folder: Path) -> list[dict[str, Any]]:
+def with_weights() -> list[str]:
+    """Networks that ship with weights."""
+    return [name for name, shipped in zoo().items() if shipped.weights_path.exists()]
+
+
+def exports(folder: Path, names: list[str]) -> list[dict[str, Any]]:
     found = []
-    for name, shipped in zoo().items():
-        if not shipped.weights_path.exists():
-            continue
+    for name in names:
         for format, options in FORMATS.items():
             exported = ma.export_network(f"zoo/{name}", out=folder / format, **options)
             percent = json.loads(exported.metadata["accuracy"])["percent"]
@@ -57,9 +61,13 @@ def exports(folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--networks", nargs="+", choices=with_weights())
+    given = parser.parse_args()
+    out, names = given.out, given.networks or with_weights()
+    kept = json.loads(out.read_text("utf-8"))["exports"] if given.networks else []
     with tempfile.TemporaryDirectory() as folder:
-        found = exports(Path(folder))
+        found = [it for it in kept if it["network"] not in names] + exports(Path(folder), names)
+    found.sort(key=lambda it: it["network"])
     origin = report.origin()
     for package in ("onnx", "onnxruntime"):
         origin["versions"][package] = metadata.version(package)

@@ -1,0 +1,156 @@
+"""Accuracy against parameters: the networks that ship beside published results.
+
+    python benchmarks/records.py benchmarks/records/public.csv --picture docs/pictures/records.svg
+
+Prints the rows of both tables of docs/records.md. What ships is its evidence: the mean of the final
+epoch over seeds, drawn with the standard deviation over them. A published point is one run, or the
+mean where its source says so; where a source gives only the best epoch, the point is hollow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from report import table
+
+from mnist_arch.drawing import (
+    BLUE,
+    DASHES,
+    INK,
+    ORANGE,
+    SOFT,
+    drawing,
+    file_bytes,
+    frame_and_grid,
+    new_figure,
+)
+from mnist_arch.files import write_whole
+from mnist_arch.runs.evidence import Evidence
+from mnist_arch.values import read_record
+from mnist_arch.zoo.index import zoo
+
+
+@dataclass(frozen=True)
+class Public:
+    """A published result."""
+
+    parameters: int
+    epochs: int
+    percent: float
+    is_final: bool
+    """Of the last epoch; else of the best one."""
+    evidence: str
+    source: str
+
+    @classmethod
+    def of(cls, row: dict[str, str]) -> Public:
+        final = row["final_percent"]
+        return cls(
+            int(row["parameters"]),
+            int(row["epochs"]),
+            float(final or row["best_percent"]),
+            bool(final),
+            row["evidence"],
+            row["source"],
+        )
+
+
+def published(path: Path) -> list[Public]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Public.of(row) for row in csv.DictReader(file)]
+
+
+def shipped() -> dict[str, Evidence]:
+    """The evidence of every network that has some, by its name, fewest parameters first."""
+    found = {
+        name: read_record(it.evidence_path, Evidence)
+        for name, it in zoo().items()
+        if it.evidence_path.exists()
+    }
+    return dict(sorted(found.items(), key=lambda it: it[1].parameters))
+
+
+def our_row(name: str, evidence: Evidence) -> list[str]:
+    """Its row of the table: name, size, epochs, mean and spread, both bounds, seeds, time."""
+    score, crossed = evidence.accuracies, evidence.crossed_bound_percent
+    minutes = [seed.seconds / 60 for seed in evidence.seeds]
+    counts = " ".join(f"{seed.correct:,}" for seed in evidence.seeds)
+    return [
+        f"`{name}`",
+        f"{evidence.parameters:,}",
+        str(evidence.epochs),
+        f"{score.mean_percent:.3f} ± {score.spread_percent:.3f} %",
+        f"{score.bound_percent:.3f} %",
+        f"{crossed:.3f} %",
+        counts,
+        f"{min(minutes):.1f} to {max(minutes):.1f} min",
+    ]
+
+
+def draw(ours: dict[str, Evidence], public: Sequence[Public]) -> bytes:
+    """Accuracy over parameters on a logarithmic axis, as SVG."""
+    with drawing():
+        figure = new_figure(
+            9.5, 5.4, "Accuracy against parameters", "MNIST test, no test-time augmentation"
+        )
+        axes = figure.subplots()
+        for is_final, fill, label in (
+            (True, SOFT, "published, final epoch"),
+            (False, "none", "published, best epoch only"),
+        ):
+            points = [it for it in public if it.is_final == is_final]
+            axes.scatter(
+                [it.parameters for it in points],
+                [it.percent for it in points],
+                facecolors=fill,
+                edgecolors=SOFT,
+                s=26,
+                label=label,
+            )
+        scores = [it.accuracies for it in ours.values()]
+        axes.errorbar(
+            [it.parameters for it in ours.values()],
+            [it.mean_percent for it in scores],
+            yerr=[it.spread_percent for it in scores],
+            fmt="o",
+            color=BLUE,
+            capsize=3,
+            markersize=6,
+            label="this zoo: mean and standard deviation of the seeds",
+        )
+        for (name, evidence), score in zip(ours.items(), scores, strict=True):
+            place = (evidence.parameters, score.mean_percent)
+            axes.annotate(name, place, (7, 5), textcoords="offset points", fontsize=9, color=INK)
+        axes.axvline(20_000, color=ORANGE, linestyle=DASHES, linewidth=1)
+        axes.axhline(99.4, color=ORANGE, linestyle=DASHES, linewidth=1, label="the exercise")
+        axes.set_xscale("log")
+        axes.set_xticks([500, 1_000, 2_000, 5_000, 10_000, 20_000, 100_000, 1_000_000])
+        axes.set_xticklabels(["500", "1k", "2k", "5k", "10k", "20k", "100k", "1M"])
+        axes.minorticks_off()
+        axes.set_xlabel("parameters", fontsize=9.5, color=INK)
+        axes.set_ylabel("test accuracy, percent", fontsize=9.5, color=INK)
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
+        frame_and_grid(axes)
+        return file_bytes(figure, "svg")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("public", type=Path, help="CSV of published results")
+    options.add_argument("--picture", type=Path, help="an SVG to be written")
+    given = options.parse_args()
+    public, ours = published(given.public), shipped()
+    headings = ["", "parameters", "epochs", "test", "bound", "crossed", "seeds", "time"]
+    print(table(headings, [our_row(name, it) for name, it in ours.items()]))
+    rows = [[f"{it.parameters:,}", str(it.epochs), f"{it.percent:.2f}", it.source] for it in public]
+    print(table(["parameters", "epochs", "%", "source"], rows))
+    if given.picture:
+        write_whole(given.picture, draw(ours, public))
+
+
+if __name__ == "__main__":
+    main()
