@@ -309,7 +309,7 @@ def network(tree: dict[str, Any]) -> Classifier:
     model = build(spec, seed=3).double().to(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(4)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and module.affine:
             with torch.no_grad():
                 module.weight.copy_(torch.randn(module.num_features, generator=rng))
                 module.bias.copy_(torch.randn(module.num_features, generator=rng))
