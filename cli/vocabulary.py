@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "sweep": "search tune grid hpo experiments experiment compare ablation hyperopt optimize"
     " optimise study",
     "export": "onnx torch_export save deploy serialize serialise pt2 executorch tflite",
+    "play": "demo gui webapp app sketch serve",
     "predict": "classify recognize recognise infer guess",
     "import": "convert from_table from_torchsummary from_keras parse",
     "audit": "review lint claim",

@@ -187,6 +187,8 @@ def _conv(
     ) -> None:
         """The convolution with the kernel that is asked for, or a 1×1 one."""
         weights = f"{owner}{part}:{trace.shape[0]}"
+        if options.padding == "same-end":  # which pads maps of other sizes otherwise
+            weights += f":{padding}"
         if not whole:
             trace.add(place, ops.Convolution(out, 1, weights, bias))
             return

@@ -129,7 +129,8 @@ class Ledger:
         """Runs of trainings and of other sweeps in the folder that this one is in, likewise."""
         found: dict[tuple[str, int], list[Path]] = {}
         others = [self.folder.parent / name for name in names_in(self.folder.parent)]
-        sweeps = (it for it in others if it != self.folder and is_there(it / SWEEP))
+        others = [it for it in others if it != self.folder and it.is_dir()]
+        sweeps = (it for it in others if is_there(it / SWEEP))
         for run in (*others, *(it / name for it in sweeps for name in names_in(it))):
             if (key := _key(run.name)) is not None:
                 found.setdefault(key, []).append(run)
@@ -157,7 +158,7 @@ class Ledger:
         return None
 
     def _copy(self, source: Path, target: Path) -> None:
-        """A run without what it would need to go on, whole or not at all."""
+        """A run without what it would need to be resumed, whole or not at all."""
         unfinished = target.with_name(f".{target.name}")
         with storage_errors(target):
             shutil.rmtree(unfinished, ignore_errors=True)

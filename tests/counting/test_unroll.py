@@ -29,7 +29,7 @@ def layers(*blocks: Mapping, head: Mapping = LINEAR, **rest: Any) -> tuple[Layer
 
 FIT = "pool less, pad with `same`, or use a smaller window"
 MULTIPLES = "choose channel counts that are multiples of the groups"
-ODD = "use an odd kernel, or `padding: valid`"
+ODD = "use an odd kernel, or `padding: valid` or `same-end`"
 SAME = "use `padding: same`, so that only strides change the size"
 REDUCE = "let the last block reduce to {0}, or set `head.linear: true`; pool the whole map"
 GROUPED = "kind: grouped"
@@ -325,3 +325,11 @@ def test_dropout_of_one_convolution_stands_in_place_of_the_blocks() -> None:
         ("blocks[1].channels[1]", 0.5),
         ("blocks[1].dropout", 0.2),
     ]
+
+
+def test_repeats_that_pad_otherwise_share_no_weights() -> None:
+    """A stride leaves 14, 7 and 4 pixels; `same-end` pads 28 and 14 alike, and 7 otherwise."""
+    block = {"channels": [1], "repeat": 3, "share": True, "stride": 2, "padding": "same-end"}
+    drawn = experiment({"blocks": [block], "head": {"linear": True}})
+    weights = [it.op.weights for it in unroll(drawn) if isinstance(it.op, Convolution)][:3]
+    assert weights[0] == weights[1] != weights[2]

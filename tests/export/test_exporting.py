@@ -65,7 +65,7 @@ def test_the_file_says_what_it_is(runs: Path) -> None:
     experiment = tiny(dataset="mnist")
     assert loads(props["spec"], source="net.onnx").experiment == experiment
     assert props["digest"] == digest(experiment)
-    assert props["parameters"] == str(ma.summary("tiny", runs=runs).parameters)
+    assert props["parameters"] == str(ma.summary(next(runs.iterdir())).parameters)
     assert json.loads(props["normalization"]) == {"mean": 0.1307, "std": 0.3081}
     accuracy, result = json.loads(props["accuracy"]), exported.trained.result
     assert result is not None

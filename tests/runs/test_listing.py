@@ -176,15 +176,15 @@ def test_networks_are_compared_on_the_same_images_only(tmp_path: Path) -> None:
 def test_all_seeds_get_a_new_name(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, tiny("a"), seed=seed) for seed in (0, 1)]
     make_run(tmp_path, tiny("b"))
-    assert rename("a", "best", runs=tmp_path) == [run.folder for run in runs]
-    assert find("best", runs=tmp_path).seed in (0, 1)
+    assert rename("a", "champion", runs=tmp_path) == [run.folder for run in runs]
+    assert find("champion", runs=tmp_path).seed in (0, 1)
     for new, said in {
         "b": "another run",
         "s6": "a network that ships",
         "x y": "is no name",
     }.items():
         with pytest.raises(SpecError, match=said):
-            rename("best", new, runs=tmp_path)
+            rename("champion", new, runs=tmp_path)
     make_run(tmp_path / "sweep", tiny("arm"))
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     with pytest.raises(RunError, match="is a trial of the sweep sweep"):

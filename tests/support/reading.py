@@ -90,14 +90,17 @@ class _Reader:
         self.met: set[nn.Module] = set()
 
     def step(self, asked: nn.Module, x: Tensor, *, share: tuple[Any, ...] | None = None) -> Tensor:
-        """Applies the next module, which must look as `asked`, and be new unless it is shared."""
+        """Applies the next module, which must look as `asked`, and be new unless it is shared.
+
+        Repeats share what looks the same: the same channels, and the same padding.
+        """
         leaf = next(self.leaves)
         assert repr(leaf) == repr(asked)
-        known = self.shared.get((share, x.shape[1])) if share else None
+        known = self.shared.get((share, repr(asked))) if share else None
         assert leaf is known if known else leaf not in self.met
         self.met.add(leaf)
         if share:
-            self.shared[share, x.shape[1]] = leaf
+            self.shared[share, repr(asked)] = leaf
         result: Tensor = leaf(x)
         return result
 

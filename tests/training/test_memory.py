@@ -35,7 +35,7 @@ def test_a_training_without_room_is_refused() -> None:
         check_memory(training_bytes(46_000_000), left(499_999_999), what="a training")
     message = "a training needs 0.52 GB of memory, 0.50 GB are left by a limit"
     assert str(caught.value) == message
-    assert caught.value.hint == "raise that limit; `mnist-arch summary` works without"
+    assert caught.value.hint == "raise that limit; `summary()` works without"
     assert caught.value.kind is FailureKind.MEMORY
     assert caught.value.kind.exit_code == 3
 
