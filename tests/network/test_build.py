@@ -220,6 +220,29 @@ def all_pairs() -> set[frozenset[tuple[str, Any]]]:
     }
 
 
+def with_both(pair: frozenset[tuple[str, Any]]) -> Mapping:
+    """A network with a pair that chance has left out."""
+    chosen = dict(pair)
+    block: Mapping = {"channels": [4]}
+    for name, value in chosen.items():
+        match name:
+            case "repeated":
+                block["repeat"] = 2 if value else 1
+            case "shared":
+                block |= {"repeat": 2, "share": True} if value else {}
+            case "residual":
+                block["residual"] = value
+            case "squeezed":
+                block |= {"squeeze_excitation": 2} if value else {}
+            case "strided":
+                block["stride"] = 2 if value else 1
+            case _:
+                block[name] = value
+    if chosen.get("kind") == "grouped":
+        block["groups"] = 1
+    return {"name": "both", "blocks": [block], "head": {"linear": True}}
+
+
 @pytest.mark.slow
 def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
     images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -236,6 +259,9 @@ def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
     )
     @given(networks(), st.sampled_from([None, True, False]))
     def agree(spec: Mapping, flow: bool | None) -> None:
+        check(spec, flow)
+
+    def check(spec: Mapping, flow: bool | None) -> None:
         drawn = loads(text_of(spec, flow=flow), source="drawn.yaml").experiment
         options.update(options_of(drawn))
         forms.update(forms_of(spec))
@@ -247,6 +273,8 @@ def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
     agree()
     if is_gate():
         assert all_options() - set(options) == set()
+        for pair in all_pairs() - pairs:
+            check(with_both(pair), None)
         assert all_pairs() - pairs == set()
         assert FORMS - forms == set()
 

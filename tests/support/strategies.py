@@ -119,6 +119,8 @@ def networks(draw: Draw, *, common: bool = False) -> Mapping:
     head = drawn.head(classes, blocks)
     if not drawn.grouped:
         defaults.pop("groups", None)
+    if drawn.all and draw(st.integers(0, 3)) == 0:
+        defaults["depthwise_bias"] = draw(st.booleans())
     if defaults or draw(st.booleans()):
         spec["defaults"] = defaults
     spec["blocks"] = blocks
@@ -158,6 +160,9 @@ class _Drawn:
         grouped = any(resolved["kind"] == "grouped" for _, resolved in convs)
         if not grouped:
             block.pop("groups", None)
+        separable = any(resolved["kind"] == "separable" for _, resolved in convs)
+        if self.all and separable and draw(st.booleans()):
+            block["depthwise_bias"] = draw(st.booleans())
         reduce_first = draw(st.booleans())
         reduces = draw(st.booleans()) or not convs
         if reduces and reduce_first:
