@@ -35,13 +35,14 @@ def main() -> None:
     options.add_argument("--root", type=Path, required=True)
     options.add_argument("--entry", default="fast")
     options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--threads", type=int, default=2, help="of ours")
     options.add_argument("--batch-size", type=int, default=128, help="of the script")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     theirs = [sys.executable, str(given.peer), "--root", str(given.root), "--epochs", "1"]
     theirs += ["--workers", "0", "--batch-size", str(given.batch_size)]
     ours = [*PROGRAM, "train", given.entry, "--dataset", "mnist", "--data-dir", str(given.root)]
-    ours += ["--engine", "native", "--json", "--quiet"]
+    ours += ["--engine", "native", "--threads", str(given.threads), "--json", "--quiet"]
     measured([sys.executable, str(given.peer), "--help"])  # fills the file cache
     measured([*PROGRAM, "train", given.entry, "--dry-run"])
     pairs = []
