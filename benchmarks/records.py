@@ -115,7 +115,7 @@ def draw(ours: dict[str, Evidence], public: Sequence[Public]) -> bytes:
         axes.errorbar(
             [it.parameters for it in ours.values()],
             [it.mean_percent for it in scores],
-            yerr=[it.spread_percent for it in scores],
+            yerr=[it.spread_percent or 0.0 for it in scores],
             fmt="o",
             color=BLUE,
             capsize=3,
