@@ -1130,7 +1130,7 @@ def test_a_sweep_in_processes_from_its_file_to_its_picture(real: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a terminal of POSIX")
-@pytest.mark.gate
+@pytest.mark.by_hand
 def test_at_a_terminal_it_is_live_and_ctrl_c_stops_all_of_it(real: Path) -> None:
     import pexpect
 

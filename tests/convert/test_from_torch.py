@@ -26,7 +26,7 @@ from mnist_arch.spec.network import Network
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(60), deadline=None, derandomize=True)
+@settings(max_examples=examples(40), deadline=None, derandomize=True)
 @given(networks())
 def test_any_network_of_the_language_comes_back(spec: Mapping) -> None:
     network = loads(text_of(spec), source="drawn.yaml").experiment

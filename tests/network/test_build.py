@@ -251,7 +251,7 @@ def test_random_networks_agree_and_all_options_and_pairs_occur() -> None:
     pairs: set[frozenset[tuple[str, Any]]] = set()
 
     @settings(
-        max_examples=examples(600),
+        max_examples=examples(400),
         deadline=None,
         derandomize=True,
         print_blob=True,
@@ -308,7 +308,7 @@ CHANGES: dict[str, list[Any]] = {
 
 @pytest.mark.slow
 @settings(
-    max_examples=examples(300),
+    max_examples=examples(150),
     deadline=None,
     derandomize=True,
     print_blob=True,

@@ -157,7 +157,7 @@ def test_killed_at_random_moments(
 ) -> None:
     reference, seconds = undisturbed
     rng, kills, folders, longest = random.Random(20), 0, 0, 0.8 * seconds
-    while kills < 8:
+    while kills < 5:
         folders += 1
         parent = tmp_path / str(folders)
         parent.mkdir()

@@ -686,7 +686,7 @@ def test_schema_accepts(validator: jsonschema.Draft202012Validator, text: str) -
 
 
 @settings(
-    max_examples=examples(200),
+    max_examples=examples(100),
     derandomize=True,
     deadline=None,
     print_blob=True,
@@ -763,7 +763,7 @@ def test_mutated_file_is_planned_or_refused(name: str, tmp_path: Path) -> None:
     outcomes: list[str] = []
 
     @settings(
-        max_examples=examples(1000),
+        max_examples=examples(500),
         derandomize=True,
         deadline=None,
         print_blob=True,
@@ -774,7 +774,7 @@ def test_mutated_file_is_planned_or_refused(name: str, tmp_path: Path) -> None:
         outcomes.append(load_or_refuse(text, tmp_path))
 
     mutate()
-    assert len(outcomes) >= examples(1000)
+    assert len(outcomes) >= examples(500)
     assert set(outcomes) <= {"planned", "no shape", "refused"}
     assert len(set(outcomes)) == 3 or not is_gate()
 

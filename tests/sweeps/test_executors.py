@@ -318,6 +318,7 @@ class TestExecutor:
 
 
 @pytest.mark.ray
+@pytest.mark.by_hand
 def test_a_lost_node_loses_no_trial(
     on_ray: OnRay, tmp_path: Path, ledger: Ledger, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,7 +36,7 @@ pytestmark = [
 
 EPOCHS = 20
 TRIALS = 6
-KILLS = 20
+KILLS = 8
 TEXT = f"""
 base:
   blocks: [{{channels: [4], stride: 4, dropout: 0.1}}]

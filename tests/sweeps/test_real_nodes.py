@@ -65,6 +65,7 @@ def assert_refused_for_the_token(result: subprocess.CompletedProcess[str]) -> No
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.by_hand
 def test_the_documented_way_with_a_token(here: Machines, tmp_path: Path) -> None:
     """Word for word, but for the port, and that the second machine is this one.
 

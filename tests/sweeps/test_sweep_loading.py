@@ -950,13 +950,13 @@ _ANYTHING: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(_SETTINGS, max_examples=examples(300))
+@settings(_SETTINGS, max_examples=examples(150))
 @given(st.dictionaries(st.sampled_from(sorted(Sweep.model_fields)), _ANYTHING, max_size=4))
 def test_values_of_any_form_are_planned_or_refused(tmp_path: Path, spec: Mapping) -> None:
     assert define_or_refuse(text_of(spec), tmp_path / "sweep.yaml") in ("planned", "refused")
 
 
-@settings(_SETTINGS, max_examples=examples(200))
+@settings(_SETTINGS, max_examples=examples(100))
 @given(st.text(max_size=40) | st.text("[]{},:-?&*!|>'\"%@`#\n\t 0aé", max_size=40))
 def test_any_text_is_refused(tmp_path: Path, text: str) -> None:
     assert define_or_refuse(text, tmp_path / "sweep.yaml") == "refused"
