@@ -28,6 +28,7 @@ class _Help:
         if shutil.get_terminal_size().columns < FRAMED_FROM:
             self.rich_markup_mode = None
         try:
+            # Of Typer's class, which stands beside this one among the bases.
             return plainer(super().get_help(ctx), sys.stdout.encoding)  # type: ignore[misc]
         finally:
             self.rich_markup_mode = framed

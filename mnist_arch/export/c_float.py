@@ -8,6 +8,7 @@ from typing import Final, assert_never
 
 from mnist_arch.export.arena import Arena
 from mnist_arch.export.c_text import (
+    NEAREST,
     CSource,
     Tables,
     comment,
@@ -91,13 +92,6 @@ _TAP: Final = """\
                     for (int column = from; column < to; column++, x += it->stride)
                         out[column] += weight * *x;
                 }"""
-
-_BORDER: Final = """
-static int nearest(int at, int side)
-{
-    return at < 0 ? 0 : at < side ? at : side - 1;
-}
-"""
 
 _BORDER_TAP: Final = """\
                 const int y = nearest(row * it->stride + tap / kernel - it->padding, side);
@@ -320,7 +314,7 @@ class _Writer:
         texts = {
             "normalize": _PIXELS,
             "convolve": zeros.replace("@SUFFIX@", ""),
-            "convolve_with_border": _BORDER + border.replace("@SUFFIX@", "_with_border"),
+            "convolve_with_border": NEAREST + border.replace("@SUFFIX@", "_with_border"),
             "scale": _SCALE,
             "group_norm": _GROUP_NORM,
             "relu": _RELU,

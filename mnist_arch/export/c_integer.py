@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from mnist_arch.export.arena import Arena
-from mnist_arch.export.c_text import CSource, Tables, comment, header, one_line, places, prefix_of
+from mnist_arch.export.c_text import (
+    NEAREST,
+    CSource,
+    Tables,
+    comment,
+    header,
+    one_line,
+    places,
+    prefix_of,
+)
 from mnist_arch.export.integer import (
     AnyIntegerOperation,
     IntegerConvolution,
@@ -96,13 +105,6 @@ _TAP: Final = """\
             for (int column = from; column < to; column++, pixel += it->stride)
                 sums[column] += weight * (*pixel - it->zero);
         }"""
-
-_BORDER: Final = """
-static int nearest(int at, int side)
-{
-    return at < 0 ? 0 : at < side ? at : side - 1;
-}
-"""
 
 _BORDER_TAP: Final = """\
         const int y = nearest(row * it->stride + tap / kernel - it->padding, side);
@@ -310,7 +312,7 @@ class _Writer:
             "stored": _CUT,
             "sum_row": _SUM_ROW.replace("@TAP@", _TAP).replace("@SUFFIX@", ""),
             "convolve": _CONVOLVE.replace("@SUFFIX@", ""),
-            "sum_row_with_border": _BORDER
+            "sum_row_with_border": NEAREST
             + _SUM_ROW.replace("@TAP@", _BORDER_TAP).replace("@SUFFIX@", "_with_border"),
             "convolve_with_border": _CONVOLVE.replace("@SUFFIX@", "_with_border"),
             "look_up": _TABLE,

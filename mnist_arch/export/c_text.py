@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 100
 
+NEAREST: Final = """
+static int nearest(int at, int side)
+{
+    return at < 0 ? 0 : at < side ? at : side - 1;
+}
+"""
+"""Of a border that is repeated: the place on the map that a place beside it has its value from."""
+
 
 @dataclass(frozen=True)
 class CSource:
