@@ -13,9 +13,10 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.overrides import Override, changed
-from mnist_arch.spec.sources import read_tree
+from mnist_arch.spec.sources import PLAIN, read_tree, with_whole_recipe
 from mnist_arch.spec.strict_yaml import KeyPath, Node, parse, place
 from mnist_arch.spec.validation import problems_of
+from mnist_arch.zoo.index import zoo_names
 
 FELL_BACK: Final = "auto, which came to the embedded sample"
 """Origin of a dataset that is the embedded sample since MNIST was not available."""
@@ -73,7 +74,7 @@ def loads(text: str, *, source: str, overrides: Sequence[Override] = ()) -> Load
     tree = parse(text, source)
     if isinstance(tree.value, dict) and "extends" in tree.value:
         raise SpecError((Problem("`extends` is not allowed here", "extends", source),))
-    return resolve(tree, source, overrides)
+    return resolve(with_whole_recipe(tree), source, overrides)
 
 
 def check_dataset(loaded: Loaded) -> None:
@@ -113,6 +114,14 @@ def json_schema() -> dict[str, Any]:
         "from. `blocks`, `head` and an object with a `kind` replace the base's; other keys, and "
         "`defaults`, are merged.",
     }
+    named = {"type": "string", "enum": [PLAIN, *zoo_names()]}
+    schema["$defs"]["Recipe"]["properties"]["extends"] = {
+        **named,
+        "description": "Name of the recipe that replaces the inherited one: `plain`, or that of a "
+        "network of the zoo. The other keys are merged with it.",
+    }
+    recipe = schema["properties"]["recipe"]
+    recipe["anyOf"] = [{"$ref": recipe.pop("$ref")}, named]
     del schema["required"]
     schema["anyOf"] = [{"required": ["blocks"]}, {"required": ["extends"]}]
     return schema

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.grammar import keys_by_kind, short_field
+from mnist_arch.spec.sources import RECIPE, with_whole_recipe
 from mnist_arch.spec.strict_yaml import (
     MAX_DEPTH,
     Argument,
@@ -16,6 +17,9 @@ from mnist_arch.spec.strict_yaml import (
     parse_argument,
     place,
 )
+
+EXTENDS: Final[KeyPath] = (*RECIPE, "extends")
+"""What replaces a recipe by another."""
 
 _PART: Final = r"[A-Za-z0-9_-]+"
 """A part of a path."""
@@ -84,7 +88,8 @@ def changed(tree: Node, change: Override) -> Node:
 
     `tree` stays as it is, and shares with the new one what is not on the way. Raises SpecError.
     """
-    return _changed(tree, change, 0)
+    tree = _changed(tree, change, 0)
+    return with_whole_recipe(tree) if change.path[:2] in (RECIPE, EXTENDS) else tree
 
 
 def _changed(node: Node, change: Override, depth: int) -> Node:
@@ -101,6 +106,8 @@ def _changed(node: Node, change: Override, depth: int) -> Node:
                 entries = _of_kind(entries, change)
             if part not in entries and any(isinstance(it, int) for it in change.path[depth + 1 :]):
                 raise SpecError((_no_list(entries, depth, change),))
+            if (*way, part) == EXTENDS:
+                entries = _of_arguments(entries)
             child = _changed(entries.get(part, Node({}, origin, origin)), change, depth + 1)
             return replace(node, value={**entries, part: child})
         case (list() as items, int()) if part < len(items):
@@ -117,6 +124,17 @@ def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:
         for key, node in entries.items()
         if keys is None or key in keys or is_argument(node.origin)
     }
+
+
+def _of_arguments(entries: dict[str, Node]) -> dict[str, Node]:
+    """What flags gave of a recipe that another replaces."""
+    found = {}
+    for key, node in entries.items():
+        if isinstance(node.value, dict):
+            node = replace(node, value=_of_arguments(node.value))
+        if node.value != {} and (isinstance(node.value, dict) or is_argument(node.origin)):
+            found[key] = node
+    return found
 
 
 def _no_way(value: object, depth: int, change: Override) -> Problem:

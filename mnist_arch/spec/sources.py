@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import Final
+from typing import Any, Final
 
 from mnist_arch.errors import PathError, Problem, SpecError
 from mnist_arch.files import expanded, shown
@@ -23,6 +23,20 @@ from mnist_arch.zoo.index import name_in_zoo, zoo, zoo_names
 
 _REPLACED_WHOLE: Final[tuple[KeyPath, ...]] = (("blocks",), ("head",))
 _DEEPEST_EXTENDS: Final = 16
+
+RECIPE: Final[KeyPath] = ("recipe",)
+PLAIN: Final = "plain"
+"""Name of the recipe that has nothing but what a training cannot do without."""
+
+_PLAIN: Final[dict[str, Any]] = {
+    "batch_size": 64,
+    "optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0},
+    "schedule": {"kind": "constant", "peak": 0.01, "warmup": 0},
+    "label_smoothing": 0,
+    "clip_norm": None,
+    "ema": None,
+    "augment": {"rotate_degrees": 0, "shift_pixels": 0, "scale": 0, "shear_degrees": 0},
+}
 
 
 def is_path(what: str) -> bool:
@@ -62,7 +76,7 @@ def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Nod
     own = dict(_entries(tree))
     base = own.pop("extends", None)
     if base is None:
-        return tree
+        return with_whole_recipe(tree)
     if not isinstance(base.value, str):
         raise SpecError((Problem("must be a name or a path", "extends", base.origin),))
     try:
@@ -74,7 +88,43 @@ def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Nod
     except SpecError as error:
         problems = tuple(_with_origin(problem, base.origin) for problem in error.problems)
         raise SpecError(problems) from None
-    return merge(whole, Node(own, tree.origin), ())
+    return with_whole_recipe(merge(whole, Node(own, tree.origin), ()))
+
+
+def with_whole_recipe(tree: Node) -> Node:
+    """A tree whose recipe stands on the one that it names, by `extends` or by its name alone.
+
+    Raises SpecError.
+    """
+    recipe = tree.value.get("recipe") if isinstance(tree.value, dict) else None
+    if recipe is None or not _names_a_recipe(recipe):
+        return tree
+    own = dict(recipe.value) if isinstance(recipe.value, dict) else {"extends": recipe}
+    base = _named_recipe(own.pop("extends"))
+    whole = merge(base, replace(recipe, value=own), RECIPE)
+    return replace(tree, value={**tree.entries, "recipe": whole})
+
+
+def _names_a_recipe(recipe: Node) -> bool:
+    return isinstance(recipe.value, str) or (
+        isinstance(recipe.value, dict) and "extends" in recipe.value
+    )
+
+
+def _named_recipe(name: Node) -> Node:
+    """The plain recipe, or that of a network of the zoo. Raises SpecError."""
+    from mnist_arch.spec.suggestions import nearest
+
+    given = name.plain()
+    if given == PLAIN:
+        return Node.of(_PLAIN, f"recipe {PLAIN}")
+    shipped = (name_in_zoo(given) or given) if isinstance(given, str) else ""
+    if shipped not in zoo_names():
+        hint = nearest(str(given), (PLAIN, *zoo_names()))
+        problem = Problem(f"no recipe is named {given!r}", "recipe.extends", name.origin, hint)
+        raise SpecError((problem,))
+    tree, _ = read_tree(f"zoo/{shipped}", beside=FilePath())
+    return tree.entries.get("recipe", Node({}, name.origin))
 
 
 def read_alone(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:
@@ -159,13 +209,14 @@ def _with_origin(problem: Problem, origin: str) -> Problem:
 def merge(base: Node, over: Node, path: KeyPath) -> Node:
     """`over` on `base`: mappings by key; lists, the head and objects that name a kind as a whole.
 
-    The `kind` of `defaults` is one option among others, and does not replace them.
+    So is a recipe that names another as its base. The `kind` of `defaults` is one option among
+    others, and does not replace them.
     """
     if not isinstance(over.value, dict):
         return over
     if not isinstance(base.value, dict | list) and (short := short_field(path)):
         base = replace(base, value={short: base})  # `adamw` is `{kind: adamw}`
-    if not isinstance(base.value, dict):
+    if not isinstance(base.value, dict) or (path == RECIPE and _names_a_recipe(over)):
         return over
     if path[:1] in _REPLACED_WHOLE or ("kind" in over.value and path != ("defaults",)):
         return over

@@ -10,7 +10,7 @@ from typing import Final, assert_never
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.grammar import keys_by_kind
 from mnist_arch.spec.loading import validated
-from mnist_arch.spec.overrides import Override, changed, is_argument, parse_path
+from mnist_arch.spec.overrides import EXTENDS, Override, changed, is_argument, parse_path
 from mnist_arch.spec.strict_yaml import KeyPath, Node, flow, place
 from mnist_arch.sweeps.spec import SHARED, Categorical, Dimension, Floats, Integers
 
@@ -86,7 +86,8 @@ class AxisChecks:
                 name = flag.value.origin
                 message = f"{name} would replace all values of this axis"
                 return Problem(message, here, origin, f"leave out {name}, or the axis")
-        replaced = path[:-1] if path[-1] == "kind" and keys_by_kind(path[:-1]) else path
+        is_kind = path[-1] == "kind" and bool(keys_by_kind(path[:-1]))
+        replaced = path[:-1] if is_kind or path == EXTENDS else path
         for other, earlier in self.taken:
             if earlier[: len(replaced)] == replaced:
                 message = f"this axis would replace what the axis `{other}` sets"

@@ -19,7 +19,7 @@ from mnist_arch.files import expanded, shown
 from mnist_arch.spec.loading import Loaded, resolve
 from mnist_arch.spec.overrides import Override, is_argument, override
 from mnist_arch.spec.reading import read_file
-from mnist_arch.spec.sources import extended, merge, name_from
+from mnist_arch.spec.sources import extended, merge, name_from, with_whole_recipe
 from mnist_arch.spec.strict_yaml import Node, parse
 from mnist_arch.spec.validation import NEEDS_A_NAME, problems_of
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axis, AxisChecks, told_at
@@ -195,7 +195,7 @@ def _tree_of(own: Node, base: Node, folder: FilePath) -> Node:
     if "extends" in own.entries:
         tree = extended(own, beside=folder)
     else:
-        tree = merge(base, own, ())
+        tree = with_whole_recipe(merge(base, own, ()))
     shared = {key: base.entries[key] for key in SHARED if key in base.entries}
     rest = {key: node for key, node in tree.entries.items() if key not in SHARED}
     return Node({**rest, **shared}, tree.origin)

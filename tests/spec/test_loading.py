@@ -20,7 +20,7 @@ from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, json_schema, load, loads
 from mnist_arch.spec.network import Norm
 from mnist_arch.spec.overrides import Override, override, parse_override
-from mnist_arch.spec.recipe import AdamW, Cosine, OneCycle
+from mnist_arch.spec.recipe import AdamW, Cosine, OneCycle, Recipe
 from mnist_arch.spec.sources import is_path
 from mnist_arch.spec.strict_yaml import MAX_BYTES, parse
 from mnist_arch.spec.yaml_faults import NO_ANCHORS, NO_TAGS
@@ -586,6 +586,63 @@ head:
 def test_origin_in_the_zoo_says_so() -> None:
     line = S6.splitlines().index("head: {pool: average, size: 3}") + 1
     assert load("s6").origins["head.size"] == f"zoo/s6/spec.yaml:{line}"
+
+
+# ------------------------------------------------------------------------------ named recipes
+
+PLAIN_RECIPE = Recipe.model_validate(
+    {
+        "optimizer": {"momentum": 0.9, "nesterov": False, "weight_decay": 0},
+        "schedule": {"kind": "constant", "peak": 0.01, "warmup": 0},
+        "ema": None,
+        "augment": {"rotate_degrees": 0, "shift_pixels": 0, "scale": 0, "shear_degrees": 0},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sets"),
+    [
+        ("extends: s6\nrecipe: {extends: plain, epochs: 14, schedule: {peak: 0.1}}\n", []),
+        ("extends: base.yaml\nrecipe: {epochs: 14, schedule: {peak: 0.1}}\n", []),
+        ("extends: best\nrecipe: {ema: 0.5}\n", ["extends=plain", "epochs=14"]),
+        ("extends: best\nrecipe: {ema: 0.5}\n", ["epochs=14", "extends=plain"]),
+        (f"{NETWORK}recipe: plain\n", ["epochs=14"]),
+        ("extends: s6\nrecipe: {ema: 0.5}\n", ["={extends: plain, epochs: 14}"]),
+    ],
+)
+def test_plain_replaces_the_inherited_recipe_and_what_is_given_is_merged_with_it(
+    text: str, sets: list[str], folder: Path
+) -> None:
+    write(folder, base="extends: s6\nrecipe: plain\n", mine=text)
+    paths = [f"recipe{it}" if it.startswith("=") else f"recipe.{it}" for it in sets]
+    if sets:
+        paths.append("recipe.schedule.peak=0.1")
+    found = load("mine.yaml", overrides=[*map(parse_override, paths)]).experiment.recipe
+    peak = PLAIN_RECIPE.schedule.model_copy(update={"peak": 0.1})
+    assert found == PLAIN_RECIPE.model_copy(update={"epochs": 14, "schedule": peak})
+
+
+def test_a_recipe_extends_that_of_a_network_of_the_zoo(folder: Path) -> None:
+    write(folder, mine="extends: best\nrecipe: {extends: zoo/tiny, epochs: 3}\n")
+    loaded, tiny = load("mine.yaml"), load("tiny").experiment.recipe
+    assert loaded.experiment.recipe == tiny.model_copy(update={"epochs": 3})
+    assert loaded.origins["recipe.optimizer.kind"].startswith("zoo/tiny/spec.yaml:")
+    write(folder, mine="extends: best\nrecipe: plain\n")
+    assert load("mine.yaml").origins["recipe.ema"] == "recipe plain"
+    assert (
+        loads(f"name: a\n{NETWORK}recipe: plain", source="text").experiment.recipe == PLAIN_RECIPE
+    )
+
+
+@pytest.mark.parametrize("given", ["plian", "3", "null", "[plain]"])
+def test_a_recipe_that_there_is_not_is_refused(given: str, folder: Path) -> None:
+    write(folder, mine=f"extends: s6\nrecipe: {{extends: {given}}}\n")
+    found = problem("mine.yaml")
+    assert found.message.startswith("no recipe is named ")
+    assert (found.place, found.origin) == ("recipe.extends", "mine.yaml:2")
+    assert "valid: plain, best, " in found.hint
+    assert ("did you mean `plain`?" in found.hint) == (given in ("plian", "[plain]"))
 
 
 # ----------------------------------------------------------------------- the JSON Schema

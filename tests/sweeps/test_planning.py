@@ -419,6 +419,7 @@ _LEVELS = {
     "defaults.dropout": ["0", "0.5", "{rate: 0.1, kind: spatial}", "1"],
     "head": ["{linear: true, pool: flatten}", "{pool: average}"],
     "classes": ["7", "10"],
+    "recipe.extends": ["plain", "tiny", "plian"],
     "recipe.optimizer.kind": ["sgd", "adamw", "adan"],
     "recipe.optimizer": ["{kind: adamw, beta1: 0.5}", "{}"],
     "recipe.optimizer.momentum": ["0.5", "0"],

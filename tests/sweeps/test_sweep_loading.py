@@ -345,12 +345,13 @@ def test_experiment_is_the_base_and_what_it_says() -> None:
         "  - name: quick\n"
         "  - {name: no-ema, recipe: {ema: null}}\n"
         "  - {name: sums, recipe: {optimizer: {kind: adamw}}, defaults: {dropout: 1e-1}}\n"
+        "  - {name: plain, recipe: {extends: plain, epochs: 8}}\n"
     )
     found = {name: it.counted.experiment for name, it in listed(text).items()}
-    assert list(found) == ["quick", "no-ema", "sums"]
+    assert list(found) == ["quick", "no-ema", "sums", "plain"]
     assert [it.name for it in found.values()] == list(found)
-    assert [it.recipe.epochs for it in found.values()] == [8, 8, 8]
-    assert [it.recipe.ema for it in found.values()] == [0.5, None, 0.5]
+    assert [it.recipe.epochs for it in found.values()] == [8, 8, 8, 8]
+    assert [it.recipe.ema for it in found.values()] == [0.5, None, 0.5, None]
     assert found["sums"].recipe.optimizer.kind == "adamw"
     assert found["sums"].defaults.dropout.rate == 0.1
 
@@ -612,6 +613,11 @@ def test_repeated_level(levels: str, text: str) -> None:
             "recipe.optimizer.momentum: [0.8, 0.9]",
             "recipe.optimizer.kind: [sgd, adamw]",
             "put it before `recipe.optimizer.momentum`",
+        ),
+        (
+            "recipe.ema: [null, 0.9]",
+            "recipe.extends: [plain, s6]",
+            "put it before `recipe.ema`",
         ),
     ],
 )
