@@ -236,6 +236,7 @@ dataset: mnist-5k
 """
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_training_is_not_lost_to_what_surrounds_it(

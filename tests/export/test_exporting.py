@@ -155,6 +155,7 @@ def test_the_zoo_ships_its_accuracy_with_the_weights(runs: Path) -> None:
     assert (accuracy["correct"], accuracy["images"], accuracy["seed"]) == (9963, 10_000, 0)
 
 
+@pytest.mark.gate
 @pytest.mark.mnist
 @pytest.mark.slow
 def test_s6_is_equal_on_all_10000_images(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_s6_has_no_norm_left_and_hardly_more_bytes_than_weights() -> None:
 # ------------------------------------------------------------------------------------ torch.export
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 @pytest.mark.parametrize("name", zoo_names())
 def test_a_torch_file_is_equal_to_the_bit_and_has_no_paths(name: str) -> None:

@@ -283,6 +283,7 @@ def test_what_is_imported_is_told_from_what_is_near_it() -> None:
     assert {name for name, there in found.items() if there} == {"torchvision"}
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 @pytest.mark.mnist
 def test_a_training_reaches_its_first_step_without_what_it_does_not_need(tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ value will do.
 """
 
 
+@pytest.mark.slow
 def test_the_reference_is_the_schema() -> None:
     schema = json_schema()
     objects = {"Experiment": schema, **schema["$defs"]}

@@ -76,6 +76,7 @@ def broken(rule: Rule, paths: Iterable[Path]) -> list[str]:
     return [f"{named(path)}: {found}" for path in paths for found in rule(path)]
 
 
+@pytest.mark.slow
 def test_the_library_does_not_know_the_terminal() -> None:
     terminal = {"cli", "mnist_arch_cli", "typer", "rich", "click", "tests"}
     assert broken(lambda path: imported(path) & terminal, LIBRARY_FILES) == []
@@ -332,6 +333,7 @@ def test_names_for_type_checkers_are_those_for_the_program() -> None:
     assert found == {name: mnist_arch._WHERE.get(name, "errors") for name in mnist_arch.__all__}
 
 
+@pytest.mark.slow
 def test_what_is_public_says_what_it_is() -> None:
     def rule(path: Path) -> Iterator[str]:
         tree = ast.parse(path.read_text("utf-8"))
@@ -408,6 +410,7 @@ def named_in(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w-]", requirement)[0].lower() for requirement in requirements}
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_what_is_declared() -> None:
     """So that an environment without the extra `dev` has all that it needs, and no more."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -438,6 +441,7 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_no_text_says_what_only_its_writer_can_know() -> None:
     paths = tracked()
     if not paths:

@@ -195,6 +195,7 @@ def upward(rooms: Graph, order: tuple[str, ...] = ROOMS) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_arrows_between_rooms_lead_downward() -> None:
     rooms = by_room(imports())
     assert rooms.keys() == set(ROOMS)

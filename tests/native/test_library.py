@@ -111,6 +111,7 @@ def test_vectors_are_what_the_processor_has(
     assert native.vectors_of(processor, capability) == vectors
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 @pytest.mark.parametrize("vectors", ["avx512", "avx2", "neon", "plain"])
 def test_the_sources_compile_for_all_vectors(vectors: native.Vectors, tmp_path: Path) -> None:

@@ -225,6 +225,7 @@ def test_a_program_that_is_wrong_is_refused_before_a_pointer_is_touched(
         Machine(library, program, recipe, images=8, threads=0)
 
 
+@pytest.mark.gate
 def test_memory_that_cannot_be_had_is_an_error(library: ctypes.CDLL) -> None:
     from mnist_arch.counting.plan import plan_network
     from mnist_arch.native.machine import Machine

@@ -189,6 +189,7 @@ class Desk:
         return found
 
 
+@pytest.mark.gate
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.mnist

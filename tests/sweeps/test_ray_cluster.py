@@ -43,7 +43,7 @@ from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import MEASURED_VECTORS
 from mnist_arch.training.events import EpochRecord, NotCompiled, Slow
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]  # ray alone takes seconds to import
 
 
 @pytest.fixture(autouse=True)

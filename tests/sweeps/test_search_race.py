@@ -24,6 +24,8 @@ from mnist_arch.sweeps.search.race import in_better_half, is_rung, reaches
 from mnist_arch.sweeps.search.source import searched_arms
 from mnist_arch.sweeps.spec import Pruning, Smallest
 
+pytestmark = pytest.mark.slow
+
 ASKED: dict[str, Any] = {"kind": "smallest", "accuracy_percent": 80.0, "seeds": 5}
 WIDTHS = {"blocks.0.channels.0": {"kind": "int", "low": 2, "high": 40}}
 """Of 22 · width + 10 parameters."""

@@ -962,6 +962,7 @@ def test_values_of_any_form_are_planned_or_refused(tmp_path: Path, spec: Mapping
     assert define_or_refuse(text_of(spec), tmp_path / "sweep.yaml") in ("planned", "refused")
 
 
+@pytest.mark.slow
 @settings(_SETTINGS, max_examples=examples(100))
 @given(st.text(max_size=40) | st.text("[]{},:-?&*!|>'\"%@`#\n\t 0aé", max_size=40))
 def test_any_text_is_refused(tmp_path: Path, text: str) -> None:

@@ -312,6 +312,7 @@ def test_a_training_step_imports_no_compiler() -> None:
     assert imported_for("state.optimizer.step(0.1); state.optimizer.zero_grad()") == set()
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 def test_torchs_own_optimizer_would_import_it() -> None:
     step = "torch.optim.SGD(state.model.parameters(), lr=0.1).step()"
