@@ -98,7 +98,9 @@ def augmentation(bench: Bench) -> Lever:
     variants: dict[str, Call] = {
         "image by image, the same changes": one_by_one(affine),
         "image by image, rotation alone": one_by_one(rotation),
-        "batched": lambda: normalize(augment(to_unit(images[index_B]), spec, rng=rng), info),
+        "batched": lambda: normalize(
+            augment(to_unit(images[index_B]), spec, rng=rng), info.normalization
+        ),
     }
     return Lever("augmentation", variants, bench.steps)
 
@@ -175,7 +177,10 @@ def evaluation(bench: Bench) -> Lever:
         @torch.no_grad()
         def predict() -> Tensor:
             return torch.cat(
-                [model(normalize(to_unit(it), info)) for it in torch.split(images, count)]
+                [
+                    model(normalize(to_unit(it), info.normalization))
+                    for it in torch.split(images, count)
+                ]
             )
 
         return predict

@@ -119,7 +119,7 @@ def child(arguments: argparse.Namespace) -> ChildTimes:
     step_ms, plain_ms = (statistics.median(found[name]) for name in (engine.step, "plain"))
     network = bench.state().result
     start = time.perf_counter()
-    predict(network, bench.judged_on.images, INFO[arguments.dataset])
+    predict(network, bench.judged_on.images, INFO[arguments.dataset].normalization)
     return ChildTimes(first_step_at, step_ms, plain_ms, time.perf_counter() - start)
 
 

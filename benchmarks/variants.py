@@ -190,7 +190,7 @@ class TwoPartStep:
         x_NCHW = augment(
             to_unit(self.training.images[index_B]), recipe.augment, rng=self.state.augment
         )
-        return normalize(x_NCHW, self.info), self.training.labels[index_B]
+        return normalize(x_NCHW, self.state.experiment.normalization), self.training.labels[index_B]
 
     def learn(self, batch: Batch) -> None:
         state, (x_NCHW, labels_N) = self.state, batch

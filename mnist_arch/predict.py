@@ -87,7 +87,7 @@ class Predictor:
             return []
         info = INFO[self.trained.dataset]
         pixels_NCHW = torch.from_numpy(np.stack([image.pixels for image in images])[:, None])
-        logits_NK = predict(self.model, pixels_NCHW, info)
+        logits_NK = predict(self.model, pixels_NCHW, self.trained.normalization)
         if not bool(torch.isfinite(logits_NK).all()):
             hint = "its weights are damaged, or its training diverged"
             raise WeightsError("the network gives values that are not finite", hint=hint)

@@ -19,7 +19,7 @@ from mnist_arch.claims.stated import (
     too_large,
     verdicts_under,
 )
-from mnist_arch.data.catalog import INFO, SPLITS, DatasetName, SplitName
+from mnist_arch.data.catalog import INFO, SPLITS, DatasetName, Normalization, SplitName
 from mnist_arch.data.folders import find
 from mnist_arch.errors import (
     DeviceUnavailable,
@@ -232,7 +232,7 @@ class _Check:
         stated, result = self.stated, self.stated.result
         path = Path(stated.name) / "weights.safetensors"
         model = build_with(stated.experiment, tensors, path)
-        judged = _judged(model, images, stated.experiment.resolved_dataset)
+        judged = _judged(model, images, stated.experiment.normalization)
         self.found += of_rates(stated, training_images=len(images.training))
         by = "the images have"
         self.found += compared("result.json: images", result.images, judged.judgement.images, by=by)
@@ -429,14 +429,14 @@ def _digest(stated: Stated) -> str:
     return digest(stated.experiment, layers=stated.plan.layers)
 
 
-def _judged(model: Classifier, images: RunImages, dataset: DatasetName) -> _Judged:
+def _judged(model: Classifier, images: RunImages, by: Normalization) -> _Judged:
     """Raises WeightsError where an output is not finite."""
     import torch
 
     from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
 
     split = images.judged_on
-    logits_NK = predict(model, split.images, INFO[dataset])
+    logits_NK = predict(model, split.images, by)
     if not bool(torch.isfinite(logits_NK).all()):
         raise WeightsError("its weights give values that are not finite")
     own_N = logits_NK.gather(1, split.labels[:, None])[:, 0]

@@ -27,6 +27,7 @@ from mnist_arch.spec.recipe import (
     Cosine,
     Elastic,
     Erase,
+    Normalize,
     OneCycle,
     Recipe,
     Sgd,
@@ -99,6 +100,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "clip_norm": ("clip-norm", None),
         "ema": ("ema", 0.998),
         "augment": ("augment", {}),
+        "normalize": ("normalize", {}),
         "quantize": ("quantize", None),
     },
     Sgd: {
@@ -129,6 +131,11 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "shear_degrees": ("shear-degrees", 8),
         "elastic": ("elastic", None),
         "erase": ("erase", None),
+    },
+    Normalize: {
+        "kind": ("kind", "dataset"),
+        "mean": ("mean", None),
+        "std": ("std", None),
     },
     Elastic: {"pixels": ("pixels", ALWAYS), "sigma_pixels": ("sigma-pixels", 4)},
     Erase: {"probability": ("probability", ALWAYS), "pixels": ("pixels", 8)},

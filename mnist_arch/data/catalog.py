@@ -48,6 +48,14 @@ _BALANCED: Final = _DIGITS + _LETTERS + tuple("abdefghnqrt")
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """What makes of a pixel in [0, 1] the number that a network sees: (pixel - mean) / std."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """Facts of one dataset."""
 
@@ -61,6 +69,11 @@ class DatasetInfo:
     """Standard deviation of all training pixels, of pixels in [0, 1]."""
     smallest_class: int = 0
     """Training images of the smallest class; 0 where all classes have as many."""
+
+    @property
+    def normalization(self) -> Normalization:
+        """Of mean 0 and deviation 1 over all training pixels."""
+        return Normalization(self.mean, self.std)
 
     @property
     def most_held_out(self) -> int:

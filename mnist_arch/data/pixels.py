@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mnist_arch.data.catalog import DatasetInfo
+from mnist_arch.data.catalog import Normalization
 
 
 def to_unit(images_NCHW: Tensor) -> Tensor:
@@ -13,6 +13,6 @@ def to_unit(images_NCHW: Tensor) -> Tensor:
     return images_NCHW.float().div_(255)
 
 
-def normalize(x_NCHW: Tensor, info: DatasetInfo) -> Tensor:
-    """(N, C, H, W) float32 in [0, 1] → mean 0 and deviation 1 over all training pixels."""
-    return x_NCHW.sub(info.mean).div_(info.std).contiguous(memory_format=torch.channels_last)
+def normalize(x_NCHW: Tensor, by: Normalization) -> Tensor:
+    """(N, C, H, W) float32 in [0, 1] → (x - mean) / std."""
+    return x_NCHW.sub(by.mean).div_(by.std).contiguous(memory_format=torch.channels_last)

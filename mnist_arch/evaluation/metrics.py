@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_arch.data.catalog import DatasetInfo
+from mnist_arch.data.catalog import Normalization
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.errors import WeightsError
@@ -114,13 +114,13 @@ class ShiftedJudgement(Judgement):
     """Whole pixels to the right and down, of each copy."""
 
 
-def evaluate(model: nn.Module, split: Split, info: DatasetInfo) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, by: Normalization) -> Evaluation:
     """Judges `model` on `split`, both on one device.
 
-    `info` is of the dataset that the model was trained on, whose normalisation it expects. Raises
-    WeightsError where an output is not finite.
+    `by` is the normalisation that the model was trained with. Raises WeightsError where an output
+    is not finite.
     """
-    logits_NK, images_per_second = _timed(model, split.images, info)
+    logits_NK, images_per_second = _timed(model, split.images, by)
     correct = count_correct(logits_NK, split.labels)
     scores_NK, labels_N = logits_NK.cpu().double(), split.labels.cpu()
     # The largest logit of the model's own precision, so that this counts as `count_correct` does.
@@ -141,11 +141,11 @@ def evaluate(model: nn.Module, split: Split, info: DatasetInfo) -> Evaluation:
 
 
 def evaluate_shifted(
-    model: nn.Module, split: Split, info: DatasetInfo, *, shifts: Sequence[Shift] = SHIFTS
+    model: nn.Module, split: Split, by: Normalization, *, shifts: Sequence[Shift] = SHIFTS
 ) -> ShiftedJudgement:
     """Judges the mean softmax over shifted copies of each image, filled with background."""
     logs = [
-        predict(model, shift(split.images, right=right, down=down), info)
+        predict(model, shift(split.images, right=right, down=down), by)
         .cpu()
         .double()
         .log_softmax(1)
@@ -164,14 +164,14 @@ def evaluate_shifted(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images_NCHW: Tensor, info: DatasetInfo) -> Tensor:
+def predict(model: nn.Module, images_NCHW: Tensor, by: Normalization) -> Tensor:
     """Logits of every image. (N, 1, 28, 28) uint8 → (N, classes) float32.
 
     The model is left in eval mode.
     """
     model.eval()
     batches = torch.split(images_NCHW, _batch_of(images_NCHW))
-    return torch.cat([model(normalize(to_unit(batch), info)) for batch in batches])
+    return torch.cat([model(normalize(to_unit(batch), by)) for batch in batches])
 
 
 def _batch_of(images_NCHW: Tensor) -> int:
@@ -223,11 +223,11 @@ def calibration_bins(
     return tuple(found)
 
 
-def _timed(model: nn.Module, images_NCHW: Tensor, info: DatasetInfo) -> tuple[Tensor, float]:
+def _timed(model: nn.Module, images_NCHW: Tensor, by: Normalization) -> tuple[Tensor, float]:
     """Logits, and images a second."""
-    predict(model, images_NCHW[: _batch_of(images_NCHW)], info).cpu()
+    predict(model, images_NCHW[: _batch_of(images_NCHW)], by).cpu()
     start = time.perf_counter()
-    logits_NK = predict(model, images_NCHW, info)
+    logits_NK = predict(model, images_NCHW, by)
     finite = bool(torch.isfinite(logits_NK).all())  # reading a value waits for the device
     seconds = time.perf_counter() - start
     if not finite:

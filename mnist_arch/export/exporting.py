@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, assert_never, get_args
 
@@ -137,12 +137,12 @@ def export(request: ExportRequest) -> Exported:
     from mnist_arch.network.weights import build_with, read_weights
 
     trained = request.trained
-    name, info = trained.experiment.name, INFO[trained.dataset]
+    name, by = trained.experiment.name, trained.normalization
     tensors, _ = read_weights(trained.weights)
     model = build_with(trained.experiment, tensors, trained.weights)
     images, dataset, notes = _test_images(trained.dataset, request.data_dir)
     metadata = metadata_of(trained)
-    right_NK = predict(model, images.images, info).numpy()
+    right_NK = predict(model, images.images, by).numpy()
     images_NHW = np.ascontiguousarray(images.images[:, 0].numpy())
     if request.format == "c":
         by_torch = Reference(images, dataset, right_NK)
@@ -156,7 +156,7 @@ def export(request: ExportRequest) -> Exported:
         case "torch":
             from mnist_arch.export.torch_file import torch_bytes, torch_runner
 
-            content = torch_bytes(model, info, metadata=metadata)
+            content = torch_bytes(model, by, metadata=metadata)
             found_NK = in_batches(torch_runner(content), images_NHW)
         case "js":
             from mnist_arch.export.javascript import module, module_runner, network_object
@@ -243,7 +243,7 @@ def _figures(
     images, labels_N = right.images.images, right.images.labels
     return Int8(
         correct=int((right.logits_NK.argmax(1) == labels_N.numpy()).sum()),
-        float_correct=count_correct(predict(model, images, INFO[trained.dataset]), labels_N),
+        float_correct=count_correct(predict(model, images, trained.normalization), labels_N),
         images=len(labels_N),
         split=right.images.name,
         float_bytes=float_bytes,
@@ -265,10 +265,10 @@ def _in_whole_numbers(
     from mnist_arch.export.onnx_integer import integer_onnx_bytes
 
     trained = float_file.trained
-    dataset, info = trained.dataset, INFO[trained.dataset]
+    dataset, by = trained.dataset, trained.normalization
     program, judged = whole_numbers(trained, model, data_dir)
     judged_NHW = np.ascontiguousarray(judged.images[:, 0].numpy())
-    float_NK = predict(model, judged.images, info).numpy()
+    float_NK = predict(model, judged.images, by).numpy()
     labels_N = judged.labels.numpy()
 
     def written(accuracy: Mapping[str, object] | None) -> tuple[bytes, dict[str, str]]:
@@ -337,12 +337,12 @@ def program_of(trained: TrainedNetwork, model: Classifier) -> Program:
     from mnist_arch.network.weights import unique_tensors
 
     arrays = {name: it.detach().numpy() for name, it in unique_tensors(model).items()}
-    return lower(plan_network(trained.experiment).layers, arrays, INFO[trained.dataset])
+    return lower(plan_network(trained.experiment).layers, arrays, trained.normalization)
 
 
 def metadata_of(trained: TrainedNetwork) -> dict[str, str]:
     """What a file says of its network: texts, of which some are JSON. Raises RunCorrupt."""
-    experiment, info = trained.experiment, INFO[trained.dataset]
+    experiment = trained.experiment
     found = {
         "format": str(FORMAT),
         "name": experiment.name,
@@ -350,8 +350,8 @@ def metadata_of(trained: TrainedNetwork) -> dict[str, str]:
         "digest": digest(experiment),
         "parameters": str(plan_network(experiment).parameters),
         "dataset": trained.dataset,
-        "classes": json.dumps(info.class_names, ensure_ascii=False),
-        "normalization": json.dumps({"mean": info.mean, "std": info.std}),
+        "classes": json.dumps(INFO[trained.dataset].class_names, ensure_ascii=False),
+        "normalization": json.dumps(asdict(trained.normalization)),
         "input": "uint8 (N, 28, 28), light on black; it is normalised inside",
     }
     if (accuracy := _accuracy(trained)) is not None:

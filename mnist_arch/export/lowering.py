@@ -28,7 +28,7 @@ import numpy as np
 
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer, Shape, every
-from mnist_arch.data.catalog import IMAGE_SHAPE, DatasetInfo
+from mnist_arch.data.catalog import IMAGE_SHAPE, Normalization
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.export.program import (
     IMAGE,
@@ -78,30 +78,30 @@ _OTHERWISE: Final = "train and evaluate it here, or use an option that exports h
 def lower(
     layers: Sequence[Layer],
     tensors: Mapping[str, NDArray[Any]],
-    info: DatasetInfo,
+    by: Normalization,
     *,
     fold: bool = True,
     dtype: type[np.floating[Any]] = np.float32,
 ) -> Program:
     """The program of a network: the layers of its plan, and the tensors of its weights file.
 
-    These have the names of the file, such as `layers.0.weight`. `info` is of the dataset that it
-    was trained on. Without `fold` every batch norm is a Scale. Arrays of the program are `dtype`;
-    whatever it is, they are computed in float64. Dropout is left out. Raises SpecError for what
-    programs have no operation for; see `not_lowered`.
+    These have the names of the file, such as `layers.0.weight`. `by` is the normalisation that
+    it was trained with. Without `fold` every batch norm is a Scale. Arrays of the program are
+    `dtype`; whatever it is, they are computed in float64. Dropout is left out. Raises SpecError for
+    what programs have no operation for; see `not_lowered`.
     """
     if (problem := not_lowered(layers)) is not None:
         raise SpecError((problem,))
     writer = _Writer(tensors)
-    scale, shift = 1 / (255 * info.std), -info.mean / info.std
+    scale, shift = 1 / (255 * by.std), -by.mean / by.std
     pixels = Pixels(
         inputs=(IMAGE,),
         shape=IMAGE_SHAPE,
         place="input",
         scale=scale,
         shift=shift,
-        mean=info.mean,
-        std=info.std,
+        mean=by.mean,
+        std=by.std,
     )
     value = writer.add(pixels)
     writer.sequence(layers, "layers", value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.data.catalog import DatasetInfo
+from mnist_arch.data.catalog import Normalization
 from mnist_arch.network.build import Classifier
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ _OF_THE_MACHINE: Final = (
 class FromBytes(nn.Module):
     """A network with its normalisation. (N, 28, 28) uint8 → (N, classes) float32."""
 
-    def __init__(self, model: Classifier, info: DatasetInfo) -> None:
+    def __init__(self, model: Classifier, by: Normalization) -> None:
         super().__init__()
         self.model = model
-        self.mean, self.std = info.mean, info.std
+        self.mean, self.std = by.mean, by.std
 
     def forward(self, image: Tensor) -> Tensor:
         x_NCHW = (image.unsqueeze(1).float() / 255 - self.mean) / self.std
@@ -46,7 +46,7 @@ class FromBytes(nn.Module):
         return logits
 
 
-def torch_bytes(model: Classifier, info: DatasetInfo, *, metadata: Mapping[str, str]) -> bytes:
+def torch_bytes(model: Classifier, by: Normalization, *, metadata: Mapping[str, str]) -> bytes:
     """The file: from `image`, (N, 28, 28) uint8, to logits, (N, classes) float32.
 
     Nothing in it is of the machine that wrote it, but for the version of torch.
@@ -54,7 +54,7 @@ def torch_bytes(model: Classifier, info: DatasetInfo, *, metadata: Mapping[str, 
     example = (torch.zeros(2, 28, 28, dtype=torch.uint8),)
     batch = torch.export.Dim("N", min=1)
     # In the usual order of memory, which is what the file keeps.
-    module = FromBytes(copy.deepcopy(model), info).eval().to(memory_format=torch.contiguous_format)
+    module = FromBytes(copy.deepcopy(model), by).eval().to(memory_format=torch.contiguous_format)
     program = torch.export.export(module, example, dynamic_shapes={"image": {0: batch}})
     for node in program.graph.nodes:
         for key in _OF_THE_MACHINE:

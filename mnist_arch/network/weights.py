@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -44,9 +45,9 @@ def save_weights(path: Path, model: nn.Module, experiment: Experiment) -> None:
         name: tensor.detach().cpu().contiguous() for name, tensor in unique_tensors(model).items()
     }
     metadata = {"format": str(FORMAT), "spec": experiment.model_dump_json()}
+    # For other programs; this one knows it by the spec. A pixel is (value / 255 - mean) / std.
     info = INFO["mnist" if experiment.dataset == "auto" else experiment.dataset]
-    # For other programs; this one knows it by the dataset. A pixel is (value / 255 - mean) / std.
-    metadata["normalization"] = json.dumps({"mean": info.mean, "std": info.std})
+    metadata["normalization"] = json.dumps(asdict(experiment.recipe.normalize.of(info)))
     metadata["sha256"] = _fingerprint(tensors, metadata)
     write_whole(path, _serialized(tensors, metadata))
 

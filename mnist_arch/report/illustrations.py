@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_arch.data.catalog import INFO, DatasetInfo
+from mnist_arch.data.catalog import INFO, Normalization
 from mnist_arch.report.svg import png
 from mnist_arch.runs.find import find
 
@@ -54,9 +54,9 @@ def illustrate(folder: Path, *, data_dir: Path | None) -> Illustrations:
         images = load_split(trained.dataset, "test", data_dir=data_dir, download=False)
     tensors, _ = read_weights(trained.weights)
     model = build_with(trained.experiment, tensors, trained.weights)
-    info = INFO[trained.dataset]
-    evaluation = evaluate(model, images, info)
-    names = info.class_names
+    by = trained.normalization
+    evaluation = evaluate(model, images, by)
+    names = INFO[trained.dataset].class_names
     mistakes = tuple(
         (
             _png(images.images[it.index, 0]),
@@ -65,7 +65,7 @@ def illustrate(folder: Path, *, data_dir: Path | None) -> Illustrations:
         for it in evaluation.mistakes[:SHOWN]
     )
     return Illustrations(
-        evaluation, names, mistakes, _filters(model), _activations(model, images.images[:1], info)
+        evaluation, names, mistakes, _filters(model), _activations(model, images.images[:1], by)
     )
 
 
@@ -75,7 +75,7 @@ def _filters(model: Classifier) -> tuple[str, ...]:
 
 
 def _activations(
-    model: Classifier, image_NCHW: Tensor, info: DatasetInfo
+    model: Classifier, image_NCHW: Tensor, by: Normalization
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     import torch
 
@@ -83,7 +83,7 @@ def _activations(
 
     found = []
     with torch.no_grad():
-        values = normalize(to_unit(image_NCHW), info)
+        values = normalize(to_unit(image_NCHW), by)
         for number, layer in enumerate(model.layers):
             values = layer(values)
             if "Pool" in type(layer).__name__ and values.ndim == 4 and values.shape[-1] > 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data.catalog import INFO, DatasetName, SplitName
+from mnist_arch.data.catalog import INFO, DatasetName, Normalization, SplitName
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.files import is_file, is_folder, is_there, storage_errors
 from mnist_arch.runs.agreement import agreed_result
@@ -39,12 +39,17 @@ class TrainedNetwork:
     experiment: Experiment
     """The network, and what it was trained on; its dataset is resolved."""
     dataset: DatasetName
-    """What it was trained on, and normalises by."""
+    """What it was trained on."""
     run: Run | None = None
     """The run that the weights are the result of; None for a file from elsewhere."""
     seed: int | None = None
     result: Result | None = None
     """What the run says of itself; None for a file from elsewhere."""
+
+    @property
+    def normalization(self) -> Normalization:
+        """Of the images that it was trained on, and of all that it is asked about."""
+        return self.experiment.recipe.normalize.of(INFO[self.dataset])
 
     @property
     def holdout(self) -> int:

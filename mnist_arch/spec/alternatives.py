@@ -52,6 +52,9 @@ EXAMPLES: Final[dict[str, Any]] = {
     "recipe.clip_norm": 1.0,
     "recipe.ema": 0.998,
     "recipe.label_smoothing": 0.05,
+    "recipe.normalize": "none",
+    "recipe.normalize.mean": 0.1307,
+    "recipe.normalize.std": 0.3081,
     "recipe.optimizer": "adamw",
     "recipe.schedule": "cosine",
 }

@@ -15,7 +15,7 @@ from pydantic import (
     model_serializer,
 )
 
-from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.catalog import INFO, DatasetName, Normalization
 from mnist_arch.html import table
 from mnist_arch.spec.network import (
     NAME_PATTERN,
@@ -182,6 +182,11 @@ class Experiment(Network):
         given = self.model_dump(mode="json", exclude_defaults=True)
         rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in given.items()]
         return table(repr(self), ("key", "value, where it is not the default"), rows)
+
+    @property
+    def normalization(self) -> Normalization:
+        """Of the images, by the recipe. Raises ValueError while the dataset is `auto`."""
+        return self.recipe.normalize.of(INFO[self.resolved_dataset])
 
     @property
     def resolved_dataset(self) -> DatasetName:

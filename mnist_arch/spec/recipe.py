@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from mnist_arch.data.catalog import DatasetInfo, Normalization
 from mnist_arch.values import Fraction, NotNegative, Positive, Rate, ShortSpec, Small, Spec
 
 
@@ -94,6 +95,31 @@ class Constant(Schedule):
 AnySchedule = OneCycle | Cosine | Step | Constant
 
 
+class Normalize(ShortSpec):
+    """What is subtracted from pixels in [0, 1], and what they are divided by after that."""
+
+    short = "kind"
+
+    kind: Literal["dataset", "none"] = "dataset"
+    """dataset: mean 0 and deviation 1 over its training pixels; none: pixels stay in [0, 1]."""
+    mean: Annotated[StrictFloat, Field(ge=-10, le=10, allow_inf_nan=False)] | None = None
+    """What is subtracted; the mean of the dataset unless set."""
+    std: Annotated[StrictFloat, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = None
+    """What is divided by; the standard deviation of the dataset unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "none" and (self.mean, self.std) != (None, None):
+            raise PydanticCustomError("constants", "`mean` and `std` belong to `kind: dataset`")
+        return self
+
+    def of(self, info: DatasetInfo) -> Normalization:
+        """The constants for images of a dataset."""
+        usual = Normalization(0.0, 1.0) if self.kind == "none" else info.normalization
+        mean = usual.mean if self.mean is None else self.mean
+        return Normalization(mean, usual.std if self.std is None else self.std)
+
+
 class Elastic(Spec):
     """Smooth random displacement of the pixels (Simard et al. 2003)."""
 
@@ -168,6 +194,8 @@ class Recipe(Spec):
     """Decay of the running average of the weights, which then is the model; null for none."""
     augment: Augment = Augment()
     """Random changes to the training images."""
+    normalize: Normalize = Normalize()
+    """How pixels become numbers, of all images: a word, or constants."""
     quantize: Literal["int8"] | None = None
     """Rounds weights and values in training as an export to int8 does; not at all unless set."""
 

@@ -54,6 +54,10 @@ KEYS: Final[dict[str, str]] = {
     "recipe.augment": "augmentation augmentations augmenter aug augs data_augmentation data_aug"
     " augmentation_params transform transforms train_transform train_transforms random_affine"
     " affine compose",
+    "recipe.normalize": "normalise normalizer normalize_images rescale rescaling standardize"
+    " standardise norm_params",
+    "recipe.normalize.mean": "mu normalization_mean normalize_mean means",
+    "recipe.normalize.std": "sigma deviation stdev stddev normalization_std stds",
     "recipe.augment.rotate_degrees": "rotate rotation rotations degrees angle max_angle"
     " random_rotation rotation_range rotate_angle rotation_degrees",
     "recipe.augment.shift_pixels": "shift shifts translate translation random_crop crop"
@@ -299,8 +303,6 @@ NOT_HERE: Final[dict[str, str]] = {
         " `recipe.label_smoothing`",
     "metric metrics": "accuracy is always counted; `mnist-arch eval` has the others",
     "shuffle": "images are shuffled again for each epoch",
-    "normalize normalise normalization_mean mean std": "images are normalised by the mean and"
-        " deviation of their dataset",
     "pin_memory persistent_workers prefetch num_workers nworkers n_workers data_workers":
         "there are no loader processes: images stay in memory",
     "test_batch_size val_batch_size eval_batch_size batch_size_test": "no result depends on the"

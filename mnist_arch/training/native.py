@@ -135,8 +135,8 @@ class NativeStep(PlainStep):
             bytes=self.images_NCHW.data_ptr(),
             stored=len(self.images_NCHW),
             places=_place(index_B),
-            mean=self.info.mean,
-            deviation=self.info.std,
+            mean=self.normalization.mean,
+            deviation=self.normalization.std,
             affine=_place(changes.affine_N23),
             displacement=_place(changes.displacement_NHW2),
             erased=_place(changes.corner_N2),
@@ -145,7 +145,7 @@ class NativeStep(PlainStep):
 
     def prepared(self, images_NCHW: Tensor) -> Tensor:
         """What the network sees of images: (N, C, H, W) uint8 → float32, contiguous."""
-        return normalize(to_unit(images_NCHW), self.info).contiguous()
+        return normalize(to_unit(images_NCHW), self.normalization).contiguous()
 
     def masks(self, images: int) -> list[Tensor]:
         """What each dropout keeps, float32 of 0 and 1, as torch's own dropouts would draw it."""

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.evaluation.metrics import predict
@@ -32,7 +31,7 @@ class PlainStep:
 
     def __init__(self, state: State, training: Split, *, precision: Precision = "float32") -> None:
         self.state, self.training = state, training
-        self.info = INFO[state.experiment.resolved_dataset]
+        self.normalization = state.experiment.normalization
         self.network: Callable[[Tensor], Tensor] = state.model
         if state.experiment.recipe.quantize is not None:
             self.network = RoundedNetwork(state.model, state.plan.layers)
@@ -65,7 +64,7 @@ class PlainStep:
 
     def predict(self, images_NCHW: Tensor) -> Tensor:
         """Logits of images by what is trained: (N, C, H, W) uint8 → (N, classes) float32."""
-        return predict(self.state.result, images_NCHW, self.info)
+        return predict(self.state.result, images_NCHW, self.normalization)
 
     def learn(
         self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None
@@ -78,7 +77,7 @@ class PlainStep:
         recipe = state.experiment.recipe
         x_NCHW = augment(to_unit(training.images[index_B]), recipe.augment, rng=state.augment)
         with self.autocast:
-            logits_NK = self.network(normalize(x_NCHW, self.info))
+            logits_NK = self.network(normalize(x_NCHW, self.normalization))
         loss = F.cross_entropy(  # whose logarithms need the digits of float32 at least
             logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32)),
             training.labels[index_B],

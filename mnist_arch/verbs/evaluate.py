@@ -195,14 +195,14 @@ def _judge(model: Classifier, images: Split, request: EvaluateRequest, device: D
     from mnist_arch.evaluation.metrics import evaluate, evaluate_shifted
 
     trained, dataset, split = request.trained, request.dataset, request.split
-    info = INFO[trained.dataset]  # the normalisation that the network was trained with
-    evaluation = evaluate(model, images, info)
+    by = trained.normalization
+    evaluation = evaluate(model, images, by)
     return Report(
         trained=trained,
         dataset=dataset,
         split=split,
         evaluation=evaluation,
-        shifted=evaluate_shifted(model, images, info) if request.tta else None,
+        shifted=evaluate_shifted(model, images, by) if request.tta else None,
         verdict=trained.experiment.budget.accuracy_verdict(
             correct=evaluation.correct,
             images=evaluation.images,

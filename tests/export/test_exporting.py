@@ -58,6 +58,22 @@ def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None
     ]
 
 
+@pytest.mark.parametrize("format", ["onnx", "torch", "js", "c"])
+def test_images_are_normalised_as_the_recipe_has_it(runs: Path, format: Any) -> None:
+    """The file is compared with the network in torch; that one is written down here."""
+    experiment = tiny(dataset="mnist", recipe={"normalize": "none"})
+    model = build(experiment, seed=5).eval()
+    save_weights(Path("bare.safetensors"), model, experiment)
+    exported = ma.export_network("bare.safetensors", format=format, runs=runs)
+    assert (exported.parity.same, exported.parity.images) == (94, 94)
+    assert json.loads(exported.metadata["normalization"]) == {"mean": 0.0, "std": 1.0}
+    pixels = images("mnist", "test").images
+    found = ma.load_predictor("bare.safetensors").predict_all(pixels.numpy())
+    with torch.no_grad():
+        right = model(pixels / 255).softmax(1)
+    assert torch.allclose(torch.tensor([it.probabilities for it in found]), right, atol=1e-5)
+
+
 def test_the_file_says_what_it_is(runs: Path) -> None:
     exported = ma.export_network("tiny", runs=runs, out="net.onnx")
     props = {it.key: it.value for it in onnx.load("net.onnx").metadata_props}

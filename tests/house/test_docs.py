@@ -189,6 +189,7 @@ KINDS = {
     "Augment": "`recipe.augment`",
     "Elastic": "`recipe.augment.elastic`",
     "Erase": "`recipe.augment.erase`",
+    "Normalize": "`recipe.normalize`",
     "Budget": "`budget`",
 }
 """Objects of the schema and where they stand, in the order of the page."""
@@ -295,7 +296,7 @@ def _bare(item: dict[str, Any], parts: dict[str, Any]) -> Any:
     usual = all(
         value == fields[name].get("default") for name, value in parts.items() if name != short
     )
-    return parts[short] if usual else None
+    return parts[short] if usual and parts[short] != [] else None
 
 
 def _yaml(value: Any) -> str:

@@ -32,6 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "erased": {"augment": {**STILL, "erase": {"probability": 0.5, "pixels": 8}}},
     "shifted far": {"augment": {**STILL, "shift_pixels": 20}},
     "images as they are": {"augment": STILL},
+    "normalised otherwise": {"normalize": {"mean": 0.5, "std": 0.25}},
 }
 SEPARABLE = """
 name: separable

@@ -120,10 +120,16 @@ def test_the_file_is_as_the_format_says(file: Path) -> None:
 def test_the_normalisation_is_beside_the_weights(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     fashion = loaded(dataset="fashion-mnist").experiment
-    for experiment, mean in ((SMALL, 0.1307), (fashion, 0.2860)):
+    bare, own = ({"kind": "none"}, {"mean": 0.1325})
+    for experiment, mean, std in (
+        (SMALL, 0.1307, 0.3081),
+        (fashion, 0.2860, 0.3530),
+        (loaded(recipe__normalize=bare).experiment, 0, 1),
+        (loaded(recipe__normalize=own).experiment, 0.1325, 0.3081),
+    ):
         save_weights(path, build(experiment), experiment)
         _, metadata = read_weights(path)
-        assert json.loads(metadata["normalization"])["mean"] == mean
+        assert json.loads(metadata["normalization"]) == {"mean": mean, "std": std}
 
 
 def test_files_that_lack_the_normalisation_are_read_as_before(file: Path) -> None:

@@ -240,7 +240,7 @@ def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
             "recipe: {epoch: 5}",
             "recipe.epoch",
             "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-            "label_smoothing, last_batch, optimizer, quantize, schedule",
+            "label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
         ),
         (
             "recipe: {optimizer: {momentun: 0.5}}",

@@ -450,6 +450,9 @@ _AUGMENTS = st.fixed_dictionaries(
         ),
     },
 )
+_NORMALIZES = st.sampled_from(["dataset", "none"]) | st.fixed_dictionaries(
+    {}, optional={"mean": st.floats(-1, 1), "std": st.floats(0.01, 2)}
+)
 _DATASETS = st.sampled_from(["mnist", "mnist-5k", "fashion-mnist", "kmnist", "emnist-letters"])
 rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
     {},
@@ -466,6 +469,7 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
                 "clip_norm": st.none() | st.floats(1e-3, 1e6),
                 "ema": st.none() | st.floats(0, 0.9999),
                 "augment": _AUGMENTS,
+                "normalize": _NORMALIZES,
                 "quantize": st.none() | st.just("int8"),
             },
         ),
