@@ -67,11 +67,10 @@ def test_images_are_normalised_as_the_recipe_has_it(runs: Path, format: Any) -> 
     exported = ma.export_network("bare.safetensors", format=format, runs=runs)
     assert (exported.parity.same, exported.parity.images) == (94, 94)
     assert json.loads(exported.metadata["normalization"]) == {"mean": 0.0, "std": 1.0}
-    pixels = images("mnist", "test").images
-    found = ma.load_predictor("bare.safetensors").predict_all(pixels.numpy())
+    found = ma.load_predictor("bare.safetensors").predict(images("mnist", "test").images[0].numpy())
     with torch.no_grad():
-        right = model(pixels / 255).softmax(1)
-    assert torch.allclose(torch.tensor([it.probabilities for it in found]), right, atol=1e-5)
+        right = model(torch.tensor(found.pixels)[None, None] / 255).softmax(1)[0]
+    assert torch.allclose(torch.tensor(found.probabilities), right, atol=1e-5)
 
 
 def test_the_file_says_what_it_is(runs: Path) -> None:
