@@ -16,8 +16,9 @@ from mnist_arch.runs.agreement import Contradiction, compared, contradictions
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Budget, Counts, Experiment, Verdicts
-from mnist_arch.spec.recipe import Recipe
+from mnist_arch.spec.recipe import Plateau
 from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.plateau import PlateauState
 from mnist_arch.training.schedule import learning_rate
 from mnist_arch.values import FORMAT, Record
 
@@ -170,16 +171,22 @@ def of_rates(stated: Stated, *, training_images: int) -> Iterator[Contradiction]
     recipe = stated.experiment.recipe
     steps = len(recipe.batches(training_images))
     total = steps * recipe.epochs
+    schedule = recipe.schedule
+    plateau = PlateauState.fresh(schedule) if isinstance(schedule, Plateau) else None
     for record in stated.records[: recipe.epochs]:
-        rate = _rate(recipe, record.epoch, steps=steps, total=total)
+        rate = learning_rate(
+            schedule,
+            record.epoch * steps - 1,  # the last step of the epoch
+            steps=total,
+            steps_per_epoch=steps,
+            lowered=None if plateau is None else plateau.rate,
+        )
         place = f"metrics.jsonl, epoch {record.epoch}: rate"
         yield from compared(place, record.rate, rate, by="the recipe")
-
-
-def _rate(recipe: Recipe, epoch: int, *, steps: int, total: int) -> float:
-    """Learning rate of the last step of an epoch."""
-    last = epoch * steps - 1
-    return learning_rate(recipe.schedule, last, steps=total, steps_per_epoch=steps)
+        if plateau is not None and isinstance(schedule, Plateau):
+            watched = record.train_loss if schedule.watch == "training" else record.loss
+            if watched is not None:
+                plateau.after(watched, schedule)
 
 
 def _of_header(experiment: Experiment, header: Experiment) -> Iterator[Contradiction]:

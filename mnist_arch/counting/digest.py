@@ -27,8 +27,12 @@ from mnist_arch.spec.recipe import (
     Cosine,
     Elastic,
     Erase,
+    Exponential,
+    InverseTime,
+    MultiStep,
     Normalize,
     OneCycle,
+    Plateau,
     Recipe,
     Sgd,
     Step,
@@ -53,6 +57,7 @@ OPERATIONS: Final[dict[type, str]] = {
 """The word of each operation."""
 
 _RISE: Final = {"kind": ("kind", ALWAYS), "peak": ("peak", 0.1), "warmup": ("warmup", 0.2)}
+_LATE: Final = {**_RISE, "warmup": ("warmup", 0)}
 
 FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
     ops.Convolution: {
@@ -115,14 +120,34 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "beta2": ("beta2", 0.999),
         "weight_decay": ("weight-decay", 0.01),
     },
-    OneCycle: _RISE,
+    OneCycle: {
+        **_RISE,
+        "div_factor": ("div-factor", 25),
+        "final_div_factor": ("final-div-factor", 10_000),
+        "first_step": ("first-step", "risen"),
+        "cycle_momentum": ("cycle-momentum", False),
+        "max_momentum": ("max-momentum", 0.95),
+        "base_momentum": ("base-momentum", 0.85),
+    },
     Cosine: _RISE,
     Constant: _RISE,
     Step: {
-        **_RISE,
-        "warmup": ("warmup", 0),
+        **_LATE,
         "every_epochs": ("every-epochs", 6),
         "factor": ("factor", 0.1),
+    },
+    MultiStep: {**_LATE, "milestones": ("milestones", ALWAYS), "factor": ("factor", 0.1)},
+    Exponential: {**_LATE, "factor": ("factor", 0.9)},
+    InverseTime: {**_LATE, "decay_rate": ("decay-rate", 1)},
+    Plateau: {
+        **_LATE,
+        "watch": ("watch", "training"),
+        "factor": ("factor", 0.1),
+        "patience": ("patience", 10),
+        "threshold": ("threshold", 1e-4),
+        "threshold_mode": ("threshold-mode", "rel"),
+        "cooldown": ("cooldown", 0),
+        "min_rate": ("min-rate", 0),
     },
     Augment: {
         "rotate_degrees": ("rotate-degrees", 10),

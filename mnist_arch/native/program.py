@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import LEAKY_SLOPE, Layer, Shape, every
+from mnist_arch.spec.recipe import Recipe
 
 _RECTIFIERS: Final = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}
 """Activations that are known from their output, by their slope below zero."""
@@ -81,8 +82,8 @@ class Program:
         return [it for it in self.operations if it.kind == Kind.DROPOUT]
 
 
-def not_covered(layers: Iterable[Layer]) -> str:
-    """What the engine has no operation for, as the spec says it; empty where it has all."""
+def not_covered(layers: Iterable[Layer], recipe: Recipe | None = None) -> str:
+    """What the engine does not have, as the spec says it; empty where it has all."""
     for layer in every(layers):
         match layer.op:
             case ops.Convolution(kernel=tuple()):
@@ -105,6 +106,12 @@ def not_covered(layers: Iterable[Layer]) -> str:
                 return "`padding` of a pool"
             case _ if layer.in_shape[1] != layer.in_shape[2]:
                 return "maps that are no squares"
+    return "" if recipe is None else _recipe_not_covered(recipe)
+
+
+def _recipe_not_covered(recipe: Recipe) -> str:
+    if recipe.cycles_momentum:
+        return "`cycle_momentum`"
     return ""
 
 

@@ -33,6 +33,7 @@ from mnist_arch.training.events import (
 from mnist_arch.training.loop import train
 from mnist_arch.training.pace import SpeedCheck
 from mnist_arch.training.state import State
+from mnist_arch.training.work import not_captured
 
 
 def run_experiment(
@@ -199,8 +200,11 @@ def _manifest(
     engine: Engine,
     command: list[str],
 ) -> Manifest:
-    is_plain = counted.experiment.recipe.quantize is not None or (
-        engine.step == "native" and not_covered(counted.plan.layers)
+    recipe = counted.experiment.recipe
+    is_plain = (
+        recipe.quantize is not None
+        or (engine.step == "native" and not_covered(counted.plan.layers, recipe))
+        or (engine.step == "captured" and not_captured(recipe))
     )
     if is_plain:  # as one of a sweep, which has one engine
         engine = Engine(device=engine.device, threads=engine.threads)

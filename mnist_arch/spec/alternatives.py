@@ -57,6 +57,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "recipe.normalize.std": 0.3081,
     "recipe.optimizer": "adamw",
     "recipe.schedule": "cosine",
+    "recipe.schedule.milestones": [8, 12],
 }
 """Values of places that have no default, or where it says little."""
 

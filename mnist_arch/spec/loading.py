@@ -13,6 +13,7 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.overrides import Override, changed
+from mnist_arch.spec.recipe import watches_holdout
 from mnist_arch.spec.sources import PLAIN, read_tree, with_whole_recipe
 from mnist_arch.spec.strict_yaml import KeyPath, Node, parse, place
 from mnist_arch.spec.validation import problems_of
@@ -80,8 +81,8 @@ def loads(text: str, *, source: str, overrides: Sequence[Override] = ()) -> Load
 def check_dataset(loaded: Loaded) -> None:
     """Refuses an experiment that does not fit its dataset.
 
-    Raises SpecError where the network has not one output for each class, or the hold-out leaves a
-    class no image to train on.
+    Raises SpecError where the network has not one output for each class, the hold-out leaves a
+    class no image to train on, or the schedule watches a hold-out and there is none.
     """
     experiment = loaded.experiment
     name = "mnist" if experiment.dataset == "auto" else experiment.dataset
@@ -93,6 +94,11 @@ def check_dataset(loaded: Loaded) -> None:
         origin = loaded.origin("dataset") or loaded.origin("classes")
         raise SpecError((Problem(message, "classes", origin, hint),))
     check_holdout(experiment.holdout, name, origin=loaded.origin("holdout"))
+    if watches_holdout(experiment.recipe.schedule) and not experiment.holdout:
+        place = "recipe.schedule.watch"
+        message = "there is no hold-out whose loss could be watched, and test is never watched"
+        hint = "`watch: training`, or hold images out, such as `holdout: 5000`"
+        raise SpecError((Problem(message, place, loaded.near(place), hint),))
 
 
 def check_holdout(images: int, dataset: DatasetName, *, origin: str = "") -> None:

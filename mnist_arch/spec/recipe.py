@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
@@ -47,8 +48,11 @@ class AdamW(ShortSpec):
     """Decoupled decay of convolution and linear weights; never of norms and biases."""
 
 
+Milestone = Annotated[StrictInt, Field(gt=0, le=10_000)]
+
+
 class Schedule(ShortSpec):
-    """Common to all schedules, which change the learning rate at every step."""
+    """Common to all schedules."""
 
     short = "kind"
 
@@ -58,11 +62,33 @@ class Schedule(ShortSpec):
     """Share of all steps over which the rate rises to its peak."""
 
 
+Divisor = Annotated[StrictFloat, Field(ge=1, le=1e9, allow_inf_nan=False)]
+
+
 class OneCycle(Schedule):
-    """Cosine from peak/25 to the peak, then down to peak/250,000 (Smith 2018; as in torch)."""
+    """Half a cosine up to the peak, then another one down to almost 0 (Smith 2018; as in torch)."""
 
     kind: Literal["one-cycle"] = "one-cycle"
     """one-cycle."""
+    div_factor: Divisor = 25.0
+    """What the peak is divided by for the rate at the start."""
+    final_div_factor: Divisor = 10_000.0
+    """What the rate at the start is divided by for that at the end."""
+    first_step: Literal["risen", "start"] = "risen"
+    """Whether the first step has risen already, or is at the start, as OneCycleLR of torch has
+    it."""
+    cycle_momentum: StrictBool = False
+    """Whether momentum, or `beta1`, falls while the rate rises and rises while it falls."""
+    max_momentum: Rate = 0.95
+    """Momentum at the start and at the end of such a cycle, in place of the optimizer's."""
+    base_momentum: Rate = 0.85
+    """Momentum at the peak of the rate."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.base_momentum > self.max_momentum:
+            raise PydanticCustomError("cycle", "`base_momentum` is more than `max_momentum`")
+        return self
 
 
 class Cosine(Schedule):
@@ -72,19 +98,6 @@ class Cosine(Schedule):
     """cosine."""
 
 
-class Step(Schedule):
-    """The rate falls by a factor every so many epochs; a linear warm-up where it is set."""
-
-    kind: Literal["step"]
-    """step."""
-    warmup: Rate = 0.0
-    """Share of all steps over which the rate rises to its peak; none unless set."""
-    every_epochs: Small = 6
-    """Epochs between two falls, counted from the start."""
-    factor: Fraction = 0.1
-    """What the rate is multiplied with at each fall."""
-
-
 class Constant(Schedule):
     """Linear warm-up, then the peak until the end."""
 
@@ -92,7 +105,87 @@ class Constant(Schedule):
     """constant."""
 
 
-AnySchedule = OneCycle | Cosine | Step | Constant
+class EpochSchedule(Schedule):
+    """Common to schedules that change the rate once an epoch; a linear warm-up where it is set."""
+
+    warmup: Rate = 0.0
+    """Share of all steps over which the rate rises to its peak; none unless set."""
+
+
+class Step(EpochSchedule):
+    """The rate falls by a factor every so many epochs; a linear warm-up where it is set."""
+
+    kind: Literal["step"]
+    """step."""
+    every_epochs: Small = 6
+    """Epochs between two falls, counted from the start."""
+    factor: Fraction = 0.1
+    """What the rate is multiplied with at each fall."""
+
+
+class MultiStep(EpochSchedule):
+    """The rate falls by a factor after each of the epochs that are named."""
+
+    kind: Literal["multi-step"]
+    """multi-step."""
+    milestones: Annotated[tuple[Milestone, ...], Field(min_length=1, max_length=64)]
+    """Epochs after which the rate falls, in their order: 8 is after the eighth."""
+    factor: Fraction = 0.1
+    """What the rate is multiplied with at each fall."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(one >= other for one, other in pairwise(self.milestones)):
+            raise PydanticCustomError("milestones", "`milestones` have to rise, such as [8, 12]")
+        return self
+
+
+class Exponential(EpochSchedule):
+    """The rate falls by a factor after each epoch."""
+
+    kind: Literal["exponential"]
+    """exponential."""
+    factor: Fraction = 0.9
+    """What the rate is multiplied with after each epoch."""
+
+
+class InverseTime(EpochSchedule):
+    """The rate is the peak over 1 + `decay_rate` × epochs done."""
+
+    kind: Literal["inverse-time"]
+    """inverse-time."""
+    decay_rate: NotNegative = 1.0
+    """What is added to the divisor after each epoch."""
+
+
+class Plateau(EpochSchedule):
+    """The rate falls by a factor where a loss has stopped to fall (ReduceLROnPlateau of torch)."""
+
+    kind: Literal["plateau"]
+    """plateau."""
+    watch: Literal["training", "holdout"] = "training"
+    """The loss that is watched: of training, or on the hold-out, which there has to be; never on
+    test."""
+    factor: Rate = 0.1
+    """What the rate is multiplied with at each fall."""
+    patience: Annotated[StrictInt, Field(ge=0, le=10_000)] = 10
+    """Epochs that may pass without a lower loss; one more, and the rate falls."""
+    threshold: NotNegative = 1e-4
+    """How much lower a loss has to be than the lowest so far to count."""
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    """rel: as a share of the lowest so far; abs: in nats."""
+    cooldown: Annotated[StrictInt, Field(ge=0, le=10_000)] = 0
+    """Epochs after a fall in which none is counted."""
+    min_rate: NotNegative = 0.0
+    """Below which the rate never falls."""
+
+
+AnySchedule = OneCycle | Cosine | Step | MultiStep | Exponential | InverseTime | Plateau | Constant
+
+
+def watches_holdout(schedule: AnySchedule) -> bool:
+    """Whether the learning rate depends on the loss on the hold-out."""
+    return isinstance(schedule, Plateau) and schedule.watch == "holdout"
 
 
 class Normalize(ShortSpec):
@@ -185,7 +278,7 @@ class Recipe(Spec):
         Field(discriminator="kind"),
         _short_or_of_kind("one-cycle"),
     ] = OneCycle()
-    """The learning rate, step by step."""
+    """The learning rate, step by step or epoch by epoch."""
     label_smoothing: Rate = 0.0
     """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
     clip_norm: Positive | None = None
@@ -198,6 +291,11 @@ class Recipe(Spec):
     """How pixels become numbers, of all images: a word, or constants."""
     quantize: Literal["int8"] | None = None
     """Rounds weights and values in training as an export to int8 does; not at all unless set."""
+
+    @property
+    def cycles_momentum(self) -> bool:
+        """Whether momentum changes from step to step."""
+        return isinstance(self.schedule, OneCycle) and self.schedule.cycle_momentum
 
     def batches(self, images: int) -> list[int]:
         """Images of each step of an epoch over so many. Raises ValueError for fewer than two."""

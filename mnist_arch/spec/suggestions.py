@@ -72,7 +72,8 @@ class Suggestions:
             return f"did you mean `{close[0]}`? {listing}"
         if spot is not None and spot.path[:-1] == path[:-1]:
             own = str(spot.path[-1])
-            kinds = [kind for kind, keys in keys_by_kind(path[:-1]).items() if own in keys]
+            by_kind = keys_by_kind(path[:-1])
+            kinds = sorted(kind for kind, keys in by_kind.items() if own in keys)
             if kinds:
                 return f"`{own}` belongs to `kind: {' or '.join(kinds)}`; {listing}"
         if there := self.elsewhere(path, given):

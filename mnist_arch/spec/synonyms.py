@@ -44,7 +44,8 @@ KEYS: Final[dict[str, str]] = {
     "recipe.schedule.warmup": "pct_start warm_up warmup_share warmup_ratio warmup_epochs"
     " warmup_steps num_warmup_steps warmup_iters warmup_proportion lr_warmup",
     "recipe.schedule.every_epochs": "step step_size stepsize step_every lr_step lr_step_size every"
-    " milestones steps period",
+    " steps period",
+    "recipe.schedule.milestones": "lr_milestones lr_steps step_epochs",
     "recipe.schedule.factor": "gamma lr_gamma lr_decay decay_rate drop_factor decay_factor",
     "recipe.label_smoothing": "smoothing label_smooth smooth ls label_smoothing_factor",
     "recipe.clip_norm": "clip grad_clip gradient_clip gradient_clipping gradient_clip_val clipnorm"
@@ -151,7 +152,11 @@ SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
     ("recipe.optimizer", "adamw", "adam adamw"),
     ("recipe.schedule", "one-cycle", "one_cycle one_cycle_lr one_cycle_policy superconvergence"),
     ("recipe.schedule", "cosine", "cosine cosine_annealing cosine_annealing_lr cosine_lr t_max"),
-    ("recipe.schedule", "step", "step_lr multi_step_lr step_decay"),
+    ("recipe.schedule", "step", "step_lr step_decay"),
+    ("recipe.schedule", {"kind": "multi-step", "milestones": [8, 12]}, "multi_step_lr"),
+    ("recipe.schedule", "exponential", "exponential_lr exponential_decay"),
+    ("recipe.schedule", "inverse-time", "inverse_time_decay"),
+    ("recipe.schedule", "plateau", "reduce_lr_on_plateau reduce_on_plateau"),
     ("recipe.schedule", "constant", "constant_lr"),
     ("recipe.augment.erase", {"probability": 0.25}, "random_erasing cutout"),
     ("defaults.norm", "batch", "batchnorm batch_norm bn batchnorm2d use_bn use_batchnorm"
@@ -190,8 +195,11 @@ VALUES: Final[dict[str, str]] = {
     " cyclic_lr triangular",
     "cosine": "cosineannealing cosineannealinglr cosine_annealing cos cosine_lr cosine_decay"
     " cosineannealingwarmrestarts cosine_warmup",
-    "step": "steplr step_lr multistep multisteplr step_decay staircase piecewise exponential"
-    " exponentiallr exp",
+    "step": "steplr step_lr step_decay staircase",
+    "multi-step": "multistep multisteplr multi_step_lr piecewise",
+    "exponential": "exponentiallr exp exponential_decay",
+    "inverse-time": "inverse_time_decay inversetimedecay inverse_decay",
+    "plateau": "reducelronplateau reduce_lr_on_plateau reduce_on_plateau",
     "constant": "constantlr const fixed flat constant_lr none",
     "same": "half same_padding pad true",
     "valid": "none no no_padding false",
@@ -253,9 +261,6 @@ REMARKS: Final[dict[str, str]] = {
     "epsilon": "of a norm; that of the optimizer is torch's own",
     "hidden": "`pool: flatten` and a `reduce` with an activation are a hidden layer",
     "hidden_units": "`pool: flatten` and a `reduce` with an activation are a hidden layer",
-    "exponentiallr": "`{kind: step, every_epochs: 1, factor: 0.9}` falls at each epoch",
-    "exponential": "`{kind: step, every_epochs: 1, factor: 0.9}` falls at each epoch",
-    "multisteplr": "the rate falls every `every_epochs`, not at given epochs",
     "relu6": "there is no upper limit",
     "emnist": "there are `emnist-balanced`, `emnist-letters` and `emnist-digits`",
     "cosineannealingwarmrestarts": "there are no restarts",
@@ -284,9 +289,9 @@ NOT_HERE: Final[dict[str, str]] = {
         "the optimizers are `sgd` and `adamw`",
     "sigmoid tanh softmax elu selu mish softplus hardtanh celu glu hardsigmoid softsign":
         "this activation is not in the language",
-    "reduce_lr_on_plateau reducelronplateau plateau lambdalr polynomial polylr":
-        "a schedule is settled before the training: `one-cycle`, `cosine`, `step` or `constant`",
-    "early_stopping earlystopping patience early_stop": "a result is the final epoch; nothing stops"
+    "lambdalr polynomial polylr cyclic_lr": "the schedules are `one-cycle`, `cosine`, `step`,"
+        " `multi-step`, `exponential`, `inverse-time`, `plateau` and `constant`",
+    "early_stopping earlystopping early_stop": "a result is the final epoch; nothing stops"
         " a training early",
     "mixup cutmix autoaugment randaugment trivialaugment augmix":
         "the changes of `recipe.augment` are rotation, shift, scale, shear, elastic and erase",
@@ -321,9 +326,8 @@ NOT_HERE: Final[dict[str, str]] = {
         " convolutional networks",
     "adam_epsilon": "the optimizer's epsilon is torch's own",
     "dampening": "momentum is not dampened",
-    "final_div_factor div_factor min_lr eta_min lr_min": "the `kind` of a schedule settles"
+    "min_lr eta_min lr_min": "the `kind` of a schedule settles"
         " where the rate begins and ends",
-    "cycle_momentum": "momentum stays as it is",
     "threads num_threads n_threads nthreads": "threads are no part of an experiment: threads="
         " of `train`, and `resources: {cpus: N}` in a sweep's file",
     "grid search experiments finalists resources": "this is a key of a sweep's file, which"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mnist_arch.counting.budget import broken_rules, counts_of, limited_counts
 from mnist_arch.counting.counted import CountedExperiment
@@ -25,6 +25,7 @@ from mnist_arch.spec.loading import (
     resolve,
 )
 from mnist_arch.spec.overrides import Override
+from mnist_arch.spec.recipe import watches_holdout
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.grid import Grid
@@ -34,6 +35,10 @@ from mnist_arch.sweeps.spec import Cost, Smallest
 
 Stage = Literal["ranking", "final"]
 """Ranking judges on the hold-out; final trains on all images and judges on test, once."""
+
+NO_FINALS: Final = (
+    "finalists train on all images, without the hold-out that `recipe.schedule.watch` is about"
+)
 
 HOLD_OUT_SHARE = 12
 """Unless the file says otherwise, one image in so many is held out: 5,000 of 60,000."""
@@ -250,8 +255,15 @@ class SweepPlan:
         except SpecError as error:
             return _not_built(arm, error)
         counted = CountedExperiment(loaded.experiment, plan, loaded.origins)
-        counts = _counts(counted.experiment, plan, counted.digest, cost=self.cost)
+        counts = _counts(
+            counted.experiment, plan, counted.digest, cost=self.cost, finals=self.has_finals
+        )
         return replace(arm, **counts, counted=counted)
+
+    @property
+    def has_finals(self) -> bool:
+        """Whether some arms are trained again, on the whole training split."""
+        return self.definition.sweep.finalists is not None
 
     def batch_bytes(self, experiment: Experiment, plan: Plan) -> int:
         """What the layers of an experiment take for its largest batch."""
@@ -305,16 +317,24 @@ def _fell_back(definition: Definition, dataset: DatasetName) -> bool:
     return (definition.sweep.dataset, dataset) == ("auto", "mnist-5k")
 
 
-def _counts(experiment: Experiment, plan: Plan, digest: str, *, cost: Cost) -> dict[str, Any]:
-    """What an arm says of its experiment, which is searched for little `cost`."""
+def _counts(
+    experiment: Experiment, plan: Plan, digest: str, *, cost: Cost, finals: bool
+) -> dict[str, Any]:
+    """What an arm says of its experiment, which is searched for little `cost`.
+
+    With `finals` it is to be trained without a hold-out, too.
+    """
     of = counts_of if cost == "bytes" else limited_counts
+    watches = watches_holdout(experiment.recipe.schedule)
     return {
         "digest": digest,
         "parameters": plan.parameters,
         "macs": plan.macs,
         "inference_bytes": of(experiment, plan).bytes,
         "epochs": experiment.recipe.epochs,
-        "rejected": "; ".join(broken_rules(experiment, plan)),
+        "rejected": "; ".join(
+            [*broken_rules(experiment, plan), *([NO_FINALS] if finals and watches else [])]
+        ),
     }
 
 
@@ -360,7 +380,9 @@ def _grid_arms(plan: SweepPlan) -> tuple[Iterator[Arm], int]:
     found: list[Arm | None] = [None] * grid.size
     most = 0
     for cell in grid.cells():
-        counts = _counts(cell.experiment, cell.plan, cell.digest, cost=plan.cost)
+        counts = _counts(
+            cell.experiment, cell.plan, cell.digest, cost=plan.cost, finals=plan.has_finals
+        )
         found[cell.number] = arm(cell.number, **counts)
         if not counts["rejected"]:
             most = max(most, plan.batch_bytes(cell.experiment, cell.plan))

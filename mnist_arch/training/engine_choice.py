@@ -122,6 +122,8 @@ def choose_engine(
         case "compiled", _:
             message = f"there are no compiled steps on {device}"
             raise DeviceUnavailable(message, hint="device='cpu'")
+        case _, "cuda" if work is not None and work.not_captured:
+            return Choice(plain, f"plain steps: captured ones do not have {work.not_captured}")
         case _, "cuda":
             return _on_cuda(plain)
         case _, "mps":

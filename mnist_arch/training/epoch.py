@@ -1,14 +1,15 @@
-"""The plan of one epoch: which images each step is given, and at which rate."""
+"""The plan of one epoch: which images each step is given, at which rate and momentum."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from mnist_arch.spec.recipe import OneCycle
 from mnist_arch.training.ema import average_weight
-from mnist_arch.training.schedule import learning_rate
+from mnist_arch.training.schedule import learning_rate, momentum
 from mnist_arch.training.state import State
 
 
@@ -22,6 +23,8 @@ class EpochPlan:
     """Learning rate of each step."""
     weights: list[float]
     """Share of the new weights in the average after each step; empty without an average."""
+    momenta: list[float] = field(default_factory=list)
+    """Momentum of each step; empty where it is the optimizer's own."""
 
     @classmethod
     def next(cls, state: State, images: int) -> EpochPlan:
@@ -35,15 +38,20 @@ class EpochPlan:
         steps = len(sizes)
         done = range(state.epoch * steps, (state.epoch + 1) * steps)
         total = recipe.epochs * steps
+        schedule = recipe.schedule
+        lowered = None if state.plateau is None else state.plateau.rate
         return cls(
             batches=torch.split(order_N.to(state.device), sizes),
             rates=[
-                learning_rate(recipe.schedule, step, steps=total, steps_per_epoch=steps)
+                learning_rate(schedule, step, steps=total, steps_per_epoch=steps, lowered=lowered)
                 for step in done
             ],
             weights=[]
             if recipe.ema is None
             else [average_weight(recipe.ema, step=step + 1) for step in done],
+            momenta=[momentum(schedule, step, steps=total) for step in done]
+            if isinstance(schedule, OneCycle) and schedule.cycle_momentum
+            else [],
         )
 
     @property

@@ -15,11 +15,11 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken
 from mnist_arch.native.program import not_covered
+from mnist_arch.spec.recipe import Plateau, Recipe, watches_holdout
 from mnist_arch.training.captured import CapturedStep
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Engine
@@ -36,6 +36,7 @@ from mnist_arch.training.native import NativeStep
 from mnist_arch.training.native_library import native_library
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
+from mnist_arch.training.work import not_captured
 
 PROGRESS_SECONDS = 0.1
 """Least time between two Progress records."""
@@ -56,7 +57,8 @@ def train(
     compiled after the first epoch, which it says, and says if that cannot be; so it does where
     those of a captured one cannot be captured, before the first epoch.
     Between two records the state is not to be used, except right after an EpochRecord, when it is
-    complete. Raises NonFiniteLoss, on a CPU at the bad step, elsewhere at the end of its epoch; and
+    complete. Where the schedule watches the hold-out, it is judged after each epoch in any case.
+    Raises NonFiniteLoss, on a CPU at the bad step, elsewhere at the end of its epoch; and
     DeviceUnavailable for a training that was compiled or captured and cannot be where it is
     resumed.
     """
@@ -64,6 +66,7 @@ def train(
     epochs = experiment.recipe.epochs
     if state.epoch == epochs:  # it may be on another device than the engine's, which is not needed
         return
+    is_watched = _is_watched(experiment.recipe, judged_on)
     since_record = _Clock()
     state.use_dropout_stream()
     step = make_step(engine, state, training, batch=batch)
@@ -87,16 +90,23 @@ def train(
         check_finite(losses_S, epoch_plan, state.epoch)
         speed = clock.speed(images)
         loss, correct = None, None
-        if judge_after == "each-epoch" or state.epoch + 1 == epochs:
+        if judge_after == "each-epoch" or is_watched or state.epoch + 1 == epochs:
             loss, correct = _judge(step, judged_on)
             if not math.isfinite(loss):  # the epoch's last step was one too many
                 raise NonFiniteLoss(epoch=state.epoch + 1, step=steps, rate=epoch_plan.rates[-1])
+        train_loss = epoch_plan.mean_loss(losses_S)
+        if state.plateau is not None and isinstance(
+            schedule := experiment.recipe.schedule, Plateau
+        ):
+            watched = loss if is_watched else train_loss
+            assert watched is not None
+            state.plateau.after(watched, schedule)
         state.epoch += 1
         state.seconds += since_record.seconds()
         state.keep_dropout_stream()
         yield EpochRecord(
             epoch=state.epoch,
-            train_loss=epoch_plan.mean_loss(losses_S),
+            train_loss=train_loss,
             loss=loss,
             correct=correct,
             images=len(judged_on),
@@ -109,16 +119,19 @@ def train(
 
 def make_step(engine: Engine | None, state: State, training: Split, *, batch: int) -> PlainStep:
     """The step of an engine; the plain one without any."""
-    if engine is None or state.experiment.recipe.quantize is not None:
+    recipe = state.experiment.recipe
+    if engine is None or recipe.quantize is not None:
         return PlainStep(state, training)
     match engine.step:
         case "plain":
             return PlainStep(state, training, precision=engine.precision)
         case "compiled":
             return CompiledStep(state, training, batch=batch, precision=engine.precision)
+        case "captured" if not_captured(recipe):
+            return PlainStep(state, training)
         case "captured":
             return CapturedStep(state, training, batch=batch, precision=engine.precision)
-        case "native" if not_covered(plan_network(state.experiment).layers):
+        case "native" if not_covered(state.plan.layers, recipe):
             return PlainStep(state, training)
         case "native":
             assert engine.vectors is not None
@@ -126,6 +139,18 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
             return NativeStep(state, training, batch=batch, threads=engine.threads, library=library)
         case never:
             assert_never(never)
+
+
+def _is_watched(recipe: Recipe, judged_on: Split) -> bool:
+    """Whether the learning rate depends on the images it is judged on, which are then held out.
+
+    Raises ValueError for images of test, by which nothing is ever chosen.
+    """
+    if not watches_holdout(recipe.schedule):
+        return False
+    if judged_on.name != "validation":
+        raise ValueError(f"a schedule cannot watch the loss on {judged_on.name}")
+    return True
 
 
 def _judge(step: PlainStep, judged_on: Split) -> tuple[float, int]:

@@ -50,6 +50,9 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.spec = recipe.optimizer
+        self.momentum = self.spec.momentum if isinstance(self.spec, Sgd) else self.spec.beta1
+        """Of the next step, or `beta1`; a recipe may change it from step to step."""
+        self._cycles = recipe.cycles_momentum
         tensors: list[Tensor] = list(model.parameters())
         # One kernel for a whole group; on the CPU its bits are not those of torch's default.
         self._fused = all(tensor.is_cuda for tensor in tensors)
@@ -75,7 +78,7 @@ class Optimizer:
                         foreach=not self._fused,
                         fused=self._fused,
                         weight_decay=group.weight_decay,
-                        momentum=spec.momentum,
+                        momentum=self.momentum,
                         lr=rate,
                         dampening=0.0,
                         nesterov=spec.nesterov,
@@ -92,7 +95,7 @@ class Optimizer:
                         foreach=not self._fused,
                         fused=self._fused,
                         amsgrad=False,
-                        beta1=spec.beta1,
+                        beta1=self.momentum,
                         beta2=spec.beta2,
                         lr=rate,
                         weight_decay=group.weight_decay,
@@ -131,7 +134,7 @@ class Optimizer:
 
     def _fresh_state(self, tensor: Tensor) -> TensorState:
         match self.spec:
-            case Sgd(momentum=0):
+            case Sgd(momentum=0) if not self._cycles:
                 return {}
             case Sgd():
                 return {"momentum_buffer": torch.zeros_like(tensor)}

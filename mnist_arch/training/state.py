@@ -19,7 +19,9 @@ from torch import Generator, Tensor
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.network.build import Classifier, build
 from mnist_arch.spec.experiment import Experiment
+from mnist_arch.spec.recipe import Plateau
 from mnist_arch.training.optimizer import Optimizer
+from mnist_arch.training.plateau import PlateauState
 from mnist_arch.training.streams import generator_owner, stream
 
 
@@ -32,6 +34,8 @@ class State:
     model: Classifier
     average: Classifier | None
     optimizer: Optimizer
+    plateau: PlateauState | None
+    """Where the learning rate has come to by the losses so far; None for schedules without."""
     shuffle: Generator
     augment: Generator
     dropout: Tensor
@@ -56,7 +60,7 @@ class State:
 
         Raises ShapeError.
         """
-        plan = plan or plan_network(experiment)
+        plan, schedule = plan or plan_network(experiment), experiment.recipe.schedule
         model = build(experiment, seed=seed, plan=plan)
         # torch's overloads know a device and a memory format each, but not both together.
         model.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,6 +73,7 @@ class State:
             model=model,
             average=average,
             optimizer=Optimizer(model, experiment.recipe),
+            plateau=PlateauState.fresh(schedule) if isinstance(schedule, Plateau) else None,
             shuffle=stream(seed, "shuffle", "cpu"),
             augment=stream(seed, "augment", device),
             dropout=stream(seed, "dropout", device).get_state(),
@@ -110,6 +115,7 @@ class State:
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            **({} if self.plateau is None else {"plateau": self.plateau.state_dict()}),
             "shuffle": self.shuffle.get_state(),
             "augment": self.augment.get_state(),
             "dropout": self.dropout,
@@ -124,6 +130,8 @@ class State:
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        if self.plateau is not None:
+            self.plateau.load_state_dict(saved["plateau"])
         self.shuffle.set_state(saved["shuffle"])
         self.augment.set_state(saved["augment"])
         self.dropout = saved["dropout"]

@@ -58,6 +58,8 @@ class PlainStep:
         """Step `number` of the epoch, from 0; leaves its loss in `losses_S`."""
         weight = self.epoch.weights[number] if self.epoch.weights else None
         rate = self.epoch.rates[number]
+        if self.epoch.momenta:
+            self.state.optimizer.momentum = self.epoch.momenta[number]
         self.losses_S[number] = self.learn(self.epoch.batches[number], rate=rate, weight=weight)
         if self.clears and number % CLEARED_EVERY == 0:
             give_back_freed()

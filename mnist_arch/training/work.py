@@ -17,6 +17,11 @@ def training_flops(*, macs: int, images: int, epochs: int) -> float:
     return 3 * 2.0 * macs * images * epochs
 
 
+def not_captured(recipe: Recipe) -> str:
+    """What of a recipe cannot be in a graph, as the spec says it; empty where all can."""
+    return "`cycle_momentum`" if recipe.cycles_momentum else ""
+
+
 @dataclass(frozen=True)
 class Work:
     """A training's length and width."""
@@ -34,7 +39,9 @@ class Work:
     quantized: bool = False
     """Whether weights and values are rounded in training, which only plain steps do."""
     not_native: str = ""
-    """What of the network native steps have no operation for; empty where they have all."""
+    """What of network or recipe native steps do not have; empty where they have all."""
+    not_captured: str = ""
+    """What of the recipe captured steps do not have; empty where they have all."""
 
     @classmethod
     def of(cls, plan: Plan, recipe: Recipe, *, images: int, runs: int = 1) -> Self:
@@ -50,7 +57,8 @@ class Work:
             channels,
             runs,
             quantized,
-            not_covered(plan.layers),
+            not_covered(plan.layers, recipe),
+            not_captured(recipe),
         )
 
     @property

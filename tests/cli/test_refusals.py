@@ -65,6 +65,11 @@ def refused_alike(*arguments: str, code: int, said: str) -> None:
         ("small.yaml --require --seeds 2 --holdout 16", ANSWER_IS_NO, "can have no verdict"),
         ("auto.yaml --require --holdout 16", ANSWER_IS_NO, "can have no verdict"),
         ("auto.yaml --holdout 60000", BAD_INPUT, "60,000 of the 60,000 training images"),
+        (
+            "small.yaml --set recipe.schedule.kind=plateau --set recipe.schedule.watch=holdout",
+            BAD_INPUT,
+            "test is never watched",
+        ),
         ("small.yaml --data-dir no/where", BAD_INPUT, "the data folder no/where does not exist"),
         ("small.yaml --data-dir small.yaml", BAD_INPUT, "the data folder small.yaml is no folder"),
         ("small.yaml --out small.yaml", BAD_INPUT, "small.yaml is a file, not a folder"),
@@ -83,13 +88,23 @@ def test_train(arguments: str, code: int, said: str) -> None:
         ({"holdout": 5_000}, "--dataset mnist-5k", BAD_INPUT, "5,000 of the 4,000"),
         ({"finalists": {"top": 0}}, "", BAD_INPUT, "finalists.top"),
         ({}, "--dataset imagenet", BAD_INPUT, "imagenet"),
+        (
+            {
+                "grid": {"recipe.schedule": [{"kind": "plateau", "watch": "holdout"}]},
+                "finalists": {"top": 1},
+            },
+            "",
+            ANSWER_IS_NO,
+            "finalists train on all images",
+        ),
         ({}, "--dataset emnist-letters", ANSWER_IS_NO, "emnist-letters has 26 classes"),
         ({}, "--dataset kmnist --data-dir no/where", BAD_INPUT, "no/where does not exist"),
         ({}, "--out small.yaml", BAD_INPUT, "small.yaml is a file, not a folder"),
     ],
 )
 def test_sweep(top: dict[str, Any], arguments: str, code: int, said: str) -> None:
-    write_sweep(Path("tiny.yaml"), {"name": "a", **blocks(4)}, **top)
+    arms = () if "grid" in top else ({"name": "a", **blocks(4)},)
+    write_sweep(Path("tiny.yaml"), *arms, **top)
     refused_alike("sweep", "tiny.yaml", *arguments.split(), code=code, said=said)
 
 

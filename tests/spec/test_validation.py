@@ -146,6 +146,27 @@ dataset: minst
         ("recipe: {clip_norm: 1e7}", "recipe.clip_norm", "must be at most 1000000, not 10000000.0"),
         ("recipe: 5", "recipe", "must be an object with keys, not 5"),
         ("recipe:", "recipe", "must be an object with keys, not null"),
+        (
+            "recipe: {schedule: {max_momentum: 0.8}}",
+            "recipe.schedule",
+            "`base_momentum` is more than `max_momentum`",
+        ),
+        (
+            "recipe: {schedule: {kind: multi-step, milestones: [8, 8]}}",
+            "recipe.schedule",
+            "`milestones` have to rise, such as [8, 12]",
+        ),
+        ("recipe: {schedule: multi-step}", "recipe.schedule.milestones", "`milestones` is missing"),
+        (
+            "recipe: {schedule: {div_factor: 0.5}}",
+            "recipe.schedule.div_factor",
+            "must be at least 1, not 0.5",
+        ),
+        (
+            "recipe: {schedule: {kind: plateau, factor: 1}}",
+            "recipe.schedule.factor",
+            "must be less than 1, not 1",
+        ),
         ("recipe: {optimizer: []}", "recipe.optimizer", "must be an object with keys, not []"),
         (
             "recipe: {optimizer: {momentum: 0}}",

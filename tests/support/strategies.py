@@ -420,7 +420,23 @@ _RATE_OVER_TIME: dict[str, st.SearchStrategy[Any]] = {
     "warmup": st.sampled_from([0, 0.25]),
 }
 _SCHEDULES = (
-    st.fixed_dictionaries({}, optional={"kind": st.just("one-cycle"), **_RATE_OVER_TIME})
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "kind": st.just("one-cycle"),
+            "div_factor": st.floats(1, 100),
+            "first_step": st.sampled_from(["risen", "start"]),
+            **_RATE_OVER_TIME,
+        },
+    )
+    | st.fixed_dictionaries(
+        {"kind": st.just("multi-step"), "milestones": st.just([2, 5])},
+        optional={"factor": st.floats(0, 1), **_RATE_OVER_TIME},
+    )
+    | st.fixed_dictionaries(
+        {"kind": st.sampled_from(["exponential", "inverse-time", "plateau"])},
+        optional=_RATE_OVER_TIME,
+    )
     | st.fixed_dictionaries(
         {"kind": st.sampled_from(["cosine", "constant"])}, optional=_RATE_OVER_TIME
     )

@@ -27,13 +27,13 @@ from mnist_arch.network.weights import build_with, save_weights
 from mnist_arch.network.weights import read_weights as read
 from mnist_arch.runs.checkpoint import read_checkpoint, save_checkpoint
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.spec.recipe import Recipe
+from mnist_arch.spec.recipe import OneCycle, Recipe
 from mnist_arch.training import loop as module
 from mnist_arch.training import step as steps_module
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import EpochRecord, Progress
 from mnist_arch.training.loop import check_finite, train
-from mnist_arch.training.schedule import learning_rate
+from mnist_arch.training.schedule import learning_rate, momentum
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
 
@@ -542,18 +542,80 @@ def test_dropout_does_not_change_the_shuffle(
     assert with_dropout == without
 
 
+# -------------------------------------------------------------------------- plateau and momentum
+
+
+def test_a_plateau_watches_the_hold_out_and_never_test(training: Split, judged_on: Split) -> None:
+    schedule = {"kind": "plateau", "threshold": 9, "threshold_mode": "abs", "watch": "holdout"}
+    experiment = plain(recipe__schedule=schedule, holdout=50)
+    assert judged_on.name == "test"
+    with pytest.raises(ValueError, match="cannot watch the loss on test"):
+        records(State.fresh(experiment, seed=1), training, judged_on)
+    held_out = replace(judged_on, name="validation")
+    state = State.fresh(experiment, seed=1)
+    found = [
+        it
+        for it in train(state, training, held_out, judge_after="last-epoch")
+        if isinstance(it, EpochRecord)
+    ]
+    assert all(it.loss is not None for it in found)
+    assert state.plateau is not None
+    assert state.plateau.lowest == found[0].loss  # nothing after it is lower by 9 nats
+    state = State.fresh(plain(recipe__schedule={**schedule, "watch": "training"}), seed=1)
+    found = records(state, training, judged_on)
+    assert state.plateau is not None
+    assert state.plateau.lowest == found[0].train_loss
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_each_step_has_the_momentum_of_its_cycle(
+    training: Split, judged_on: Split, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = {"peak": 1e-3, "warmup": 0.5, "cycle_momentum": True}
+    state = State.fresh(plain(recipe__optimizer=kind, recipe__schedule=schedule), seed=1)
+    seen = []
+    step = state.optimizer.step
+    monkeypatch.setattr(
+        state.optimizer, "step", lambda rate: (seen.append(state.optimizer.momentum), step(rate))
+    )
+    records(state, training, judged_on)
+    cycle = OneCycle(warmup=0.5)
+    assert seen == [momentum(cycle, it, steps=9) for it in range(9)]
+    assert min(seen) == 0.85
+
+
 # ---------------------------------------------------------------------------------- resuming
 
 
+CYCLE = {"peak": 0.02, "cycle_momentum": True}
+PLATEAU = {"kind": "plateau", "peak": 0.05, "patience": 0, "factor": 0.5}
+PLATEAU |= {"threshold": 9, "threshold_mode": "abs"}  # so that only the first loss is lower
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ema", [0.9, None])
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "ema"),
+    [
+        ("sgd", {"peak": 0.02}, 0.9),
+        ("adamw", {"peak": 0.02}, None),
+        ("sgd", CYCLE, None),
+        ("adamw", CYCLE, 0.9),
+        ("sgd", PLATEAU, None),
+        ("sgd", {**PLATEAU, "watch": "holdout"}, 0.9),
+    ],
+)
 def test_going_on_from_any_epoch_changes_no_bit(
-    training: Split, judged_on: Split, tmp_path: Path, kind: str, ema: float | None
+    training: Split,
+    judged_on: Split,
+    tmp_path: Path,
+    optimizer: str,
+    schedule: dict[str, Any],
+    ema: float | None,
 ) -> None:
+    judged_on = replace(judged_on, name="validation")
     experiment = spec(
-        recipe__optimizer={"kind": kind},
-        recipe__schedule={"peak": 0.02},
+        recipe__optimizer=optimizer,
+        recipe__schedule=schedule,
         recipe__ema=ema,
         recipe__augment={"elastic": {"pixels": 0.5}, "erase": {"probability": 0.3}},
         recipe__clip_norm=1.0,
@@ -569,6 +631,8 @@ def test_going_on_from_any_epoch_changes_no_bit(
             curve.append((record.train_loss, record.loss, record.correct, record.rate))
             save_checkpoint(tmp_path / f"epoch{record.epoch}", whole.state_dict())
     final = tensors(whole.result)
+    if schedule.get("kind") == "plateau":
+        assert [it[-1] for it in curve] == [0.05, 0.05, 0.025]
     for epoch in (0, 1, 2, 3):
         state = State.fresh(experiment, seed=8)
         if epoch:

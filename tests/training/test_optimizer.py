@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mnist_arch.network.build import build
 from mnist_arch.spec.loading import load
-from mnist_arch.spec.recipe import Recipe
+from mnist_arch.spec.recipe import OneCycle, Recipe
 from mnist_arch.training.optimizer import Optimizer
 from mnist_arch.zoo.index import zoo_names
 
@@ -122,6 +122,24 @@ def test_its_steps_have_the_bits_of_torchs_own(name: str) -> None:
         go_with_torch(theirs, reference, steps=[step])
         assert equal(tensors(ours), tensors(theirs)), step
         assert not any(torch.equal(before[key], tensors(ours)[key]) for key in before)
+
+
+@pytest.mark.parametrize("name", ["momentum", "plain", "adamw"])
+def test_momentum_may_change_from_step_to_step(name: str) -> None:
+    """As where a schedule of torch overwrites it, also that of SGD without any."""
+    ours, theirs = fresh_model(), fresh_model()
+    cycling = recipe(name).model_copy(update={"schedule": OneCycle(cycle_momentum=True)})
+    optimizer, reference = Optimizer(ours, cycling), of_torch(theirs, name)
+    for step, momentum in enumerate((0.95, 0.9, 0.85, 0.87, 0.93)):
+        optimizer.momentum = momentum
+        for group in reference.param_groups:
+            if name == "adamw":
+                group["betas"] = (momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum
+        go(ours, optimizer, steps=[step])
+        go_with_torch(theirs, reference, steps=[step])
+        assert equal(tensors(ours), tensors(theirs)), step
 
 
 def test_gradients_are_forgotten() -> None:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_arch.spec.recipe import Constant, Cosine, OneCycle, Schedule, Step
-from mnist_arch.training.schedule import learning_rate
+from mnist_arch.spec.recipe import (
+    AnySchedule,
+    Constant,
+    Cosine,
+    Exponential,
+    InverseTime,
+    MultiStep,
+    OneCycle,
+    Plateau,
+    Step,
+)
+from mnist_arch.training.plateau import PlateauState
+from mnist_arch.training.schedule import learning_rate, momentum
 
 
-def curve(schedule: Schedule, steps: int, *, steps_per_epoch: int = 10) -> list[float]:
+def curve(schedule: AnySchedule, steps: int, *, steps_per_epoch: int = 10) -> list[float]:
     return [
         learning_rate(schedule, step, steps=steps, steps_per_epoch=steps_per_epoch)
         for step in range(steps)
@@ -101,7 +113,7 @@ def test_a_warmup_over_the_first_fall_ends_at_the_peak_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", [OneCycle(), Cosine(kind="cosine"), Constant(kind="constant")])
-def test_a_warmup_of_nearly_all_steps_only_rises(kind: Schedule) -> None:
+def test_a_warmup_of_nearly_all_steps_only_rises(kind: AnySchedule) -> None:
     schedule = kind.model_copy(update={"peak": 0.1, "warmup": 0.999})
     rates = curve(schedule, 100)
     assert rates == sorted(rates)
@@ -112,7 +124,7 @@ def test_a_warmup_of_nearly_all_steps_only_rises(kind: Schedule) -> None:
 @pytest.mark.parametrize(
     "kind", [OneCycle(), Cosine(kind="cosine"), Step(kind="step"), Constant(kind="constant")]
 )
-def test_a_single_step_has_a_rate(kind: Schedule, warmup: float) -> None:
+def test_a_single_step_has_a_rate(kind: AnySchedule, warmup: float) -> None:
     (rate,) = curve(kind.model_copy(update={"warmup": warmup}), 1, steps_per_epoch=1)
     if warmup >= 0.5 or isinstance(kind, Step | Constant):
         assert rate == kind.peak
@@ -128,6 +140,10 @@ _SCHEDULES = st.sampled_from(
         Step(kind="step", every_epochs=1),
         Step(kind="step", every_epochs=3, factor=0.0),
         Step(kind="step", every_epochs=2, factor=1.0),
+        MultiStep(kind="multi-step", milestones=(2, 5, 6)),
+        Exponential(kind="exponential"),
+        InverseTime(kind="inverse-time", decay_rate=0.3),
+        Plateau(kind="plateau"),
     ]
 )
 
@@ -141,7 +157,7 @@ _SCHEDULES = st.sampled_from(
     steps_per_epoch=st.integers(1, 20),
 )
 def test_every_rate_lies_between_zero_and_the_peak_and_the_warmup_reaches_it(
-    kind: Schedule, peak: float, warmup: float, epochs: int, steps_per_epoch: int
+    kind: AnySchedule, peak: float, warmup: float, epochs: int, steps_per_epoch: int
 ) -> None:
     schedule = kind.model_copy(update={"peak": peak, "warmup": warmup})
     steps = epochs * steps_per_epoch
@@ -152,3 +168,128 @@ def test_every_rate_lies_between_zero_and_the_peak_and_the_warmup_reaches_it(
     assert rates[risen:] == sorted(rates[risen:], reverse=True)
     if risen:
         assert rates[risen - 1] == peak
+
+
+# ------------------------------------------------------------------------- beside torch's classes
+
+STEPS, PER_EPOCH = 100, 7
+
+
+def parameter() -> torch.optim.SGD:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3, momentum=0.5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "start", "end"),
+    [
+        (STEPS, 0.0, 25.0, 1e4),
+        (STEPS, 0.005, 25.0, 1e4),
+        (STEPS, 0.137, 5.0, 100.0),
+        (STEPS, 0.3, 25.0, 1e4),
+        (8911, 0.2, 10.0, 100.0),
+    ],
+)
+def test_one_cycle_from_its_start_is_torchs_rate_and_momentum(
+    steps: int, warmup: float, start: float, end: float
+) -> None:
+    schedule = OneCycle(
+        peak=0.3,
+        warmup=warmup,
+        div_factor=start,
+        final_div_factor=end,
+        first_step="start",
+        cycle_momentum=True,
+    )
+    optimizer = parameter()
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        0.3,
+        total_steps=steps,
+        pct_start=warmup,
+        div_factor=start,
+        final_div_factor=end,
+    )
+    for step in range(steps if steps == STEPS else 2000):
+        (group,) = optimizer.param_groups
+        rate = learning_rate(schedule, step, steps=steps, steps_per_epoch=PER_EPOCH)
+        assert rate == pytest.approx(group["lr"], rel=1e-9)
+        assert momentum(schedule, step, steps=steps) == pytest.approx(group["momentum"], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "settings"),
+    [
+        (Step(kind="step", every_epochs=3), "StepLR", {"step_size": 3}),
+        (Step(kind="step", every_epochs=5, factor=0.3), "StepLR", {"step_size": 5, "gamma": 0.3}),
+        (MultiStep(kind="multi-step", milestones=(2, 9)), "MultiStepLR", {"milestones": [2, 9]}),
+        (Exponential(kind="exponential", factor=0.8), "ExponentialLR", {"gamma": 0.8}),
+        (
+            InverseTime(kind="inverse-time", decay_rate=0.319),
+            "LambdaLR",
+            {"lr_lambda": lambda epoch: 1 / (1 + 0.319 * epoch)},
+        ),
+        (Constant(kind="constant", warmup=0.0), "ConstantLR", {"factor": 1.0}),
+    ],
+)
+def test_a_schedule_by_epochs_is_torchs(
+    ours: AnySchedule, theirs: str, settings: dict[str, Any]
+) -> None:
+    optimizer = parameter()
+    scheduler = getattr(torch.optim.lr_scheduler, theirs)(optimizer, **settings)
+    ours = ours.model_copy(update={"peak": 0.3})
+    for step in range(STEPS):
+        rate = learning_rate(ours, step, steps=STEPS, steps_per_epoch=PER_EPOCH)
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        if step % PER_EPOCH == PER_EPOCH - 1:
+            scheduler.step()
+
+
+@given(
+    losses=st.lists(st.floats(0, 3), min_size=100, max_size=100),
+    patience=st.integers(0, 4),
+    cooldown=st.integers(0, 3),
+    threshold=st.sampled_from([0.0, 1e-4, 0.1]),
+    mode=st.sampled_from(["rel", "abs"]),
+    least=st.sampled_from([0.0, 0.05]),
+)
+def test_a_plateau_is_torchs_and_goes_on_from_its_state(
+    losses: list[float], patience: int, cooldown: int, threshold: float, mode: Any, least: float
+) -> None:
+    schedule = Plateau(
+        kind="plateau",
+        peak=0.3,
+        factor=0.5,
+        patience=patience,
+        cooldown=cooldown,
+        threshold=threshold,
+        threshold_mode=mode,
+        min_rate=least,
+    )
+    optimizer, ours = parameter(), PlateauState.fresh(schedule)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer,
+        factor=0.5,
+        patience=patience,
+        cooldown=cooldown,
+        threshold=threshold,
+        threshold_mode=mode,
+        min_lr=least,
+    )
+    for loss in losses:
+        assert ours.rate == optimizer.param_groups[0]["lr"]
+        ours.after(loss, schedule)
+        theirs.step(loss)
+        saved, ours = ours.state_dict(), PlateauState.fresh(schedule)
+        ours.load_state_dict(saved)
+
+
+def test_a_cycle_of_momentum_that_is_one_step_up_ends_where_it_began() -> None:
+    schedule = OneCycle(cycle_momentum=True)
+    momenta = [momentum(schedule, step, steps=50) for step in range(50)]
+    assert momenta[9] == 0.85
+    assert momenta[:10] == sorted(momenta[:10], reverse=True)
+    assert momenta[9:] == sorted(momenta[9:])
+    assert momenta[-1] == 0.95
