@@ -18,6 +18,7 @@ from mnist_arch.export.c_text import (
 )
 from mnist_arch.export.integer import (
     AnyIntegerOperation,
+    HardSwish,
     IntegerConvolution,
     IntegerProgram,
     LargestOf,
@@ -144,6 +145,19 @@ static void look_up(const uint8_t table[256], int size, const uint8_t *in, uint8
 }
 """
 
+_HARD_SWISH: Final = """
+static void hard_swish(int size, int zero, int32_t three, int32_t multiplier, int shift,
+                       int out_zero, const uint8_t *in, uint8_t *out)
+{
+    for (int at = 0; at < size; at++) {
+        const int32_t a = in[at] - zero;
+        const int32_t gate = a < -three ? 0 : a > three ? 2 * three : a + three;
+
+        out[at] = stored(out_zero + scaled(a * gate, multiplier, shift), 0);
+    }
+}
+"""
+
 _LARGEST: Final = """
 static void largest(int channels, int side, int out_side, int size, int stride, const uint8_t *in,
                     uint8_t *out)
@@ -254,6 +268,10 @@ class _Writer:
                 self.needs.add("look_up")
                 name = self.tables.name("uint8_t", "table", values)
                 call = f"look_up({name}, {channels * height**2}, {ins[0]}, {out})"
+            case HardSwish() as op:
+                self.needs |= {"scaled", "hard_swish", "stored"}
+                scales = f"{zeros[0]}, {op.three}, {op.multiplier}, {op.shift}, {op.zero}"
+                call = f"hard_swish({channels * height**2}, {scales}, {ins[0]}, {out})"
             case LargestOf(size=size, stride=stride):
                 self.needs.add("largest")
                 sizes = f"{channels}, {side}, {height}, {size}, {stride}"
@@ -316,6 +334,7 @@ class _Writer:
             + _SUM_ROW.replace("@TAP@", _BORDER_TAP).replace("@SUFFIX@", "_with_border"),
             "convolve_with_border": _CONVOLVE.replace("@SUFFIX@", "_with_border"),
             "look_up": _TABLE,
+            "hard_swish": _HARD_SWISH,
             "largest": _LARGEST,
             "window_sum": _SUM,
             "average": _MEAN,
@@ -346,7 +365,7 @@ def integer_source(program: IntegerProgram, *, name: str, about: str) -> CSource
     operations = program.operations
     shapes = [it.shape for it in operations]
     uses = uses_of(program)
-    in_place = [n for n, it in enumerate(operations) if isinstance(it, Table | SumOf)]
+    in_place = [n for n, it in enumerate(operations) if isinstance(it, Table | HardSwish | SumOf)]
     writer = _Writer(program, places(shapes, uses, in_place))
     prefix = prefix_of(name)
     calls = "".join(writer.operation(number, it) for number, it in enumerate(operations))

@@ -81,6 +81,20 @@ class Table(IntegerOperation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class HardSwish(IntegerOperation):
+    """a · min(max(a + three, 0), 2 · three), scaled, where a is x - zero of x."""
+
+    three: int
+    """What stands for 3."""
+    multiplier: int
+    shift: int
+
+    @property
+    def scalars(self) -> int:
+        return 6
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LargestOf(IntegerOperation):
     """The maximum of each window."""
 
@@ -126,7 +140,9 @@ class ProductOf(IntegerOperation):
         return 4
 
 
-AnyIntegerOperation = IntegerConvolution | Table | LargestOf | MeanOf | SumOf | ProductOf
+AnyIntegerOperation = (
+    IntegerConvolution | Table | HardSwish | LargestOf | MeanOf | SumOf | ProductOf
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +216,9 @@ def computed(
             low = 0 if op.low is None else op.low[:, None, None]
         case Table(values=table):
             scaled = table[x].astype(np.int64) - operation.zero
+        case HardSwish(three=three) as op:
+            a = x.astype(np.int64) - zero
+            scaled = _scaled(a * np.clip(a + three, 0, 2 * three), op.multiplier, op.shift)
         case LargestOf(size=size, stride=stride):
             scaled = _windows(x, size, stride).max((4, 5)).astype(np.int64) - operation.zero
         case MeanOf() as op:

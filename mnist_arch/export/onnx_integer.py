@@ -17,6 +17,7 @@ import numpy as np
 
 from mnist_arch.export.integer import (
     AnyIntegerOperation,
+    HardSwish,
     IntegerConvolution,
     IntegerProgram,
     LargestOf,
@@ -24,6 +25,7 @@ from mnist_arch.export.integer import (
     ProductOf,
     SumOf,
     Table,
+    computed,
 )
 from mnist_arch.export.onnx_file import INPUT, OUTPUT, Graph
 
@@ -84,10 +86,11 @@ class _Writer:
             case IntegerConvolution() as op:
                 return self._convolution(op, x, zero)
             case Table(values=values):
-                from onnx import TensorProto
-
-                place = add("Cast", x, to=TensorProto.INT32)
-                return add("Gather", self.graph.constant(values, "uint8"), place, axis=0)
+                return self._looked_up(x, values)
+            case HardSwish() as op:
+                stored = np.arange(256, dtype=np.uint8)
+                zero_of_x = self.program.zero(op.inputs[0])
+                return self._looked_up(x, computed(op, [stored], [zero_of_x], is_last=False))
             case LargestOf() as op:
                 return add("MaxPool", x, **_window(op))
             case MeanOf() as op:
@@ -120,6 +123,13 @@ class _Writer:
         if op.low is None:
             return made
         return self._at_least(made, op.low)
+
+    def _looked_up(self, x: str, values: NDArray[Any]) -> str:
+        """The place of each number of x in these 256."""
+        from onnx import TensorProto
+
+        place = self.graph.add("Cast", x, to=TensorProto.INT32)
+        return self.graph.add("Gather", self.graph.constant(values, "uint8"), place, axis=0)
 
     def _at_least(self, x: str, low: NDArray[Any]) -> str:
         """Not less than a number for each channel."""

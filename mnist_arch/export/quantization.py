@@ -21,6 +21,7 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.export import reference
 from mnist_arch.export.integer import (
     AnyIntegerOperation,
+    HardSwish,
     IntegerConvolution,
     IntegerProgram,
     LargestOf,
@@ -171,6 +172,11 @@ class _Quantizer:
                     real=self.real[operation.inputs[0]],
                     is_last=is_last,
                 )
+            case Curve(kind="hardswish") if 1 <= (three := round(3 / given[0].scale)) < 2**15:
+                # Exact where it is linear, whatever the rounding of 3 does.
+                ratio = given[0].scale / (2 * three * found_range.scale)
+                multiplier, shift = _multiplier(ratio)
+                made = HardSwish(**at, three=three, multiplier=multiplier, shift=shift)
             case Relu() | LeakyRelu() | Curve():
                 stored = np.arange(256, dtype=np.uint8)
                 real = reference.computed(operation, [given[0].real(stored)], dtype=np.float64)

@@ -122,6 +122,37 @@ def test_c_of_floats_is_the_reference(both: tuple[Program, IntegerProgram]) -> N
     np.testing.assert_array_equal(labels, logits.argmax(1))
 
 
+@pytest.mark.parametrize("highest", [0.5, 2.0, 9.0, 60.0])
+def test_hardswish_is_within_a_step_of_the_real_one(highest: float) -> None:
+    """It needs six bytes where a table of it has 256."""
+    given, made = range_of(np.array([-3.3, highest])), range_of(np.array([-0.375, highest]))
+    stored = np.arange(256, dtype=np.uint8)
+    three = round(3 / given.scale)
+    ratio = given.scale / (2 * three * made.scale)
+    operation = integer.HardSwish(
+        inputs=(0,),
+        shape=(1, 1, 256),
+        place="here",
+        zero=made.zero,
+        three=three,
+        multiplier=round(ratio * 2**20),
+        shift=20,
+    )
+    found = integer.computed(operation, [stored], [given.zero], is_last=False).astype(int)
+    x = given.real(stored)
+    right = made.stored(x * np.clip(x + 3, 0, 6) / 6).astype(int)
+    assert np.abs(found - right).max() <= 1
+
+
+def test_hardswish_is_computed_and_another_curve_is_looked_up() -> None:
+    kinds = {
+        name: {type(it).__name__ for it in quantized(program(NETWORKS[name]), images()).operations}
+        for name in ("a border that is repeated, and a gate", "a pool and a curve that come last")
+    }
+    assert ["HardSwish" in found for found in kinds.values()] == [True, False]
+    assert all("Table" in found for found in kinds.values())
+
+
 def test_floats_have_norms_of_each_image_and_whole_numbers_do_not() -> None:
     """Which an export says before anything is written."""
     text = """
