@@ -1,21 +1,17 @@
-"""Accuracy against parameters: the networks that ship beside published results.
+"""Accuracy against parameters: the networks that ship, compared with published results.
 
-    python benchmarks/records.py benchmarks/records/public.csv --picture docs/pictures/records.svg
-
-Prints the rows of both tables of docs/records.md. What ships is its evidence: the mean of the final
-epoch over seeds, drawn with the standard deviation over them. A published point is one run, or the
-mean where its source says so; where a source gives only the best epoch, the point is hollow.
+`python benchmarks/figures.py` writes the tables and the picture of docs/records.md from this. What
+ships is its evidence: the mean of the final epoch over seeds, with their standard deviation. A
+published point is one run, or the mean where its source says so. Where a source gives only the best
+epoch, the point is hollow.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from report import table
 
 from mnist_arch.drawing import (
     BLUE,
@@ -28,10 +24,30 @@ from mnist_arch.drawing import (
     frame_and_grid,
     new_figure,
 )
-from mnist_arch.files import write_whole
 from mnist_arch.runs.evidence import Evidence
 from mnist_arch.values import read_record
 from mnist_arch.zoo.index import zoo
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an entry of the zoo is to reach."""
+
+    rule: str
+    percent: float
+    """The mean of the test accuracy."""
+    read: tuple[int, ...] = ()
+    """Correct images of seeds that are finished, where the other seeds are not."""
+
+
+GOALS = {
+    "best": Goal("< 20,000 parameters, < 20 epochs", 99.70),
+    "under-8k": Goal("< 8,000 parameters, 15 epochs", 99.58),
+    "tiny": Goal("≤ 2,500 parameters, < 20 epochs", 99.40, read=(9_928, 9_931)),
+    "golf": Goal("fewest parameters, < 200 epochs", 99.00),
+    "fast": Goal("< 20,000 parameters, least time", 99.40, read=(9_951, 9_943)),
+    "s6": Goal("the reference network as it is, 19 epochs", 99.60),
+}
 
 
 @dataclass(frozen=True)
@@ -136,21 +152,3 @@ def draw(ours: dict[str, Evidence], public: Sequence[Public]) -> bytes:
         axes.legend(frameon=False, fontsize=9, loc="lower right")
         frame_and_grid(axes)
         return file_bytes(figure, "svg")
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("public", type=Path, help="CSV of published results")
-    options.add_argument("--picture", type=Path, help="an SVG to be written")
-    given = options.parse_args()
-    public, ours = published(given.public), shipped()
-    headings = ["", "parameters", "epochs", "test", "bound", "crossed", "seeds", "time"]
-    print(table(headings, [our_row(name, it) for name, it in ours.items()]))
-    rows = [[f"{it.parameters:,}", str(it.epochs), f"{it.percent:.2f}", it.source] for it in public]
-    print(table(["parameters", "epochs", "%", "source"], rows))
-    if given.picture:
-        write_whole(given.picture, draw(ours, public))
-
-
-if __name__ == "__main__":
-    main()

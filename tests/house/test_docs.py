@@ -1,6 +1,6 @@
 """The documentation is true: generated parts are current, examples load, commands parse.
 
-`UPDATE_DOCS=1 pytest tests/house/test_docs.py` writes the generated parts anew.
+`UPDATE_DOCS=1 pytest tests/house/test_docs.py` writes the generated parts again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.training.state import State
-from mnist_arch.zoo.index import zoo
 from mnist_arch_cli import errors
 from mnist_arch_cli.app import app
 
@@ -113,55 +112,6 @@ def test_exit_codes_are_documented() -> None:
         errors.INTERRUPTED,
         errors.PIPE_CLOSED,
     ]
-
-
-# ------------------------------------------------------------------------------------------ parity
-
-PARITY = json.loads((ROOT / "benchmarks" / "results" / "parity.json").read_text("utf-8"))
-"""Written by benchmarks/parity.py."""
-
-
-def test_the_parity_of_every_format_is_the_one_measured() -> None:
-    lines = [
-        "## The networks that ship",
-        "",
-        f"`{' '.join(PARITY['command'])}` measures this. Labels count only for the accuracy.",
-        "",
-        "| network | parameters | format | bytes | same predictions | logits apart | accuracy |",
-        "|---|--:|---|--:|--:|--:|--:|",
-    ]
-    for it in PARITY["exports"]:
-        parity, accuracy = it["parity"], it["accuracy_percent"]
-        lines.append(
-            f"| `{it['network']}` | {it['parameters']:,} | {it['format']} | {it['bytes']:,} "
-            f"| {parity['same']:,} of {parity['images']:,} | {parity['largest']:.2g} "
-            f"| {accuracy:.2f} % |"
-        )
-    lines += [
-        "",
-        "Bytes of C are those of its text. What it takes, and the instructions of one image:",
-        "",
-        "| network | numbers | weights, biases, scales | memory | board | flash | instructions |",
-        "|---|---|--:|--:|---|--:|--:|",
-    ]
-    for it in PARITY["exports"]:
-        for board in it["c"]["boards"] if it["c"] else ():
-            numbers = "whole" if "int8" in it["format"] else "floats"
-            lines.append(
-                f"| `{it['network']}` | {numbers} | {it['c']['data_bytes']:,} "
-                f"| {it['c']['buffer_bytes']:,} | {board['board']} | {board['flash_bytes']:,} "
-                f"| {board['instructions']:,} |"
-            )
-    versions = ", ".join(f"{name} {version}" for name, version in PARITY["versions"].items())
-    lines += ["", f"With {versions}; {PARITY['machine']}."]
-    check_generated("export.md", "\n".join(lines) + "\n")
-
-
-def test_every_network_with_weights_has_its_parity() -> None:
-    found = {it["network"] for it in PARITY["exports"]}
-    assert found == {name for name, it in zoo().items() if it.weights_path.exists()}
-    exact = [it for it in PARITY["exports"] if "int8" not in it["format"]]
-    assert all(it["parity"]["same"] == it["parity"]["images"] for it in exact)
 
 
 # ------------------------------------------------------------------------------------ the reference
