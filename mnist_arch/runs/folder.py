@@ -25,8 +25,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from pydantic_core import from_json
-
 from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, RunError, SpecError, StorageError
 from mnist_arch.files import (
     append_line,
@@ -42,6 +40,7 @@ from mnist_arch.files import (
 )
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
+from mnist_arch.runs.stored import network_name, shown_name, stored_manifest, stored_object
 from mnist_arch.spec.loading import validated
 from mnist_arch.spec.strict_yaml import parse
 from mnist_arch.values import FORMAT, Record, check_format, read_record
@@ -54,9 +53,6 @@ DEPTH: Final = 4
 """Folders in folders in which runs are looked for."""
 
 _ASIDE: Final = re.compile(r"-s\d+\.\d+\Z")
-_SET: Final = re.compile(r"(?:--set (.*)|set\[)", re.DOTALL)
-"""Where a value came from that a flag, or an argument of a verb, has set."""
-_OF_NETWORK: Final = ("blocks", "classes", "defaults", "head")
 
 
 class Label(Record):
@@ -332,58 +328,6 @@ def _entries(folder: str | os.PathLike[str]) -> dict[str, os.DirEntry[str]]:
         return {entry.name: entry for entry in entries}
 
 
-def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _stored(folder: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Manifest and label as they are stored, not validated. Raises StorageError."""
-    return stored_object(folder / Run.MANIFEST), stored_object(folder / LABEL)
-
-
-def stored_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """An object of JSON, not validated; empty where there is none, or a damaged one.
-
-    Raises StorageError where it may not be read.
-    """
-    try:
-        with open(path, "rb", buffering=0) as file:
-            value = from_json(file.read())
-    except (FileNotFoundError, ValueError):
-        return {}
-    except OSError as error:
-        raise refusal(error, Path(path), doing="read") from error
-    return value if isinstance(value, dict) else {}
-
-
-def network_name(manifest: Mapping[str, Any], folder: str) -> str:
-    """The name of the network of a stored manifest; where that is damaged, by the folder's name."""
-    experiment = manifest.get("experiment")
-    name = experiment.get("name") if isinstance(experiment, dict) else None
-    return name if isinstance(name, str) else re.sub(r"-[0-9a-f]{8}-s\d+\Z", "", folder)
-
-
-def shown_name(manifest: Mapping[str, Any], label: Mapping[str, Any], folder: str) -> str:
-    """The name that a run is shown by: its label, or that of its network with what was set of it.
-
-    `s6+defaults.dropout=0.1` is s6 with another dropout: a network of its own.
-    """
-    if isinstance(given := label.get("name"), str):
-        return given
-    origins = manifest.get("origins")
-    stored = origins.items() if isinstance(origins, dict) else ()
-    changes: dict[str, None] = {}
-    for where, origin in [it for it in stored if str(it[1])[:4] in ("--se", "set[")]:
-        if (found := _SET.match(str(origin))) and re.split(r"[.[]", where)[0] in _OF_NETWORK:
-            changes[found[1] or f"{where}={stored_value(manifest, where)}"] = None
-    return "+".join((network_name(manifest, folder), *changes))
-
-
-def stored_value(manifest: Mapping[str, Any], where: str) -> str:
-    """The value of a place in the experiment of a stored manifest, as short text."""
-    value: Any = manifest.get("experiment")
-    for part in re.findall(r"[^.\[\]]+", where):
-        try:
-            value = value[int(part) if isinstance(value, list) else part]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return "?"
-    for key in ("rate", "out", "kind"):  # the values that have a short form
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-    return value if isinstance(value, str) else json.dumps(value)
+    return stored_manifest(folder / Run.MANIFEST), stored_object(folder / LABEL)

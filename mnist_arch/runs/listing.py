@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -20,13 +20,11 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import MnistArchError, Problem, RunError, SpecError, StorageError
 from mnist_arch.evaluation.judgement import Interval, SeedAccuracies, wilson_interval_percent
 from mnist_arch.files import expanded, is_held, is_there
-from mnist_arch.runs.folder import (
-    LABEL,
-    SWEEP,
-    Run,
+from mnist_arch.runs.folder import LABEL, SWEEP, Run, run_folders
+from mnist_arch.runs.stored import (
     network_name,
-    run_folders,
     shown_name,
+    stored_manifest,
     stored_object,
     stored_value,
 )
@@ -127,7 +125,7 @@ class Line:
             return FIELDS[field](self)
         if not re.match(r"(recipe|defaults|blocks|head|budget)\b|holdout$", field):
             raise KeyError(field)
-        text = stored_value(stored_object(self.runs[0].folder / Run.MANIFEST), field)
+        text = stored_value(stored_manifest(self.runs[0].folder / Run.MANIFEST), field)
         try:
             return json.loads(text)
         except ValueError:
@@ -207,17 +205,18 @@ class _Read:
     name: str
     sweep: str
     digest: str
-    manifest: dict[str, Any]
+    manifest: Mapping[str, Any]
     result: dict[str, Any]
     differs: dict[str, str] | None
     """What the leaderboard of its sweep says; None where it says nothing."""
 
 
 def _read(path: str, entries: dict[str, os.DirEntry[str]], sweep: _Sweep) -> _Read:
-    manifest, result = _object(path, Run.MANIFEST), {}
+    manifest, result, label = _manifest(path), {}, {}
     if "result.json" in entries:
         result = _object(path, "result.json")
-    label = _object(path, LABEL) if LABEL in entries else {}
+    if LABEL in entries:
+        label = _object(path, LABEL)
     folder = os.path.basename(path)
     name, differs = shown_name(manifest, label, folder), None
     if sweep.name:
@@ -240,6 +239,13 @@ def _read(path: str, entries: dict[str, os.DirEntry[str]], sweep: _Sweep) -> _Re
     digest = manifest.get("digest")
     digest = digest if isinstance(digest, str) else ""
     return _Read(run, name, sweep.name, digest, manifest, result, differs)
+
+
+def _manifest(path: str) -> Mapping[str, Any]:
+    try:
+        return stored_manifest(f"{path}{os.sep}{Run.MANIFEST}")
+    except StorageError:
+        return {}
 
 
 def _object(path: str, name: str) -> dict[str, Any]:
@@ -268,10 +274,10 @@ def _epochs_done(path: str, entries: dict[str, os.DirEntry[str]]) -> int:
 def _state(
     path: str,
     entries: dict[str, os.DirEntry[str]],
-    manifest: dict[str, Any],
+    manifest: Mapping[str, Any],
     result: dict[str, Any],
 ) -> RunStatus:
-    if not {"experiment", "digest", "seed", "started"} <= manifest.keys():
+    if any(key not in manifest for key in ("experiment", "digest", "seed", "started")):
         return "damaged"
     if manifest.get("format") != FORMAT or (result and result.get("format") != FORMAT):
         return "other format"
@@ -285,7 +291,7 @@ def _state(
     return "running" if ".lock" in entries and is_held(Path(path)) else "unfinished"
 
 
-def _differs(manifest: dict[str, Any]) -> dict[str, str]:
+def _differs(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What differs from the network of the zoo that a spec extends, else what flags have set."""
     origins = manifest.get("origins")
     if not isinstance(origins, dict):
@@ -316,12 +322,14 @@ def _with_runs(line: Line, runs: Sequence[ListedRun]) -> Line:
 def _line(first: _Read) -> Line:
     """The line of a run, alone."""
     experiment = first.manifest.get("experiment")
-    experiment = experiment if isinstance(experiment, dict) else {}
+    experiment = experiment if isinstance(experiment, Mapping) else {}
     counted = first.result.get("parameters"), first.result.get("macs")
     if counted[0] is None:
         counted = _counted(first.run.folder)
-    recipe = experiment.get("recipe")
-    epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
+    epochs: int | None = first.run.epochs_done
+    if first.run.state != "done":
+        recipe = experiment.get("recipe")
+        epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
     return Line(
         name=first.name,
         network=network_name(first.manifest, first.run.folder.name),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,32 @@ def test_the_state_of_every_run(tmp_path: Path) -> None:
         "other": "other format",
         "running": "running",
     }
+
+
+def test_manifests_are_read_in_whatever_lines_they_are_written(tmp_path: Path) -> None:
+    """This program's are not parsed as a whole, which would take most of the time."""
+    run = make_run(tmp_path, tiny("a", recipe={"epochs": 3}), finished=False)
+    run.rename("shown")
+    whole = json.loads(run.manifest_path.read_text())
+    (line,) = lines_of(tmp_path)
+    assert (line.name, line.network, line.epochs, line.dataset) == ("shown", "a", 3, "mnist")
+    for text in (
+        json.dumps(whole),
+        json.dumps(whole, indent=4, sort_keys=True),
+        json.dumps(whole, indent=2),
+        json.dumps({**whole, "origins": {"x": '"experiment": {'}}, indent=2, sort_keys=True),
+    ):
+        run.manifest_path.write_text(text)
+        assert lines_of(tmp_path)[0] == replace(line, runs=lines_of(tmp_path)[0].runs), text
+
+
+def test_a_damaged_experiment_hides_no_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny("a"))
+    text = run.manifest_path.read_text()
+    run.manifest_path.write_text(text.replace('"classes": 10', '"classes": 1 0'))
+    (line,) = lines_of(tmp_path)
+    assert (line.name, line.parameters, line.dataset) == ("a", 98, "mnist")
+    assert line.value("recipe.ema") == "?"
 
 
 @pytest.mark.parametrize("origin", ["--set defaults.dropout=0.1", "set['defaults.dropout']"])
