@@ -52,6 +52,17 @@ def test_optuna_has_the_number_by_which_a_running_trial_is_taken_up_again() -> N
     assert taken == ["study", "trial_id"], f"optuna.Trial takes {taken}"
 
 
+def test_optuna_reads_the_older_form_of_constraints() -> None:
+    """`sweeps/search/source.py`: optuna-dashboard reads this form alone, under this name."""
+    import optuna
+
+    attributes = {"constraints": [0.5]}
+    trial = optuna.trial.create_trial(value=1.0, system_attrs=attributes)
+    assert trial.constraints == {"0": 0.5}, (
+        f"optuna {optuna.__version__} has {trial.constraints}; see sweeps/search/source.py"
+    )
+
+
 @pytest.mark.ray
 def test_ray_can_be_told_not_to_print_what_workers_log() -> None:
     """`sweeps/execution/ray_cluster.py`: after ray.init, lines of workers would break a display."""

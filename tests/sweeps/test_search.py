@@ -126,10 +126,37 @@ def test_what_breaks_the_budget_costs_nothing(tmp_path: Path, sampler: str, obje
         width = trial.params["blocks.0.channels.0"]
         assert trial.values is None
         assert f"{22 * width + 10:,} parameters" in trial.user_attrs["rejected"]
-        assert trial.constraints == {"budget": pytest.approx((22 * width + 11 - 230) / 230)}
+        assert [*trial.constraints.values()] == [pytest.approx((22 * width + 11 - 230) / 230)]
     known = proposals_so_far(plan, process.ledger)
     assert known is not None
     assert len(known.rejections) == len(rejected)
+
+
+@pytest.mark.slow
+def test_optuna_dashboard_shows_arms_seeds_runs_and_what_is_lacking(tmp_path: Path) -> None:
+    """Read by its own serializer, whose list of constraints has its own form."""
+    serializer = pytest.importorskip("optuna_dashboard._serializer")
+    process = Process(tmp_path, planned(tmp_path, top=NARROW, sampler="random"))
+    process.finish()
+    (trials,) = studies(tmp_path)
+    shown = [serializer.serialize_frozen_trial(0, trial, {}) for trial in trials]
+    found: dict[str, list[dict[str, Any]]] = {"Complete": [], "Pruned": []}
+    for it in shown:
+        attributes = {each["key"]: each["value"] for each in it["user_attrs"]}
+        found[it["state"]].append({**attributes, "constraints": it["constraints"]})
+    assert found["Complete"] == [
+        {
+            "arm": trial.arm.name,
+            "seed": "0",
+            "run": process.ledger.run(trial).folder.name,
+            "constraints": [],
+        }
+        for trial in process.learners.submitted
+    ]
+    assert found["Pruned"]
+    for it in found["Pruned"]:
+        assert it["rejected"].startswith(f"{it['arm']}: ")
+        assert [value > 0 for value in it["constraints"]] == [True]
 
 
 def test_what_cannot_be_built_costs_nothing(tmp_path: Path) -> None:

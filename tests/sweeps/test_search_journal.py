@@ -37,7 +37,8 @@ def test_a_proposal_is_written_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     plan = planned(tmp_path, sampler="random", top={"budget": {"parameters_below": 452}}, trials=3)
     process = Process(tmp_path, plan)
     process.finish()
-    made, proposed, rejected, told = [0], [4, 5, 5], [4, 5, 5, 8, 9, 6], [6]
+    made, proposed, told = [0], [4, 5, 5, 8, 8, 8], [6]
+    rejected = [4, 5, 5, 8, 8, 9, 6]
     assert written[0] == made
     assert [it for it in written if it not in (proposed, rejected, told)] == [made]
     assert written.count(rejected) == len(process.search.proposals.rejections) > 0

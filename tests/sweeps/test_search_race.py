@@ -170,7 +170,11 @@ def test_optuna_is_told_costs_and_what_is_missing(tmp_path: Path) -> None:
     for trial in complete:
         width = trial.params["blocks.0.channels.0"]
         assert trial.values == [22 * width + 10]
-        missing = trial.constraints.get("accuracy")
+        missing = next(iter(trial.constraints.values()), None)
+        runs = trial.user_attrs["run"].split(", ")
+        seeds = str(trial.user_attrs["seed"]).split(", ")
+        assert seeds == [str(seed) for seed in range(len(runs))]
+        assert all((process.ledger.folder / run).is_dir() or missing is None for run in runs)
         if width < SMALLEST:
             assert missing is not None
             assert missing > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -46,6 +47,8 @@ _REJECTED: Final = "rejected"
 """Attribute of Optuna's trials: why it is not trained."""
 _AGAIN: Final = "again"
 """Attribute of Optuna's trials: the number of the one that it takes up again."""
+_CONSTRAINTS: Final = "constraints"
+"""Where Optuna keeps a list of what a trial lacks, at most 0 each where it lacks nothing."""
 
 
 def proposals_so_far(plan: SweepPlan, ledger: Ledger) -> Proposals | None:
@@ -179,12 +182,28 @@ class SearchSource:
 
     def _enter(self, asked: optuna.Trial, arm: Arm) -> None:
         """A new experiment within the budget is known already, or waits."""
-        if (status := self._status(trial := _trial(arm))) is TrialStatus.WAITING:
+        self._describe(asked, trial := _trial(arm))
+        if (status := self._status(trial)) is TrialStatus.WAITING:
             self._replay(asked, trial)
             self._asked[arm.digest] = asked
             self._waiting.append(trial)
         else:
             self._settle(asked, trial, status)
+
+    def _describe(self, asked: optuna.Trial, *trials: Trial) -> None:
+        """Says what a proposal is called, and where its runs are, for whoever opens the study."""
+        seeds, folders = [it.seed for it in trials], [self._ledger.run(it).folder for it in trials]
+        asked.set_user_attr("arm", trials[0].arm.name)
+        asked.set_user_attr("seed", seeds[0] if len(seeds) == 1 else ", ".join(map(str, seeds)))
+        asked.set_user_attr("run", ", ".join(it.name for it in folders))
+
+    def _lacks(self, asked: optuna.Trial, value: float) -> None:
+        """Says how much a proposal lacks, in the older of Optuna's two forms.
+
+        Its samplers read both. optuna-dashboard shows this one alone, not that of
+        `Trial.set_constraint`.
+        """
+        asked.storage.set_trial_system_attr(asked._trial_id, _CONSTRAINTS, [value])
 
     def _status(self, trial: Trial) -> TrialStatus:
         """By the ledger; what another search has ended early is resumed."""
@@ -198,8 +217,9 @@ class SearchSource:
 
         NSGA-II needs none of it: only trials with a result are parents.
         """
+        asked.set_user_attr("arm", arm.name)
         asked.set_user_attr(_REJECTED, f"{arm.name}: {arm.rejected}")
-        asked.set_constraint("budget", excess(arm, self._budget))
+        self._lacks(asked, excess(arm, self._budget))
         self._study.tell(asked, state=_trial_state("PRUNED"))
 
     def _settle(self, asked: optuna.Trial, trial: Trial, status: TrialStatus) -> None:
@@ -358,6 +378,7 @@ class RaceSource(SearchSource):
         self._close()
 
     def _enter(self, asked: optuna.Trial, arm: Arm) -> None:
+        self._describe(asked, _trial(arm))
         self._asked[arm.digest] = asked
         self._open[arm.digest] = arm
         self._hear(_trial(arm))
@@ -377,11 +398,14 @@ class RaceSource(SearchSource):
 
     def _settle_runner(self, asked: optuna.Trial, it: Runner) -> None:
         """The cost, and how far it is from good enough, in percent points."""
+        begun = len(it.correct) + (it.lost is not None)
+        if begun > 1:
+            self._describe(asked, *(replace(it.next, seed=seed) for seed in range(begun)))
         if it.lost is TrialStatus.FAILED:
             self._study.tell(asked, state=_trial_state("FAIL"))
             return
         if (missing := self._missing(it)) is not None:
-            asked.set_constraint("accuracy", missing)
+            self._lacks(asked, missing)
         self._study.tell(asked, float(it.arm.cost(self._objective.cost)))
 
     def _missing(self, it: Runner) -> float | None:
