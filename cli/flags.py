@@ -19,6 +19,7 @@ ARGUMENTS: Final = (
         "gallery",
         "holdout",
         "int8",
+        "log",
         "out",
         "ray_address",
         "require",

@@ -32,7 +32,7 @@ from mnist_arch.runs.resolve import find_spec
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.training.engine import MOST_THREADS, EngineName
-from mnist_arch.training.events import EpochRecord, Progress
+from mnist_arch.training.events import EpochRecord, LogName, Progress
 from mnist_arch.verbs.arguments import (
     caller_of,
     check_alone,
@@ -102,6 +102,7 @@ def train(
     from_manifest: Named | None = None,
     again: bool = False,
     require: bool = False,
+    log: LogName | None = None,
     progress: bool = False,
 ) -> Score:
     """Trains a network (`s6` unless given), and judges its final epoch.
@@ -110,8 +111,9 @@ def train(
     come first. The same call again resumes an unfinished run, and gives the result of a
     finished one; `again` starts from scratch. `resume` resumes a run, `from_manifest` repeats one,
     and both take from it what is trained. With `require` a rule that is not kept is an error, once
-    the runs are kept. Raises SpecError, BudgetExceeded, NoVerdict, RuleMissed, DataUnavailable,
-    DeviceUnavailable, NonFiniteLoss, RunError and StorageError.
+    the runs are kept. `log="tensorboard"` writes the curves as event files, too, into the folder of
+    each run, also of one that is finished. Raises SpecError, BudgetExceeded, NoVerdict, RuleMissed,
+    DataUnavailable, DeviceUnavailable, ExtraMissing, NonFiniteLoss, RunError and StorageError.
     """
     given = locals()
     from mnist_arch.verbs.train import TrainRequest, check_kept, keep_score
@@ -122,6 +124,8 @@ def train(
     check_whole("threads", threads, least=1, most=MOST_THREADS)
     check_choice("device", device, get_args(DeviceName))
     check_choice("engine", engine, get_args(EngineName))
+    if log is not None:
+        check_choice("log", log, get_args(LogName))
     if (found := clash(given)) is not None:
         check_alone(found[0], given[found[0]], {name: given[name] for name in found[1]})
     caller = caller_of("train", spec, {**given, "spec": None, "progress": None})
@@ -141,6 +145,7 @@ def train(
         data_dir=path_of(data_dir),
         again=again,
         require=require,
+        log=log,
     )
     display = _TrainingBar() if progress else SilentTraining()
     trained = train_runs(request, count(request.loaded), display=display, caller=caller)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +40,7 @@ from ..options import (
     complete_spec,
     whole_number,
 )
-from .display import Display, make_display
+from .display import make_display
 from .dry_run import show_dry_run
 from .tables import show_results
 
@@ -109,6 +110,18 @@ Require = Annotated[
 ]
 
 
+class LogChoice(StrEnum):
+    """What curves are written for."""
+
+    TENSORBOARD = "tensorboard"
+
+
+Log = Annotated[
+    LogChoice | None,
+    typer.Option(help="Write the curves for TensorBoard, too, into the run's folder."),
+]
+
+
 def train(
     spec: Spec = None,
     epochs: Epochs = None,
@@ -127,6 +140,7 @@ def train(
     again: Again = False,
     dry_run: DryRun = False,
     require: Require = False,
+    log: Log = None,
     set_: Set = None,
     progress: ProgressOption = ProgressChoice.AUTO,
     quiet: Quiet = False,
@@ -148,12 +162,11 @@ def train(
       mnist-arch train --resume latest
     """
     _refuse_clashes(locals())
-    flags = {"--epochs": epochs, "--dataset": dataset, "--holdout": holdout}
     request = TrainRequest.of(
         spec,
         parent=runs_folder(out),
         runs=runs_folder(runs),
-        overrides=[*map(parse_override, set_ or ()), *_from_flags(flags)],
+        overrides=_overrides(set_, epochs=epochs, dataset=dataset, holdout=holdout),
         seed=seed,
         seeds=seeds,
         device=device.value,
@@ -164,15 +177,18 @@ def train(
         data_dir=data_dir,
         again=again,
         require=require,
+        log=log and log.value,
     )
     if dry_run:
         return _show_dry_run(request, as_json=as_json)
-    display = make_display(quiet=quiet, progress=progress, as_json=as_json)
-    _run(request, display, as_score=seeds is not None, as_json=as_json)
+    _run(request, as_score=seeds is not None, quiet=quiet, progress=progress, as_json=as_json)
 
 
-def _run(request: TrainRequest, display: Display, *, as_score: bool, as_json: bool) -> None:
+def _run(
+    request: TrainRequest, *, as_score: bool, quiet: bool, progress: ProgressChoice, as_json: bool
+) -> None:
     """Trains, and prints the result. Exits with 1 where a rule that is required is not kept."""
+    display = make_display(quiet=quiet, progress=progress, as_json=as_json)
     trained = train_runs(request, count(request.loaded), display=display, caller=caller())
     first = trained[0].run.folder
     with answering(f"the result is kept in {first.parent if as_score else first}"):
@@ -208,10 +224,13 @@ def _refuse_clashes(options: Mapping[str, object]) -> None:
         raise typer.BadParameter(f"{as_flag(option)} excludes {', '.join(words)}")
 
 
-def _from_flags(flags: Mapping[str, object]) -> list[Override]:
-    paths = {"--epochs": "recipe.epochs", "--dataset": "dataset", "--holdout": "holdout"}
+def _overrides(set_: Sequence[str] | None, **flags: object) -> list[Override]:
+    """What `--set` and options with a place in the spec say, each by its flag."""
     return [
-        override(paths[flag], value, origin=flag)
-        for flag, value in flags.items()
-        if value is not None
+        *map(parse_override, set_ or ()),
+        *(
+            override("recipe.epochs" if name == "epochs" else name, value, origin=f"--{name}")
+            for name, value in flags.items()
+            if value is not None
+        ),
     ]

@@ -11,6 +11,9 @@ from mnist_arch.evaluation.judgement import Judgement
 JudgeAfter = Literal["each-epoch", "last-epoch"]
 """After which epochs a training is judged: a test split that is to be read once, after the last."""
 
+LogName = Literal["tensorboard"]
+"""For what the curve of a training can be written, besides the files of its run."""
+
 
 @dataclass(frozen=True)
 class Progress:

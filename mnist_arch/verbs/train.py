@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,10 +19,12 @@ from mnist_arch.runs.folder import Run, read_manifest
 from mnist_arch.runs.resolve import find_run, find_spec
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
+from mnist_arch.runs.tensorboard import need_tensorboard, with_tensorboard
 from mnist_arch.spec.experiment import Verdicts
 from mnist_arch.spec.loading import Loaded, check_dataset
 from mnist_arch.spec.overrides import Override
 from mnist_arch.training.engine import Device, Engine, EngineName, StepKind
+from mnist_arch.training.events import LogName
 from mnist_arch.training.memory import check_memory, training_bytes
 from mnist_arch.training.thread_choice import ThreadChoice
 from mnist_arch.training.work import Work
@@ -30,6 +32,8 @@ from mnist_arch.verbs.datasets import noting_new_folder
 from mnist_arch.verbs.display import Caller, FewerThreads, KeepsItsEngine, TrainDisplay
 
 if TYPE_CHECKING:
+    from mnist_arch.data.catalog import SplitName
+    from mnist_arch.runs.events import RunEvent
     from mnist_arch.runs.images import RunImages
 
 
@@ -54,6 +58,7 @@ class TrainRequest:
     data_dir: Path | None = None
     again: bool = False
     require: bool = False
+    log: LogName | None = None
 
     @classmethod
     def of(
@@ -139,6 +144,8 @@ def refuse(request: TrainRequest, counted: CountedExperiment, *, auto: DatasetNa
 
     A dry run and the run ask here, so that they refuse the same.
     """
+    if request.log is not None:
+        need_tensorboard()
     if counted.experiment.dataset == "auto":
         counted = counted.with_dataset(auto)
     budget.check(counted.experiment, counted.plan)
@@ -245,11 +252,12 @@ def _show_finished(
     runs, found = request.runs(counted), []
     for number, (seed, run) in enumerate(zip(request.seeds, runs, strict=True), start=1):
         _note_what_is_kept(request, run, display)
+        split: SplitName = "validation" if counted.experiment.holdout else "test"
         result = display.follow(
-            show_finished(counted, run=run, seed=seed),
+            _logged(request, show_finished(counted, run=run, seed=seed), split),
             counted.experiment,
             seed=seed,
-            split="validation" if counted.experiment.holdout else "test",
+            split=split,
             turn=(number, len(runs)),
         )
         found.append(TrainedRun(run, result))
@@ -283,7 +291,11 @@ def _train_all(
             again=request.again,
         )
         result = display.follow(
-            events, counted.experiment, seed=seed, split=images.split, turn=(number, len(runs))
+            _logged(request, events, images.split),
+            counted.experiment,
+            seed=seed,
+            split=images.split,
+            turn=(number, len(runs)),
         )
         found.append(TrainedRun(run, result))
         if not is_finished:  # the first that trains has the time of reading alone
@@ -291,6 +303,13 @@ def _train_all(
         if is_new:  # its steps may have turned out not to be compiled, nor are those of the others
             engine = run.manifest().engine
     return found
+
+
+def _logged(
+    request: TrainRequest, events: Iterator[RunEvent], split: SplitName
+) -> Iterator[RunEvent]:
+    """The events of a run, which are written as they come for what was asked for."""
+    return events if request.log is None else with_tensorboard(events, split=split)
 
 
 def _engine(

@@ -124,7 +124,7 @@ def test_the_library_neither_prints_nor_exits() -> None:
 def test_the_library_names_arguments_and_no_flags() -> None:
     """`cli/flags.py` says them as flags. What reads `--set`, or a stored origin, knows them."""
     known = {word for options in OPTIONS.values() for word in options.split()}
-    reads_them = {LIBRARY / it for it in ("spec/overrides.py", "runs/folder.py", "runs/listing.py")}
+    reads_them = {LIBRARY / it for it in ("spec/overrides.py", "runs/listing.py", "runs/stored.py")}
 
     def rule(path: Path) -> Iterator[str]:
         texts = [it.value for it in nodes(path) if isinstance(it, ast.Constant)]
@@ -166,6 +166,7 @@ HEAVY = [
     "safetensors",
     "scipy",
     "sklearn",
+    "tensorboard",
     "torch",
     "torchinfo",
     "torchvision",
@@ -198,6 +199,8 @@ LIGHT = {
     "train --dataset nothing": 2,
     "train --dataset emnist-letters": 2,
     "train --resume latest": 2,
+    "train --dry-run --log tensorboard": 3,
+    "train --log wandb": 2,
     "eval --help": 0,
     "eval nothing": 2,
     "sweep --help": 0,
@@ -354,8 +357,8 @@ def test_what_is_public_says_what_it_is() -> None:
 OPTIONS = {
     "summary": "specs --blocks --verify --markdown --svg --latex --schema --set --runs --json",
     "train": "spec --epochs --seed --seeds --dataset --data-dir --holdout --device --engine "
-    "--threads --out --runs --resume --from-manifest --again --dry-run --require --set --progress "
-    "--quiet --json",
+    "--threads --out --runs --resume --from-manifest --again --dry-run --require --log --set "
+    "--progress --quiet --json",
     "eval": "what --split --dataset --data-dir --spec --gallery --tta --device --threads --runs "
     "--progress --quiet --json",
     "sweep": "file --workers --executor --ray-address --dataset --epochs --data-dir --device --out "
@@ -419,7 +422,7 @@ def test_what_is_imported_is_what_is_declared() -> None:
     foreign = set[str]().union(*(imported(path) for path in ALL_FILES)) - own
     provided = packages_distributions()
     found = {provided[name][0].lower().replace("_", "-") for name in foreign}
-    kept = ("export", "pandas", "ray", "search")
+    kept = ("export", "pandas", "ray", "search", "tensorboard")
     declared = [*project["dependencies"], *(it for extra in kept for it in extras[extra])]
     assert found == named_in(declared)
 

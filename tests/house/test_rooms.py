@@ -118,6 +118,8 @@ TORCH_FREE = (
     "runs.finished",
     "runs.curves",
     "runs.score",
+    "runs.stored",
+    "runs.tensorboard",
     "report.content",
     "report.diagram",
     "report.page",
