@@ -2,21 +2,24 @@
 
     python docs/pictures/make.py runs/s6-1a2b3c4d-s0
     python docs/pictures/make.py runs/experiments
+    python docs/pictures/make.py benchmarks/results/experiments-leaderboard.json
 
 `summary.svg` is the output of the real command, `mistakes.png` the gallery of `eval`, `curves.png`
 the run's own picture, and `training.svg` the live display, fed with the records of that finished
 run up to its 14th epoch. Of a sweep, `leaderboard.svg` is what `--show` prints, and its own picture
-is copied.
+is copied. A leaderboard that was kept alone is printed as that of its sweep would be.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -46,11 +49,13 @@ def save(screen: Console, name: str, *, title: str) -> None:
     screen.save_svg(str(HERE / f"{name}.svg"), title=title, code_format=PAGE)
 
 
-def draw_command(name: str, arguments: list[str], *, width: int) -> None:
-    """The output of a command, as its terminal would show it."""
+def draw_command(
+    name: str, arguments: list[str], *, width: int, program: Sequence[str] = PROGRAM
+) -> None:
+    """The output of a command, as its terminal would show it; of `program`, where that is given."""
     environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width)}
     done = subprocess.run(
-        [*PROGRAM, *arguments], capture_output=True, text=True, check=True, env=environment
+        [*program, *arguments], capture_output=True, text=True, check=True, env=environment
     )
     screen = console(width)
     screen.print(Text.from_ansi(done.stdout.rstrip()))
@@ -89,8 +94,18 @@ def draw_sweep(folder: Path) -> None:
     shutil.copy(folder / "leaderboard.png", HERE / f"{folder.name}.png")
 
 
+def draw_board(file: Path) -> None:
+    """The leaderboard of a sweep that is no longer there, as `--show` would print it."""
+    name = json.loads(file.read_text())["name"]
+    script = [sys.executable, str(HERE / "board.py"), str(file)]
+    draw_command("leaderboard", ["sweep", f"{name}.yaml", "--show"], width=156, program=script)
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
+    if folder.suffix == ".json":
+        draw_board(folder)
+        return
     if (folder / "sweep.json").exists():
         draw_sweep(folder)
         return

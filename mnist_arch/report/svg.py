@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 640, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 12, 42
 
 
-def picture(body: Iterable[object], *, title: str, width: float, height: float) -> Markup:
+def picture(
+    body: Iterable[object], *, title: str, width: float, height: float, kind: str = "diagram"
+) -> Markup:
     """An SVG with a name for those who do not see it; as wide as there is room."""
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" role="img" '
-        'aria-label="{title}" style="max-width:{w:.0f}px"><title>{title}</title>{body}</svg>'
-    ).format(w=width, h=height, title=title, body=Markup("").join(map(escape, body)))
+        'class="{kind}" aria-label="{title}" style="max-width:{w:.0f}px"><title>{title}</title>'
+        "{body}</svg>"
+    ).format(w=width, h=height, kind=kind, title=title, body=Markup("").join(map(escape, body)))
 
 
 def text(x: float, y: float, content: object, *, anchor: str = "start", kind: str = "") -> Markup:
@@ -87,7 +90,7 @@ def chart(
         body.append(_line(_LEFT, at_y(y), WIDTH - _RIGHT, at_y(y), "grid"))
         body.append(text(_LEFT - 6, at_y(y) + 4, f"{y:.6g}", anchor="end", kind="soft"))
     for x in _ticks(x_low, x_high):
-        body.append(text(at_x(x), HEIGHT - 16, f"{x:,.6g}", anchor="middle", kind="soft"))
+        body.append(text(at_x(x), HEIGHT - 24, f"{x:,.6g}", anchor="middle", kind="soft"))
     body.append(text(WIDTH - _RIGHT, HEIGHT - 4, x_label, anchor="end", kind="soft"))
     if line is not None:
         body.append(_line(_LEFT, at_y(line), WIDTH - _RIGHT, at_y(line), "budget"))
@@ -96,7 +99,7 @@ def chart(
         body.append(_line(at_x(vertical), _TOP, at_x(vertical), HEIGHT - _BOTTOM, "budget"))
     for it in series:
         body += _drawn(it, [(at_x(x), at_y(y)) for x, y in it.points], at_y)
-    return picture(body, title=title, width=WIDTH, height=HEIGHT)
+    return picture(body, title=title, width=WIDTH, height=HEIGHT, kind="chart")
 
 
 @dataclass(frozen=True)
