@@ -18,6 +18,8 @@ def audit_object(it: Audit, defence: Defence | None) -> dict[str, Any]:
         "verdict": it.verdict,
         "parameters": it.parameters,
         "printed_parameters": it.printed_parameters,
+        "macs": it.macs,
+        "bytes": it.bytes,
         "epochs": it.epochs,
         "best_percent": it.best_percent,
         "final_percent": it.final_percent,

@@ -28,11 +28,14 @@ def show_audits(both: Sequence[tuple[Audit, Defence | None]]) -> None:
         Column("file", [escape(printable(it.name)) for it in found], words=True, is_key=True),
         Column("verdict", [it.verdict for it in found], words=True),
         Column("parameters", cells([it.parameters for it in found]), goes=3),
+        Column("MACs", cells([it.macs for it in found]), goes=3),
+        Column("bytes", cells([it.bytes for it in found]), goes=3),
         Column("epochs", cells([it.epochs for it in found]), goes=4),
         Column("seeds", cells([it.seeds for it in found]), goes=5),
         Column("best %", cells([it.best_percent for it in found]), goes=2),
         Column("final %", cells([it.final_percent for it in found]), goes=1),
     ]
+    columns = [it for it in columns if it.name not in ("MACs", "bytes") or {*it.cells} != {"–"}]
     if any(defences):
         columns += [
             Column("defended", [it.outcome if it else "–" for it in defences], words=True),

@@ -11,9 +11,12 @@ from typing import Final, Literal
 from mnist_arch.claims.accuracies import Printed, read_accuracies
 from mnist_arch.claims.habits import Finding, read_habits
 from mnist_arch.convert.code import read_code
+from mnist_arch.convert.graph import Graph
+from mnist_arch.convert.importing import Request, finish
 from mnist_arch.convert.questions import Choices
 from mnist_arch.convert.source import Source, read_source
 from mnist_arch.convert.tables import Table, find_tables
+from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import MnistArchError, Origin
 from mnist_arch.files import shown
 from mnist_arch.spec.experiment import Budget
@@ -27,6 +30,7 @@ Verdict = Literal[
     "exceeds",
     "cannot be read",
 ]
+_WORDS: Final = {"macs": "MACs", "bytes": "bytes"}
 _TOTAL: Final = re.compile(
     r"(?i)^(?!.*non-?trainable).{0,60}\b(?:total|trainable|number of)\b[\w ]{0,40}\bparam\w*"
     r"[^\d\n]{0,40}(\d{1,3}(?:,\d{3})+|\d{1,9})(?![\d.])(?!\s?[KM]\b)"
@@ -44,6 +48,10 @@ class Audit:
     parameters: int | None = None
     """Counted from the code, else as printed."""
     printed_parameters: int | None = None
+    macs: int | None = None
+    """Of one image; this and the next are counted where the budget limits them."""
+    bytes: int | None = None
+    """To classify one image, in float32."""
     epochs: int | None = None
     best_percent: float | None = None
     final_percent: float | None = None
@@ -71,7 +79,7 @@ def audit(path: str, budget: Budget) -> Audit:
         return Audit(name, "cannot be read", reason=str(error))
     try:
         habits = read_habits(source)
-        counted = _counted(source)
+        graph = _graph(source)
     except (RecursionError, MemoryError):
         return Audit(name, "cannot be read", reason="its code is nested too deep")
     findings, training = habits.findings, habits.epochs
@@ -81,7 +89,8 @@ def audit(path: str, budget: Budget) -> Audit:
         source, fitting=habits.fitting, judging=habits.judging, validates_on=habits.validates_on
     )
     if not habits.has_one_network and printed.is_table:
-        counted = None  # which of them is meant, the table says
+        graph = None  # which of them is meant, the table says
+    counted = None if graph is None else graph.parameters
     parameters = printed.parameters if counted is None else counted
     if counted is not None and printed.is_table and counted not in printed.either:
         reason = f"the table printed has {printed.parameters:,} parameters, the code {counted:,}"
@@ -90,6 +99,15 @@ def audit(path: str, budget: Budget) -> Audit:
         limit = f"fewer than {budget.parameters_below:,} are asked"
         where = printed.place or _network_line(source)
         findings.append(Finding("parameters", where, f"{parameters:,} parameters; {limit}"))
+    plan = None
+    if budget.macs_below is not None or budget.bytes_below is not None:
+        plan = _plan(graph, source.name)
+    macs, in_bytes = (None, None) if plan is None else (plan.macs, plan.sizes.inference_bytes)
+    limited = (("macs", macs, budget.macs_below), ("bytes", in_bytes, budget.bytes_below))
+    for habit, count, below in limited:
+        if count is not None and below is not None and count >= below:
+            reason = f"{count:,} {_WORDS[habit]} an image; fewer than {below:,} are asked"
+            findings.append(Finding(habit, _network_line(source), reason))
     if training is not None and training[0] >= budget.epochs_below:
         reason = f"{epochs:,} epochs; fewer than {budget.epochs_below:,} are asked"
         findings.append(Finding("epochs", training[1], reason))
@@ -98,6 +116,10 @@ def audit(path: str, budget: Budget) -> Audit:
     reason = _reason(accuracies)
     if verdict == "holds on one seed" and parameters is None:
         verdict, reason = "cannot be read", "it does not say how many parameters it has"
+    for habit, count, below in limited:
+        if verdict == "holds on one seed" and count is None and below is not None:
+            verdict = "cannot be read"
+            reason = f"how many {_WORDS[habit]} its network takes cannot be counted from its code"
     if verdict == "holds on one seed" and habits.seeds > 1:
         verdict = "holds on several seeds"
     if not habits.is_code:
@@ -107,6 +129,8 @@ def audit(path: str, budget: Budget) -> Audit:
         verdict,
         parameters,
         printed.parameters,
+        macs,
+        in_bytes,
         epochs,
         best,
         final,
@@ -129,7 +153,7 @@ def _verdict(
     findings: list[Finding], best: float | None, final: float | None, budget: Budget
 ) -> Verdict:
     habits = {it.habit for it in findings}
-    if habits & {"parameters", "epochs"}:
+    if habits & {"parameters", "epochs", "macs", "bytes"}:
         return "exceeds"
     if final is None or best is None:
         return "cannot be read"
@@ -142,13 +166,23 @@ def _verdict(
     return "holds on one seed"
 
 
-def _counted(source: Source) -> int | None:
-    """Parameters of the network in the code, where one network is meant and can be read."""
+def _graph(source: Source) -> Graph | None:
+    """The network in the code, where one network is meant and can be read."""
     try:
         read = read_code(source, Choices({}))
     except MnistArchError:
         return None
-    return None if read is None else read.graph.parameters
+    return None if read is None else read.graph
+
+
+def _plan(graph: Graph | None, name: str) -> Plan | None:
+    """What a network costs, where the block language has it."""
+    if graph is None:
+        return None
+    try:
+        return plan_network(finish(graph, name, Request(), origin="its code").experiment)
+    except MnistArchError:
+        return None
 
 
 def _network_line(source: Source) -> Origin:

@@ -53,6 +53,32 @@ def test_verdicts(tmp_path: Path) -> None:
     assert verdict(tmp_path, "torch-twenty", 9_945) == "exceeds"
 
 
+def test_a_budget_may_limit_macs_and_bytes(tmp_path: Path) -> None:
+    """Of torch-plain: 290,080 MACs, 86,632 bytes."""
+    notebooks = {it.name: str(it.write(tmp_path)) for it in ALL}
+    for rules, said in {
+        "macs_below: 290081, bytes_below: 86633": "holds on one seed",
+        "macs_below: 290080": "290,080 MACs an image; fewer than 290,080 are asked",
+        "bytes_below: 86632": "86,632 bytes an image; fewer than 86,632 are asked",
+    }.items():
+        budget = tmp_path / "rules.yaml"
+        budget.write_text(f"{{{rules}}}")
+        command = ["audit", notebooks["torch-plain"], "--budget", str(budget), "--json"]
+        result = CliRunner().invoke(app, command)
+        (found,) = json.loads(result.stdout)["files"]
+        exceeds = [it["reason"] for it in found["findings"]]
+        assert [found["verdict"], *exceeds] in ([said], ["exceeds", said])
+        assert result.exit_code == len(exceeds)
+    found_none = audit(notebooks["torch-plain"], Budget())
+    assert (found_none.macs, found_none.bytes) == (None, None)
+    text = Path(notebooks["torch-plain"]).read_text().replace("MaxPool2d", "FractionalMaxPool2d")
+    unread = tmp_path / "unread.ipynb"
+    unread.write_text(text.replace('"text": "', '"text": "Total params: 9,114\\n'))
+    one = audit(str(unread), Budget(macs_below=10_000))
+    assert (one.verdict, one.parameters) == ("cannot be read", 9_114)
+    assert one.reason == "how many MACs its network takes cannot be counted from its code"
+
+
 def test_the_line_is_that_of_the_habit(tmp_path: Path) -> None:
     (example,) = (it for it in ALL if it.name == "torch-plateau")
     path = example.write(tmp_path)

@@ -362,6 +362,71 @@ def _later() -> Iterator[Example]:
         )
         yield Example(f"shaped-{name[:5]}", (shaped,), _set("test-chooses"), KEPT)
 
+    yield from _outputs()
+
+
+LAST, OUT = "x = self.conv3(x)", "return F.log_softmax(x, dim=1)"
+CONV3 = "self.conv3 = nn.Conv2d(16, 10, 7)"
+WIDE = "self.conv3 = nn.Conv2d(16, 10, 3)"
+POOLED = "x = x.mean((2, 3))\n        x = x.view(-1, 10)"
+BLOCK = """
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 10, 3, padding=1)
+    def forward(self, x):
+        return F.relu(self.conv(x))
+"""
+ENTROPY = ("F.nll_loss(", "F.cross_entropy(")
+CRITERION = ("F.nll_loss(", "nn.CrossEntropyLoss()(")
+SOFTMAX = "        self.softmax = nn.Softmax(dim=1)\n    def forward"
+OUTPUTS: tuple[tuple[str, bool, tuple[tuple[str, str], ...]], ...] = (
+    # name, whether the outputs are bounded before the loss, what is replaced by what
+    ("relu", True, ((LAST, "x = F.relu(self.conv3(x))"),)),
+    ("log-twice", False, (ENTROPY,)),
+    ("block", True, ((CONV3, "self.conv3 = nn.Sequential(nn.Conv2d(16, 10, 7), nn.ReLU())"),)),
+    ("relu-pooled", False, ((CONV3, WIDE), (LAST, "x = F.relu(self.conv3(x))"),
+     ("x = x.view(-1, 10)", POOLED))),
+    ("norm", True, ((CONV3, "self.conv3 = nn.Sequential(nn.Conv2d(16, 10, 7), nn.BatchNorm2d(10), "
+     "nn.ReLU())"),)),
+    ("log-after", False, ((OUT, "return F.softmax(x, dim=1)"), ("F.nll_loss(model(data.to(device))",
+     "F.nll_loss(torch.log(model(data.to(device)))"))),
+    ("softmax", True, ((OUT, "return F.softmax(x, dim=1)"), ENTROPY)),
+    ("hidden", False, ((LAST, "x = F.relu(x)\n        x = self.conv3(x)"),)),
+    ("sigmoid", True, ((LAST, "x = torch.sigmoid(self.conv3(x))"), ENTROPY)),
+    ("shown", False, ((OUT, "return x"), ENTROPY, ("            correct +=",
+     "            shown = F.softmax(output, dim=1)\n            correct +="))),
+    ("module", True, (("    def forward", SOFTMAX), (OUT, "return self.softmax(x)"), CRITERION)),
+    ("branch", False, ((OUT, "if not self.training:\n            x = F.softmax(x, dim=1)\n"
+     "        return x"), ENTROPY)),
+    ("method", True, ((OUT, "return x.softmax(1)"), ENTROPY)),
+    ("inside", False, (("class Net", BLOCK + "\nclass Net"),
+     ("self.conv2 = nn.Conv2d(8,", "self.block = Block()\n        self.conv2 = nn.Conv2d(10,"),
+     ("F.relu(self.conv2(x))", "F.relu(self.conv2(self.block(x)))"))),
+    ("at-loss", True, ((OUT, "return x"), ("F.nll_loss(model(data.to(device))",
+     "F.cross_entropy(torch.softmax(model(data.to(device)), dim=1)"),
+     ("F.nll_loss(output", "F.cross_entropy(output"))),
+    ("other-loss", False, ((LAST, "x = F.relu(self.conv3(x))"), (OUT, "return x"),
+     ("F.nll_loss(", "F.mse_loss("))),
+    ("late", True, ((LAST, LAST + "\n        x = x.relu_()"), (OUT, "return x"), ENTROPY)),
+    ("returned-both", False, ((OUT, "return x, F.softmax(x, dim=1)"), ENTROPY)),
+)  # fmt: skip
+
+
+def _outputs() -> Iterator[Example]:
+    """What the outputs go through before the loss; neighbours are in different halves."""
+    for name, is_bounded, edits in OUTPUTS:
+        text = "\n\0".join((NETWORK, DATA, LOOP, RUN))
+        for old, new in edits:
+            assert old in text, (name, old)
+            text = text.replace(old, new)
+        habit = "bounded-logits" if is_bounded else ""
+        for kind, cells in (("", tuple(text.split("\0"))), ("script-", (text.replace("\0", ""),))):
+            yield Example(f"{kind}outputs-{name}", cells, _set(habit), KEPT)
+    for kind, habit in (("softmax", ""), ("relu", "bounded-logits")) * 2:
+        text = KERAS.replace("activation='softmax'", f"activation={kind!r}")
+        yield Example(f"keras-outputs-{kind}", (text,), _set(habit), KEPT)
+
 
 def _set(habit: str) -> frozenset[str]:
     return frozenset({habit} - {""})
