@@ -21,6 +21,10 @@ from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.unroll import unroll
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.recipe import (
+    L1,
+    Adadelta,
+    Adagrad,
+    Adam,
     AdamW,
     Augment,
     Constant,
@@ -34,6 +38,7 @@ from mnist_arch.spec.recipe import (
     OneCycle,
     Plateau,
     Recipe,
+    RmsProp,
     Sgd,
     Step,
 )
@@ -57,6 +62,13 @@ OPERATIONS: Final[dict[type, str]] = {
 """The word of each operation."""
 
 _RISE: Final = {"kind": ("kind", ALWAYS), "peak": ("peak", 0.1), "warmup": ("warmup", 0.2)}
+_DECAYS: Final = {"decays": ("decays", "weights")}
+_BETAS: Final = {
+    "kind": ("kind", ALWAYS),
+    "beta1": ("beta1", 0.9),
+    "beta2": ("beta2", 0.999),
+    "epsilon": ("epsilon", 1e-8),
+}
 _LATE: Final = {**_RISE, "warmup": ("warmup", 0)}
 
 FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
@@ -102,6 +114,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "optimizer": ("optimizer", {"kind": "sgd"}),
         "schedule": ("schedule", {"kind": "one-cycle"}),
         "label_smoothing": ("label-smoothing", 0),
+        "l1": ("l1", None),
         "clip_norm": ("clip-norm", None),
         "ema": ("ema", 0.998),
         "augment": ("augment", {}),
@@ -113,13 +126,34 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "momentum": ("momentum", 0.9),
         "nesterov": ("nesterov", True),
         "weight_decay": ("weight-decay", 1e-4),
+        **_DECAYS,
     },
-    AdamW: {
+    Adam: {**_BETAS, "weight_decay": ("weight-decay", 0), **_DECAYS},
+    AdamW: {**_BETAS, "weight_decay": ("weight-decay", 0.01), **_DECAYS},
+    RmsProp: {
         "kind": ("kind", ALWAYS),
-        "beta1": ("beta1", 0.9),
-        "beta2": ("beta2", 0.999),
-        "weight_decay": ("weight-decay", 0.01),
+        "alpha": ("alpha", 0.99),
+        "epsilon": ("epsilon", 1e-8),
+        "momentum": ("momentum", 0),
+        "centered": ("centered", False),
+        "weight_decay": ("weight-decay", 0),
+        **_DECAYS,
     },
+    Adadelta: {
+        "kind": ("kind", ALWAYS),
+        "rho": ("rho", 0.9),
+        "epsilon": ("epsilon", 1e-6),
+        "weight_decay": ("weight-decay", 0),
+        **_DECAYS,
+    },
+    Adagrad: {
+        "kind": ("kind", ALWAYS),
+        "initial_accumulator": ("initial-accumulator", 0),
+        "epsilon": ("epsilon", 1e-10),
+        "weight_decay": ("weight-decay", 0),
+        **_DECAYS,
+    },
+    L1: {"strength": ("strength", ALWAYS), "of": ("of", "weights")},
     OneCycle: {
         **_RISE,
         "div_factor": ("div-factor", 25),

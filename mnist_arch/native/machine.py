@@ -10,11 +10,9 @@ from math import prod
 from typing import Any, Final
 
 from mnist_arch.native.program import Operation, Program
-from mnist_arch.spec.recipe import AdamW, Recipe, Sgd
+from mnist_arch.spec.recipe import Adam, AdamW, Recipe, Sgd
 
 MESSAGE_SIZE: Final = 256
-EPSILON: Final = 1e-8
-"""What AdamW adds to its denominator."""
 
 
 class _Value(Structure):
@@ -155,7 +153,7 @@ class Machine:
         self.library, self.program, self.images = library, program, images
         self._handle: int | None = None
         self._message = ctypes.create_string_buffer(MESSAGE_SIZE)
-        described, kept = _program(program)
+        described, kept = _program(program, all_decay=recipe.optimizer.decays == "all")
         asked = _recipe(recipe)
         self._handle = library.native_open(
             byref(described), byref(asked), images, threads, self._message
@@ -234,12 +232,12 @@ class Machine:
         raise MemoryError(text) if kind == "memory" else ValueError(text)
 
 
-def _program(program: Program) -> tuple[_Program, Any]:
+def _program(program: Program, *, all_decay: bool) -> tuple[_Program, Any]:
     """A program as C++ reads it, and what has to live as long."""
     values = (_Value * len(program.values))(*(_Value(*shape) for shape in program.values))
     operations = (_Operation * len(program.operations))(*map(_operation, program.operations))
     parameters = (_Parameter * len(program.parameters))(
-        *(_Parameter(prod(shape), len(shape) > 1) for shape in program.parameters)
+        *(_Parameter(prod(shape), all_decay or len(shape) > 1) for shape in program.parameters)
     )
     running = (c_int32 * max(len(program.running), 1))(*program.running)
     kept = values, operations, parameters, running
@@ -259,7 +257,6 @@ def _operation(operation: Operation) -> _Operation:
 
 def _recipe(recipe: Recipe) -> _Recipe:
     found = _Recipe(
-        epsilon=EPSILON,
         clip_norm=recipe.clip_norm or 0.0,
         label_smoothing=recipe.label_smoothing,
         weight_decay=recipe.optimizer.weight_decay,
@@ -267,6 +264,7 @@ def _recipe(recipe: Recipe) -> _Recipe:
     match recipe.optimizer:
         case Sgd() as spec:
             found.momentum, found.is_nesterov = spec.momentum, spec.nesterov
-        case AdamW() as spec:
+        case Adam() | AdamW() as spec:  # of which Adam is covered without weight decay
             found.is_adamw, found.momentum, found.beta2 = True, spec.beta1, spec.beta2
+            found.epsilon = spec.epsilon
     return found

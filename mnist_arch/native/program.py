@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import LEAKY_SLOPE, Layer, Shape, every
-from mnist_arch.spec.recipe import Recipe
+from mnist_arch.spec.recipe import Adadelta, Adagrad, Adam, Recipe, RmsProp
 
 _RECTIFIERS: Final = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}
 """Activations that are known from their output, by their slope below zero."""
@@ -112,6 +112,13 @@ def not_covered(layers: Iterable[Layer], recipe: Recipe | None = None) -> str:
 def _recipe_not_covered(recipe: Recipe) -> str:
     if recipe.cycles_momentum:
         return "`cycle_momentum`"
+    if recipe.l1 is not None:
+        return "`l1`"
+    match recipe.optimizer:
+        case Adam(weight_decay=decay) if decay:
+            return "`weight_decay` of `adam`"
+        case RmsProp() | Adadelta() | Adagrad() as optimizer:
+            return f"`{optimizer.kind}`"
     return ""
 
 

@@ -11,11 +11,21 @@ from pydantic_core import PydanticCustomError
 from mnist_arch.data.catalog import DatasetInfo, Normalization
 from mnist_arch.values import Fraction, NotNegative, Positive, Rate, ShortSpec, Small, Spec
 
+Epsilon = Annotated[StrictFloat, Field(gt=0, le=1, allow_inf_nan=False)]
 
-class Sgd(ShortSpec):
-    """Stochastic gradient descent."""
+
+class AnyOptimizer(ShortSpec):
+    """Common to all optimizers."""
 
     short = "kind"
+
+    decays: Literal["weights", "all"] = "weights"
+    """What weight decay is of: the weights of convolutions and linear layers, or all tensors, with
+    norms, biases and slopes, as a decay that an optimizer of torch is given."""
+
+
+class Sgd(AnyOptimizer):
+    """Stochastic gradient descent."""
 
     kind: Literal["sgd"] = "sgd"
     """sgd."""
@@ -24,7 +34,7 @@ class Sgd(ShortSpec):
     nesterov: StrictBool = True
     """Whether momentum is Nesterov's, which needs a momentum above 0."""
     weight_decay: NotNegative = 1e-4
-    """L2 penalty on convolution and linear weights; never on norms and biases."""
+    """L2 penalty on what decays."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -33,10 +43,23 @@ class Sgd(ShortSpec):
         return self
 
 
-class AdamW(ShortSpec):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+class Adam(AnyOptimizer):
+    """Adam, whose weight decay is an L2 penalty, added to the gradient (Kingma and Ba 2015)."""
 
-    short = "kind"
+    kind: Literal["adam"]
+    """adam."""
+    beta1: Rate = 0.9
+    """Decay of the mean of the gradient."""
+    beta2: Rate = 0.999
+    """Decay of the mean of its square."""
+    epsilon: Epsilon = 1e-8
+    """What is added to the root of that mean."""
+    weight_decay: NotNegative = 0.0
+    """L2 penalty on what decays."""
+
+
+class AdamW(AnyOptimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     kind: Literal["adamw"]
     """adamw."""
@@ -44,8 +67,67 @@ class AdamW(ShortSpec):
     """Decay of the mean of the gradient."""
     beta2: Rate = 0.999
     """Decay of the mean of its square."""
+    epsilon: Epsilon = 1e-8
+    """What is added to the root of that mean."""
     weight_decay: NotNegative = 0.01
-    """Decoupled decay of convolution and linear weights; never of norms and biases."""
+    """Decoupled decay of what decays; the learning rate multiplies it."""
+
+
+class RmsProp(AnyOptimizer):
+    """RMSprop (Tieleman and Hinton 2012), as in torch."""
+
+    kind: Literal["rmsprop"]
+    """rmsprop."""
+    alpha: Rate = 0.99
+    """Decay of the mean of the squared gradient."""
+    epsilon: Epsilon = 1e-8
+    """What is added to the root of that mean."""
+    momentum: Rate = 0.0
+    """Momentum."""
+    centered: StrictBool = False
+    """Whether the gradient is divided by its deviation instead."""
+    weight_decay: NotNegative = 0.0
+    """L2 penalty on what decays."""
+
+
+class Adadelta(AnyOptimizer):
+    """Adadelta (Zeiler 2012), as in torch, where its usual rate is 1."""
+
+    kind: Literal["adadelta"]
+    """adadelta."""
+    rho: Rate = 0.9
+    """Decay of the means of the squared gradients and changes."""
+    epsilon: Epsilon = 1e-6
+    """What is added to these means."""
+    weight_decay: NotNegative = 0.0
+    """L2 penalty on what decays."""
+
+
+class Adagrad(AnyOptimizer):
+    """Adagrad (Duchi et al. 2011), as in torch."""
+
+    kind: Literal["adagrad"]
+    """adagrad."""
+    initial_accumulator: NotNegative = 0.0
+    """Where the sum of squared gradients begins."""
+    epsilon: Epsilon = 1e-10
+    """What is added to the root of that sum."""
+    weight_decay: NotNegative = 0.0
+    """L2 penalty on what decays."""
+
+
+Optimizer = Sgd | Adam | AdamW | RmsProp | Adadelta | Adagrad
+
+
+class L1(ShortSpec):
+    """A penalty on the sum of absolute values (Tibshirani 1996)."""
+
+    short = "strength"
+
+    strength: NotNegative
+    """What is added to the loss for each unit of the sum."""
+    of: Literal["weights", "all"] = "weights"
+    """The weights of convolutions and linear layers, or all tensors."""
 
 
 Milestone = Annotated[StrictInt, Field(gt=0, le=10_000)]
@@ -271,7 +353,7 @@ class Recipe(Spec):
     """Images a step; at least 2, since batch statistics of one image do not exist."""
     last_batch: Literal["use", "drop"] = "use"
     """Whether the incomplete last batch of an epoch is trained on; one of one image never is."""
-    optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind"), _short_or_of_kind("sgd")] = Sgd()
+    optimizer: Annotated[Optimizer, Field(discriminator="kind"), _short_or_of_kind("sgd")] = Sgd()
     """The optimizer."""
     schedule: Annotated[
         AnySchedule,
@@ -281,6 +363,8 @@ class Recipe(Spec):
     """The learning rate, step by step or epoch by epoch."""
     label_smoothing: Rate = 0.0
     """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
+    l1: L1 | None = None
+    """L1 penalty, which is part of the training loss; none unless set."""
     clip_norm: Positive | None = None
     """Largest norm of the gradient of all parameters together; none unless set."""
     ema: Rate | None = 0.998
@@ -291,6 +375,13 @@ class Recipe(Spec):
     """How pixels become numbers, of all images: a word, or constants."""
     quantize: Literal["int8"] | None = None
     """Rounds weights and values in training as an export to int8 does; not at all unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cycles_momentum and isinstance(self.optimizer, Adadelta | Adagrad):
+            message = "`cycle_momentum` needs an optimizer with momentum, which {kind} has not"
+            raise PydanticCustomError("cycle", message, {"kind": self.optimizer.kind})
+        return self
 
     @property
     def cycles_momentum(self) -> bool:

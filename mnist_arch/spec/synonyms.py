@@ -32,9 +32,13 @@ KEYS: Final[dict[str, str]] = {
     "recipe.optimizer.momentum": "mom momentum_factor mu",
     "recipe.optimizer.nesterov": "use_nesterov nesterov_momentum",
     "recipe.optimizer.beta1": "beta_1 betas b1 adam_beta1 beta",
+    "recipe.optimizer.epsilon": "adam_epsilon",
     "recipe.optimizer.beta2": "beta_2 b2 adam_beta2",
     "recipe.optimizer.weight_decay": "wd decay l2 l2_reg l2_penalty weightdecay reg regularization"
     " regularisation kernel_regularizer weight_regularizer optimizer_weight_decay lambda",
+    "recipe.optimizer.decays": "decay_all bias_decay",
+    "recipe.optimizer.alpha": "smoothing_constant",
+    "recipe.l1": "l1_lambda l1_reg l1_penalty l1_weight lasso",
     "recipe.schedule": "scheduler sched lr_scheduler lr_schedule lr_policy lr_scheduler_type"
     " learning_rate_schedule learning_rate_scheduler schedule_type lr_decay_policy",
     "recipe.schedule.kind": "name type class policy strategy anneal_strategy",
@@ -149,7 +153,11 @@ KEYS: Final[dict[str, str]] = {
 
 SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
     ("recipe.optimizer", "sgd", "sgd momentum_sgd"),
-    ("recipe.optimizer", "adamw", "adam adamw"),
+    ("recipe.optimizer", "adamw", "adamw"),
+    ("recipe.optimizer", "adam", "adam"),
+    ("recipe.optimizer", "rmsprop", "rmsprop rms_prop"),
+    ("recipe.optimizer", "adadelta", "adadelta"),
+    ("recipe.optimizer", "adagrad", "adagrad"),
     ("recipe.schedule", "one-cycle", "one_cycle one_cycle_lr one_cycle_policy superconvergence"),
     ("recipe.schedule", "cosine", "cosine cosine_annealing cosine_annealing_lr cosine_lr t_max"),
     ("recipe.schedule", "step", "step_lr step_decay"),
@@ -190,7 +198,9 @@ SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
 
 VALUES: Final[dict[str, str]] = {
     "sgd": "momentum nesterov sgd_momentum vanilla_sgd sgdm gd",
-    "adamw": "adam adam_w adamax nadam amsgrad",
+    "adamw": "adam_w",
+    "adam": "adamax nadam amsgrad",
+    "rmsprop": "rms_prop rms",
     "one-cycle": "onecycle onecyclelr one_cycle_lr one_cycle_policy super_convergence cyclic"
     " cyclic_lr triangular",
     "cosine": "cosineannealing cosineannealinglr cosine_annealing cos cosine_lr cosine_decay"
@@ -252,13 +262,12 @@ VALUES: Final[dict[str, str]] = {
 """Words of the language, and what others say for them where they may stand."""
 
 REMARKS: Final[dict[str, str]] = {
-    "adam": "`adamw` is Adam with decoupled weight decay",
-    "nadam": "`adamw` is the only Adam here",
-    "adamax": "`adamw` is the only Adam here",
-    "amsgrad": "`adamw` is the only Adam here",
+    "nadam": "`adam` and `adamw` are the only ones here",
+    "adamax": "`adam` and `adamw` are the only ones here",
+    "amsgrad": "`adam` and `adamw` are the only ones here",
     "layernorm": "torch's LayerNorm of a whole map has `affine: value`",
-    "eps": "of a norm; that of the optimizer is torch's own",
-    "epsilon": "of a norm; that of the optimizer is torch's own",
+    "eps": "of a norm; an optimizer has its own",
+    "epsilon": "of a norm; an optimizer has its own",
     "hidden": "`pool: flatten` and a `reduce` with an activation are a hidden layer",
     "hidden_units": "`pool: flatten` and a `reduce` with an activation are a hidden layer",
     "relu6": "there is no upper limit",
@@ -285,8 +294,8 @@ NOT_HERE: Final[dict[str, str]] = {
     "lrn local_response_norm localresponsenorm weight_norm weightnorm spectral_norm":
         "the norms are `batch`, `group`, `instance` and `layer`",
     "dilation dilations dilation_rate atrous": "convolutions are not dilated",
-    "rmsprop adagrad adadelta lion lamb lars lbfgs rprop shampoo muon adafactor":
-        "the optimizers are `sgd` and `adamw`",
+    "lion lamb lars lbfgs rprop shampoo muon adafactor": "the optimizers are `sgd`, `adam`,"
+        " `adamw`, `rmsprop`, `adadelta` and `adagrad`",
     "sigmoid tanh softmax elu selu mish softplus hardtanh celu glu hardsigmoid softsign":
         "this activation is not in the language",
     "lambdalr polynomial polylr cyclic_lr": "the schedules are `one-cycle`, `cosine`, `step`,"
@@ -324,7 +333,6 @@ NOT_HERE: Final[dict[str, str]] = {
     "transposed conv_transpose convtranspose2d upsample": "maps only become smaller",
     "attention_heads num_heads transformer lstm rnn gru": "the layers are those of small"
         " convolutional networks",
-    "adam_epsilon": "the optimizer's epsilon is torch's own",
     "dampening": "momentum is not dampened",
     "min_lr eta_min lr_min": "the `kind` of a schedule settles"
         " where the rate begins and ends",

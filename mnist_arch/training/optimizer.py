@@ -1,4 +1,4 @@
-"""SGD and AdamW, in the functions below torch's classes.
+"""The optimizers, in the functions below torch's classes.
 
 An object of a class of `torch.optim` imports torch's compiler, which takes about as long as torch
 itself. The functions do the same arithmetic, to the bit, without it.
@@ -7,17 +7,27 @@ itself. The functions do the same arithmetic, to the bit, without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, assert_never, cast
+from typing import Any, assert_never, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adadelta import adadelta
+from torch.optim.adagrad import adagrad
+from torch.optim.adam import adam
 from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
-from mnist_arch.spec.recipe import AdamW, Recipe, Sgd
-
-EPSILON: Final = 1e-8
-"""What AdamW adds to its denominator, as torch does."""
+from mnist_arch.spec.recipe import (
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    AnyOptimizer,
+    Recipe,
+    RmsProp,
+    Sgd,
+)
 
 TensorState = dict[str, Tensor]
 """What is kept of one tensor from step to step, under the names of `torch.optim`."""
@@ -43,22 +53,24 @@ class ParameterGroup:
 class Optimizer:
     """Steps over all tensors of a model, which have to have a gradient.
 
-    Weights of convolutions and linear layers decay; tensors of one axis do not, which are norms,
-    biases and the slopes of PReLU. All state is there from the start and keeps its addresses, so
-    that a graph can be captured.
+    Weights of convolutions and linear layers decay; tensors of one axis, which are norms, biases
+    and the slopes of PReLU, do so where the recipe says it. All state is there from the start and
+    keeps its addresses, so that a graph can be captured.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.spec = recipe.optimizer
-        self.momentum = self.spec.momentum if isinstance(self.spec, Sgd) else self.spec.beta1
+        self.momentum = _momentum(self.spec)
         """Of the next step, or `beta1`; a recipe may change it from step to step."""
         self._cycles = recipe.cycles_momentum
         tensors: list[Tensor] = list(model.parameters())
         # One kernel for a whole group; on the CPU its bits are not those of torch's default.
-        self._fused = all(tensor.is_cuda for tensor in tensors)
+        has_kernel = isinstance(self.spec, Sgd | Adam | AdamW)
+        self._fused = has_kernel and all(tensor.is_cuda for tensor in tensors)
+        free = 0.0 if self.spec.decays == "weights" else self.spec.weight_decay
         self.groups = (
             self._group([tensor for tensor in tensors if tensor.ndim > 1], self.spec.weight_decay),
-            self._group([tensor for tensor in tensors if tensor.ndim <= 1], 0.0),
+            self._group([tensor for tensor in tensors if tensor.ndim <= 1], free),
         )
 
     @torch.no_grad()
@@ -84,8 +96,8 @@ class Optimizer:
                         nesterov=spec.nesterov,
                         maximize=False,
                     )
-                case AdamW() as spec:
-                    adamw(
+                case Adam() | AdamW() as spec:
+                    (adam if isinstance(spec, Adam) else adamw)(
                         group.tensors,
                         group.gradients(),
                         group.kept("exp_avg"),
@@ -99,7 +111,50 @@ class Optimizer:
                         beta2=spec.beta2,
                         lr=rate,
                         weight_decay=group.weight_decay,
-                        eps=EPSILON,
+                        eps=spec.epsilon,
+                        maximize=False,
+                    )
+                case RmsProp() as spec:
+                    rmsprop(
+                        group.tensors,
+                        group.gradients(),
+                        group.kept("square_avg"),
+                        group.kept("grad_avg"),
+                        group.kept("momentum_buffer"),
+                        group.kept("step"),
+                        foreach=True,
+                        lr=float(rate),
+                        alpha=spec.alpha,
+                        eps=spec.epsilon,
+                        weight_decay=group.weight_decay,
+                        momentum=self.momentum,
+                        centered=spec.centered,
+                    )
+                case Adadelta() as spec:
+                    adadelta(
+                        group.tensors,
+                        group.gradients(),
+                        group.kept("square_avg"),
+                        group.kept("acc_delta"),
+                        group.kept("step"),
+                        foreach=True,
+                        lr=float(rate),
+                        rho=spec.rho,
+                        eps=spec.epsilon,
+                        weight_decay=group.weight_decay,
+                        maximize=False,
+                    )
+                case Adagrad() as spec:
+                    adagrad(
+                        group.tensors,
+                        group.gradients(),
+                        group.kept("sum"),
+                        group.kept("step"),
+                        foreach=True,
+                        lr=float(rate),
+                        weight_decay=group.weight_decay,
+                        lr_decay=0.0,
+                        eps=spec.epsilon,
                         maximize=False,
                     )
                 case never:
@@ -138,20 +193,40 @@ class Optimizer:
                 return {}
             case Sgd():
                 return {"momentum_buffer": torch.zeros_like(tensor)}
-            case AdamW():
-                return {
-                    # Without a fused kernel it is read at each step, for which a device would wait.
-                    "step": torch.zeros((), device=tensor.device if self._fused else "cpu"),
-                    "exp_avg": torch.zeros_like(tensor),
-                    "exp_avg_sq": torch.zeros_like(tensor),
-                }
+            case Adam() | AdamW():
+                return self._counted(tensor, "exp_avg", "exp_avg_sq")
+            case RmsProp(momentum=momentum, centered=centered):
+                has_momentum = momentum > 0 or self._cycles
+                names = [*(["grad_avg"] if centered else []), *(["momentum_buffer"] * has_momentum)]
+                return self._counted(tensor, "square_avg", *names)
+            case Adadelta():
+                return self._counted(tensor, "square_avg", "acc_delta")
+            case Adagrad(initial_accumulator=initial):
+                state = self._counted(tensor, "sum")
+                state["sum"].fill_(initial)
+                return state
             case never:
                 assert_never(never)
+
+    def _counted(self, tensor: Tensor, *names: str) -> TensorState:
+        """A count of steps, and zeros for each of the names."""
+        # Without a fused kernel it is read at each step, for which a device would wait.
+        step = torch.zeros((), device=tensor.device if self._fused else "cpu")
+        return {"step": step, **{name: torch.zeros_like(tensor) for name in names}}
 
     def _states(self) -> dict[int, TensorState]:
         """The states that are not empty, by the place of their tensor over both groups."""
         states = [state for group in self.groups for state in group.states]
         return {place: state for place, state in enumerate(states) if state}
+
+
+def _momentum(spec: AnyOptimizer) -> float:
+    match spec:
+        case Sgd(momentum=momentum) | RmsProp(momentum=momentum):
+            return momentum
+        case Adam(beta1=beta1) | AdamW(beta1=beta1):
+            return beta1
+    return 0.0
 
 
 def _shapes(states: dict[int, TensorState]) -> dict[int, dict[str, torch.Size]]:

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from mnist_arch.spec.recipe import AdamW, Recipe
+from mnist_arch.spec.recipe import Recipe, Sgd
 from mnist_arch.training.engine import Precision
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.state import State
@@ -33,12 +33,12 @@ class Tolerance:
 def tolerance(recipe: Recipe, precision: Precision) -> Tolerance:
     """In float32 for other orders of sums and a max pool that flips, in bfloat16 for its digits.
 
-    AdamW's first step is the sign of a gradient: where that is 0 but for rounding, it flips.
+    But for SGD a first step is the sign of a gradient: where that is 0 but for rounding, it flips.
     """
-    is_adamw = isinstance(recipe.optimizer, AdamW)
+    by_sign = not isinstance(recipe.optimizer, Sgd)
     if precision == "bfloat16":
-        return Tolerance(loss=2e-2, change=0.75 if is_adamw else 0.25)
-    return Tolerance(loss=1e-3, change=0.3 if is_adamw else 0.05)
+        return Tolerance(loss=2e-2, change=0.75 if by_sign else 0.25)
+    return Tolerance(loss=1e-3, change=0.3 if by_sign else 0.05)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,11 @@ class PlainStep:
             training.labels[index_B],
             label_smoothing=recipe.label_smoothing,
         )
+        if recipe.l1 is not None:
+            penalized = [
+                it for it in state.model.parameters() if recipe.l1.of == "all" or it.ndim > 1
+            ]
+            loss = loss + recipe.l1.strength * sum(it.abs().sum() for it in penalized)
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         if recipe.clip_norm is not None:

@@ -19,7 +19,10 @@ def training_flops(*, macs: int, images: int, epochs: int) -> float:
 
 def not_captured(recipe: Recipe) -> str:
     """What of a recipe cannot be in a graph, as the spec says it; empty where all can."""
-    return "`cycle_momentum`" if recipe.cycles_momentum else ""
+    if recipe.cycles_momentum:
+        return "`cycle_momentum`"
+    kind = recipe.optimizer.kind
+    return "" if kind in ("sgd", "adam", "adamw") else f"`{kind}`"
 
 
 @dataclass(frozen=True)

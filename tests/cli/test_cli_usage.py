@@ -38,7 +38,7 @@ def hint_of(command: str) -> str:
         ("train --batch-size 32", "--set recipe.batch_size=32"),
         ("train --batch_size=32", "--set recipe.batch_size=32"),
         ("train --bs 32", "--set recipe.batch_size=32"),
-        ("train --optimizer adam", "--set recipe.optimizer=adamw"),
+        ("train --optimizer adam", "--set recipe.optimizer=adam"),
         ("train --optim SGD", "--set recipe.optimizer=sgd"),
         ("train --momentum 0.8", "--set recipe.optimizer.momentum=0.8"),
         ("train --nesterov", "--set recipe.optimizer.nesterov=true"),
@@ -101,7 +101,7 @@ def test_an_option_by_another_name(command: str, hint: str) -> None:
     ("command", "hint"),
     [
         ("train --dilation 2", "convolutions are not dilated"),
-        ("train --patience 3", "the final epoch"),
+        ("train --early-stop 3", "the final epoch"),
         ("sweep x.yaml --threads 2", "`resources: {cpus: N}` in a sweep's file"),
         ("train --num-workers 2", "no loader processes"),
         ("train --loss focal", "cross-entropy"),

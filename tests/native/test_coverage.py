@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from networks_of_others import code_of
+from small import loaded
 
 from mnist_arch.convert.importing import Request, import_source
 from mnist_arch.convert.source import Source
@@ -94,3 +96,30 @@ def test_a_network_that_is_not_covered_has_plain_steps_and_a_note() -> None:
     engine = Engine(device="cpu", threads=1, step="native", vectors="avx2")
     step = make_step(engine, State.fresh(experiment, seed=0), split, batch=4)
     assert type(step) is PlainStep
+
+
+@pytest.mark.parametrize(
+    ("recipe", "native", "captured"),
+    [
+        ({"schedule": {"cycle_momentum": True}}, "`cycle_momentum`", "`cycle_momentum`"),
+        ({"optimizer": "rmsprop"}, "`rmsprop`", "`rmsprop`"),
+        ({"optimizer": {"kind": "adam", "weight_decay": 0.1}}, "`weight_decay` of `adam`", ""),
+        ({"l1": 0.1}, "`l1`", ""),
+        ({"optimizer": {"kind": "adam", "decays": "all"}}, "", ""),
+        ({"schedule": {"kind": "plateau"}}, "", ""),
+    ],
+)
+def test_a_recipe_that_is_not_covered_has_plain_steps_and_a_note(
+    recipe: dict[str, Any], native: str, captured: str
+) -> None:
+    experiment = loaded(**{f"recipe__{key}": value for key, value in recipe.items()}).experiment
+    work = Work.of(plan_network(experiment), experiment.recipe, images=4_000)
+    assert (work.not_native, work.not_captured) == (native, captured)
+    if native:
+        found = choose_engine(device="cpu", threads=1, wanted="native", work=work)
+        assert found.engine.step == "plain"
+        assert found.note == f"plain steps: native ones do not have {native}"
+    if captured:
+        found = choose_engine(device="cuda", threads=1, wanted="auto", work=work)
+        assert found.engine.step == "plain"
+        assert found.note == f"plain steps: captured ones do not have {captured}"

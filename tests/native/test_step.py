@@ -25,6 +25,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "without momentum": {"optimizer": {"momentum": 0.0, "nesterov": False}},
     "without nesterov": {"optimizer": {"kind": "sgd", "nesterov": False}},
     "adamw": {"optimizer": {"kind": "adamw"}},
+    "adam": {"optimizer": {"kind": "adam", "epsilon": 0.1, "beta1": 0.8}},
+    "all tensors decay": {"optimizer": {"weight_decay": 0.5, "decays": "all"}},
     "clipped": {"clip_norm": 0.01},
     "no average": {"ema": None},
     "smoothed": {"label_smoothing": 0.1},

@@ -55,7 +55,7 @@ blocks:
       out: 4097
 recipe:
   epochs: 0
-  optimizer: {kind: adam}
+  optimizer: {kind: adan}
   schedule: {kind: cosine, every_epochs: 3, peak: .inf}
   augment: {scale: no}
 budget:
@@ -99,10 +99,10 @@ dataset: minst
         Problem("`name` is missing", "name", "net.yaml:1"),
         Problem("must be more than 0, not 0", "recipe.epochs", "net.yaml:17"),
         Problem(
-            "'adam' is not one of the values",
+            "'adan' is not one of the values",
             "recipe.optimizer.kind",
             "net.yaml:18",
-            "did you mean `adamw`? valid: sgd, adamw",
+            "did you mean `adam`? valid: sgd, adam, adamw, rmsprop, adadelta, adagrad",
         ),
         Problem("must be a finite number, not .inf", "recipe.schedule.peak", "net.yaml:19"),
         Problem(
@@ -155,6 +155,16 @@ dataset: minst
             "recipe: {schedule: {kind: multi-step, milestones: [8, 8]}}",
             "recipe.schedule",
             "`milestones` have to rise, such as [8, 12]",
+        ),
+        (
+            "recipe: {optimizer: adagrad, schedule: {cycle_momentum: true}}",
+            "recipe",
+            "`cycle_momentum` needs an optimizer with momentum, which adagrad has not",
+        ),
+        (
+            "recipe: {optimizer: {kind: adam, epsilon: 0}}",
+            "recipe.optimizer.epsilon",
+            "must be more than 0, not 0",
         ),
         ("recipe: {schedule: multi-step}", "recipe.schedule.milestones", "`milestones` is missing"),
         (
@@ -260,18 +270,19 @@ def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
         (
             "recipe: {epoch: 5}",
             "recipe.epoch",
-            "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
+            "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, l1, "
             "label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
         ),
         (
             "recipe: {optimizer: {momentun: 0.5}}",
             "recipe.optimizer.momentun",
-            "did you mean `momentum`? valid: kind, momentum, nesterov, weight_decay",
+            "did you mean `momentum`? valid: decays, kind, momentum, nesterov, weight_decay",
         ),
         (
             "recipe: {optimizer: {kind: adamw, momentum: 0.5}}",
             "recipe.optimizer.momentum",
-            "`momentum` belongs to `kind: sgd`; valid: beta1, beta2, kind, weight_decay",
+            "`momentum` belongs to `kind: rmsprop or sgd`; "
+            "valid: beta1, beta2, decays, epsilon, kind, weight_decay",
         ),
         (
             "recipe: {optimizer: {sgd: {momentum: 0.5}}}",

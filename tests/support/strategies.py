@@ -415,6 +415,14 @@ _ADAMW = st.fixed_dictionaries(
         "weight_decay": st.floats(0, 1),
     },
 )
+_OTHER_OPTIMIZERS = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["adam", "rmsprop", "adadelta", "adagrad"])},
+    optional={
+        "weight_decay": st.floats(0, 1),
+        "decays": st.sampled_from(["weights", "all"]),
+        "epsilon": st.floats(1e-10, 1e-3),
+    },
+)
 _RATE_OVER_TIME: dict[str, st.SearchStrategy[Any]] = {
     "peak": st.floats(1e-6, 10),
     "warmup": st.sampled_from([0, 0.25]),
@@ -479,7 +487,8 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
                 "epochs": st.integers(1, 10_000),
                 "batch_size": st.integers(2, 65_536),
                 "last_batch": st.sampled_from(["use", "drop"]),
-                "optimizer": _SGD | _ADAMW,
+                "optimizer": _SGD | _ADAMW | _OTHER_OPTIMIZERS,
+                "l1": st.none() | st.floats(0, 1),
                 "schedule": _SCHEDULES,
                 "label_smoothing": st.floats(0, 0.5),
                 "clip_norm": st.none() | st.floats(1e-3, 1e6),

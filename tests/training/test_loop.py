@@ -324,6 +324,30 @@ def one_step(
 CONSTANT = {"kind": "constant", "peak": 0.03, "warmup": 0.0}
 
 
+@pytest.mark.parametrize("of", ["weights", "all"])
+def test_l1_adds_its_sign_to_the_gradient_and_its_sum_to_the_loss(
+    training: Split, judged_on: Split, of: str
+) -> None:
+    settings = {"recipe__epochs": 1, "recipe__batch_size": 96, "recipe__schedule": CONSTANT}
+    optimizer = {"momentum": 0, "nesterov": False, "weight_decay": 0}
+    losses, changes = [], []
+    for l1 in (None, {"strength": 0.01, "of": of}):
+        experiment = plain(recipe__optimizer=optimizer, recipe__l1=l1, **settings)
+        state = State.fresh(experiment, seed=1)
+        before = [it.detach().clone() for it in state.model.parameters()]
+        losses.append(records(state, training, judged_on)[0].train_loss)
+        after = state.model.parameters()
+        changes.append([new - old for new, old in zip(after, before, strict=True)])
+    penalized = [it.ndim > 1 or of == "all" for it in before]
+    total = sum(
+        float(it.abs().sum()) for it, counts in zip(before, penalized, strict=True) if counts
+    )
+    assert losses[1] - losses[0] == pytest.approx(0.01 * total, rel=1e-4)
+    for old, counts, without, with_l1 in zip(before, penalized, *changes, strict=True):
+        expected = -0.03 * 0.01 * old.sign() if counts else torch.zeros_like(old)
+        torch.testing.assert_close(with_l1 - without, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_a_step_of_sgd_by_hand(training: Split, judged_on: Split, nesterov: bool) -> None:
     optimizer = {"kind": "sgd", "momentum": 0.9, "nesterov": nesterov, "weight_decay": 0.5}
@@ -600,6 +624,10 @@ PLATEAU |= {"threshold": 9, "threshold_mode": "abs"}  # so that only the first l
         ("adamw", {"peak": 0.02}, None),
         ("sgd", CYCLE, None),
         ("adamw", CYCLE, 0.9),
+        ("adam", {"peak": 0.02}, None),
+        ("rmsprop", CYCLE, None),
+        ("adadelta", {"peak": 1.0}, None),
+        ("adagrad", {"peak": 0.02}, None),
         ("sgd", PLATEAU, None),
         ("sgd", {**PLATEAU, "watch": "holdout"}, 0.9),
     ],

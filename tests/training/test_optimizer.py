@@ -33,26 +33,52 @@ SGD: dict[str, dict[str, Any]] = {
 ADAMW: dict[str, dict[str, Any]] = {
     "adamw": {"beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
     "adamw without decay": {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0},
+    "adamw with epsilon": {"epsilon": 1e-3, "weight_decay": 0.1, "decays": "all"},
 }
+OTHERS: dict[str, dict[str, Any]] = {
+    "sgd of all tensors": {"nesterov": False, "weight_decay": 0.1, "decays": "all"},
+    "adam": {"beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1},
+    "adam of all tensors": {"epsilon": 1e-7, "weight_decay": 0.1, "decays": "all"},
+    "rmsprop": {"alpha": 0.8, "weight_decay": 0.1},
+    "rmsprop with momentum": {"momentum": 0.7, "centered": True, "epsilon": 1e-3},
+    "adadelta": {"rho": 0.8, "weight_decay": 0.1, "decays": "all"},
+    "adagrad": {"initial_accumulator": 0.1, "weight_decay": 0.1},
+}
+SETTINGS = SGD | ADAMW | OTHERS
+CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"} | {
+    "adadelta": "Adadelta",
+    "adagrad": "Adagrad",
+}
+ARGUMENTS = {"epsilon": "eps", "initial_accumulator": "initial_accumulator_value"}
+"""What torch calls a key, where it is not called so."""
+
+
+def kind_of(name: str) -> str:
+    return "sgd" if name in SGD else name.partition(" ")[0]
 
 
 def recipe(name: str) -> Recipe:
-    kind, settings = ("sgd", SGD[name]) if name in SGD else ("adamw", ADAMW[name])
-    return Recipe.model_validate({"optimizer": {"kind": kind, **settings}})
+    return Recipe.model_validate({"optimizer": {"kind": kind_of(name), **SETTINGS[name]}})
 
 
 def of_torch(model: nn.Module, name: str) -> torch.optim.Optimizer:
-    """Torch's own with default arguments, where tensors of one axis do not decay."""
-    settings = dict((SGD | ADAMW)[name])
+    """Torch's own with default arguments, where tensors of one axis do not decay unless they do."""
+    settings = {ARGUMENTS.get(key, key): value for key, value in SETTINGS[name].items()}
     parameters = list(model.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [tensor for tensor in parameters if tensor.ndim > 1]},
-        {"params": [tensor for tensor in parameters if tensor.ndim <= 1], "weight_decay": 0.0},
+        {"params": [tensor for tensor in parameters if tensor.ndim <= 1]},
     ]
-    if name in SGD:
-        return torch.optim.SGD(groups, lr=1.0, **settings)
-    betas = settings.pop("beta1"), settings.pop("beta2")
-    return torch.optim.AdamW(groups, lr=1.0, betas=betas, **settings)
+    if settings.pop("decays", "weights") == "weights":
+        groups[1]["weight_decay"] = 0.0
+    if kind_of(name) == "sgd":
+        settings.setdefault("momentum", 0.9)
+    if kind_of(name) in ("adam", "adamw"):
+        settings["betas"] = settings.pop("beta1", 0.9), settings.pop("beta2", 0.999)
+    made: torch.optim.Optimizer = getattr(torch.optim, CLASSES[kind_of(name)])(
+        groups, lr=1.0, **settings
+    )
+    return made
 
 
 def fresh_model(*, device: str = "cpu") -> nn.Module:
@@ -105,7 +131,7 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-ALL = pytest.mark.parametrize("name", [*SGD, *ADAMW])
+ALL = pytest.mark.parametrize("name", [*SETTINGS])
 
 
 # -------------------------------------------------------------------------------------------- steps
@@ -124,7 +150,7 @@ def test_its_steps_have_the_bits_of_torchs_own(name: str) -> None:
         assert not any(torch.equal(before[key], tensors(ours)[key]) for key in before)
 
 
-@pytest.mark.parametrize("name", ["momentum", "plain", "adamw"])
+@pytest.mark.parametrize("name", ["momentum", "plain", "adam", "adamw", "rmsprop"])
 def test_momentum_may_change_from_step_to_step(name: str) -> None:
     """As where a schedule of torch overwrites it, also that of SGD without any."""
     ours, theirs = fresh_model(), fresh_model()
@@ -133,7 +159,7 @@ def test_momentum_may_change_from_step_to_step(name: str) -> None:
     for step, momentum in enumerate((0.95, 0.9, 0.85, 0.87, 0.93)):
         optimizer.momentum = momentum
         for group in reference.param_groups:
-            if name == "adamw":
+            if "betas" in group:
                 group["betas"] = (momentum, group["betas"][1])
             else:
                 group["momentum"] = momentum
