@@ -54,6 +54,25 @@ def test_the_two_remarks_on_the_reference_network() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("convolution", "lines"),
+    [
+        (
+            "kernel: [3, 5], stride: 4",
+            "2 rows and 1 column",
+        ),  # 30 - 3 = 6·4 + 3, one of them padding
+        ("kernel: [5, 3], stride: 3, padding: valid", "2 rows and 1 column"),
+        ("kernel: [3, 1], stride: 3, padding: valid", "1 row"),
+        ("kernel: [1, 5], stride: 3, padding: valid", "2 columns"),
+    ],
+)
+def test_rows_and_columns_that_are_left_out_are_counted_each(convolution: str, lines: str) -> None:
+    text = (
+        f"name: one\nblocks: [{{channels: [{{out: 8, {convolution}}}]}}]\nhead: {{linear: true}}\n"
+    )
+    assert only(advice(text), "leaves out").message.endswith(f"leaves out {lines}")
+
+
 # ------------------------------------------------------------------------------- dropout on logits
 
 LOGITS = "\nhead: {dropout: 0.1, linear: true}"
