@@ -22,6 +22,7 @@ from mnist_arch.export.integer import (
     IntegerConvolution,
     IntegerProgram,
     LargestOf,
+    Leaky,
     MeanOf,
     ProductOf,
     SumOf,
@@ -142,6 +143,18 @@ static void look_up(const uint8_t table[256], int size, const uint8_t *in, uint8
 {
     for (int at = 0; at < size; at++)
         out[at] = table[in[at]];
+}
+"""
+
+_LEAKY: Final = """
+static void leaky(int size, int zero, int32_t positive, int32_t negative, int shift, int out_zero,
+                  const uint8_t *in, uint8_t *out)
+{
+    for (int at = 0; at < size; at++) {
+        const int32_t a = in[at] - zero;
+
+        out[at] = stored(out_zero + scaled(a, a >= 0 ? positive : negative, shift), 0);
+    }
 }
 """
 
@@ -268,6 +281,10 @@ class _Writer:
                 self.needs.add("look_up")
                 name = self.tables.name("uint8_t", "table", values)
                 call = f"look_up({name}, {channels * height**2}, {ins[0]}, {out})"
+            case Leaky(multipliers=(positive, negative), shift=shift):
+                self.needs |= {"scaled", "leaky", "stored"}
+                scales = f"{zeros[0]}, {positive}, {negative}, {shift}, {it.zero}"
+                call = f"leaky({channels * height**2}, {scales}, {ins[0]}, {out})"
             case HardSwish() as op:
                 self.needs |= {"scaled", "hard_swish", "stored"}
                 scales = f"{zeros[0]}, {op.three}, {op.multiplier}, {op.shift}, {op.zero}"
@@ -334,6 +351,7 @@ class _Writer:
             + _SUM_ROW.replace("@TAP@", _BORDER_TAP).replace("@SUFFIX@", "_with_border"),
             "convolve_with_border": _CONVOLVE.replace("@SUFFIX@", "_with_border"),
             "look_up": _TABLE,
+            "leaky": _LEAKY,
             "hard_swish": _HARD_SWISH,
             "largest": _LARGEST,
             "window_sum": _SUM,
@@ -365,7 +383,9 @@ def integer_source(program: IntegerProgram, *, name: str, about: str) -> CSource
     operations = program.operations
     shapes = [it.shape for it in operations]
     uses = uses_of(program)
-    in_place = [n for n, it in enumerate(operations) if isinstance(it, Table | HardSwish | SumOf)]
+    in_place = [
+        n for n, it in enumerate(operations) if isinstance(it, Table | Leaky | HardSwish | SumOf)
+    ]
     writer = _Writer(program, places(shapes, uses, in_place))
     prefix = prefix_of(name)
     calls = "".join(writer.operation(number, it) for number, it in enumerate(operations))

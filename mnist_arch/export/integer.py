@@ -81,6 +81,18 @@ class Table(IntegerOperation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Leaky(IntegerOperation):
+    """(x - zero of x) · multipliers[0] where that is 0 or more, else · multipliers[1], scaled."""
+
+    multipliers: tuple[int, int]
+    shift: int
+
+    @property
+    def scalars(self) -> int:
+        return 6
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class HardSwish(IntegerOperation):
     """a · min(max(a + three, 0), 2 · three), scaled, where a is x - zero of x."""
 
@@ -141,7 +153,7 @@ class ProductOf(IntegerOperation):
 
 
 AnyIntegerOperation = (
-    IntegerConvolution | Table | HardSwish | LargestOf | MeanOf | SumOf | ProductOf
+    IntegerConvolution | Table | Leaky | HardSwish | LargestOf | MeanOf | SumOf | ProductOf
 )
 
 
@@ -216,6 +228,9 @@ def computed(
             low = 0 if op.low is None else op.low[:, None, None]
         case Table(values=table):
             scaled = table[x].astype(np.int64) - operation.zero
+        case Leaky(multipliers=(positive, negative), shift=shift):
+            a = x.astype(np.int64) - zero
+            scaled = _scaled(np.where(a >= 0, a * positive, a * negative), 1, shift)
         case HardSwish(three=three) as op:
             a = x.astype(np.int64) - zero
             scaled = _scaled(a * np.clip(a + three, 0, 2 * three), op.multiplier, op.shift)

@@ -21,6 +21,7 @@ from mnist_arch.export.integer import (
     IntegerConvolution,
     IntegerProgram,
     LargestOf,
+    Leaky,
     MeanOf,
     ProductOf,
     SumOf,
@@ -87,7 +88,7 @@ class _Writer:
                 return self._convolution(op, x, zero)
             case Table(values=values):
                 return self._looked_up(x, values)
-            case HardSwish() as op:
+            case Leaky() | HardSwish() as op:
                 stored = np.arange(256, dtype=np.uint8)
                 zero_of_x = self.program.zero(op.inputs[0])
                 return self._looked_up(x, computed(op, [stored], [zero_of_x], is_last=False))

@@ -25,6 +25,7 @@ from mnist_arch.export.integer import (
     IntegerConvolution,
     IntegerProgram,
     LargestOf,
+    Leaky,
     MeanOf,
     ProductOf,
     SumOf,
@@ -177,7 +178,12 @@ class _Quantizer:
                 ratio = given[0].scale / (2 * three * found_range.scale)
                 multiplier, shift = _multiplier(ratio)
                 made = HardSwish(**at, three=three, multiplier=multiplier, shift=shift)
-            case Relu() | LeakyRelu() | Curve():
+            case LeakyRelu(slope=slope):
+                ratio = given[0].scale / found_range.scale
+                _, shift = _multiplier(ratio * max(1.0, abs(slope)))
+                positive, negative = (round(it * ratio * 2.0**shift) for it in (1.0, slope))
+                made = Leaky(**at, multipliers=(positive, negative), shift=shift)
+            case Relu() | Curve():
                 stored = np.arange(256, dtype=np.uint8)
                 real = reference.computed(operation, [given[0].real(stored)], dtype=np.float64)
                 made = Table(**at, values=found_range.stored(real))

@@ -28,7 +28,7 @@ from mnist_arch.export.c_run import (
 from mnist_arch.export.c_text import comment, prefix_of
 from mnist_arch.export.integer import IntegerConvolution, IntegerProgram
 from mnist_arch.export.lowering import lower
-from mnist_arch.export.program import Program
+from mnist_arch.export.program import LeakyRelu, Pixels, Pool, Program
 from mnist_arch.export.quantization import quantized, range_of
 from mnist_arch.spec.loading import loads
 
@@ -144,12 +144,41 @@ def test_hardswish_is_within_a_step_of_the_real_one(highest: float) -> None:
     assert np.abs(found - right).max() <= 1
 
 
+@pytest.mark.parametrize("slope", [0.01, 0.125, 1.5, -0.25])
+def test_a_leaky_relu_is_the_real_one_to_rounding(slope: float) -> None:
+    """Learned slopes may be above 1, or negative."""
+    floats = Program(
+        (
+            Pixels(
+                inputs=(0,),
+                shape=(1, 28, 28),
+                place="input",
+                scale=1 / 255,
+                shift=-102 / 255,
+                mean=0.4,
+                std=1.0,
+            ),
+            LeakyRelu(inputs=(1,), shape=(1, 28, 28), place="here", slope=slope),
+            Pool(inputs=(2,), shape=(1, 1, 1), place="head", kind="average", size=28, stride=28),
+        )
+    )
+    whole = quantized(floats, images())
+    operation = whole.operations[0]
+    stored = np.arange(256, dtype=np.uint8)
+    found = integer.computed(operation, [stored], [whole.zero(0)], is_last=False).astype(int)
+    x = (stored - 102.0) / 255
+    real = np.where(x >= 0, x, x * slope)
+    right = range_of(reference.values(floats, images())[2]).stored(real).astype(int)
+    assert isinstance(operation, integer.Leaky)
+    assert np.abs(found - right).max() <= 1
+
+
 def test_hardswish_is_computed_and_another_curve_is_looked_up() -> None:
     kinds = {
         name: {type(it).__name__ for it in quantized(program(NETWORKS[name]), images()).operations}
         for name in ("a border that is repeated, and a gate", "a pool and a curve that come last")
     }
-    assert ["HardSwish" in found for found in kinds.values()] == [True, False]
+    assert [{"HardSwish", "Leaky"} <= found for found in kinds.values()] == [True, False]
     assert all("Table" in found for found in kinds.values())
 
 
