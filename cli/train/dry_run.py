@@ -27,6 +27,7 @@ _SHORT: Final = {
     "activation": "kind",
     "pool": "kind",
     "reduce": "out",
+    "hidden": "out",
 }
 """What may be written as the bare value of one field, and the field."""
 
@@ -113,9 +114,14 @@ def _text(value: Any) -> str:
 
 
 def _origin(origins: Mapping[str, str], path: str) -> str:
-    """The value's own origin, or that of its short form: `…channels[0]` for `…channels[0].out`."""
+    """The value's own origin, or that of its short form: `…channels[0]` for `…channels[0].out`.
+
+    One alone may stand in the place of a list: `head.hidden` for `head.hidden[0].out`.
+    """
     if path in origins:
         return origins[path]
     parent, _, field = path.rpartition(".")
     name = parent.rpartition(".")[2].partition("[")[0]
-    return origins.get(parent, "default") if _SHORT.get(name) == field else "default"
+    if _SHORT.get(name) != field:
+        return "default"
+    return origins.get(parent) or origins.get(parent.rpartition("[")[0], "default")

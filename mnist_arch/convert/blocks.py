@@ -673,14 +673,38 @@ def _heads(items: Sequence[Item], base: _Base, is_own: Any) -> Iterator[tuple[in
     """Every head that ends the row, with the item at which it begins."""
     linear: Tree = {}
     end = len(items)
+    defaults = dict(base.options)
     if items and isinstance(op := items[-1].op, our.Linear):
         linear = {"linear": True} if op.bias else {"linear": True, "bias": False}
-        end -= 2
-    defaults = dict(base.options)
+        end = next(at for at, it in enumerate(items) if isinstance(it.op, our.Flatten))
+        hidden, last = _hidden(items, end + 1, defaults)
+        if last != len(items) - 1:
+            return
+        if hidden:
+            linear = {"hidden": hidden[0] if len(hidden) == 1 else hidden, **linear}
+            del linear["linear"]
     for start in range(max(0, end - 12), end + 1):
         for tree, stop in _head_parts(items, start, end, defaults, is_own):
             if stop == end:
                 yield start, {**tree, **linear}
+
+
+def _hidden(items: Sequence[Item], start: int, defaults: Tree) -> tuple[list[Any], int]:
+    """Hidden fully connected layers from an item on, and the item after them."""
+    found: list[Any] = []
+    while start < len(items) - 1 and isinstance(linear := items[start].op, our.Linear):
+        alike = our.Convolution(linear.out, 1, items[start].weights, linear.bias)
+        unit = unit_at([replace(items[start], op=alike), *items[start + 1 : start + 4]], 0)
+        assert unit is not None
+        tree: Tree = {"out": unit.out}
+        for name in ("bias", "norm", "activation", "order"):
+            if (value := unit.value(name)) not in (None, defaults[name]):
+                tree[name] = _written(name, value)
+        if unit.dropout is not None:
+            tree["dropout"] = _dropout_tree(unit.dropout, each=False)
+        found.append(tree if len(tree) > 1 else unit.out)
+        start += unit.end
+    return found, start
 
 
 def _head_parts(
@@ -738,7 +762,8 @@ def _head_parts(
                     for fifth, e in reduce(d, "after", kernel) if not first else [({}, d)]:
                         said = {**third, **first, **fifth, **second, **fourth}
                         yield said, e
-                        if fifth and end < len(items) and not second and not fourth:
+                        is_last = end == len(items) - 2  # with no hidden layer before it
+                        if fifth and is_last and not second and not fourth:
                             for sixth, f in drop(e, "before-linear")[1:]:
                                 yield {**said, **sixth}, f
 

@@ -157,7 +157,9 @@ class _Lowering:
     def _items(self, row: list[Any]) -> list[Item]:
         items: list[Item] = []
         flat = False  # after a flatten of a map of several pixels, which waits for its linear layer
-        for index, entry in enumerate(row):
+        last = row[-1] if row else None
+        is_head = isinstance(last, g.Node) and isinstance(last.op, g.Linear)
+        for entry in row:
             if isinstance(entry, tuple):
                 if (item := self._join(*entry)) is not None:
                     items.append(item)
@@ -167,18 +169,20 @@ class _Lowering:
             match node.op:
                 case g.Flatten():
                     flat = before[1:] != (1, 1)
-                case g.Linear(out=out, bias=bias) if index == len(row) - 1:
-                    values = before[0] * before[1] * before[2]
-                    item = Item(our.Flatten(), before, (values, 1, 1), node.place)
-                    items.append(item)
-                    last = our.Linear(out, bias)
-                    items.append(Item(last, item.out_shape, (out, 1, 1), node.place, node.weights))
+                case g.Linear(out=out, bias=bias) if is_head:
+                    if not any(isinstance(it.op, our.Flatten) for it in items):
+                        values = (before[0] * before[1] * before[2], 1, 1)
+                        items.append(Item(our.Flatten(), before, values, node.place))
+                        before = values
+                    op = our.Linear(out, bias)
+                    items.append(Item(op, before, (out, 1, 1), node.place, node.weights))
                     self._check_once(node)
+                    flat = False
                 case g.Linear(out=out, bias=bias):
                     _, high, wide = before
                     side = high if high == wide else (high, wide)
-                    op = our.Convolution(out, side, node.weights, bias)
-                    items.append(Item(op, before, (out, 1, 1), node.place, node.weights))
+                    window = our.Convolution(out, side, node.weights, bias)
+                    items.append(Item(window, before, (out, 1, 1), node.place, node.weights))
                     self.notes.append(
                         f"the fully connected layer to {out} is written as a convolution with a "
                         f"window of the whole {high}×{wide} map, which is the same"

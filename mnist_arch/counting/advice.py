@@ -92,14 +92,17 @@ def _large_layer(plan: Plan) -> Iterator[Advice]:
 def _useless_bias(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     wasted: dict[str, tuple[str, int]] = {}  # by tensor, so that a shared one counts once
     for first, second in pairwise(layers):
-        if isinstance(first.op, ops.Convolution) and first.op.bias and _centres(second):
-            wasted.setdefault(first.op.weights, (first.place, first.op.out))
+        match first.op:
+            case ops.Convolution(bias=True, out=out, weights=tensor) if _centres(second):
+                wasted.setdefault(tensor, (first.place, out))
+            case ops.Linear(bias=True, out=out) if _centres(second):
+                wasted[first.place] = first.place, out
     if wasted:
         places, counts = zip(*wasted.values(), strict=True)
         count = sum(counts)
         yield Advice(
             _first_and_more(places),
-            f"a convolution bias right before a norm: {count:,} parameters that do nothing",
+            f"a bias right before a norm: {count:,} parameters that do nothing",
             "the norm subtracts the mean of each channel, and the bias with it; set `bias: false`",
         )
 
@@ -213,6 +216,8 @@ def _unfolded(layers: tuple[Layer, ...], own: Set[str]) -> Iterator[str]:
 def _goes_back(before: list[ops.Op], own: Set[str]) -> bool:
     """Whether a norm becomes part of what stands before it, the nearest first."""
     match before:
+        case [ops.Linear(), *_] | [ops.Activation(kind="relu"), ops.Linear(), *_]:
+            return True
         case [ops.Convolution(weights=weights), *_]:
             return weights in own
         case [ops.Activation(kind="relu"), ops.Convolution(weights=weights), *_]:

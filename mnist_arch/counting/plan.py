@@ -258,6 +258,7 @@ class _Counter:
     def __init__(self, start: Position) -> None:
         self.rows: list[Row] = []
         self.before, self.field, self.jump = start
+        self.is_flat = False
         self.seen: set[str] = set()
 
     @property
@@ -284,13 +285,14 @@ class _Counter:
                     self._look((op.size, op.size), op.stride)
                 case ops.GlobalPooling() | ops.Flatten():
                     self._look(layer.in_shape[1:], 1)
+                    self.is_flat = self.is_flat or isinstance(layer.op, ops.Flatten)
                 case ops.Residual() as op:
                     self._residual(op)
                     continue
                 case never:
                     assert_never(never)
             number = self.before + len(self.rows) + 1
-            self.rows += _rows(layer, number, max(self.field), shared)
+            self.rows += _rows(layer, number, max(self.field), shared, is_flat=self.is_flat)
 
     def _residual(self, op: ops.Residual) -> None:
         field, jump = self.field, self.jump
@@ -311,9 +313,9 @@ class _Counter:
         self.jump *= stride
 
 
-def _rows(layer: Layer, index: int, field: int, shared: bool) -> Iterator[Row]:
-    """The rows of one layer, numbered from `index`."""
-    for number, module in enumerate(_modules(layer), index):
+def _rows(layer: Layer, index: int, field: int, shared: bool, *, is_flat: bool) -> Iterator[Row]:
+    """The rows of one layer, numbered from `index`; `is_flat` after the map was flattened."""
+    for number, module in enumerate(_modules(layer, is_flat=is_flat), index):
         yield Row(
             index=number,
             layer=module.name,
@@ -343,7 +345,7 @@ class _Module(NamedTuple):
     macs: int = 0
 
 
-def _modules(layer: Layer) -> Iterator[_Module]:
+def _modules(layer: Layer, *, is_flat: bool) -> Iterator[_Module]:
     """The modules of one layer; composites give several, and a residual has none of its own."""
     channels, out = layer.in_shape[0], layer.out_shape
     match layer.op:
@@ -357,7 +359,9 @@ def _modules(layer: Layer) -> Iterator[_Module]:
             # Running mean and variance, and the count of steps.
             buffers = 2 * channels + 1 if op.kind == "batch" else 0
             counts = {"channel": channels, "one": 1, "value": math.prod(out), "none": 0}
-            yield _Module(_norm(op), out, parameters=2 * counts[op.affine], buffers=buffers)
+            yield _Module(
+                _norm(op, is_flat=is_flat), out, parameters=2 * counts[op.affine], buffers=buffers
+            )
         case ops.Activation(kind=function):
             slopes = channels if layer.op.by_channel else 1
             parameters = slopes if function == "prelu" else 0
@@ -381,9 +385,11 @@ def _modules(layer: Layer) -> Iterator[_Module]:
             assert_never(never)
 
 
-def _norm(op: ops.Normalization) -> str:
+def _norm(op: ops.Normalization, *, is_flat: bool) -> str:
     if op.splits > 1:
         return "GhostBatchNorm2d"
+    if op.kind == "batch" and is_flat:
+        return "BatchNorm1d"
     return "LayerNorm" if op.affine in ("one", "value") else _NORMS[op.kind]
 
 

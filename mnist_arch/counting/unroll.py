@@ -18,6 +18,7 @@ from mnist_arch.spec.network import (
     Defaults,
     Dropout,
     Head,
+    Hidden,
     LayerOrder,
     Network,
     Norm,
@@ -354,10 +355,15 @@ def unroll_head(head: Head, defaults: Defaults, classes: int, shape: Shape) -> t
         whole = height if height == width else (height, width)
         kernel = whole if head.pool == "flatten" else 1
         _reduce(trace, "head.reduce", head.reduce, defaults, kernel=kernel)
+    if head.hidden:
+        trace.add("head.hidden[0]", ops.Flatten())
+    for index, hidden in enumerate(head.hidden):
+        _hidden(trace, f"head.hidden[{index}]", hidden, defaults)
     if head.dropout.at == "before-linear":
-        _dropout(trace, "head.dropout", head.dropout)
+        _dropout(trace, "head.dropout", _of_values(head.dropout) if head.hidden else head.dropout)
     if head.linear:
-        trace.add("head.linear", ops.Flatten())
+        if not head.hidden:
+            trace.add("head.linear", ops.Flatten())
         trace.add("head.linear", ops.Linear(classes, head.bias))
     wanted = (classes, 1, 1)
     if trace.shape != wanted:
@@ -366,6 +372,27 @@ def unroll_head(head: Head, defaults: Defaults, classes: int, shape: Shape) -> t
         message, hint = f"{ends} for {classes} classes", f"{reduce}; pool the whole map"
         raise _error("head", message, hint)
     return tuple(trace.layers)
+
+
+def _hidden(trace: _Trace, place: str, hidden: Hidden, defaults: Defaults) -> None:
+    """A fully connected layer on a flattened map with its norm, activation and dropout."""
+    trace.add(place, ops.Linear(hidden.out, defaults.bias if hidden.bias is None else hidden.bias))
+    dropout = _of_values(hidden.dropout)
+    _norm_and_activation(
+        trace,
+        place,
+        hidden.norm or defaults.norm,
+        hidden.activation or defaults.activation,
+        hidden.order or defaults.order,
+        dropout if hidden.dropout.at == "before-norm" else None,
+    )
+    if hidden.dropout.at == "end":
+        _dropout(trace, place, dropout)
+
+
+def _of_values(dropout: Dropout) -> Dropout:
+    """The same in a list, where a channel is one value."""
+    return dropout.model_copy(update={"kind": "elementwise"})
 
 
 def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:

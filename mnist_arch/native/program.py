@@ -160,7 +160,7 @@ class _Builder:
                 case ops.Flatten():
                     pass  # a fully connected layer reads the map
                 case ops.Linear() as op:
-                    value = self._linear(op, value)
+                    value = self._linear(op, value, left)
                 case ops.SqueezeExcitation(hidden=hidden):
                     value = self._squeeze_excitation(hidden, value)
                 case ops.Residual() as op:
@@ -210,11 +210,15 @@ class _Builder:
             masks=slope is not None,
             slope=slope or 0.0,
         )
+        return self._normed(value, left, is_rectified=slope is not None, bias=bias)
+
+    def _normed(self, value: int, left: list[Layer], *, is_rectified: bool, bias: int) -> int:
+        """A batch norm right after a convolution or its rectifier, if one follows."""
         if not (left and left[0].op == ops.Normalization("batch", 1)):
             return value
         left.pop(0)
         self._change_last(masks=False)
-        return self._batch_norm(value, left, masks_input=slope is not None, input_bias=bias)
+        return self._batch_norm(value, left, masks_input=is_rectified, input_bias=bias)
 
     def _batch_norm(
         self, value: int, left: list[Layer], *, masks_input: bool, input_bias: int
@@ -260,13 +264,27 @@ class _Builder:
             Kind.POOLING, value, layer.out_shape, size=size, stride=stride, averages=averages
         )
 
-    def _linear(self, op: ops.Linear, value: int) -> int:
-        """A convolution whose kernel is the map: weights are by channel, row and column in both."""
+    def _linear(self, op: ops.Linear, value: int, left: list[Layer]) -> int:
+        """A convolution whose kernel is the map: weights are by channel, row and column in both.
+
+        What follows a hidden one, as it may follow a convolution, is taken from `left`.
+        """
         channels, height, width = self.program.values[value]
         weight = self._parameter((op.out, channels * height * width))
         bias = self._parameter((op.out,)) if op.bias else -1
-        shape = (op.out, 1, 1)
-        return self._add(Kind.CONVOLUTION, value, shape, weight=weight, bias=bias, size=height)
+        slope = _take_rectifier(left)
+        value = self._add(
+            Kind.CONVOLUTION,
+            value,
+            (op.out, 1, 1),
+            weight=weight,
+            bias=bias,
+            size=height,
+            rectifies=slope is not None,
+            masks=slope is not None,
+            slope=slope or 0.0,
+        )
+        return self._normed(value, left, is_rectified=slope is not None, bias=bias)
 
     def _squeeze_excitation(self, hidden: int, value: int) -> int:
         shape = self.program.values[value]

@@ -95,9 +95,10 @@ class LayerNorm(nn.Module):
     """A norm of all values of an image, with one scale and one shift, or one for each value.
 
     Both are lists, so that they do not decay. The second is torch's LayerNorm on a whole map.
+    `shape` is (channels, height, width), or (values,).
     """
 
-    def __init__(self, shape: ops.Shape, *, is_one: bool, eps: float) -> None:
+    def __init__(self, shape: tuple[int, ...], *, is_one: bool, eps: float) -> None:
         super().__init__()
         self.shape, self.eps = shape, eps
         count = 1 if is_one else math.prod(shape)
@@ -105,7 +106,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(count))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        sides = (1, 1, 1) if self.weight.numel() == 1 else self.shape
+        sides = (1,) * len(self.shape) if self.weight.numel() == 1 else self.shape
         y_NCHW = F.layer_norm(x_NCHW, self.shape, eps=self.eps)
         return y_NCHW * self.weight.view(sides) + self.bias.view(sides)
 
@@ -117,7 +118,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
     """A batch norm that takes parts of a batch apart in training (Hoffer et al. 2017).
 
     Image i is of part i mod `splits`. The running statistics are the means of those of the parts.
-    A batch of fewer images has as many parts as have two values a channel.
+    A batch of fewer images has as many parts as have two values a channel. The input is a map, or
+    a list of values.
     """
 
     def __init__(self, channels: int, splits: int, **options: Any) -> None:
@@ -157,6 +159,9 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         back = torch.cat([order[part::splits] for part in range(splits)]).argsort()
         return torch.cat(parts)[back]
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
     def extra_repr(self) -> str:
         own: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{own}, splits={self.splits}"
@@ -193,6 +198,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.convolutions: dict[str, nn.Conv2d] = {}
+        self.is_flat = False
 
     def sequence(self, layers: tuple[Layer, ...]) -> nn.Sequential:
         return nn.Sequential(*(self.module(layer) for layer in layers))
@@ -203,7 +209,7 @@ class _Builder:
             case ops.Convolution() as op:
                 return self._convolution(channels, op)
             case ops.Normalization() as op:
-                return _norm(op, layer.in_shape)
+                return _norm(op, layer.in_shape, is_flat=self.is_flat)
             case ops.Activation(kind="leaky_relu", slope=slope):
                 return nn.LeakyReLU(slope)
             case ops.Activation(kind="prelu", by_channel=True):
@@ -227,6 +233,7 @@ class _Builder:
             case ops.Residual(body=body, skip=skip):
                 return Sum(self.sequence(body), None if skip is None else self.module(skip))
             case ops.Flatten():
+                self.is_flat = True
                 return nn.Flatten()
             case ops.Linear() as op:
                 return nn.Linear(channels, op.out, bias=op.bias)
@@ -255,13 +262,16 @@ def _convolution(channels: int, op: ops.Convolution) -> nn.Conv2d:
     )
 
 
-def _norm(op: ops.Normalization, shape: ops.Shape) -> nn.Module:
+def _norm(op: ops.Normalization, shape: ops.Shape, *, is_flat: bool) -> nn.Module:
+    """The norm of a map, or of a list of values after it was flattened."""
     affine = op.affine != "none"
     match op:
         case ops.Normalization(affine="one" | "value"):
-            return LayerNorm(shape, is_one=op.affine == "one", eps=op.epsilon)
+            normed = shape[:1] if is_flat else shape
+            return LayerNorm(normed, is_one=op.affine == "one", eps=op.epsilon)
         case ops.Normalization(kind="batch", splits=1):
-            return nn.BatchNorm2d(shape[0], op.epsilon, op.momentum, affine)
+            kind = nn.BatchNorm1d if is_flat else nn.BatchNorm2d
+            return kind(shape[0], op.epsilon, op.momentum, affine)
         case ops.Normalization(kind="batch"):
             options = {"eps": op.epsilon, "momentum": op.momentum, "affine": affine}
             return GhostBatchNorm2d(shape[0], op.splits, **options)

@@ -112,11 +112,11 @@ def _is_stored(layers: Sequence[Layer], at: int) -> bool:
             ops.Dropout() | ops.Flatten() | ops.Pooling(kind="max") | ops.GlobalPooling(kind="max")
         ):
             return False  # what they are of is stored as it is
-        case ops.Convolution() if isinstance(following, ops.Normalization):
+        case ops.Convolution() | ops.Linear() if isinstance(following, ops.Normalization):
             return following.kind != "batch"
         case ops.Normalization(kind="batch") if _is_before_convolution(layers, at):
             return False
-        case ops.Convolution() | ops.Normalization(kind="batch"):
+        case ops.Convolution() | ops.Linear() | ops.Normalization(kind="batch"):
             return not isinstance(following, ops.Activation) or following.kind != "relu"
         case _:
             return True
@@ -144,7 +144,7 @@ def _previous(layers: Sequence[Layer], at: int) -> ops.Op | None:
     return next((it.op for it in reversed(layers[:at]) if _computes(it)), None)
 
 
-def _scale_of(norm: nn.BatchNorm2d) -> Tensor:
+def _scale_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
     """What a batch norm multiplies each channel with in an export, (channels,)."""
     assert norm.running_var is not None
     weight = norm.weight if norm.affine else torch.ones_like(norm.running_var)

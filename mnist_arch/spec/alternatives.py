@@ -38,6 +38,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "extends": "s6",
     "head": {"pool": "global-average"},
     "head.dropout": 0.1,
+    "head.hidden": 16,
+    "head.hidden.out": 16,
     "head.linear": True,
     "head.reduce": 10,
     "head.size": 3,
@@ -62,6 +64,7 @@ EXAMPLES: Final[dict[str, Any]] = {
 """Values of places that have no default, or where it says little."""
 
 OFF: Final[dict[str, Any]] = {
+    "head.hidden": [],
     "recipe.augment": {"rotate_degrees": 0, "shift_pixels": 0, "scale": 0, "shear_degrees": 0},
     "recipe.ema": None,
     "recipe.schedule": {"kind": "constant", "warmup": 0},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -347,6 +348,33 @@ class Block(ConvOptions):
         return self
 
 
+class Hidden(ShortSpec):
+    """A hidden fully connected layer: its width, or an object where it differs from `defaults`."""
+
+    short = "out"
+
+    out: Count
+    """Number of values it gives."""
+    bias: StrictBool | None = None
+    """Whether it has a bias. Inherited unless set."""
+    norm: Norm | None = None
+    """Normalisation. Inherited unless set."""
+    activation: Activation | None = None
+    """Activation. Inherited unless set."""
+    order: LayerOrder | None = None
+    """Whether norm or activation comes first. Inherited unless set."""
+    dropout: ConvDropout = ConvDropout(rate=0.0)
+    """Dropout after it, or right before its norm; none unless set."""
+
+
+_HiddenLayers = Annotated[tuple[Hidden, ...], Field(max_length=MAX_ITEMS)]
+
+
+def _listed(value: Any) -> Any:
+    """One layer alone is a list of one."""
+    return [value] if isinstance(value, int | dict | Hidden) else value
+
+
 class Head(Spec):
     """What leads from the last feature map to one number a class."""
 
@@ -356,15 +384,30 @@ class Head(Spec):
     """Side of the window, in pixels; for `average` only, which needs it."""
     reduce: Reduce | None = None
     """A last 1×1 convolution, before or after the pool; none unless set."""
+    hidden: Annotated[
+        _HiddenLayers, BeforeValidator(_listed, json_schema_input_type=Hidden | _HiddenLayers)
+    ] = ()
+    """Hidden fully connected layers before the last one, in order, or one alone; none unless set.
+    With them `linear` is true."""
     linear: StrictBool = False
     """Whether a fully connected layer to the classes comes last."""
     bias: StrictBool = True
     """Whether the fully connected layer has a bias."""
     dropout: HeadDropout = HeadDropout(rate=0.0)
-    """Dropout before or after the pool."""
+    """Dropout before or after the pool, or right before the last linear layer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _end(cls, value: Any) -> Any:
+        """What is hidden is before something."""
+        if isinstance(value, dict) and value.get("hidden") and "linear" not in value:
+            return {**value, "linear": True}
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.hidden and not self.linear:
+            raise PydanticCustomError("hidden", "`hidden` needs `linear: true`")
         if (self.pool == "average") != (self.size is not None):
             raise PydanticCustomError(
                 "head_size", "`size` belongs to `pool: average`, which needs it"

@@ -244,6 +244,94 @@ SOLUTIONS: dict[str, tuple[list[nn.Module], Mapping]] = {
             "head": {"linear": True},
         },
     ),
+    # LeNet-5 on 28×28, with ReLU, and fewer channels: two hidden layers.
+    "two hidden layers": (
+        [
+            nn.Conv2d(1, 4, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2, 2),
+            nn.Conv2d(4, 8, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2, 2),
+            nn.Flatten(),
+            nn.Linear(8 * 5 * 5, 60),
+            nn.ReLU(),
+            nn.Linear(60, 42),
+            nn.ReLU(),
+            nn.Linear(42, 10),
+        ],
+        {
+            "defaults": {"kernel": 5, "norm": "none"},
+            "blocks": [
+                {"channels": [4], "pool": "max"},
+                {"channels": [8], "padding": "valid", "pool": "max"},
+            ],
+            "head": {"pool": "flatten", "hidden": [60, 42]},
+        },
+    ),
+    # After the global pool, with a norm of its values and dropout; as ruslangrimov's smallest.
+    "hidden layer with norm and dropout after the global pool": (
+        [
+            *conv(1, 8),
+            nn.MaxPool2d(2, 2),
+            *conv(8, 24, padding=1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Dropout2d(0.1),
+            nn.Flatten(),
+            nn.Linear(24, 16),
+            nn.ReLU(),
+            nn.BatchNorm1d(16),
+            nn.Dropout(0.1),
+            nn.Linear(16, 10),
+        ],
+        {
+            "defaults": {"bias": False},
+            "blocks": [{"channels": [8], "padding": "valid", "pool": "max"}, {"channels": [24]}],
+            "head": {
+                "dropout": {"rate": 0.1, "kind": "spatial"},
+                "hidden": {"out": 16, "bias": True, "dropout": {"rate": 0.1, "kind": "spatial"}},
+            },
+        },
+    ),
+    # A multilayer perceptron behind one convolution: norm first, dropout before the norm.
+    "perceptron": (
+        [
+            nn.Conv2d(1, 2, 4, stride=4),
+            nn.GroupNorm(1, 2),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(98, 64, bias=False),
+            nn.Dropout(0.3),
+            nn.BatchNorm1d(64),
+            nn.SiLU(),
+            nn.Linear(64, 32),
+            nn.GroupNorm(1, 32),
+            nn.PReLU(32),
+            nn.Linear(32, 10, bias=False),
+        ],
+        {
+            "defaults": {
+                "norm": "layer",
+                "activation": "silu",
+                "order": "conv-norm-activation",
+                "padding": "valid",
+            },
+            "blocks": [{"channels": [{"out": 2, "kernel": 4, "stride": 4}]}],
+            "head": {
+                "pool": "flatten",
+                "bias": False,
+                "hidden": [
+                    {
+                        "out": 64,
+                        "bias": False,
+                        "norm": "batch",
+                        "dropout": {"rate": 0.3, "at": "before-norm"},
+                    },
+                    {"out": 32, "activation": {"kind": "prelu", "slopes": "channel"}},
+                ],
+            },
+        },
+    ),
 }
 
 

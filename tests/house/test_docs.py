@@ -126,8 +126,9 @@ KINDS = {
     "Norm": "`norm`",
     "Activation": "`activation`",
     "BlockDropout": "`defaults.dropout`, `blocks[…].dropout`",
-    "ConvDropout": "`blocks[…].channels[…].dropout`",
+    "ConvDropout": "`blocks[…].channels[…].dropout`, `head.hidden[…].dropout`",
     "Head": "`head`",
+    "Hidden": "`head.hidden[…]`",
     "HeadDropout": "`head.dropout`",
     "Recipe": "`recipe`",
     "Sgd": "`recipe.optimizer`, kind `sgd`",
@@ -186,7 +187,8 @@ def _section(found: dict[str, Any], heading: str) -> str:
     for name, item in whole["properties"].items():
         default = "needed" if name in whole.get("required", ()) else _default(item)
         default = UNSAID.get(name, default) if heading == "A spec file" else default
-        cells = (f"`{name}`", _values(item), default, item.get("description", ""))
+        text = " ".join(item.get("description", "").split())
+        cells = (f"`{name}`", _values(item), default, text)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -199,7 +201,7 @@ def _values(item: dict[str, Any]) -> str:
         return "an object with a `kind`"
     if "anyOf" in item:
         kinds = [one for one in item["anyOf"] if one != {"type": "null"} or item["default"]]
-        return " or ".join(map(_values, kinds))
+        return " or ".join(map(_values, kinds)).replace("or short or", "short, or")
     if "const" in item:
         return f"`{item['const']}`"
     if "enum" in item:

@@ -17,6 +17,7 @@ from mnist_arch.spec.network import (
     Conv,
     Defaults,
     Head,
+    Hidden,
     Norm,
     Pool,
     Reduce,
@@ -116,6 +117,15 @@ def test_convolution_inherits_what_it_does_not_say() -> None:
     assert (options.kernel, options.bias, options.norm.kind) == (5, True, "none")
     assert options.activation.kind == "silu"
     assert options.order == defaults.order
+
+
+@pytest.mark.parametrize("short", [16, [16], {"out": 16}, [{"out": 16}]])
+def test_a_hidden_layer_alone_is_a_list_of_one_and_brings_the_last_layer(short: Any) -> None:
+    head = Head.model_validate({"hidden": short})
+    assert head == Head(hidden=(Hidden(out=16),), linear=True)
+    assert Head.model_validate_json(head.model_dump_json()) == head
+    with pytest.raises(ValidationError, match="`hidden` needs `linear: true`"):
+        Head.model_validate({"hidden": short, "linear": False})
 
 
 def test_null_is_the_same_as_saying_nothing() -> None:

@@ -138,7 +138,8 @@ def use_masks(model: nn.Module, masks: list[Tensor]) -> None:
 
     def drop(module: nn.Module) -> None:
         mask, rate = next(left), module.p
-        module.forward = lambda x: x * (mask.to(x.dtype) / (1 - rate))  # type: ignore[assignment]
+        kept = mask.flatten(1), mask  # of a list of values, and of a map
+        module.forward = lambda x: x * (kept[x.dim() > 2].to(x.dtype) / (1 - rate))  # type: ignore[assignment]
 
     for module in model.modules():
         if type(module).__name__.startswith("Dropout"):

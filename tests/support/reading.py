@@ -208,11 +208,12 @@ class _Reader:
             case {"kind": "none"}:
                 return x
             case {"affine": "one" | "value" as what}:
-                shape = (channels, x.shape[2], x.shape[3])
-                asked: nn.Module = LayerNorm(shape, is_one=what == "one", eps=eps)
+                asked: nn.Module = LayerNorm(tuple(x.shape[1:]), is_one=what == "one", eps=eps)
             case {"kind": "batch", "splits": splits}:
                 options = {"eps": eps, "momentum": norm["momentum"], "affine": affine}
                 asked = GhostBatchNorm2d(channels, splits, **options)
+            case {"kind": "batch"} if x.dim() == 2:
+                asked = nn.BatchNorm1d(channels, eps, norm["momentum"], affine)
             case {"kind": "batch"}:
                 asked = nn.BatchNorm2d(channels, eps, norm["momentum"], affine)
             case {"kind": "instance"}:
@@ -270,8 +271,11 @@ class _Reader:
     def dropout(self, x: Tensor, dropout: Mapping) -> Tensor:
         if not dropout["rate"]:
             return x
-        spatial = dropout["kind"] == "spatial"
+        spatial = dropout["kind"] == "spatial" and x.dim() > 2
         return self.step((nn.Dropout2d if spatial else nn.Dropout)(dropout["rate"]), x)
+
+    def flat(self, x: Tensor) -> Tensor:
+        return self.step(nn.Flatten(), x) if x.dim() > 2 else x
 
     def head(self, x: Tensor, head: Mapping, defaults: Mapping, classes: int) -> Tensor:
         reduce = _full(head["reduce"], "out", at="after") if "reduce" in head else None
@@ -292,9 +296,15 @@ class _Reader:
         if reduce and reduce["at"] == "after":
             side = x.shape[2] if head.get("pool") == "flatten" else 1
             x = self.reduce(x, reduce, defaults, side=side)
+        hidden = head.get("hidden", [])
+        for layer in hidden if isinstance(hidden, list) else [hidden]:
+            own = {**defaults, "dropout": 0, **_full(layer, "out")}
+            x = self.flat(x)
+            x = self.step(nn.Linear(x.shape[1], own["out"], bias=own["bias"]), x)
+            x = self.norm_and_activation(x, own, _full(own["dropout"], "rate", kind="elementwise"))
         if dropout["at"] == "before-linear":
             x = self.dropout(x, dropout)
-        if head.get("linear"):
-            x = self.step(nn.Flatten(), x)
+        if head.get("linear") or hidden:
+            x = self.flat(x)
             x = self.step(nn.Linear(x.shape[1], classes, bias=head.get("bias", True)), x)
         return x

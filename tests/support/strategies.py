@@ -195,6 +195,7 @@ class _Drawn:
         elif ending == "conv":
             conv, _ = self._conv(self.defaults, out=classes)
             blocks.append({"channels": [conv]})
+        hidden = linear and draw(st.integers(0, 2)) == 0
         if draw(st.booleans()) and not linear:
             head["linear"] = False
         if ending == "before":
@@ -204,6 +205,11 @@ class _Drawn:
             if head.get("pool") == "flatten":
                 self.side = 1
             head["reduce"] = self._reduce(at="after", out=classes)
+        if hidden:
+            layers = [self._hidden() for _ in range(draw(st.integers(1, 2)))]
+            head["hidden"] = layers[0] if len(layers) == 1 and draw(st.booleans()) else layers
+            if draw(st.booleans()):
+                del head["linear"]
         if draw(st.booleans()):
             head["dropout"] = draw(_HEAD_DROPOUTS)
         if self.all and linear and draw(st.integers(0, 3)) == 0:
@@ -314,6 +320,19 @@ class _Drawn:
         if at == "before" or draw(st.booleans()):
             options["at"] = at
         return {"out": out, **options} if options or draw(st.booleans()) else out
+
+    def _hidden(self) -> Any:
+        """A hidden fully connected layer."""
+        draw = self.draw
+        names = ("bias", "norm", "activation", "order")
+        own = _some(draw, {name: self.every[name] for name in names}) if draw(st.booleans()) else {}
+        norm = own.get("norm", self.defaults["norm"])
+        out = _norm_groups(norm) * draw(st.integers(1, 4))
+        if not _norm_fits(norm, out, 1):
+            own["norm"] = "none"
+        if draw(st.integers(0, 2)) == 0:
+            own["dropout"] = draw(_CONV_DROPOUTS)
+        return {"out": out, **own} if own or draw(st.booleans()) else out
 
     def _pool(self) -> Any:
         draw = self.draw
