@@ -21,7 +21,9 @@ from mnist_arch.convert.training import read_training
 from mnist_arch.convert.writing import spec_text
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
-from mnist_arch.spec.sources import name_from
+from mnist_arch.spec.loading import validated
+from mnist_arch.spec.sources import name_from, with_whole_recipe
+from mnist_arch.spec.strict_yaml import Node
 
 PARTIAL: Final = "partial=True writes what there is, with a comment where something is missing"
 
@@ -62,7 +64,8 @@ class Imported:
     @property
     def experiment(self) -> Experiment:
         """The spec, validated."""
-        return Experiment.model_validate(self.tree)
+        tree = with_whole_recipe(Node.of(dict(self.tree), self.origin))
+        return validated(tree, self.origin)
 
 
 @dataclass(frozen=True)
@@ -301,7 +304,7 @@ def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool
 
 def with_comments(imported: Imported) -> Imported:
     """The same with its text, which begins with where it came from."""
-    Experiment.model_validate(imported.tree)
+    assert imported.experiment
     comments = [f"Imported from {imported.origin}: {imported.parameters:,} parameters."]
     for title, notes in (
         ("Missing", imported.missing),

@@ -11,7 +11,9 @@ from mnist_arch.convert.code import Read
 from mnist_arch.convert.interpreter import Dotted, Piece, Unknown, Unsupported
 from mnist_arch.convert.libraries import canonical
 from mnist_arch.convert.modules import bound
+from mnist_arch.convert.recipes import on_plain, schedule_by_epoch
 from mnist_arch.errors import Origin, SpecError
+from mnist_arch.spec.recipe import Recipe
 
 PIXELS: Final = 28
 NORMALIZED: Final = (0.1307, 0.3081)
@@ -25,17 +27,32 @@ _OPTIMIZERS: Final = {
     "maximize=False capturable=False differentiable=False fused=None decoupled_weight_decay=False",
     "AdamW": "params lr=0.001 betas=None eps=1e-08 weight_decay=0.01 amsgrad=False maximize=False "
     "foreach=None capturable=False differentiable=False fused=None",
+    "RMSprop": "params lr=0.01 alpha=0.99 eps=1e-08 weight_decay=0 momentum=0 centered=False "
+    "capturable=False foreach=None maximize=False differentiable=False",
+    "Adadelta": "params lr=1.0 rho=0.9 eps=1e-06 weight_decay=0 foreach=None capturable=False "
+    "maximize=False differentiable=False",
+    "Adagrad": "params lr=0.01 lr_decay=0 weight_decay=0 initial_accumulator_value=0 eps=1e-10 "
+    "foreach=None maximize=False differentiable=False fused=None",
 }
 _OTHER_OPTIMIZERS: Final = (
-    "RMSprop Adadelta Adagrad Adamax NAdam RAdam ASGD LBFGS Rprop SparseAdam Adafactor Nadam Ftrl "
-    "Lion"
+    "Adamax NAdam RAdam ASGD LBFGS Rprop SparseAdam Adafactor Nadam Ftrl Lion"
 ).split()
+_KEYS: Final = {
+    "RMSprop": "alpha momentum centered",
+    "Adadelta": "rho",
+    "Adagrad": "initial_accumulator",
+}
+"""Arguments of an optimizer that the language calls as torch does."""
 _KERAS_OPTIMIZERS: Final = {
     "SGD": "learning_rate=0.01 momentum=0.0 nesterov=False weight_decay=None",
     "Adam": "learning_rate=0.001 beta_1=0.9 beta_2=0.999 epsilon=1e-07 amsgrad=False "
     "weight_decay=None",
     "AdamW": "learning_rate=0.001 weight_decay=0.004 beta_1=0.9 beta_2=0.999 epsilon=1e-07 "
     "amsgrad=False",
+    "RMSprop": "learning_rate=0.001 rho=0.9 momentum=0.0 epsilon=1e-07 centered=False "
+    "weight_decay=None",
+    "Adadelta": "learning_rate=0.001 rho=0.95 epsilon=1e-07 weight_decay=None",
+    "Adagrad": "learning_rate=0.001 initial_accumulator_value=0.1 epsilon=1e-07 weight_decay=None",
 }
 _SCHEDULES: Final = {
     "StepLR": "optimizer step_size gamma=0.1 last_epoch=-1 verbose=None",
@@ -46,11 +63,12 @@ _SCHEDULES: Final = {
     "max_momentum=0.95 div_factor=25.0 final_div_factor=10000.0 three_phase=False last_epoch=-1 "
     "verbose=None",
     "CosineAnnealingLR": "optimizer T_max eta_min=0.0 last_epoch=-1 verbose=None",
+    "LambdaLR": "optimizer lr_lambda last_epoch=-1 verbose=None",
+    "ReduceLROnPlateau": "optimizer mode='min' factor=0.1 patience=10 threshold=0.0001 "
+    "threshold_mode='rel' cooldown=0 min_lr=0 eps=1e-08 verbose=None",
 }
 _OTHER_SCHEDULES: Final = {
-    "ReduceLROnPlateau": "lowers the rate where what it watches gets no better",
     "CyclicLR": "moves the rate up and down again and again",
-    "LambdaLR": "multiplies the rate by a function of the epoch",
     "MultiplicativeLR": "multiplies the rate by a function of the epoch",
     "CosineAnnealingWarmRestarts": "lets the rate fall by half a cosine again and again",
     "LinearLR": "moves the rate in a line",
@@ -149,12 +167,8 @@ class _Reader:
             self._clipping()
             self._l1()
         self._augment(is_keras=is_keras)
-        self.recipe["ema"] = None
-        order = (
-            "epochs batch_size last_batch optimizer schedule label_smoothing clip_norm ema augment"
-        ).split()
-        recipe = {name: self.recipe[name] for name in order if name in self.recipe}
-        return Training(recipe, self.dropped, self.assumed)
+        recipe = {name: self.recipe[name] for name in Recipe.model_fields if name in self.recipe}
+        return Training(on_plain(recipe), self.dropped, self.assumed)
 
     # ------------------------------------------------------------------------------- what is called
 
@@ -234,7 +248,7 @@ class _Reader:
     def _number(self, value: Any, what: str, place: str) -> float | None:
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6:
             return float(value)
-        self._drop(f"{what}, which is not known: the default stands in its place", place)
+        self._drop(f"{what}, which is not known: the plain one stands in its place", place)
         return None
 
     # -------------------------------------------------------------------------- epochs and batches
@@ -250,7 +264,7 @@ class _Reader:
                         if isinstance(steps, range) and 0 < len(steps) <= 10_000:
                             found.append((len(steps), piece.at(node)))
         if not found:
-            self._drop("the number of epochs, which no loop says: the default stands", "")
+            self._drop("the number of epochs, which no loop says: 19 stands in its place", "")
             return
         if len({count for count, _ in found}) > 1:
             counts = ", ".join(str(count) for count, _ in found)
@@ -273,7 +287,7 @@ class _Reader:
                     self.recipe["last_batch"] = "drop"
         found = [it for it in found if it[0]] or found
         if not found:
-            self._drop("the batch size, which is not known: the default stands", "")
+            self._drop("the batch size, which is not known: 64 stands in its place", "")
             return
         if len({size for _, size, _ in found}) > 1:
             sizes = ", ".join(str(size) for _, size, _ in found)
@@ -286,7 +300,7 @@ class _Reader:
         call = self._last(calls, "optimizers")
         place = call.place
         if call.last not in _OPTIMIZERS:
-            self._drop(f"the optimizer {call.last}: the default, SGD, stands in its place", place)
+            self._drop(f"the optimizer {call.last}: plain SGD stands in its place", place)
             return None
         given = self._arguments(call, _OPTIMIZERS[call.last])
         if given is None:
@@ -296,8 +310,11 @@ class _Reader:
         decay = self._number(given["weight_decay"], "the weight decay", place) or 0.0
         if call.last == "SGD":
             self._sgd(given, decay, place)
+        elif call.last in _KEYS:
+            self._other(call.last, given, decay, place)
         else:
-            self._adam(call.last, given, decay, place)
+            is_inside = call.last == "Adam" and given.get("decoupled_weight_decay") is not True
+            self._adam("adam" if is_inside else "adamw", given, decay, place)
         return rate
 
     def _sgd(self, given: dict[str, Any], decay: float, place: str) -> None:
@@ -308,34 +325,40 @@ class _Reader:
             "kind": "sgd",
             "momentum": _plain(momentum),
             "nesterov": bool(given["nesterov"]) and momentum > 0,
-            "weight_decay": _plain(decay),
+            **_decay(decay),
         }
-        self._of_all_tensors(decay, place)
-
-    def _of_all_tensors(self, decay: float, place: str) -> None:
-        if decay:
-            what = "weight decay of norms and biases: here only weights of layers decay"
-            self._drop(what, place)
 
     def _adam(self, kind: str, given: dict[str, Any], decay: float, place: str) -> None:
-        tree: dict[str, Any] = {"kind": "adamw"}
+        tree: dict[str, Any] = {"kind": kind}
         betas = given["betas"]
         if isinstance(betas, tuple | list) and len(betas) == 2:
-            for name, beta, usual in zip(("beta1", "beta2"), betas, (0.9, 0.999), strict=True):
-                if isinstance(beta, float) and 0 <= beta < 1 and beta != usual:
+            for name, beta in zip(("beta1", "beta2"), betas, strict=True):
+                if isinstance(beta, int | float) and 0 <= beta < 1:
                     tree[name] = beta
-        if given.get("eps") != 1e-8:
-            self._drop(f"Adam's epsilon of {_short(given.get('eps'))}: here it is 1e-08", place)
+        self._epsilon(given["eps"], tree, place)
         if given["amsgrad"] is True:
             self._drop("amsgrad, which divides by the largest mean square so far", place)
-        is_inside = kind == "Adam" and given.get("decoupled_weight_decay") is not True
-        if decay and is_inside:
-            what = f"L2 of {decay:g} inside Adam, which adds to the gradient: none is written"
-            self._drop(what, place)
-        tree["weight_decay"] = 0 if is_inside else _plain(decay)
-        if not is_inside:
-            self._of_all_tensors(decay, place)
-        self.recipe["optimizer"] = tree
+        self.recipe["optimizer"] = {**tree, **_decay(decay)}
+
+    def _other(self, name: str, given: dict[str, Any], decay: float, place: str) -> None:
+        """RMSprop, Adadelta or Adagrad."""
+        given = {**given, "initial_accumulator": given.get("initial_accumulator_value")}
+        tree: dict[str, Any] = {"kind": name.lower()}
+        for key in _KEYS[name].split():
+            if isinstance(given[key], bool):
+                tree[key] = given[key]
+            elif (value := self._number(given[key], f"{key} of {name}", place)) is not None:
+                tree[key] = _plain(value)
+        if given.get("lr_decay"):
+            self._drop(f"Adagrad's lr_decay of {_short(given['lr_decay'])}", place)
+        self._epsilon(given["eps"], tree, place)
+        self.recipe["optimizer"] = {**tree, **_decay(decay)}
+
+    def _epsilon(self, value: Any, tree: dict[str, Any], place: str) -> None:
+        if isinstance(value, int | float) and 0 < value <= 1:
+            tree["epsilon"] = float(value)
+        else:
+            self._drop(f"an epsilon of {_short(value)}: here it is that of torch", place)
 
     # ----------------------------------------------------------------------------------- schedule
 
@@ -369,6 +392,8 @@ class _Reader:
             "ExponentialLR": self._exponential,
             "OneCycleLR": self._one_cycle,
             "CosineAnnealingLR": self._cosine,
+            "LambdaLR": self._by_function,
+            "ReduceLROnPlateau": self._plateau,
         }
         made = by_name[call.last](given, call.place)
         if made is not None:
@@ -388,28 +413,25 @@ class _Reader:
         if not isinstance(every, int) or not 0 < every <= 64 or not _is_share(factor):
             self._drop(f"StepLR every {_short(every)} epochs by {_short(factor)}", place)
             return None
-        tree: dict[str, Any] = {"kind": "step", "every_epochs": every}
-        if factor != 0.1:
-            tree["factor"] = _plain(factor)
-        return tree
+        return {"kind": "step", "every_epochs": every, "factor": _plain(factor)}
 
     def _milestones(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
         epochs, factor = given["milestones"], given["gamma"]
         if isinstance(epochs, list | tuple) and epochs and _is_share(factor):
-            first, last = epochs[0], self.recipe.get("epochs", 19)
-            if (
-                isinstance(first, int)
-                and first > 0
-                and list(epochs) == list(range(first, last, first))
-            ):
-                return self._step({"step_size": first, "gamma": factor}, place)
+            rises = all(isinstance(it, int) and 0 < it <= 10_000 for it in epochs)
+            if rises and list(epochs) == sorted(set(epochs)) and len(epochs) <= 64:
+                milestones = [*epochs]
+                return {"kind": "multi-step", "milestones": milestones, "factor": _plain(factor)}
         at = f"{_short(epochs)}"
         what = f"MultiStepLR, by which the rate is multiplied with {_short(factor)} at {at}"
         self._drop(f"{what}: the rate stays as it is", place)
         return None
 
     def _exponential(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
-        return self._step({"step_size": 1, "gamma": given["gamma"]}, place)
+        if not _is_share(given["gamma"]):
+            self._drop(f"ExponentialLR by {_short(given['gamma'])}: the rate stays", place)
+            return None
+        return {"kind": "exponential", "factor": _plain(given["gamma"])}
 
     def _one_cycle(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
         peak = given["max_lr"]
@@ -420,21 +442,81 @@ class _Reader:
         tree: dict[str, Any] = {"kind": "one-cycle", "peak": _plain(peak)}
         if share is not None and 0 <= share < 1:
             tree["warmup"] = _plain(share)
+        tree["first_step"] = "start"
+        names = ["div_factor", "final_div_factor"]
         if given["cycle_momentum"] is not False:
-            low, high = _short(given["base_momentum"]), _short(given["max_momentum"])
-            of = "beta1" if self.recipe.get("optimizer", {}).get("kind") == "adamw" else "momentum"
-            what = f"the cycle of {of}, {high} to {low} and back, in place of the optimizer's own"
-            self._drop(f"{what}: here it stays the same", place)
-        for name, usual in (("div_factor", 25), ("final_div_factor", 1e4)):
-            if given[name] != usual:
-                where = "start" if name == "div_factor" else "end"
-                what = f"OneCycleLR's {name} of {_short(given[name])}, by which the rate {where}s"
-                self._drop(f"{what} elsewhere: here it is {usual:g}", place)
+            tree["cycle_momentum"] = True
+            names += ["base_momentum", "max_momentum"]
+        for name in names:
+            value = self._number(given[name], f"OneCycleLR's {name}", place)
+            if value is not None and (value >= 1 if "div" in name else 0 <= value < 1):
+                tree[name] = _plain(value)
+            elif value is not None:
+                self._drop(f"OneCycleLR's {name} of {_short(value)}", place)
         if given["anneal_strategy"] != "cos":
             self._drop("OneCycleLR in straight lines: here it is in half cosines", place)
         if given["three_phase"] is True:
             self._drop("OneCycleLR in three phases", place)
         return tree
+
+    def _plateau(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        """Carried over where it is told of the training loss; what watches test is refused."""
+        told = [
+            _text(it.node.args[0])
+            for it in self.calls
+            if it.last == "step" and it.node.args and "optim" not in it.name.lower()
+        ]
+        watched = told[-1] if told else "what it is told of"
+        numbers = {
+            name: given[key]
+            for name, key in (
+                ("factor", "factor"),
+                ("patience", "patience"),
+                ("threshold", "threshold"),
+                ("cooldown", "cooldown"),
+                ("min_rate", "min_lr"),
+            )
+        }
+        known = all(
+            isinstance(it, int | float) and not isinstance(it, bool) and it >= 0
+            for it in numbers.values()
+        )
+        by = f"multiplies the rate with {_short(given['factor'])} where {watched} gets no better"
+        for_ = f"ReduceLROnPlateau, which {by} for {_short(given['patience'])} epochs"
+        if "train" not in watched.lower() or given["mode"] != "min":
+            self._drop(f"{for_}: no schedule watches test", place)
+            return None
+        if not known or numbers["factor"] >= 1 or given["threshold_mode"] not in ("rel", "abs"):
+            self._drop(f"{for_}: the rate stays as it is", place)
+            return None
+        values = {name: _plain(it) for name, it in numbers.items()}
+        return {"kind": "plateau", **values, "threshold_mode": given["threshold_mode"]}
+
+    def _by_function(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
+        shares = self._rates(given["lr_lambda"], place)
+        found = None if shares is None else schedule_by_epoch(shares)
+        if found is None:
+            what = "LambdaLR, which multiplies the rate by a function of the epoch"
+            self._drop(f"{what}: the rate stays as it is", place)
+        elif shares is not None and abs(shares[0] - 1) > 1e-9:
+            self._drop("LambdaLR, which begins by another factor than 1: the rate stays", place)
+            return None
+        return found
+
+    def _rates(self, function: Any, place: str) -> list[float] | None:
+        """What a function of the epoch gives for each of them; None where that is not known."""
+        interpreter = self.read.libraries.interpreter
+        found = []
+        for epoch in range(self.recipe.get("epochs", 19)):
+            interpreter.steps, interpreter.depth, interpreter.limit = 0, 0, STEPS_OF_ONE
+            try:
+                value = interpreter.call(function, [epoch], {}, ast.Constant(0, lineno=1))
+            except (Unsupported, SpecError, RecursionError, ArithmeticError):
+                return None
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return None
+            found.append(float(value))
+        return found or None
 
     def _cosine(self, given: dict[str, Any], place: str) -> dict[str, Any] | None:
         epochs = self.recipe.get("epochs")
@@ -482,15 +564,32 @@ class _Reader:
                 self._drop("the clipping of each gradient by its value", call.place)
 
     def _l1(self) -> None:
-        for call in self.calls:
-            is_norm = call.last == "norm" and any(
-                isinstance(it, ast.Constant) and it.value == 1 for it in call.node.args
-            )
-            is_sum = call.last == "sum" and ".abs()" in _text(call.node)
-            if is_norm or is_sum:
-                what = "L1, which adds the sum of absolute weights to the loss"
-                self._drop(what, call.place)
-                return
+        """The sum of absolute values, and what it is multiplied with."""
+        sums = [
+            it
+            for it in self.calls
+            if (it.last == "sum" and ".abs()" in _text(it.node))
+            or (it.last == "norm" and _is_of_one(it.node))
+        ]
+        if not sums:
+            return
+        strengths: list[float] = []
+        for tree, piece in self.read.trees:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+                    for one, other in ((node.left, node.right), (node.right, node.left)):
+                        words = _text(other).lower()
+                        value = self._value(one, piece)
+                        is_penalty = any(it in words for it in ("l1", "reg", "norm", "abs"))
+                        if is_penalty and isinstance(value, float) and 0 < value < 1:
+                            strengths.append(value)
+        place = sums[0].place
+        if len({*strengths}) == 1:
+            self.recipe["l1"] = {"strength": strengths[0], "of": "all"}
+            self.assumed.append(("L1 is of all tensors of the network", place))
+        else:
+            what = "L1, which adds the sum of absolute weights to the loss"
+            self._drop(f"{what}, by a strength that is not known", place)
 
     # ----------------------------------------------------------------------------------- transforms
 
@@ -519,8 +618,9 @@ class _Reader:
                 self._drop(f"{call.last}, which {_OTHER_TRANSFORMS[call.last]}", call.place)
             seen.add(word)
         if not normalizes:
-            what = "images between 0 and 1: here they are normalised by mean and deviation"
-            self._drop(what, "")
+            self.recipe["normalize"] = "none"
+        elif self.recipe.get("normalize") == {"mean": NORMALIZED[0], "std": NORMALIZED[1]}:
+            del self.recipe["normalize"]  # it is that of the dataset
         self.recipe["augment"] = {name: _plain(value) for name, value in tree.items()}
 
     def _normalize(self, call: _Call) -> None:
@@ -528,9 +628,15 @@ class _Reader:
         numbers: list[Any] = []
         for value in (given or {}).values():
             numbers += list(value) if isinstance(value, list | tuple) else []
-        if numbers != list(NORMALIZED):
-            words = ", ".join(map(_short, numbers)) or "values that are not known"
+        words = ", ".join(map(_short, numbers)) or "values that are not known"
+        fits = len(numbers) == 2 and all(isinstance(it, int | float) for it in numbers)
+        if not fits or not (-10 <= numbers[0] <= 10 and 1e-3 <= numbers[1] <= 1e3):
             self._drop(f"Normalize({words}): here it is 0.1307 and 0.3081", call.place)
+            return
+        found = {"mean": float(numbers[0]), "std": float(numbers[1])}
+        first = self.recipe.setdefault("normalize", found)
+        if first != found:
+            self._drop(f"Normalize({words}), another one than before it", call.place)
 
     def _rotation(self, call: _Call, tree: dict[str, float]) -> None:
         given = self._arguments(call, "degrees interpolation=None expand=False center=None fill=0")
@@ -612,14 +718,38 @@ class _Reader:
         if "validation_split" in pairs:
             share = _short(self._value(pairs["validation_split"], call.piece))
             self._drop(f"the last {share} of the images held out: see `holdout`", call.place)
-        if "callbacks" in pairs:
-            words = ast.unparse(pairs["callbacks"])[:80]
-            self._drop(f"what is called after each epoch ({words})", call.place)
         self._compiled()
+        if "callbacks" in pairs:
+            self._callbacks(pairs["callbacks"], call)
         self._drop(
             "Keras' start of the weights (Glorot uniform, biases 0): here it is torch's", call.place
         )
         return True
+
+    def _callbacks(self, node: ast.expr, fit: _Call) -> None:
+        """What is called after each epoch: a schedule by a function is carried over."""
+        schedules = [it for it in self.calls if it.last == "LearningRateScheduler"]
+        items = node.elts if isinstance(node, ast.List | ast.Tuple) else [node]
+        for item in items:
+            made = next(
+                (
+                    it
+                    for it in schedules
+                    if it.node is item or (isinstance(item, ast.Name) and it.target == item.id)
+                ),
+                None,
+            )
+            if made is not None and made.node.args:
+                rates = self._rates(self._value(made.node.args[0], made.piece), made.place)
+                found = None if rates is None else schedule_by_epoch(rates)
+                if found is not None and rates is not None:
+                    self.recipe["schedule"] = {**found, "peak": _plain(rates[0])}
+                    if self.recipe.get("optimizer", {}).get("momentum"):
+                        what = "Keras' momentum, which keeps the old rate in its velocity"
+                        self._drop(f"{what}: here a new rate counts at once", made.place)
+                    continue
+            words = _text(item)[:80]
+            self._drop(f"what is called after each epoch ({words})", fit.place)
 
     def _compiled(self) -> None:
         constant: dict[str, Any] = {"kind": "constant", "warmup": 0.0}
@@ -644,9 +774,7 @@ class _Reader:
         kind = names.get(str(word).lower(), "") if made is None else made.last
         if kind not in _KERAS_OPTIMIZERS:
             text = _text(node) if isinstance(node, ast.expr) else "?"
-            self._drop(
-                f"the optimizer {text[:40]}: the default, SGD, stands in its place", call.place
-            )
+            self._drop(f"the optimizer {text[:40]}: plain SGD stands in its place", call.place)
             return
         signature = _KERAS_OPTIMIZERS[kind].replace("learning_rate", "lr")
         given = None
@@ -673,20 +801,37 @@ class _Reader:
         rate = self._number(given["lr"], "the learning rate", call.place)
         if rate:
             constant["peak"] = _plain(rate)
-        decay = given["weight_decay"] or 0
+        decay = float(given["weight_decay"] or 0)
         if kind == "SGD":
-            self._sgd({**given, "dampening": 0}, float(decay), call.place)
-            if given["momentum"]:
-                what = "Keras' momentum, which keeps the old rate in its velocity"
-                self._drop(f"{what}: that counts where the rate changes", call.place)
+            if decay and given["momentum"]:
+                self._drop("Keras' decay, which is not part of its velocity", call.place)
+            self._sgd({**given, "dampening": 0}, decay, call.place)
             return
-        betas = (given["beta_1"], given["beta_2"])
-        self._adam(
-            "AdamW", {**given, "betas": betas, "eps": given["epsilon"]}, float(decay), call.place
-        )
+        given = {**given, "eps": given["epsilon"], "alpha": given.get("rho")}
+        if kind in _KEYS:
+            if decay:
+                self._drop(f"Keras' decay, which is not part of the gradient of {kind}", call.place)
+            self._other(kind, given, 0.0, call.place)
+            if kind != "Adadelta":
+                what = f"Keras adds the epsilon of {kind} within the root, torch after it"
+                self.assumed.append((what, call.place))
+            return
+        given["betas"] = (given["beta_1"], given["beta_2"])
+        self._adam("adamw" if decay else "adam", given, decay, call.place)
 
 
 # ------------------------------------------------------------------------------------ small things
+
+
+def _decay(decay: float) -> dict[str, Any]:
+    """Weight decay as an optimizer of torch has it, of all tensors."""
+    return {"weight_decay": _plain(decay), **({"decays": "all"} if decay else {})}
+
+
+def _is_of_one(node: ast.Call) -> bool:
+    """Whether a norm is that of absolute values."""
+    given = [*node.args, *(it.value for it in node.keywords if it.arg == "p")]
+    return any(isinstance(it, ast.Constant) and it.value == 1 for it in given)
 
 
 def _keywords(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

@@ -28,7 +28,7 @@ RECIPE: Final[KeyPath] = ("recipe",)
 PLAIN: Final = "plain"
 """Name of the recipe that has nothing but what a training cannot do without."""
 
-_PLAIN: Final[dict[str, Any]] = {
+PLAIN_RECIPE: Final[dict[str, Any]] = {
     "batch_size": 64,
     "optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0},
     "schedule": {"kind": "constant", "peak": 0.01, "warmup": 0},
@@ -117,7 +117,7 @@ def _named_recipe(name: Node) -> Node:
 
     given = name.plain()
     if given == PLAIN:
-        return Node.of(_PLAIN, f"recipe {PLAIN}")
+        return Node.of(PLAIN_RECIPE, f"recipe {PLAIN}")
     shipped = (name_in_zoo(given) or given) if isinstance(given, str) else ""
     if shipped not in zoo_names():
         hint = nearest(str(given), (PLAIN, *zoo_names()))
