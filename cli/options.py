@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from mnist_arch.data.catalog import INFO
 from mnist_arch.files import expanded
+from mnist_arch.spec.strict_yaml import parse
 from mnist_arch.training.engine import MOST_THREADS
 from mnist_arch.zoo.index import zoo_names
 
@@ -81,6 +82,13 @@ def whole_number(*, least: int | None = None, most: int | None = None) -> Callab
         return value
 
     return parsed
+
+
+def held_out(text: str) -> int | dict[str, Any]:
+    """The parser of `--holdout`: a number of images, or folds as YAML has them."""
+    if not text.lstrip().startswith("{"):
+        return whole_number()(text)
+    return cast("dict[str, Any]", parse(text, "--holdout").plain())
 
 
 Set = Annotated[

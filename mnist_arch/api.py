@@ -91,7 +91,7 @@ def train(
     seeds: int | None = None,
     dataset: str | None = None,
     data_dir: Named | None = None,
-    holdout: int | None = None,
+    holdout: int | Mapping[str, int] | None = None,
     set: Mapping[str, Any] | None = None,
     device: DeviceName = "auto",
     engine: EngineName = "auto",

@@ -21,7 +21,7 @@ def as_object(report: Report) -> dict[str, Any]:
         "run": None if trained.run is None else str(trained.run.folder),
         "weights": str(trained.weights),
         "trained_on": trained.dataset,
-        "holdout": trained.holdout,
+        "holdout": trained.experiment.model_dump(mode="json")["holdout"],
         "dataset": report.dataset,
         "split": report.split,
         "images": evaluation.images,

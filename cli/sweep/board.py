@@ -25,7 +25,11 @@ from .tables import MOST_ROWS, differs_column, lines_below, name_column, print_s
 
 _LEVEL = 16
 """Columns of the terminal."""
-_COVERS = {"welch": "over seeds (Welch)", "mcnemar": "over images (McNemar)"}
+_COVERS = {
+    "welch": "over seeds (Welch)",
+    "mcnemar": "over images (McNemar)",
+    "folds": "over folds (Nadeau and Bengio)",
+}
 """What the interval of a difference covers."""
 
 
@@ -49,7 +53,7 @@ def show_board(
     if as_csv:
         write_data(csv_text(board))
         return
-    title = f"{board.name} · {in_words(board.dataset)}, {board.holdout_images:,} images held out"
+    title = f"{board.name} · {in_words(board.dataset)}, {board.held_out}"
     print_tables(_standings(board), console, title=escape(title))
     print_some(list(_reasons(board)))
     if board.effects:
@@ -218,7 +222,8 @@ def _legend(board: Leaderboard) -> Iterator[tuple[str, str]]:
         )
     if board.asked_percent is not None:
         asked = f"≥ {board.asked_percent:g} % is good enough (+), by all seeds"
-        yield "bound", f"one-sided 95 % of the mean over seeds: {asked}"
+        over = "seeds" if board.folds is None else "folds"
+        yield "bound", f"one-sided 95 % of the mean over {over}: {asked}"
     counts = ", ".join(board.budget.limits())
     yield "rules", f"{counts}, accuracy: + kept, - missed, . no verdict"
     if len(board.standings) > MOST_ROWS:

@@ -45,7 +45,7 @@ def print_plan(plan: SweepPlan, ledger: Ledger, *, workers: WorkerCount, as_json
     ]
     if arms:
         columns = [it for it in columns if it.heading != "differs" or {*it.cells} != {"–"}]
-        title = f"{_title(plan)}, {plan.holdout:,} images held out"
+        title = f"{_title(plan)}, {plan.held_out}"
         print_tables(columns, console, title=escape(title))
         print_some([("REJECTED", f"{arm.name}: {arm.rejected}") for arm in arms if arm.rejected])
         console.print()
@@ -83,7 +83,7 @@ def _lines(plan: SweepPlan) -> Iterator[tuple[str, str]]:
     """What the file asks for, in numbers."""
     sweep = plan.definition.sweep
     if not plan.arms:
-        yield "sweep", f"{_title(plan)}, {plan.holdout:,} images held out"
+        yield "sweep", f"{_title(plan)}, {plan.held_out}"
     if sweep.dataset == "auto":
         yield "dataset", auto_text(plan.dataset)
     if len(plan.arms) > MOST_ROWS:
@@ -131,7 +131,8 @@ def _plan_values(
         "format": 1,
         "name": plan.definition.sweep.name,
         "dataset": plan.dataset,
-        "holdout_images": plan.holdout,
+        "holdout_images": plan.holdout_images,
+        "folds": plan.folds,
         "arms": [
             {
                 "name": arm.name,
@@ -142,7 +143,11 @@ def _plan_values(
                 "rejected": arm.rejected,
                 "same_as": arm.same_as,
                 "trials": [
-                    {"seed": trial.seed, "state": ledger.status(trial)}
+                    {
+                        "seed": trial.seed,
+                        "fold": plan.fold_of(trial),
+                        "state": ledger.status(trial),
+                    }
                     for trial in ranking_trials(plan, arm)
                 ],
             }

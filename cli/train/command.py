@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ from ..options import (
     at_home,
     complete_dataset,
     complete_spec,
+    held_out,
     whole_number,
 )
 from .display import make_display
@@ -80,11 +81,12 @@ Dataset = Annotated[
     ),
 ]
 Holdout = Annotated[
-    int | None,
+    Any,  # a number, or an object
     typer.Option(
         metavar="N",
-        help="Hold out N training images and judge on them; test is not read.",
-        parser=whole_number(),
+        help="Hold out N training images and judge on them; test is not read. '{folds: K}': "
+        "one of K folds of them, the next for each seed.",
+        parser=held_out,
     ),
 ]
 Resume = Annotated[

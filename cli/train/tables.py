@@ -100,7 +100,8 @@ def show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path
     print_tables(rules, console, title="the rules, on the mean")
     console.print()
     if score.bound_percent is not None:
-        _lines(("bound of mean", f"≥ {score.bound_percent:.3f} % (one-sided 95 %, over seeds)"))
+        over = "seeds" if score.folds is None else "folds"
+        _lines(("bound of mean", f"≥ {score.bound_percent:.3f} % (one-sided 95 %, over {over})"))
     _lines(
         *([] if path is None else [("result", str(path))]),
         ("next", f"mnist-arch eval {shlex.quote(str(folders[-1]))}"),

@@ -21,6 +21,7 @@ from mnist_arch.claims.stated import (
 )
 from mnist_arch.data.catalog import INFO, SPLITS, DatasetName, Normalization, SplitName
 from mnist_arch.data.folders import find
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import (
     DeviceUnavailable,
     NonFiniteLoss,
@@ -53,6 +54,10 @@ _SIGNIFICANT_BELOW: Final = 0.05
 
 CheckStatus = Literal["as stated", "differs", "cannot be read"]
 """The result of a check."""
+
+
+ReadImages = dict[tuple[DatasetName, int | Folds], "RunImages"]
+"""What was read, by dataset and hold-out."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,11 @@ class Checker:
         Raises PathError, at once, where one is not there; DataUnavailable where the images of the
         budget are not.
         """
-        images: dict[tuple[DatasetName, int], RunImages] = {}
+        images: ReadImages = {}
         for path in paths:
             yield self._check(path, images)
 
-    def _check(self, path: Path, images: dict[tuple[DatasetName, int], RunImages]) -> CheckedRun:
+    def _check(self, path: Path, images: ReadImages) -> CheckedRun:
         try:
             stated = read_stated(read_handed_in(path))
         except PathError:
@@ -144,7 +149,7 @@ class _Check:
 
     checker: Checker
     stated: Stated
-    images: dict[tuple[DatasetName, int], RunImages]
+    images: ReadImages
     found: list[Contradiction] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

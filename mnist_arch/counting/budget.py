@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mnist_arch.counting.plan import Plan, plan_network
+from mnist_arch.data.catalog import INFO
+from mnist_arch.data.folds import images_held_out
 from mnist_arch.errors import BudgetExceeded, NoVerdict, ShapeError
 from mnist_arch.spec.experiment import Counts, Experiment
 from mnist_arch.spec.network import Block
@@ -56,7 +58,8 @@ def check_verdict(experiment: Experiment) -> None:
     if dataset != asked:
         here, hint = f"this run is of {dataset}", f"set `dataset: {asked}`"
     else:
-        here = f"this run is judged on {experiment.holdout:,} images held out"
+        images = images_held_out(experiment.holdout, INFO[dataset].train_images)
+        here = f"this run is judged on {images:,} images held out"
         hint = "leave out the hold-out"
     message = f"{experiment.name}: {rule}, and {here}, so that it can have no verdict"
     raise NoVerdict(message, hint=f"{hint}, or do not require the rules")

@@ -10,7 +10,8 @@ from mnist_arch.counting.budget import within
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import DatasetName
-from mnist_arch.errors import ShapeError
+from mnist_arch.data.folds import Folds
+from mnist_arch.errors import Problem, ShapeError, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded
 
@@ -58,6 +59,22 @@ class CountedExperiment:
     def with_holdout(self, images: int, *, origin: str) -> CountedExperiment:
         """The same with so many training images held out."""
         return self._as(self.loaded.with_values({"holdout": images}, {"holdout": origin}))
+
+    def for_seed(self, seed: int) -> CountedExperiment:
+        """What the run of a seed trains: the same, with the fold that it is judged on, if any.
+
+        Raises SpecError where another fold is named.
+        """
+        holdout = self.experiment.holdout
+        if not isinstance(holdout, Folds):
+            return self
+        found = holdout.of_seed(seed)
+        if holdout.fold not in (None, found.fold):
+            message = f"seed {seed} is judged on fold {found.fold} of {holdout.folds}"
+            message = f"{message}, not on fold {holdout.fold}"
+            origin, hint = self.loaded.near("holdout.fold"), "leave `fold` out: it follows the seed"
+            raise SpecError((Problem(message, "holdout.fold", origin, hint),))
+        return self._as(self.loaded.with_values({"holdout": found}, {}))
 
     def _as(self, loaded: Loaded) -> CountedExperiment:
         """Another experiment with the same network."""

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.unroll import unroll
+from mnist_arch.data.folds import Folds
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.recipe import (
     L1,
@@ -223,12 +224,19 @@ def joined_digest(experiment: Experiment, layers: Iterable[str], recipe: str) ->
     content = {
         "dataset": _text(experiment.dataset),
         "format": _text(FORMAT),
-        "holdout": _text(experiment.holdout) if experiment.holdout else None,
+        "holdout": _holdout_text(experiment.holdout),
         "layers": f"[{','.join(filter(None, layers))}]",
         "recipe": recipe,
     }
     members = (f'"{key}":{text}' for key, text in content.items() if text is not None)
     return hashlib.sha256(f"{{{','.join(members)}}}".encode()).hexdigest()
+
+
+def _holdout_text(holdout: int | Folds) -> str | None:
+    """Which fold it is follows the seed, so that the runs of all folds are one experiment's."""
+    if isinstance(holdout, Folds):
+        return _text({"folds": holdout.folds})
+    return _text(holdout) if holdout else None
 
 
 def layers_text(layers: tuple[Layer, ...], tensors: int = 0) -> tuple[str, int]:

@@ -78,8 +78,12 @@ class DatasetInfo:
     @property
     def most_held_out(self) -> int:
         """Training images of which each class can give its share and keep one."""
-        smallest = self.smallest_class or self.train_images // self.classes
-        return self.train_images - math.ceil(self.train_images / smallest)
+        return self.train_images - math.ceil(self.train_images / self.most_folds)
+
+    @property
+    def most_folds(self) -> int:
+        """Folds that each class can be in."""
+        return self.smallest_class or self.train_images // self.classes
 
     @property
     def classes(self) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnist_arch.data.catalog import SplitName
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import Problem, SpecError
 
 HOLD_OUT_SEED: Final = 20_000
@@ -38,16 +39,29 @@ class Split:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
-def hold_out(split: Split, images: int) -> tuple[Split, Split]:
-    """`split` without `images` of its images, and these images: (train, validation).
+def hold_out(split: Split, holdout: int | Folds) -> tuple[Split, Split]:
+    """`split` without what is held out of it, and these images: (train, validation).
 
-    Stratified: each class gives its share of `images`, rounded by largest remainder, lower labels
-    first. The seed is a constant, so that every run holds out the same images. Both parts keep the
+    Stratified: of a number of images each class gives its share, rounded by largest remainder,
+    lower labels first; the folds have as many images of each class, to one, and as many in all, to
+    one. The seed is a constant, so that every run holds out the same images. Both parts keep the
     order of `split`.
-    Raises SpecError unless every class keeps at least one training image.
+    Raises SpecError unless every class keeps at least one training image, and is in every fold; and
+    where it is not said which fold.
     """
-    _, counts = np.unique(split.labels.numpy(), return_counts=True)
-    total = len(split)
+    if isinstance(holdout, Folds):
+        mask = _is_in_fold(split.labels.numpy(), holdout)
+    else:
+        mask = _is_of_share(split.labels.numpy(), holdout)
+    is_held_out = torch.from_numpy(mask)
+    validation = replace(select(split, is_held_out), name="validation")
+    return select(split, ~is_held_out), validation
+
+
+def _is_of_share(labels: NDArray[np.int64], images: int) -> NDArray[np.bool_]:
+    """A mask of `images` true entries, stratified. Raises SpecError."""
+    _, counts = np.unique(labels, return_counts=True)
+    total = len(labels)
     # Of n images a class of c gives n·c/total, which is at most c-1 wherever n ≤ total - total/c.
     allowed = total - math.ceil(total / counts.min()) if total else 0
     if not 0 <= images <= allowed:
@@ -55,9 +69,28 @@ def hold_out(split: Split, images: int) -> tuple[Split, Split]:
             f"{images:,} of {total:,} images cannot be held out: every class keeps a training image"
         )
         raise SpecError((Problem(message, place="holdout", hint=f"from 0 to {allowed:,}"),))
-    is_held_out = torch.from_numpy(_stratified(split.labels.numpy(), images))
-    validation = replace(select(split, is_held_out), name="validation")
-    return select(split, ~is_held_out), validation
+    return _stratified(labels, images)
+
+
+def _is_in_fold(labels: NDArray[np.int64], holdout: Folds) -> NDArray[np.bool_]:
+    """A mask of the images of a fold. Raises SpecError.
+
+    The images, class after class and each class shuffled, are dealt out to the folds in turn.
+    """
+    if holdout.fold is None or holdout.fold >= holdout.folds:
+        message = f"the fold that is held out, of {holdout.folds}, is not known"
+        hint = f"from 0 to {holdout.folds - 1}; the manifest of a run says it"
+        raise SpecError((Problem(message, "holdout.fold", hint=hint),))
+    classes, counts = np.unique(labels, return_counts=True)
+    smallest = int(counts.min()) if len(counts) else 0
+    if holdout.folds > smallest:
+        message = f"{holdout.folds:,} folds, and the smallest class has {smallest:,} images"
+        raise SpecError((Problem(message, "holdout.folds", hint=f"at most {smallest:,}"),))
+    rng = np.random.RandomState(HOLD_OUT_SEED)  # see `_stratified`
+    order = np.concatenate([rng.permutation(np.flatnonzero(labels == it)) for it in classes])
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    mask[order[holdout.fold :: holdout.folds]] = True
+    return mask
 
 
 def content_hash(*splits: Split) -> str:

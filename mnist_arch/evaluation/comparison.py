@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from mnist_arch.evaluation.judgement import Interval
+from mnist_arch.evaluation.judgement import Fold, Interval, by_fold, variance_of_mean
 
 SIGNIFICANT_BELOW: Final = 0.05
 """Chance of telling any arm apart wrongly, over all comparisons with the first."""
@@ -38,6 +38,8 @@ class ArmRun:
     """Images it gets right."""
     mistakes: frozenset[int] | None
     """Indices of the images it gets wrong; None where they are not stored."""
+    on: Fold | None = None
+    """The fold it was judged on, where arms are cross-validated; the indices are in it."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Difference:
     """Two-sided, of this comparison alone."""
     adjusted_p_value: float
     """Holm's, over all comparisons with the first."""
-    test: Literal["welch", "mcnemar"]
+    test: Literal["welch", "mcnemar", "folds"]
     """What it covers: `welch` the choice of seeds, on these images; `mcnemar` the choice of images,
-    for these trained networks."""
+    for these trained networks; `folds` the choice of both."""
     n: tuple[int, int]
     """Runs of the first and of the later arm, all of which it rests on."""
 
@@ -70,6 +72,10 @@ def compare_with_first(arms: Sequence[Sequence[ArmRun]], *, images: int) -> list
 
     Welch's t-test where both arms have three runs or more, else McNemar's exact test over all runs
     of both, whose mistakes must be stored. Arms without a test take no part in the adjustment.
+
+    Over folds arms are compared in pairs, by the runs of both that have the same seed, and so the
+    same fold: the corrected resampled t-test of Nadeau & Bengio (see `variance_of_mean`) where the
+    pairs are of three folds or more, else McNemar's. `images` is then that of the largest fold.
 
     Where the first was chosen without these counts, as a baseline is, the chance that any equal arm
     is significant is 5 % at most. Where it is the best by these counts that chance is higher (12 %
@@ -95,9 +101,9 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def squared_deviations(counts: Sequence[int]) -> Fraction:
+def squared_deviations(counts: Sequence[int] | Sequence[Fraction]) -> Fraction:
     """Sum of squared deviations from the mean, exact. Raises ZeroDivisionError without counts."""
-    mean = Fraction(sum(counts), len(counts))
+    mean = sum(map(Fraction, counts), start=Fraction(0)) / len(counts)
     return sum(((count - mean) ** 2 for count in counts), start=Fraction(0))
 
 
@@ -105,19 +111,28 @@ def _check(arm: Sequence[ArmRun], images: int) -> None:
     if len({run.seed for run in arm}) != len(arm):
         raise ValueError("the seeds of an arm differ from each other")
     for run in arm:
-        if not 0 <= run.correct <= images:
-            raise ValueError(f"seed {run.seed}: {run.correct} correct of {images} images")
-        if run.mistakes is not None and len(run.mistakes) != images - run.correct:
+        of = images if run.on is None else run.on.images
+        if not 0 <= run.correct <= of:
+            raise ValueError(f"seed {run.seed}: {run.correct} correct of {of} images")
+        if run.mistakes is not None and len(run.mistakes) != of - run.correct:
             counted = f"{len(run.mistakes)} mistakes and {run.correct} correct"
-            raise ValueError(f"seed {run.seed}: {counted} of {images} images")
+            raise ValueError(f"seed {run.seed}: {counted} of {of} images")
 
 
 def _difference(first: Sequence[ArmRun], other: Sequence[ArmRun], images: int) -> Difference | None:
     """The comparison as if it were the only one: its adjusted p-value is its p-value."""
+    if any(run.on is not None for run in (*first, *other)):
+        return _over_folds(first, other)
     if min(len(first), len(other)) >= RUNS_OF_WELCH:
         counts = [run.correct for run in first], [run.correct for run in other]
         return _welch(*counts, images)
-    return _mcnemar(first, other, images)
+    in_first, in_other = _mistakes(first), _mistakes(other)
+    if in_first is None or in_other is None:
+        return None
+    n, m = len(first), len(other)
+    # In whole numbers: n · m times as large.
+    gains = [m * in_first[image] - n * in_other[image] for image in in_first | in_other]
+    return _mcnemar(gains, n * m, images, (n, m))
 
 
 def _welch(first: Sequence[int], other: Sequence[int], images: int) -> Difference:
@@ -147,11 +162,71 @@ def _welch(first: Sequence[int], other: Sequence[int], images: int) -> Differenc
     )
 
 
-def _mcnemar(first: Sequence[ArmRun], other: Sequence[ArmRun], images: int) -> Difference | None:
+def _over_folds(first: Sequence[ArmRun], other: Sequence[ArmRun]) -> Difference | None:
+    """By the pairs of runs with the same seed, which are on the same fold; None without any."""
+    of_first = {run.seed: run for run in first}
+    pairs = [(of_first[run.seed], run) for run in other if run.seed in of_first]
+    on = [one.on for one, _ in pairs if one.on is not None]
+    if len(on) != len(pairs) or any(one.on != two.on for one, two in pairs):
+        raise ValueError("runs with the same seed are on the same fold")
+    if not pairs:
+        return None
+    if len({it.number for it in on}) >= RUNS_OF_WELCH:
+        return _paired([two.correct - one.correct for one, two in pairs], on)
+    return _mcnemar_over_folds(pairs, on)
+
+
+def _paired(gains: Sequence[int], on: Sequence[Fold]) -> Difference:
+    """The corrected resampled t-test (Nadeau & Bengio 2003, Machine Learning 52, 239-281).
+
+    A fold is an observation: of several pairs on it, the mean of their differences. A variance
+    below `LEAST_VARIANCE` counts as that.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    images = max(it.images for it in on)
+    each = [Fraction(gain * images, it.images) for gain, it in zip(gains, on, strict=True)]
+    observed = list(by_fold(each, on).values())
+    freedom = len(observed) - 1
+    # What is pooled over the images, as ranks are.
+    difference = float(Fraction(sum(gains) * images, sum(it.images for it in on)))
+    variance = max(squared_deviations(observed) / freedom, LEAST_VARIANCE)
+    error = math.sqrt(variance * variance_of_mean(len(observed), on[0].folds))
+    half = float(stdtrit(freedom, 0.975)) * error
+    p_value = 2 * float(stdtr(freedom, -abs(difference) / error))
+    return Difference(
+        percent=100 * difference / images,
+        interval_percent=(100 * (difference - half) / images, 100 * (difference + half) / images),
+        p_value=p_value,
+        adjusted_p_value=p_value,
+        test="folds",
+        n=(len(gains), len(gains)),
+    )
+
+
+def _mcnemar_over_folds(
+    pairs: Sequence[tuple[ArmRun, ArmRun]], on: Sequence[Fold]
+) -> Difference | None:
+    """McNemar's test over the images of all folds together, each of which counts once."""
+    times = Counter(it.number for it in on)
+    scale = math.lcm(*times.values())
+    gains: Counter[tuple[int, int]] = Counter()
+    for (one, two), fold in zip(pairs, on, strict=True):
+        if one.mistakes is None or two.mistakes is None:
+            return None
+        weight = scale // times[fold.number]
+        gains.update({(fold.number, image): weight for image in one.mistakes - two.mistakes})
+        gains.subtract({(fold.number, image): weight for image in two.mistakes - one.mistakes})
+    images = sum({it.number: it.images for it in on}.values())
+    return _mcnemar([*gains.values()], scale, images, (len(pairs), len(pairs)))
+
+
+def _mcnemar(gains: Sequence[int], scale: int, images: int, n: tuple[int, int]) -> Difference:
     """McNemar's exact test (McNemar 1947, Psychometrika 12, 153–157), of one run or several.
 
     What is tested is the mean over the images of a gain: the share of the later arm's runs that get
-    an image right, minus that of the first's. An image counts once however many runs have seen it,
+    an image right, minus that of the first's. `gains` are these, `scale` times as large, in whole
+    numbers; the rest of the images have none. An image counts once however many runs have seen it,
     since what is hard for one run is hard for the next: images are the clusters of Durkalski et al.
     (2003, Statist. Med. 22, 2417–2428). Where the arms are equal, every gain is as likely as its
     opposite, and the p-value counts all ways to change their signs (Pitman 1937, J. R. Statist.
@@ -162,23 +237,17 @@ def _mcnemar(first: Sequence[ArmRun], other: Sequence[ArmRun], images: int) -> D
     """
     from scipy.special import ndtri
 
-    n, m = len(first), len(other)
-    in_first, in_other = _mistakes(first), _mistakes(other)
-    if in_first is None or in_other is None:
-        return None
-    # In whole numbers: n · m times as large.
-    gains = [m * in_first[image] - n * in_other[image] for image in in_first | in_other]
-    middle = sum(gains) / (n * m * (images + 2))
-    square = (sum(gain**2 for gain in gains) / (n * m) ** 2 + 2) / (images + 2)
+    middle = sum(gains) / (scale * (images + 2))
+    square = (sum(gain**2 for gain in gains) / scale**2 + 2) / (images + 2)
     half = float(ndtri(0.975)) * math.sqrt((square - middle**2) / (images + 2))
     p_value = _chance_of_signs(gains)
     return Difference(
-        percent=100 * sum(gains) / (n * m * images),
+        percent=100 * sum(gains) / (scale * images),
         interval_percent=(100 * max(-1.0, middle - half), 100 * min(1.0, middle + half)),
         p_value=p_value,
         adjusted_p_value=p_value,
         test="mcnemar",
-        n=(n, m),
+        n=n,
     )
 
 

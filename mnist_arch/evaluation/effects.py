@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from mnist_arch.evaluation.comparison import LEAST_VARIANCE, squared_deviations
-from mnist_arch.evaluation.judgement import Interval
+from mnist_arch.evaluation.judgement import Fold, Interval, by_fold, variance_of_mean
 
 Cells = Mapping[tuple[str, ...], Sequence[int]]
 """Correct images of each run of a cell, by the cell's levels in the order of the axes."""
@@ -42,7 +43,8 @@ class Effect:
     """Two-sided 95 %, of this effect alone; None where no cell of the grid has two runs.
 
     It covers the choice of seeds, not that of images, nor of combinations: where the effect differs
-    from one combination to the next, `percent` is their average and the interval is of that.
+    from one combination to the next, `percent` is their average and the interval is of that. Over
+    folds it covers the choice of images, too; None where all runs are on one fold.
     """
     pairs: int
     """Matched combinations: levels of the other axes that have runs at both levels."""
@@ -50,23 +52,34 @@ class Effect:
     """Runs of these combinations, at both levels."""
 
 
-def main_effects(cells: Cells, factors: Sequence[Factor], *, images: int) -> list[Effect]:
+def main_effects(
+    cells: Cells, factors: Sequence[Factor], *, images: int, on: Sequence[Fold] = ()
+) -> list[Effect]:
     """One effect for each level after the first of each axis; none without a matched combination.
 
     A cell may be missing or without runs. With equally many runs in every cell the effects are the
     contrasts of the analysis of variance of a factorial design, and their intervals its t intervals
     with the pooled variance within cells (Montgomery, Design and Analysis of Experiments, ch. 5).
 
+    `on` has the folds of the runs, in the order of the counts of every cell, where arms are
+    cross-validated; `images` is then that of the largest. A fold is a block, with a contrast of its
+    own, and the interval is that of the contrasts' mean; see `variance_of_mean`.
+
     Raises ValueError for a cell that is none of the grid, and for counts outside 0 … images.
     """
     _check(cells, factors, images)
+    if any(len(counts) != len(on) for counts in cells.values() if counts and on):
+        raise ValueError("every cell has a run on each of the folds")
     margin = _margin([counts for counts in cells.values() if counts])
     effects = []
     for position, factor in enumerate(factors):
         for level in factor.levels[1:]:
             matched = _matched(cells, position, level, factor.levels[0])
             if matched:
-                effects.append(_effect(factor, level, matched, margin, images))
+                effect = _effect(factor, level, matched, margin, images)
+                if on:
+                    effect = replace(effect, **_over_folds(matched, on))
+                effects.append(effect)
     return effects
 
 
@@ -132,3 +145,23 @@ def _effect(
         pairs=len(matched),
         runs=sum(len(counts) for pair in matched for counts in pair),
     )
+
+
+def _over_folds(matched: Matched, on: Sequence[Fold]) -> dict[str, Any]:
+    """The effect and its interval, from a contrast of each fold."""
+    from scipy.special import stdtrit
+
+    images = max(it.images for it in on)
+    gains = [
+        Fraction(sum(level[run] - reference[run] for level, reference in matched), len(matched))
+        for run in range(len(on))
+    ]
+    percent = float(100 * sum(gains) / sum(it.images for it in on))
+    each = [gain * images / it.images for gain, it in zip(gains, on, strict=True)]
+    observed = list(by_fold(each, on).values())
+    if (freedom := len(observed) - 1) == 0:
+        return {"percent": percent, "interval_percent": None}
+    variance = max(squared_deviations(observed) / freedom, LEAST_VARIANCE)
+    error = math.sqrt(variance * variance_of_mean(len(observed), on[0].folds))
+    half = 100 * float(stdtrit(freedom, 0.975)) * error / images
+    return {"percent": percent, "interval_percent": (percent - half, percent + half)}

@@ -68,13 +68,40 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """The part of a training split that a run of a cross-validation is judged on."""
+
+    folds: int
+    """How many there are."""
+    number: int
+    """Which one it is, from 0."""
+    images: int
+
+
+def variance_of_mean(observations: int, folds: int | None) -> float:
+    """By what the variance of one observation is multiplied for that of their mean.
+
+    1/n for runs on the same images. Over folds observations depend on each other, since two of them
+    share most of what they learn from: 1/n + 1/(folds - 1), where the latter is the images of a
+    fold for each that is learned from (Nadeau & Bengio 2003, Machine Learning 52, 239-281). That is
+    a rule of thumb: no unbiased estimate exists (Bengio & Grandvalet 2004, JMLR 5, 1089-1105).
+    """
+    return 1 / observations + (0 if folds is None else 1 / (folds - 1))
+
+
+@dataclass(frozen=True)
 class SeedAccuracies:
-    """Accuracies of several runs that differ in their seed alone, on the same images."""
+    """Accuracies of several runs that differ in their seed alone, on the same images or on folds.
+
+    Of several runs on a fold the mean is one observation, when a bound is asked for.
+    """
 
     correct: tuple[int, ...]
     """Correct images of each run."""
     images: int
-    """Images that each run was judged on."""
+    """Images that each run was judged on; of folds, which differ by one, the most."""
+    on: tuple[Fold, ...] = ()
+    """The fold of each run; empty where all are judged on the same images."""
 
     @classmethod
     def of(cls, correct: Sequence[int], images: int) -> SeedAccuracies:
@@ -82,6 +109,13 @@ class SeedAccuracies:
         if not correct or images < 1:
             raise ValueError("a mean over seeds needs at least one run and one image")
         return cls(tuple(correct), images)
+
+    @classmethod
+    def over_folds(cls, correct: Sequence[int], on: Sequence[Fold]) -> SeedAccuracies:
+        """The accuracies of runs on these folds. Raises ValueError for none."""
+        if len(correct) != len(on) or len({it.folds for it in on}) != 1:
+            raise ValueError("each run needs its fold, all of one cross-validation")
+        return cls(tuple(correct), max(it.images for it in on), tuple(on))
 
     @property
     def runs(self) -> int:
@@ -91,7 +125,8 @@ class SeedAccuracies:
     @property
     def mean_share(self) -> Fraction:
         """Mean accuracy, exact, in [0, 1]."""
-        return Fraction(sum(self.correct), self.runs * self.images)
+        images = sum(it.images for it in self.on) if self.on else self.runs * self.images
+        return Fraction(sum(self.correct), images)
 
     @property
     def mean_percent(self) -> float:
@@ -101,21 +136,49 @@ class SeedAccuracies:
     @property
     def spread_percent(self) -> float | None:
         """Sample standard deviation (n - 1) over the runs, in percent points; None for one run."""
-        if self.runs < 2:
+        return self._spread(self._counts)
+
+    @property
+    def _counts(self) -> list[Fraction]:
+        """Correct images of each run, of as many images for all."""
+        if not self.on:
+            return [Fraction(it) for it in self.correct]
+        pairs = zip(self.correct, self.on, strict=True)
+        return [Fraction(it * self.images, fold.images) for it, fold in pairs]
+
+    def _spread(self, counts: Sequence[Fraction]) -> float | None:
+        if len(counts) < 2:
             return None
-        mean = Fraction(sum(self.correct), self.runs)
-        squares = sum((count - mean) ** 2 for count in self.correct)
-        return 100 * math.sqrt(squares / (self.runs - 1)) / self.images
+        mean = sum(counts) / Fraction(len(counts))
+        squares = sum((count - mean) ** 2 for count in counts)
+        return 100 * math.sqrt(squares / (len(counts) - 1)) / self.images
 
     @property
     def bound_percent(self) -> float | None:
         """One-sided 95 % lower bound of the mean: mean - t(0.95, n - 1) · s / √n; None for one run.
 
-        It covers the choice of seeds, not the choice of test images.
+        It covers the choice of seeds, not the choice of test images. Over folds it covers that of
+        the images, too: n and s are of the means of the folds, and 1 / √n is the root of what
+        `variance_of_mean` says; None for one fold.
         """
-        if (spread := self.spread_percent) is None:
+        counts, folds = self._counts, self.on[0].folds if self.on else None
+        if self.on:
+            counts = list(by_fold(counts, self.on).values())
+        if (spread := self._spread(counts)) is None:
             return None
         from scipy.special import stdtrit
 
-        quantile = float(stdtrit(self.runs - 1, 0.95))
-        return self.mean_percent - quantile * spread / math.sqrt(self.runs)
+        quantile = float(stdtrit(len(counts) - 1, 0.95))
+        if folds is None:
+            return self.mean_percent - quantile * spread / math.sqrt(len(counts))
+        return self.mean_percent - quantile * spread * math.sqrt(
+            variance_of_mean(len(counts), folds)
+        )
+
+
+def by_fold(values: Sequence[Fraction], on: Sequence[Fold]) -> dict[int, Fraction]:
+    """The mean of the values of the runs on each fold."""
+    found: dict[int, list[Fraction]] = {}
+    for value, fold in zip(values, on, strict=True):
+        found.setdefault(fold.number, []).append(value)
+    return {number: sum(them) / Fraction(len(them)) for number, them in sorted(found.items())}

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import Plan, plan_network
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import FROM_SCRATCH, RunCorrupt
 from mnist_arch.evaluation.judgement import Judgement
 from mnist_arch.files import is_there, shown
@@ -95,13 +96,14 @@ def contradictions(
     """
     yield from _of_manifest(manifest)
     yield from _of_result(result)
-    experiment = manifest.experiment
+    experiment, holdout = manifest.experiment, manifest.experiment.holdout
     for field, said, found in (
         ("name", result.name, experiment.name),
         ("digest", result.digest, manifest.digest),
         ("seed", result.seed, manifest.seed),
         ("dataset", result.dataset, experiment.dataset),
         ("split", result.split, "validation" if experiment.holdout else "test"),
+        ("folds", result.folds, holdout if isinstance(holdout, Folds) else None),
         ("epochs", result.epochs, experiment.recipe.epochs),
     ):
         yield from compared(f"result.json: {field}", said, found, by="manifest.json")
@@ -123,6 +125,11 @@ def _of_manifest(manifest: Manifest) -> Iterator[Contradiction]:
     if manifest.experiment.dataset == "auto":
         yield Contradiction("manifest.json: dataset", "auto", "one is meant", "in a run")
         return
+    holdout = manifest.experiment.holdout
+    if isinstance(holdout, Folds):
+        of_seed = holdout.of_seed(manifest.seed).fold
+        place = "manifest.json: holdout.fold"
+        yield from compared(place, holdout.fold, of_seed, by=f"seed {manifest.seed} is judged on")
     found = digest(manifest.experiment)
     yield from compared("manifest.json: digest", manifest.digest, found, by="its spec has")
 

@@ -15,9 +15,22 @@ from mnist_arch.runs.folder import Run
 from mnist_arch.runs.listing import Line, chosen, lines_of
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
+from mnist_arch.spec.experiment import Budget
 
 Images = tuple[str, str, int, str]
-"""Dataset, split, number and hash of the images that runs were judged on."""
+"""Dataset, split, number and hash of the images that runs were judged on; of a cross-validation
+all folds, which have a hash each: see `_Judged`.
+"""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Runs of an experiment that were judged on the same images, or on folds of them."""
+
+    line: Line
+    results: list[Result]
+    sha256: dict[int, str]
+    """Of the images of each seed."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +60,54 @@ def compare(words: Sequence[str], *, runs: Path) -> list[Compared]:
         hint = "runs are compared on the same images: train them with the same data and hold-out"
         raise RunError(f"these were not judged on the same images: {said}", hint=hint)
     found = [candidate[common[0]] for candidate in candidates]
-    arms = [[_arm_run(result) for result in results] for _, results in found]
+    for it in found[1:]:
+        if any(found[0].sha256.get(seed, sha256) != sha256 for seed, sha256 in it.sha256.items()):
+            raise RunError(f"the folds of {words[0]} and {it.line.name} are of other images")
+    arms = [[arm_run(result) for result in it.results] for it in found]
     differences = compare_with_first(arms, images=common[0][2])
     return [
-        Compared(line, Score.of(results, Run(line.runs[0].folder).manifest().experiment.budget), it)
-        for (line, results), it in zip(found, [None, *differences], strict=True)
+        Compared(it.line, Score.of(it.results, _budget(it.line)), difference)
+        for it, difference in zip(found, [None, *differences], strict=True)
     ]
 
 
-def _by_images(word: str, lines: Sequence[Line]) -> dict[Images, tuple[Line, list[Result]]]:
+def _budget(line: Line) -> Budget:
+    return Run(line.runs[0].folder).manifest().experiment.budget
+
+
+def _by_images(word: str, lines: Sequence[Line]) -> dict[Images, _Judged]:
     """The experiments of a name by the images they were judged on, the latest of each."""
-    found: dict[Images, tuple[Line, list[Result]]] = {}
+    found: dict[Images, _Judged] = {}
     for line in lines:
         for listed in line.finished:
             run = Run(listed.folder)
             if (result := run.result()) is None:
                 continue
-            key = (result.dataset, result.split, result.images, run.manifest().data_sha256)
-            first, results = found.setdefault(key, (line, []))
-            if first is line and result.seed not in [it.seed for it in results]:
-                results.append(result)
+            sha256 = run.manifest().data_sha256
+            key = (result.dataset, *_judged_on(result, sha256))
+            it = found.setdefault(key, _Judged(line, [], {}))
+            if it.line is line and result.seed not in it.sha256:
+                it.results.append(result)
+                it.sha256[result.seed] = sha256
     if not found:
         raise RunError(f"no run of {word} is finished", hint="mnist-arch runs says how far each is")
     return found
 
 
+def _judged_on(result: Result, sha256: str) -> tuple[str, int, str]:
+    if result.on is None:
+        return result.split, result.images, sha256
+    return f"{result.split} in {result.on.folds} folds", result.on.folds, ""
+
+
 def _text(images: Images) -> str:
     dataset, split, count, sha256 = images
+    if not sha256:
+        return f"{dataset} {split}"
     return f"{count:,} {dataset} {split} images ({sha256[:8]})"
 
 
-def _arm_run(result: Result) -> ArmRun:
+def arm_run(result: Result) -> ArmRun:
+    """A result, as arms are compared by it."""
     wrong = None if result.mistakes is None else frozenset(result.mistakes)
-    return ArmRun(result.seed, result.correct, wrong)
+    return ArmRun(result.seed, result.correct, wrong, result.on)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.counted import CountedExperiment
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import RunError
 from mnist_arch.files import is_there, make_folder, now, write_whole
 from mnist_arch.native.program import not_covered
@@ -165,6 +166,7 @@ def _finish(
         seed=manifest.seed,
         dataset=experiment.resolved_dataset,
         **final.values(),
+        folds=experiment.holdout if isinstance(experiment.holdout, Folds) else None,
         best_epoch=best_epoch,
         best_accuracy_percent=judged[best_epoch].accuracy_percent,
         mistakes=state.mistakes,

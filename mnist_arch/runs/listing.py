@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import MnistArchError, Problem, RunError, SpecError, StorageError
-from mnist_arch.evaluation.judgement import Interval, SeedAccuracies, wilson_interval_percent
+from mnist_arch.evaluation.judgement import Fold, Interval, SeedAccuracies, wilson_interval_percent
 from mnist_arch.files import expanded, is_held, is_there
 from mnist_arch.runs.folder import LABEL, SWEEP, Run, run_folders
 from mnist_arch.runs.stored import (
@@ -53,6 +53,8 @@ class ListedRun:
     """Correct images of the final epoch; None for a run that is not finished."""
     images: int | None
     seconds: float | None
+    on: Fold | None = None
+    """The fold that it was judged on, where the hold-out is one."""
 
     @property
     def accuracy_percent(self) -> float | None:
@@ -89,6 +91,10 @@ class Line:
     def scores(self) -> SeedAccuracies | None:
         """The accuracies of the finished runs; None without any."""
         counts = [it.correct for it in self.finished if it.correct is not None]
+        on = [it.on for it in self.finished if it.on is not None]
+        if on:
+            whole = len(counts) == len(on) and len({it.folds for it in on}) == 1
+            return SeedAccuracies.over_folds(counts, on) if whole else None
         images = {it.images for it in self.finished}
         if len(images) != 1 or not (count := images.pop()):
             return None
@@ -123,7 +129,7 @@ class Line:
         """What `where` and `sort` know by a name, or a place of the spec. Raises KeyError."""
         if field in FIELDS:
             return FIELDS[field](self)
-        if not re.match(r"(recipe|defaults|blocks|head|budget)\b|holdout$", field):
+        if not re.match(r"(recipe|defaults|blocks|head|budget|holdout)\b", field):
             raise KeyError(field)
         text = stored_value(stored_manifest(self.runs[0].folder / Run.MANIFEST), field)
         try:
@@ -235,6 +241,7 @@ def _read(path: str, entries: dict[str, os.DirEntry[str]], sweep: _Sweep) -> _Re
         correct=result.get("correct") if is_judged else None,
         images=result.get("images") if is_judged else None,
         seconds=result.get("seconds") if is_judged else None,
+        on=_fold(result) if is_judged else None,
     )
     digest = manifest.get("digest")
     digest = digest if isinstance(digest, str) else ""
@@ -246,6 +253,15 @@ def _manifest(path: str) -> Mapping[str, Any]:
         return stored_manifest(f"{path}{os.sep}{Run.MANIFEST}")
     except StorageError:
         return {}
+
+
+def _fold(result: dict[str, Any]) -> Fold | None:
+    match result:
+        case {"folds": {"folds": int(folds), "fold": int(fold)}, "images": int(images)} if (
+            folds > 1 and images > 0
+        ):
+            return Fold(folds, fold, images)
+    return None
 
 
 def _object(path: str, name: str) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mnist_arch.data.catalog import DatasetName, SplitName, in_words
-from mnist_arch.evaluation.judgement import Judgement
+from mnist_arch.data.folds import Folds
+from mnist_arch.evaluation.judgement import Fold, Judgement
 from mnist_arch.html import table
 from mnist_arch.spec.experiment import Budget, Counts, Verdicts
 from mnist_arch.values import FORMAT, Record
@@ -19,6 +20,8 @@ class Result(Record):
     dataset: DatasetName
     split: SplitName
     """What the run was judged on: test, or validation with a hold-out."""
+    folds: Folds | None = None
+    """The fold that it was judged on, where the hold-out is one."""
     correct: int
     images: int
     accuracy_percent: float
@@ -48,6 +51,13 @@ class Result(Record):
     def judgement(self) -> Judgement:
         """The final epoch."""
         return Judgement(self.correct, self.images, self.loss, self.split)
+
+    @property
+    def on(self) -> Fold | None:
+        """The fold that it was judged on; None where it is judged on other images."""
+        if self.folds is None or self.folds.fold is None:
+            return None
+        return Fold(self.folds.folds, self.folds.fold, self.images)
 
     @property
     def counts(self) -> Counts:

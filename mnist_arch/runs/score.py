@@ -15,12 +15,21 @@ from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.values import FORMAT, Record
 
 
+def accuracies_of(results: Sequence[Result]) -> SeedAccuracies:
+    """The accuracies of runs on the same images, or on folds. Raises ValueError without any."""
+    correct, on = [it.correct for it in results], [it.on for it in results]
+    folds = [it for it in on if it is not None]
+    if folds:
+        return SeedAccuracies.over_folds(correct, folds)
+    return SeedAccuracies.of(correct, results[0].images if results else 0)
+
+
 class SeedScore(Record):
     """What several seeds reach on one split: mean, spread and bound, in percent."""
 
     split: SplitName
     images: int
-    """Images that each run was judged on."""
+    """Images that each run was judged on; of folds, which differ by one, the most."""
     seeds: list[int]
     mean_percent: float
     """Mean accuracy of the seeds."""
@@ -28,11 +37,13 @@ class SeedScore(Record):
     """Sample standard deviation (n - 1) over the seeds, in percent points; null for one seed."""
     bound_percent: float | None
     """One-sided 95 % lower bound of the mean over seeds; null for one seed."""
+    folds: int | None = None
+    """How many folds the hold-out is one of; each seed is judged on the next. Null without any."""
 
     @staticmethod
     def values_of(results: Sequence[Result]) -> dict[str, Any]:
-        """The values of these fields for runs on the same images, in the order given."""
-        seeds = SeedAccuracies.of([it.correct for it in results], results[0].images)
+        """The values of these fields for runs of one experiment, in the order given."""
+        seeds = accuracies_of(results)
         return {
             "split": results[0].split,
             "images": seeds.images,
@@ -40,6 +51,7 @@ class SeedScore(Record):
             "mean_percent": seeds.mean_percent,
             "spread_percent": seeds.spread_percent,
             "bound_percent": seeds.bound_percent,
+            "folds": seeds.on[0].folds if seeds.on else None,
         }
 
 
@@ -60,7 +72,11 @@ class Score(SeedScore):
 
         Raises ValueError without runs, for runs of several experiments, and for repeated seeds.
         """
-        if len({(it.digest, it.dataset, it.split, it.images) for it in results}) != 1:
+        of = {
+            (it.digest, it.dataset, it.split, it.images if it.on is None else it.on.folds)
+            for it in results
+        }
+        if len(of) != 1:
             raise ValueError("a score is of one experiment on one split")
         if len({it.seed for it in results}) != len(results):
             raise ValueError("the seeds of a score differ from each other")
@@ -81,8 +97,11 @@ class Score(SeedScore):
         )
 
     def __str__(self) -> str:
-        """`99.523 ± 0.031 % (test, 5 seeds)`."""
+        """`99.523 ± 0.031 % (test, 5 seeds)`; `… (validation, 5 seeds on 5 of 12 folds)`."""
         seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) != 1 else ''}"
+        if self.folds is not None:
+            judged = len({seed % self.folds for seed in self.seeds})
+            seeds = f"{seeds} on {judged} of {self.folds} folds"
         spread = "" if self.spread_percent is None else f" ± {self.spread_percent:.3f}"
         return f"{self.mean_percent:.3f}{spread} % ({self.split}, {seeds})"
 

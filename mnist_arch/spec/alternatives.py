@@ -44,6 +44,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "head.reduce": 10,
     "head.size": 3,
     "holdout": 5000,
+    "holdout.fold": 0,
+    "holdout.folds": 12,
     "name": "mine",
     "recipe": {"epochs": 19},
     "recipe.augment": {"rotate_degrees": 10},

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from mnist_arch.data.catalog import INFO, DatasetName, Normalization
+from mnist_arch.data.folds import HoldOut
 from mnist_arch.html import table
 from mnist_arch.spec.network import (
     NAME_PATTERN,
@@ -169,8 +170,8 @@ class Experiment(Network):
     """The rules it is held to."""
     dataset: Literal[DatasetName, "auto"] = "auto"
     """What it is trained on; auto is MNIST, or the embedded sample where MNIST is not available."""
-    holdout: Annotated[StrictInt, Field(ge=0)] = 0
-    """Training images held out for validation; with any, the test split is not read."""
+    holdout: HoldOut = 0
+    """Training images held out for validation, or folds; with any, the test split is not read."""
 
     def __repr__(self) -> str:
         blocks = "1 block" if len(self.blocks) == 1 else f"{len(self.blocks)} blocks"

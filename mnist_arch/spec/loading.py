@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.overrides import Override, changed
@@ -93,7 +94,7 @@ def check_dataset(loaded: Loaded) -> None:
         hint = f"set `classes: {classes}` and let the last layer have as many outputs"
         origin = loaded.origin("dataset") or loaded.origin("classes")
         raise SpecError((Problem(message, "classes", origin, hint),))
-    check_holdout(experiment.holdout, name, origin=loaded.origin("holdout"))
+    check_holdout(experiment.holdout, name, origin=loaded.near("holdout"))
     if watches_holdout(experiment.recipe.schedule) and not experiment.holdout:
         place = "recipe.schedule.watch"
         message = "there is no hold-out whose loss could be watched, and test is never watched"
@@ -101,11 +102,18 @@ def check_dataset(loaded: Loaded) -> None:
         raise SpecError((Problem(message, place, loaded.near(place), hint),))
 
 
-def check_holdout(images: int, dataset: DatasetName, *, origin: str = "") -> None:
-    """Refuses a hold-out that leaves a class of the dataset no training image. Raises SpecError."""
+def check_holdout(holdout: int | Folds, dataset: DatasetName, *, origin: str = "") -> None:
+    """Refuses a hold-out that leaves a class of the dataset no training image, or a fold without
+    one. Raises SpecError.
+    """
     info = INFO[dataset]
-    if images > info.most_held_out:
-        message = f"{images:,} of the {info.train_images:,} training images of {dataset}"
+    if isinstance(holdout, Folds):
+        if holdout.folds > info.most_folds:
+            message = f"{holdout.folds:,} folds, and a class of {dataset} has {info.most_folds:,}"
+            message, hint = f"{message} training images", f"at most {info.most_folds:,}"
+            raise SpecError((Problem(message, "holdout.folds", origin, hint),))
+    elif holdout > info.most_held_out:
+        message = f"{holdout:,} of the {info.train_images:,} training images of {dataset}"
         hint = f"at most {info.most_held_out:,}"
         raise SpecError((Problem(f"{message} cannot be held out", "holdout", origin, hint),))
 

@@ -55,7 +55,8 @@ class Override:
 
 def override(path: str, value: Any, *, origin: str) -> Override:
     """A value given by an argument: `override("recipe.epochs", 5, origin="epochs=5")`."""
-    return Override(parse_path(path, origin), Node(value, origin))
+    node = Node.of(value, origin) if isinstance(value, dict) else Node(value, origin)
+    return Override(parse_path(path, origin), node)
 
 
 def parse_override(text: str) -> Override:

@@ -87,6 +87,8 @@ KEYS: Final[dict[str, str]] = {
     "dataset": "data data_set dataset_name train_dataset training_data",
     "holdout": "hold_out validation val valid val_split validation_split val_size valid_size"
     " validation_size num_val n_val dev_size valid_split",
+    "holdout.folds": "k_folds k_fold kfold kfolds n_folds num_folds fold_count cv cross_validation"
+    " n_splits k",
     "classes": "num_classes n_classes nclass nclasses nb_classes num_labels n_labels out_features"
     " output_size output_dim n_outputs num_outputs",
     "name": "model_name network_name experiment_name run_name title id",

@@ -50,7 +50,7 @@ class Pace:
         """Seconds of a whole trial on the machine of the constants."""
         images = INFO[self.plan.dataset].train_images
         if trial.stage == "ranking":
-            images -= self.plan.holdout
+            images -= self.plan.holdout_images
         per_image = SECONDS_PER_IMAGE + SECONDS_PER_MAC * trial.arm.macs
         return trial.arm.epochs * images * per_image
 

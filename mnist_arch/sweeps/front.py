@@ -59,7 +59,7 @@ def draw_front(board: Leaderboard, *, kind: Format = "png") -> bytes:
     if not arms:
         raise ValueError("the picture needs an arm that is ranked")
     runs = max(len(_holdout(it).seeds) for it in arms)
-    split = f"{board.holdout_images:,} images held out, {runs} seed{'s' if runs > 1 else ''}"
+    split = f"{board.held_out}, {runs} seed{'s' if runs > 1 else ''}"
     with drawing():
         figure = new_figure(13.5, 6.2, f"{board.name} · {in_words(board.dataset)} · {split}")
         axes, key = figure.subplots(1, 2, width_ratios=(9.3, 4.2))

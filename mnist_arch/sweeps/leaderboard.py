@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
+from mnist_arch.evaluation.comparison import Difference, compare_with_first
 from mnist_arch.evaluation.effects import Effect, Factor, main_effects
 from mnist_arch.files import make_folder, storage_errors, write_whole
+from mnist_arch.runs.comparing import arm_run
 from mnist_arch.runs.result import Result
-from mnist_arch.runs.score import Score
+from mnist_arch.runs.score import Score, accuracies_of
 from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
@@ -37,12 +38,9 @@ class Ranked:
     """Whether it is good enough, where the smallest that is so is looked for."""
 
     @property
-    def images(self) -> int:
-        return self.results[0].images
-
-    @property
-    def mean_correct(self) -> Fraction:
-        return Fraction(sum(result.correct for result in self.results), len(self.results))
+    def mean_share(self) -> Fraction:
+        """Of correct images; over folds, of all images that its runs were judged on."""
+        return accuracies_of(self.results).mean_share
 
     @property
     def order(self) -> tuple[int, Fraction, int, str]:
@@ -51,7 +49,7 @@ class Ranked:
         Where the smallest is looked for, what is good enough comes first, and of that the smallest.
         """
         small = self.cost if self.reaches else sys.maxsize
-        return small, -self.mean_correct, self.arm.parameters, self.arm.name
+        return small, -self.mean_share, self.arm.parameters, self.arm.name
 
 
 def ranked_arms(plan: SweepPlan, ledger: Ledger, searched: Sequence[Arm] = ()) -> list[Ranked]:
@@ -158,7 +156,8 @@ def leaderboard(
     return Leaderboard(
         name=sweep.name,
         dataset=plan.dataset,
-        holdout_images=plan.holdout,
+        holdout_images=plan.holdout_images,
+        folds=plan.folds,
         budget=budget,
         standings=standings,
         effects=_effects(plan, ranked),
@@ -262,6 +261,7 @@ class _Rows:
         failure = self.ledger.failure(trial) if status is TrialStatus.FAILED else None
         return Outcome(
             seed=trial.seed,
+            fold=self.plan.fold_of(trial),
             state=status,
             reason=failure.reason if failure else "",
             kind=failure.kind if failure else None,
@@ -280,26 +280,21 @@ def _against_first(ranked: Sequence[Ranked]) -> list[Difference | None]:
     """Each arm against the first; None for the first itself."""
     if not ranked:
         return []
-    judged = [
-        [
-            ArmRun(
-                result.seed,
-                result.correct,
-                None if result.mistakes is None else frozenset(result.mistakes),
-            )
-            for result in it.results
-        ]
-        for it in ranked
-    ]
-    return [None, *compare_with_first(judged, images=ranked[0].images)]
+    judged = [[arm_run(result) for result in it.results] for it in ranked]
+    return [None, *compare_with_first(judged, images=_images(ranked))]
+
+
+def _images(ranked: Sequence[Ranked]) -> int:
+    """That each run was judged on; of folds, which differ by one, the most."""
+    return accuracies_of(ranked[0].results).images
 
 
 def _front(ranked: Sequence[Ranked]) -> set[str]:
     """Digests of the arms that no other beats on accuracy and cost together."""
     front: list[Ranked] = []
-    for it in sorted(ranked, key=lambda it: (-it.mean_correct, it.cost)):
+    for it in sorted(ranked, key=lambda it: (-it.mean_share, it.cost)):
         last = front[-1] if front else it
-        equal = (it.mean_correct, it.cost) == (last.mean_correct, last.cost)
+        equal = (it.mean_share, it.cost) == (last.mean_share, last.cost)
         if equal or it.cost < last.cost:
             front.append(it)
     return {it.arm.digest for it in front}
@@ -307,9 +302,12 @@ def _front(ranked: Sequence[Ranked]) -> set[str]:
 
 def _effects(plan: SweepPlan, ranked: Sequence[Ranked]) -> list[Effect]:
     """Of the grid's axes, by the cells whose trials are all done."""
-    counts = {it.arm.digest: [result.correct for result in it.results] for it in ranked}
+    digests = {arm.digest for arm in plan.arms if arm.cell}
+    own = [it for it in ranked if it.arm.digest in digests]
+    counts = {it.arm.digest: [result.correct for result in it.results] for it in own}
     cells = {arm.cell: counts[arm.digest] for arm in plan.arms if arm.cell and arm.digest in counts}
     if not cells:
         return []
     axes = [Factor(axis.place, axis.texts) for axis in plan.axes]
-    return main_effects(cells, axes, images=ranked[0].images)
+    on = [it for result in own[0].results if (it := result.on) is not None]
+    return main_effects(cells, axes, images=_images(own), on=on)

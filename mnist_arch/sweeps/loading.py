@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from mnist_arch.counting.counted import CountedExperiment, count
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import expanded, shown
 from mnist_arch.spec.loading import Loaded, resolve
@@ -23,7 +24,7 @@ from mnist_arch.spec.sources import extended, merge, name_from, with_whole_recip
 from mnist_arch.spec.strict_yaml import Node, parse
 from mnist_arch.spec.validation import NEEDS_A_NAME, problems_of
 from mnist_arch.sweeps.axes import AT_THE_TOP, Axis, AxisChecks, told_at
-from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Sweep
+from mnist_arch.sweeps.spec import MAX_TRIALS, SHARED, Smallest, Sweep
 
 _HOW_TO: Final = "a sweep is a YAML file with `experiments`, a `grid` or a `search`"
 Found = dict[Problem, None]
@@ -86,11 +87,15 @@ def load_sweep(
         common = resolve(base, source, above)
     if found:
         raise SpecError(tuple(found), source=source)
-    shared = {
+    shared: dict[str, Any] = {
         "dataset": common.experiment.dataset,
         "holdout": common.experiment.holdout or None,
     }
-    definition = Definition(sweep.model_copy(update=shared), source, base, above, common)
+    if isinstance(folds := common.experiment.holdout, Folds):
+        shared |= _over_folds(sweep, folds, common)
+    sweep = sweep.model_copy(update=shared)
+    _check_trials(sweep, tree, source)
+    definition = Definition(sweep, source, base, above, common)
     definition = replace(
         definition,
         listed=tuple(_listed(definition, entries.get("experiments"), path.parent, found)),
@@ -104,6 +109,21 @@ def load_sweep(
     if found:
         raise SpecError(tuple(found), source=source)
     return definition
+
+
+def _over_folds(sweep: Sweep, holdout: Folds, common: Loaded) -> dict[str, Any]:
+    """What of a sweep folds change: each arm is trained once for each fold, unless set.
+
+    Raises SpecError.
+    """
+    if holdout.fold is not None:
+        origin, hint = common.near("holdout.fold"), "leave it out: it follows the seed of a trial"
+        raise SpecError((Problem("a sweep has all folds", "holdout.fold", origin, hint),))
+    if sweep.search is not None and not isinstance(sweep.search.objective, Smallest):
+        message = "a proposal is trained once, and so judged on one fold alone"
+        hint = "use `objective: {kind: smallest, …}`, or `holdout: N` images"
+        raise SpecError((Problem(message, "search.objective", common.near("holdout"), hint),))
+    return {} if "seeds" in sweep.model_fields_set else {"seeds": holdout.folds}
 
 
 def _read(path: FilePath) -> tuple[Node, str]:
@@ -126,6 +146,12 @@ def _sweep(tree: Node, source: str) -> Sweep:
         sweep = Sweep.model_validate(tree.plain())
     except ValidationError as error:
         raise SpecError(problems_of(error, tree, Sweep, inside="base"), source=source) from None
+    _check_trials(sweep, tree, source)
+    return sweep
+
+
+def _check_trials(sweep: Sweep, tree: Node, source: str) -> None:
+    """Raises SpecError for too many."""
     cells = math.prod(len(values) for values in sweep.grid.values()) if sweep.grid else 0
     trials = (len(sweep.experiments) + cells) * sweep.seeds
     if trials > MAX_TRIALS:
@@ -133,7 +159,6 @@ def _sweep(tree: Node, source: str) -> Sweep:
         message = f"{trials:,} trials are more than {MAX_TRIALS:,}"
         problem = Problem(message, where, tree.entries[where].origin, "use fewer values or seeds")
         raise SpecError((problem,), source=source)
-    return sweep
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from mnist_arch.counting.budget import broken_rules, counts_of, limited_counts
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.folds import Folds, folds_of, held_out_text, images_held_out
 from mnist_arch.errors import SpecError
 from mnist_arch.spec.experiment import Budget, Counts, Experiment
 from mnist_arch.spec.loading import (
@@ -120,7 +121,7 @@ class SweepPlan:
 
     definition: Definition
     dataset: DatasetName
-    holdout: int
+    holdout: int | Folds
     grid: Grid = field(compare=False, repr=False)
     """The axes over the base."""
     arms: tuple[Arm, ...] = ()
@@ -138,9 +139,25 @@ class SweepPlan:
         return self._arm(Arm("base", ()), self.definition.common)
 
     def base_at(self, stage: Stage) -> Experiment:
-        """The base with dataset and hold-out."""
+        """The base with dataset and hold-out, as seed 0 trains it."""
         base = self._placed(self.definition.common, "base").experiment
-        return base if stage == "ranking" else base.model_copy(update={"holdout": 0})
+        holdout = self.holdout.of_seed(0) if isinstance(self.holdout, Folds) else self.holdout
+        return base.model_copy(update={"holdout": holdout if stage == "ranking" else 0})
+
+    @property
+    def folds(self) -> int | None:
+        """In how many folds the training images are; None where a number of them is held out."""
+        return folds_of(self.holdout)
+
+    @property
+    def holdout_images(self) -> int:
+        """Images that a trial of the ranking is judged on; of folds, the largest of them."""
+        return images_held_out(self.holdout, INFO[self.dataset].train_images)
+
+    @property
+    def held_out(self) -> str:
+        """`5,000 images held out`, or `12 folds of 5,000 images`."""
+        return held_out_text(self.holdout_images, self.folds)
 
     @property
     def fell_back(self) -> bool:
@@ -157,6 +174,14 @@ class SweepPlan:
             raise ValueError(f"{arm.name} is not trained: {arm.rejected}")
         counted = self._cell(arm) if arm.counted is None else arm.counted
         return counted if stage == "ranking" else counted.with_holdout(0, origin="the sweep")
+
+    def fold_of(self, trial: Trial) -> int | None:
+        """The fold that a trial of the ranking is judged on; None where there are none."""
+        return trial.seed % self.folds if self.folds and trial.stage == "ranking" else None
+
+    def trained_by(self, trial: Trial) -> CountedExperiment:
+        """What a trial trains: of folds, with the one that it is judged on."""
+        return self.counted(trial.arm, trial.stage).for_seed(trial.seed)
 
     def _cell(self, arm: Arm) -> CountedExperiment:
         number = self.grid.number(arm.cell or ())
@@ -178,7 +203,7 @@ class SweepPlan:
         sweep = self.definition.sweep
         content = {
             "dataset": self.dataset,
-            "holdout": self.holdout,
+            "holdout": self.holdout if self.folds is None else {"folds": self.folds},
             "seeds": sweep.seeds,
             "arms": sorted((arm.digest, arm.cell or ()) for arm in self.arms),
             "base": None if sweep.search is None else self.base.digest,
@@ -301,7 +326,7 @@ def _told_apart(arms: Iterable[Arm]) -> Iterator[Arm]:
 
 
 def _placed(
-    loaded: Loaded, name: str, definition: Definition, dataset: DatasetName, holdout: int
+    loaded: Loaded, name: str, definition: Definition, dataset: DatasetName, holdout: int | Folds
 ) -> Loaded:
     """The experiment of an arm: with its name, which is also that of the folders of its trials, and
     with what the sweep sets for all of them.
@@ -338,7 +363,7 @@ def _counts(
     }
 
 
-def _holdout(definition: Definition, dataset: DatasetName) -> int:
+def _holdout(definition: Definition, dataset: DatasetName) -> int | Folds:
     """Images that arms are ranked on. Raises SpecError where a class would keep none of its own."""
     holdout = definition.sweep.holdout
     if holdout is None:

@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mnist_arch.data.catalog import DatasetName
+from mnist_arch.data.folds import SomeHoldOut
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.values import Spec
@@ -267,10 +268,12 @@ class Sweep(Spec):
     dataset: Literal[DatasetName, "auto"] = "auto"
     """What is trained on; auto is MNIST, or the embedded sample where MNIST is not available. The
     base's unless set."""
-    holdout: Annotated[StrictInt, Field(gt=0)] | None = None
-    """Training images that arms are ranked on; the base's unless set, or a twelfth of them."""
+    holdout: SomeHoldOut | None = None
+    """Training images that arms are ranked on; the base's unless set, or a twelfth of them.
+    `{folds: 12}`: all of them, each seed on another twelfth."""
     seeds: Seeds = 3
-    """Runs of each arm of a list or grid, with the seeds from 0 on."""
+    """Runs of each arm of a list or grid, with the seeds from 0 on. With folds, as many as there
+    are unless set."""
     finalists: Finalists | None = None
     """The arms that are trained again and judged on test; none unless set."""
     budget: Budget | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 from pydantic import Field
 
 from mnist_arch.data.catalog import DatasetName, in_words
+from mnist_arch.data.folds import held_out_text
 from mnist_arch.errors import ExitCode, ExtraMissing, FailureKind
 from mnist_arch.evaluation.comparison import Difference
 from mnist_arch.evaluation.effects import Effect
@@ -47,6 +48,8 @@ class Outcome(Record):
     """What became of one trial."""
 
     seed: int
+    fold: int | None = None
+    """The fold that it is judged on, from 0; null where there are none."""
     state: TrialStatus
     reason: str = ""
     """Of a failure."""
@@ -127,6 +130,10 @@ class Leaderboard(Record):
     name: str
     dataset: DatasetName
     holdout_images: int
+    """Images that each trial of the ranking is judged on; of folds, which differ by one, the most.
+    """
+    folds: int | None = None
+    """In how many folds the training images are; null where a number of them is held out."""
     budget: Budget
     standings: list[Standing]
     """The ranked arms first, then those that are not finished, failed or rejected."""
@@ -140,6 +147,11 @@ class Leaderboard(Record):
     """What is to be small."""
     asked_percent: float | None = None
     """What the bound of the mean is to reach, where the smallest that does is looked for."""
+
+    @property
+    def held_out(self) -> str:
+        """`5,000 images held out`, or `12 folds of 5,000 images`."""
+        return held_out_text(self.holdout_images, self.folds)
 
     def cost_of(self, it: Standing) -> int:
         """What an arm has of what is to be small."""

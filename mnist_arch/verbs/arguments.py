@@ -78,15 +78,16 @@ def overrides_of(
     A `kind` comes first, since other keys are of it. Raises SpecError.
     """
     paths = sorted(values or {}, key=lambda path: not str(path).endswith("kind"))
-    found = [_override(str(path), (values or {})[path]) for path in paths]
+    found = [
+        _override(str(path), (values or {})[path], origin=f"set[{str(path)!r}]") for path in paths
+    ]
     for name, value in (arguments or {}).items():
         if value is not None:
-            found.append(override(_IN_SPEC[name], value, origin=f"{name}={value!r}"))
+            found.append(_override(_IN_SPEC[name], value, origin=f"{name}={value!r}"))
     return found
 
 
-def _override(path: str, value: Any) -> Override:
-    origin = f"set[{path!r}]"
+def _override(path: str, value: Any, *, origin: str) -> Override:
     if not isinstance(value, dict | list | tuple):
         return override(path, value, origin=origin)
     try:

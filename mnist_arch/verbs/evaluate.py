@@ -110,7 +110,7 @@ class Report:
     @property
     def reads_test_anew(self) -> bool:
         """Whether this reads a test split that the training left alone."""
-        return self.trained.holdout > 0 and self.split == "test"
+        return bool(self.trained.holdout) and self.split == "test"
 
 
 def evaluate(

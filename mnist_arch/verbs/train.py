@@ -150,6 +150,8 @@ def refuse(request: TrainRequest, counted: CountedExperiment, *, auto: DatasetNa
         counted = counted.with_dataset(auto)
     budget.check(counted.experiment, counted.plan)
     check_dataset(replace(request.loaded, experiment=counted.experiment))
+    for seed in request.seeds:
+        counted.for_seed(seed)
     check_named_folder(counted.experiment.resolved_dataset, request.data_dir)
     left = [run for run in request.runs(counted) if not request.is_finished(run)]
     if left and request.require:
@@ -193,7 +195,8 @@ def train(
         resolved = resolve_dataset(counted.experiment.dataset, data_dir=request.data_dir)
         refuse(request, counted, auto=resolved.name)
         counted = counted.with_dataset(resolved.name)
-        images = read_images(counted.experiment, data_dir=request.data_dir, device=device)
+        first = counted.for_seed(request.seeds[0])
+        images = read_images(first.experiment, data_dir=request.data_dir, device=device)
     if resolved.reason:
         display.fell_back(resolved.reason)
     else:
@@ -274,14 +277,20 @@ def _train_all(
 ) -> list[TrainedRun]:
     """Trains what is left of every seed, what is new by `engine`."""
     from mnist_arch.runs.execute import run_experiment
+    from mnist_arch.runs.images import read_images
 
     runs, found = request.runs(counted), []
+    read = counted.for_seed(request.seeds[0]).experiment
     for number, (seed, run) in enumerate(zip(request.seeds, runs, strict=True), start=1):
         is_new, is_finished = request.again or run.is_new, request.is_finished(run)
+        of_seed = counted.for_seed(seed)
+        if of_seed.experiment.holdout != read.holdout and not is_finished:  # another fold
+            read = of_seed.experiment
+            images = read_images(read, data_dir=request.data_dir, device=engine.device)
         if not is_new:
             _note_what_is_kept(request, run, display)
         events = run_experiment(
-            counted,
+            of_seed,
             images,
             run=run,
             seed=seed,

@@ -48,6 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
             "seed": train(parent, seed=1),
             "network": train(parent, name="other", defaults__bias=False),
             "held out": train(parent, name="held", holdout=20),
+            "fold": train(parent, seed=1, name="fold", holdout={"folds": 4}),
         }
 
 
@@ -60,7 +61,7 @@ def places(run: CheckedRun) -> set[str]:
 
 
 @pytest.mark.parametrize("rerun", [False, True])
-@pytest.mark.parametrize("of", ["own", "seed", "network"])
+@pytest.mark.parametrize("of", ["own", "seed", "network", "fold"])
 def test_an_honest_run_is_as_stated(runs: dict[str, Path], of: str, rerun: bool) -> None:
     (run,) = check(runs[of], rerun=rerun)
     assert (run.state, run.contradictions, run.reason) == ("as stated", (), "")
@@ -81,6 +82,14 @@ def test_a_run_with_a_holdout_has_no_verdict(runs: dict[str, Path]) -> None:
     (run,) = check(runs["held out"])
     assert run.verdicts is not None
     assert run.verdicts.accuracy == "none"
+
+
+def test_a_run_on_another_fold_than_that_of_its_seed_is_caught(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    edit = change("manifest.json", experiment__holdout__fold=2)
+    (run,) = check(edited(runs["fold"], tmp_path / "forged", edit))
+    assert {"manifest.json: holdout.fold", "result.json: folds"} <= places(run)
 
 
 def replaced(runs: dict[str, Path], of: str, *files: str) -> Callable[[Path], object]:

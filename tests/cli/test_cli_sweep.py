@@ -173,6 +173,45 @@ def test_test_is_read_by_the_finalists_alone_and_judged_once(mnist_arch: Termina
 
 
 @pytest.mark.slow
+def test_a_sweep_over_folds(mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = {"holdout": {"folds": 3}, "seeds": 3}
+    spec = {**TOP["base"], "name": "alone", "dataset": "mnist-5k", "holdout": {"folds": 3}}
+    (mnist_arch.folder / "alone.yaml").write_text(json.dumps(spec))
+    assert CliRunner().invoke(app, ["train", "alone.yaml", "--seeds", "2"]).exit_code == 0
+    mnist_arch.write(SMALL, OTHER, **folds)
+    result = mnist_arch()
+    assert "3 folds of 1,334 images" in result.stdout
+    assert "over folds (Nadeau and Bengio)" in result.stdout
+    board = Leaderboard.model_validate_json((mnist_arch.sweep / "leaderboard.json").read_text())
+    assert board.states == {"DONE": 6}
+    for it in board.standings:
+        assert it.holdout is not None
+        pooled = 100 * sum(it.holdout.correct) / 96  # every image once
+        assert (it.holdout.mean_percent, it.holdout.folds) == (pytest.approx(pooled), 3)
+        for trial in it.trials:
+            run = Run(mnist_arch.sweep / trial.folder)
+            holdout = run.manifest().experiment.model_dump()["holdout"]
+            assert holdout == {"folds": 3, "fold": trial.seed}
+            assert trial.fold == trial.seed
+    assert ("mnist-5k", "test") not in mnist_arch.opened
+    taken = [path.parent for path in mnist_arch.sweep.glob("*/result.json")]
+    assert sum(not (path / "checkpoint").exists() for path in taken) == 2  # those of `train`
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "train", no_training)
+        mnist_arch()
+    shown = CliRunner().invoke(app, ["eval", str(run.folder), "--json"])
+    assert json.loads(shown.stdout)["images"] == 32
+    assert json.loads(shown.stdout)["holdout"] == {"folds": 3, "fold": run.manifest().seed}
+    words = [str(mnist_arch.sweep / it.trials[0].folder) for it in board.standings]
+    compared = CliRunner().invoke(app, ["runs", "compare", *words, "--json"])
+    assert compared.exit_code == 0, compared.stderr
+    # Finalists train on all images, and read test.
+    mnist_arch.write(SMALL, OTHER, **folds, finalists={"top": 1, "seeds": 1})
+    mnist_arch()
+    assert ("mnist-5k", "test") in mnist_arch.opened
+
+
+@pytest.mark.slow
 def test_a_trial_is_a_line_on_stderr(mnist_arch: Terminal) -> None:
     said, *lines = mnist_arch().stderr.splitlines()
     assert said == "plain steps: so short a sweep is not worth building native ones"
@@ -804,7 +843,7 @@ def test_a_plan_in_json_is_exact(grid: Terminal) -> None:
     }
     assert arms["fat"]["rejected"].startswith("22,010 parameters")
     assert arms["fat"]["trials"] == []
-    waiting = [{"seed": seed, "state": "WAITING"} for seed in (0, 1)]
+    waiting = [{"seed": seed, "fold": None, "state": "WAITING"} for seed in (0, 1)]
     assert arms["same"]["trials"] == waiting
     assert content["seconds_left"] > 0
     assert content["seconds_measured"] is False

@@ -113,6 +113,28 @@ def test_with_a_hold_out_test_is_never_read(mnist_arch: Terminal) -> None:
     assert mnist_arch.opened == [("mnist", "train")]
 
 
+def test_each_seed_is_judged_on_the_next_fold(mnist_arch: Terminal) -> None:
+    folds = ["--holdout", "{folds: 4}", "--epochs", "1"]
+    result = mnist_arch("small.yaml", *folds, "--seeds", "3", "--json")
+    score = Score.model_validate_json(result.stdout)
+    found = [it.folds for it in score.results]
+    assert [(it.folds, it.fold) for it in found if it is not None] == [(4, 0), (4, 1), (4, 2)]
+    assert str(score).endswith("(validation, 3 seeds on 3 of 4 folds)")
+    assert {name for _, name in mnist_arch.opened} == {"train"}
+    manifests = [Run(path).manifest() for path in sorted(mnist_arch.folder.glob("runs/*-s?"))]
+    assert len({it.data_sha256 for it in manifests}) == 3
+    assert len({it.digest for it in manifests}) == 1
+    # A run that has lost its result is finished as it was, on its own fold.
+    run = Run(mnist_arch.folder / "runs" / f"small-{score.digest[:8]}-s1")
+    before = run.result_path.read_text()
+    run.result_path.unlink()
+    mnist_arch("--resume", str(run.folder))
+    assert json.loads(before)["mistakes"] == json.loads(run.result_path.read_text())["mistakes"]
+    pinned = ["--set", "holdout={folds: 4, fold: 2}"]
+    other = mnist_arch("small.yaml", *pinned, exit_code=2)
+    assert "seed 0 is judged on fold 0 of 4, not on fold 2" in other.stderr
+
+
 # ---------------------------------------------------------------------------------------- refusals
 
 

@@ -159,7 +159,7 @@ def test_numbers_that_were_never_read_from_a_file_are_the_same_numbers() -> None
         ("recipe.augment", ["{elastic: {pixels: 1}}", "{erase: {probability: 1}}"]),
         ("recipe.label_smoothing", ["0", "0.1"]),
         ("recipe.clip_norm", ["null", "1"]),
-        ("holdout", ["0", "1"]),
+        ("holdout", ["0", "1", "{folds: 2}", "{folds: 3}"]),
     ],
 )
 def test_what_is_not_there_is_not_a_zero(path: str, values: list[str]) -> None:

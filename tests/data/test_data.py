@@ -22,6 +22,7 @@ from profiles import examples
 
 from mnist_arch.data import catalog, download, transfer
 from mnist_arch.data.catalog import INFO, SHA256, DatasetInfo, DatasetName
+from mnist_arch.data.folds import Folds
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import DataUnavailable, SpecError, StorageError
@@ -532,6 +533,40 @@ def test_a_hold_out_that_leaves_a_class_empty_is_refused(images: int, total: int
     allowed = {40: 36, 2: 0, 0: 0}[total]
     assert caught.value.problems[0].hint == f"from 0 to {allowed}"
     assert len(hold_out(split, allowed)[1]) == allowed
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(
+    counts=st.lists(st.integers(3, 40), min_size=1, max_size=6),
+    folds=st.integers(2, 3),
+    data=st.data(),
+)
+def test_folds_are_a_partition_in_equal_parts(
+    counts: list[int], folds: int, data: st.DataObject
+) -> None:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    split = split_of(data.draw(st.permutations(labels)))
+    whole: list[int] = []
+    for fold in range(folds):
+        train, judged = hold_out(split, Folds(folds=folds, fold=fold))
+        assert sorted(numbers(train) + numbers(judged)) == list(range(len(labels)))
+        assert judged.name == "validation"
+        assert len(judged) in {len(labels) // folds, -(-len(labels) // folds)}
+        for count, of_class in zip(
+            counts, judged.labels.bincount(minlength=len(counts)), strict=True
+        ):
+            assert int(of_class) in {count // folds, -(-count // folds)}
+        whole += numbers(judged)
+    assert sorted(whole) == list(range(len(labels)))
+
+
+def test_a_fold_that_cannot_be_is_refused() -> None:
+    split = split_of([number % 4 for number in range(20)])
+    with pytest.raises(SpecError, match="6 folds, and the smallest class has 5 images"):
+        hold_out(split, Folds(folds=6, fold=0))
+    for fold in (None, 3):
+        with pytest.raises(SpecError, match="the fold that is held out, of 3, is not known"):
+            hold_out(split, Folds(folds=3, fold=fold))
 
 
 # -------------------------------------------------------------------------------- the content hash

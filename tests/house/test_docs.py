@@ -151,6 +151,7 @@ KINDS = {
     "Erase": "`recipe.augment.erase`",
     "Normalize": "`recipe.normalize`",
     "Budget": "`budget`",
+    "Folds": "`holdout`, where it is folds",
 }
 """Objects of the schema and where they stand, in the order of the page."""
 
@@ -197,6 +198,8 @@ def _values(item: dict[str, Any]) -> str:
     """What a field may hold, in words."""
     if "$ref" in item:
         return "an object, or short" if _is_short(item["$ref"]) else "an object"
+    if "oneOf" in item and "discriminator" not in item:
+        return " or ".join(map(_values, item["oneOf"]))
     if "oneOf" in item:
         return "an object with a `kind`"
     if "anyOf" in item:

@@ -32,11 +32,12 @@ def load_split(name: str, split: str, **_: Any) -> Any:
 def train(parent: Path, *, seed: int = 0, **values: Any) -> Path:
     """The folder of an honest run of the small network on MNIST."""
     loaded: Loaded = small.loaded(dataset="mnist", **values)
-    holdout = loaded.experiment.holdout
+    counted = small.count(loaded).for_seed(seed)
+    holdout = counted.experiment.holdout
     images = hold_out(TRAINING, holdout) if holdout else (TRAINING, JUDGED_ON)
     run = Run(parent / small.folder_name(loaded.experiment, seed))
     *_, result = run_experiment(
-        small.count(loaded),
+        counted,
         RunImages(*images, content_hash(*images), 0.0),
         run=run,
         seed=seed,

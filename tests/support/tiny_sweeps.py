@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mnist_arch.data.catalog import INFO, DatasetName
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import FailureKind
 from mnist_arch.files import write_whole
 from mnist_arch.runs.events import Started
@@ -133,13 +134,15 @@ def made_up(
 ) -> Result:
     """A result of a trial, on the hold-out or on test."""
     final = trial.stage == "final"
-    images = INFO[plan.dataset].test_images if final else plan.holdout
+    images = INFO[plan.dataset].test_images if final else plan.holdout_images
+    folds = None if final else plan.trained_by(trial).experiment.holdout
     return Result(
         name=trial.arm.name,
         digest=trial.digest,
         seed=trial.seed,
         dataset=plan.dataset,
         split="test" if final else "validation",
+        folds=folds if isinstance(folds, Folds) else None,
         correct=correct,
         images=images,
         accuracy_percent=100 * correct / images,

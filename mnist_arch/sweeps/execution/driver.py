@@ -67,7 +67,7 @@ def run_trials(
     ended: set[tuple[str, int]] = set()
     while True:
         while executor.free and (trial := source.next()) is not None:
-            counted = plan.counted(trial.arm, trial.stage)
+            counted = plan.trained_by(trial)
             taken = ledger.take(trial)
             ledger.started(trial)
             task = Task(trial, counted, ledger.run(trial))

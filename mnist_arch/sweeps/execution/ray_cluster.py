@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, assert_never
 
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import ClusterFailed, DeviceUnavailable, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
@@ -106,7 +107,7 @@ class RayExecutor:
         self.command = command
         self.running: dict[Any, _Running] = {}
         self.ended: list[TrialEvent] = []
-        self.shipped: dict[tuple[str, int], tuple[RunImages, list[Any]]] = {}
+        self.shipped: dict[tuple[str, int | Folds], tuple[RunImages, list[Any]]] = {}
         self.connected = False
         self.token = contextlib.ExitStack()
 
@@ -231,7 +232,7 @@ class RayExecutor:
         """Images are read, and put into the object store, once for all with the same hold-out."""
         key = (experiment.dataset, experiment.holdout)
         if key not in self.shipped:
-            self.shipped.clear()  # final trials, which have no hold-out, come after all others
+            self.shipped.clear()  # a ranking goes fold by fold, and finals come last
             images = read_images(experiment, data_dir=self.data_dir, device="cpu")
             splits = (images.training, images.judged_on)
             with self._asking():

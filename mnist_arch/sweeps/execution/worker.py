@@ -18,6 +18,7 @@ from typing import Final
 
 import torch
 
+from mnist_arch.data.folds import Folds
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, now, storage_errors
@@ -70,7 +71,7 @@ class TrialWorker:
         self.setting = setting
         self.tasks: queue.Queue[Task] = queue.Queue()
         self.to_stop: set[tuple[str, int]] = set()
-        self.images: dict[tuple[str, int], RunImages] = {}
+        self.images: dict[tuple[str, int | Folds], RunImages] = {}
 
     def listen(self) -> None:
         try:
@@ -128,11 +129,11 @@ class TrialWorker:
                     return
 
     def _images_of(self, experiment: Experiment) -> RunImages:
-        """Images are read once for all trials with the same hold-out."""
+        """Images are read once for all trials in a row with the same hold-out, or fold."""
         key = (experiment.dataset, experiment.holdout)
         if key in self.images:
             return self.images[key]
-        self.images.clear()  # final trials, which have no hold-out, come after all others
+        self.images.clear()  # a ranking goes fold by fold, and finals come last
         images = read_images(
             experiment, data_dir=self.setting.data_dir, device=self.setting.engine.device
         )

@@ -90,7 +90,7 @@ def study_name(plan: SweepPlan) -> str:
         "base": definition.base.plain(),
         "above": [[place(it.path), it.value.plain()] for it in definition.above],
         "dataset": plan.dataset,
-        "holdout": plan.holdout,
+        "holdout": plan.holdout if plan.folds is None else {"folds": plan.folds},
     }
     text = json.dumps(content, sort_keys=True)
     return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

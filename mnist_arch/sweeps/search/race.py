@@ -7,10 +7,12 @@ one is good enough, whatever costs as much or more has lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mnist_arch.evaluation.judgement import SeedAccuracies, wilson_interval_percent
+from mnist_arch.runs.result import Result
+from mnist_arch.runs.score import accuracies_of
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
 from mnist_arch.sweeps.spec import Pruning, Smallest
@@ -19,20 +21,19 @@ _SEEDS_FOR_A_SPREAD = 3
 """Two seeds are equal by chance too often for their spread to mean anything."""
 
 
-def reaches(correct: Sequence[int], images: int, objective: Smallest) -> bool | None:
-    """Whether runs with so many correct images are good enough; None where more seeds decide it.
+def reaches(score: SeedAccuracies | None, objective: Smallest) -> bool | None:
+    """Whether runs with these accuracies are good enough; None where more seeds decide it.
 
     They are good enough by the bound of all seeds alone, since one that is looked at after each
     seed would hold too often. They are not by fewer, where the upper end of Wilson's interval of
     the mean, or from three seeds on that of the mean over seeds, is below what is asked for.
     """
-    if not correct:
+    if score is None:
         return None
-    score, asked = SeedAccuracies.of(correct, images), objective.accuracy_percent
-    bound = score.bound_percent
+    bound, asked = score.bound_percent, objective.accuracy_percent
     if score.runs >= objective.seeds:
         return bound is not None and bound >= asked
-    upper = [wilson_interval_percent(round(sum(correct) / score.runs), images)[1]]
+    upper = [wilson_interval_percent(round(score.mean_share * score.images), score.images)[1]]
     if bound is not None and score.runs >= _SEEDS_FOR_A_SPREAD:
         upper.append(2 * score.mean_percent - bound)
     return False if min(upper) < asked else None
@@ -43,14 +44,19 @@ class Runner:
     """An experiment in the race, by what the ledger has."""
 
     arm: Arm
-    correct: tuple[int, ...]
-    """Correct images of its seeds from 0 on, as far as they are done."""
+    score: SeedAccuracies | None
+    """Of its seeds from 0 on, as far as they are done; None where none is."""
     lost: TrialStatus | None
     """Why its next seed has no result, where it was ended early or failed."""
     next: Trial
     """Its next seed."""
     reached: bool | None
     """Whether it is good enough; None where that is not decided."""
+
+    @property
+    def seeds(self) -> int:
+        """How many are done."""
+        return 0 if self.score is None else self.score.runs
 
     @property
     def is_open(self) -> bool:
@@ -61,7 +67,7 @@ class Runner:
 def runner(plan: SweepPlan, ledger: Ledger, arm: Arm, objective: Smallest) -> Runner:
     """Where an experiment stands. Raises what `Ledger.result` does."""
     seeds = objective.seeds if arm.proposal is not None else plan.definition.sweep.seeds
-    correct: list[int] = []
+    results: list[Result] = []
     lost = None
     for seed in range(seeds):
         trial = Trial(arm, seed, "ranking", arm.digest)
@@ -69,14 +75,15 @@ def runner(plan: SweepPlan, ledger: Ledger, arm: Arm, objective: Smallest) -> Ru
         if status is not TrialStatus.DONE or result is None:
             lost = None if status is TrialStatus.WAITING else status
             break
-        correct.append(result.correct)
-    following = Trial(arm, len(correct), "ranking", arm.digest)
-    reached = reaches(correct, plan.holdout, objective)
+        results.append(result)
+    following = Trial(arm, len(results), "ranking", arm.digest)
+    score = accuracies_of(results) if results else None
+    reached = reaches(score, objective)
     if arm.proposal is None:  # of list and grid, which has its own number of seeds
-        bound = SeedAccuracies.of(correct, plan.holdout).bound_percent if correct else None
-        whole = len(correct) == seeds and bound is not None
+        bound = None if score is None else score.bound_percent
+        whole = len(results) == seeds and bound is not None
         reached = bound >= objective.accuracy_percent if whole and bound is not None else False
-    return Runner(arm, tuple(correct), lost, following, reached)
+    return Runner(arm, score, lost, following, reached)
 
 
 def winner(runners: Iterable[Runner], objective: Smallest) -> Runner | None:
@@ -87,7 +94,7 @@ def winner(runners: Iterable[Runner], objective: Smallest) -> Runner | None:
 
 def order(it: Runner, objective: Smallest) -> tuple[int, float, str]:
     """The least costly first, of equals the more accurate."""
-    mean = sum(it.correct) / len(it.correct) if it.correct else 0.0
+    mean = 0.0 if it.score is None else float(it.score.mean_share)
     return it.arm.cost(objective.cost), -mean, it.arm.name
 
 
@@ -126,7 +133,7 @@ def _raced(plan: SweepPlan, ledger: Ledger, arm: Arm, best: Runner | None) -> Ar
     assert objective is not None
     it = runner(plan, ledger, arm, objective)
     lost = has_lost(arm, best, objective)
-    seeds = len(it.correct) + (it.lost is not None or (it.is_open and not lost))
+    seeds = it.seeds + (it.lost is not None or (it.is_open and not lost))
     if seeds or best is None:
         return replace(arm, seeds=seeds)
     of, cost = objective.cost, arm.cost(objective.cost)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from mnist_arch.errors import BudgetExceeded
-from mnist_arch.evaluation.judgement import SeedAccuracies
 from mnist_arch.files import is_there
 from mnist_arch.sweeps.ledger import Ledger, TrialStatus
 from mnist_arch.sweeps.planning import Arm, SweepPlan, Trial
@@ -398,7 +397,7 @@ class RaceSource(SearchSource):
 
     def _settle_runner(self, asked: optuna.Trial, it: Runner) -> None:
         """The cost, and how far it is from good enough, in percent points."""
-        begun = len(it.correct) + (it.lost is not None)
+        begun = it.seeds + (it.lost is not None)
         if begun > 1:
             self._describe(asked, *(replace(it.next, seed=seed) for seed in range(begun)))
         if it.lost is TrialStatus.FAILED:
@@ -410,11 +409,10 @@ class RaceSource(SearchSource):
 
     def _missing(self, it: Runner) -> float | None:
         """None where it has lost before anything was known of its accuracy."""
-        asked, images = self._objective.accuracy_percent, self._plan.holdout
-        if not it.correct:
+        asked, score = self._objective.accuracy_percent, it.score
+        if score is None:
             pruned = self._ledger.pruned(it.next)
             return None if pruned is None else asked - 100 * pruned.correct / pruned.images
-        score = SeedAccuracies.of(it.correct, images)
         bound = score.bound_percent if score.runs == self._objective.seeds else None
         return asked - (score.mean_percent if bound is None else bound)
 

@@ -1,0 +1,52 @@
+"""What is held out of a training split: a number of images, or one of several folds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, StrictInt, Tag
+
+from mnist_arch.values import Spec
+
+
+class Folds(Spec):
+    """The training split in folds: a run is judged on one of them, and learns from the others."""
+
+    folds: Annotated[StrictInt, Field(ge=2, le=1000)]
+    """How many, of as many images each, to one."""
+    fold: Annotated[StrictInt, Field(ge=0)] | None = None
+    """The one that is held out, from 0: the remainder of the seed by `folds`; it is filled in."""
+
+    def of_seed(self, seed: int) -> Folds:
+        """The same with the fold on which a run of this seed is judged."""
+        return self.model_copy(update={"fold": seed % self.folds})
+
+
+def _sort(value: Any) -> str:
+    return "folds-of" if isinstance(value, dict | Folds) else "images-of"
+
+
+_Of_folds = Annotated[Folds, Tag("folds-of")]
+HoldOut = Annotated[
+    Annotated[StrictInt, Field(ge=0), Tag("images-of")] | _Of_folds, Discriminator(_sort)
+]
+"""A number of images, or folds."""
+SomeHoldOut = Annotated[
+    Annotated[StrictInt, Field(gt=0), Tag("images-of")] | _Of_folds, Discriminator(_sort)
+]
+"""The same without none."""
+
+
+def folds_of(holdout: int | Folds) -> int | None:
+    """How many folds there are; None where a number of images is held out."""
+    return holdout.folds if isinstance(holdout, Folds) else None
+
+
+def images_held_out(holdout: int | Folds, training_images: int) -> int:
+    """Images that a run is judged on, of so many; of folds, which differ by one, the most."""
+    return -(-training_images // holdout.folds) if isinstance(holdout, Folds) else holdout
+
+
+def held_out_text(images: int, folds: int | None) -> str:
+    """`5,000 images held out`, or `12 folds of 5,000 images`."""
+    return f"{images:,} images held out" if folds is None else f"{folds} folds of {images:,} images"
