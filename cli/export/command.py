@@ -128,7 +128,7 @@ def _show(it: Exported) -> None:
         console,
         f"{parity.same:,} of {parity.images:,} predictions the same "
         f"({parity.dataset}, {parity.split}), {apart}",
-        label="beside NumPy " if is_exact else "beside torch ",
+        label="versus NumPy " if is_exact else "versus torch ",
     )
     if it.int8 is not None:
         _show_int8(it.int8, it.bytes if it.c is None else it.c.data_bytes)

@@ -44,7 +44,7 @@ Weights = Annotated[
         "--weights",
         metavar="FILE",
         callback=at_home,
-        help="Its weights, as torch.save or safetensors wrote them; they are written beside --out.",
+        help="Its weights, of torch.save or safetensors; they are written next to --out.",
     ),
 ]
 OutFile = Annotated[
@@ -94,7 +94,7 @@ def import_(
 
     request = Request(_answers(choose or ()), dropout, partial)
     if weights is not None and out is None:
-        hint = "--out mine.yaml, beside which they are written as mine.safetensors"
+        hint = "--out mine.yaml, next to which they are written as mine.safetensors"
         raise SpecError((Problem("--weights needs a file to write to", hint=hint),))
     imported = import_network(what, request)
     if out is not None:
@@ -124,7 +124,7 @@ def _answers(given: Sequence[str]) -> dict[str, str]:
 
 
 def _carry(imported: Imported, weights: Path, out: Path) -> str:
-    """Writes the weights beside the spec, and says how far their logits differ."""
+    """Writes the weights next to the spec, and says how far their logits differ."""
     from mnist_arch.convert.weights import IMAGES, carry_weights, write_weights
 
     carried = carry_weights(imported, weights)

@@ -254,7 +254,7 @@ def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, st
     yield "MACs", f"{plan.macs:,} for one image{_left(left.macs)}"
     yield "parameter size", f"{size_text(sizes.parameter_bytes)} in float32"
     peak = size_text(sizes.inference_peak_bytes)
-    yield "inference peak", f"{peak} of maps for one image, beside the parameters"
+    yield "inference peak", f"{peak} of maps for one image, without the parameters"
     if left.bytes is not None:
         yield "both together", f"{sizes.inference_bytes:,} bytes{_left(left.bytes)}"
     yield "input", size_text(sizes.input_bytes)

@@ -63,7 +63,7 @@ Epochs = Annotated[
         parser=whole_number(least=1),
     ),
 ]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Go on with trials that failed.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Resume trials that failed.")]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print every trial, counted, and how long it will take."),

@@ -91,7 +91,7 @@ Holdout = Annotated[
 ]
 Resume = Annotated[
     str | None,
-    typer.Option(metavar="RUN", help="Go on with a run: its folder, its name, or latest."),
+    typer.Option(metavar="RUN", help="Resume a run: its folder, its name, or latest."),
 ]
 FromManifest = Annotated[
     Path | None,

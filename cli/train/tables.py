@@ -1,4 +1,4 @@
-"""Tables of what a training came to, with its verdicts."""
+"""Tables of what a training reached, with its verdicts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _lines(*lines: tuple[str, str]) -> None:
 
 
 def show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path | None) -> None:
-    """Prints what several seeds come to together."""
+    """Prints what several seeds reach together."""
     console = stdout()
     print_tables(_seeds(score), console, title=f"{escape(score.name)} · {in_words(score.dataset)}")
     console.print()

@@ -1,13 +1,13 @@
 """Draws the README's pictures from what the program prints.
 
-    python docs/pictures/make.py runs/s6-1a2b3c4d-s0
-    python docs/pictures/make.py runs/experiments
-    python docs/pictures/make.py benchmarks/results/experiments-leaderboard.json
+    python docs/pictures/make.py                        # summary.svg, training.svg, leaderboard.svg
+    python docs/pictures/make.py runs/s6-1a2b3c4d-s0    # curves.png and mistakes.png of a run, too
+    python docs/pictures/make.py runs/experiments       # experiments.png of a sweep, too
 
-`summary.svg` is the output of the real command, `mistakes.png` the gallery of `eval`, `curves.png`
-the run's own picture, and `training.svg` the live display, fed with the records of that finished
-run up to its 14th epoch. Of a sweep, `leaderboard.svg` is what `--show` prints, and its own picture
-is copied. A leaderboard that was kept alone is printed as that of its sweep would be.
+`summary.svg` is the output of the real command. `training.svg` is the live display, fed with the
+records of seed 0 of s6 up to its 14th epoch. `leaderboard.svg` is what `--show` prints of the kept
+answer of experiments.yaml. A test says when one of them is older than the code. `mistakes.png` is
+the gallery of `eval`, and `curves.png` the picture of the run.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_arch.runs.folder import Run
+from mnist_arch.spec.loading import load
 from mnist_arch.training.events import EpochRecord, Progress
 from mnist_arch_cli.train.display import LiveDisplay
 
 HERE = Path(__file__).parent
+RESULTS = HERE.parents[1] / "benchmarks" / "results"
+RECORDS = RESULTS / "s6-seed-0.jsonl"
+BOARD = RESULTS / "experiments-leaderboard.json"
 PROGRAM = [sys.executable, "-c", "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"]
 EPOCHS_SHOWN = 14
 
@@ -45,13 +49,11 @@ def console(width: int) -> Console:
     )
 
 
-def save(screen: Console, name: str, *, title: str) -> None:
-    screen.save_svg(str(HERE / f"{name}.svg"), title=title, code_format=PAGE)
+def svg(screen: Console, *, title: str) -> str:
+    return screen.export_svg(title=title, code_format=PAGE, clear=False)
 
 
-def draw_command(
-    name: str, arguments: list[str], *, width: int, program: Sequence[str] = PROGRAM
-) -> None:
+def command(arguments: list[str], *, width: int, program: Sequence[str] = PROGRAM) -> Console:
     """The output of a command, as its terminal would show it; of `program`, where that is given."""
     environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width)}
     done = subprocess.run(
@@ -59,18 +61,19 @@ def draw_command(
     )
     screen = console(width)
     screen.print(Text.from_ansi(done.stdout.rstrip()))
-    save(screen, name, title=f"mnist-arch {' '.join(arguments)}")
+    return screen
 
 
-def draw_training(run: Run) -> None:
+def training() -> Console:
     """The live display in the middle of an epoch."""
-    manifest = run.manifest()
-    experiment = manifest.loaded.experiment
+    experiment = load("s6").experiment
     screen = console(98)
     display = LiveDisplay(screen)
-    split = "validation" if experiment.holdout else "test"
-    display.begin(experiment, seed=manifest.seed, split=split)
-    for record in run.metrics(epochs=EPOCHS_SHOWN):
+    display.begin(experiment, seed=0, split="test")
+    lines = RECORDS.read_text("utf-8").splitlines()
+    for line in lines[:EPOCHS_SHOWN]:
+        record = json.loads(line)
+        del record["format"]
         display.epoch(EpochRecord(**record))
     last = display.records[-1]
     display.progress(
@@ -84,37 +87,40 @@ def draw_training(run: Run) -> None:
         )
     )
     screen.print(display.panel())
-    save(screen, "training", title="mnist-arch train --epochs 19")
+    return screen
 
 
-def draw_sweep(folder: Path) -> None:
-    """The leaderboard and the front."""
-    file = f"{folder.name}.yaml"
-    draw_command("leaderboard", ["sweep", file, "--show"], width=150)
-    shutil.copy(folder / "leaderboard.png", HERE / f"{folder.name}.png")
+def board() -> Console:
+    """The leaderboard as `--show` prints it, of a sweep whose folder is not here."""
+    program = [sys.executable, str(HERE / "board.py"), str(BOARD)]
+    return command([], width=156, program=program)
 
 
-def draw_board(file: Path) -> None:
-    """The leaderboard of a sweep that is no longer there, as `--show` would print it."""
-    name = json.loads(file.read_text())["name"]
-    script = [sys.executable, str(HERE / "board.py"), str(file)]
-    draw_command("leaderboard", ["sweep", f"{name}.yaml", "--show"], width=156, program=script)
+def terminal() -> dict[str, str]:
+    """The pictures that need nothing but the code and kept results, as SVG, by their names."""
+    counted = command(["summary", "s6"], width=112)
+    return {
+        "summary": svg(counted, title="mnist-arch summary s6"),
+        "training": svg(training(), title="mnist-arch train --epochs 19"),
+        "leaderboard": svg(board(), title="mnist-arch sweep experiments.yaml --show"),
+    }
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    if folder.suffix == ".json":
-        draw_board(folder)
-        return
-    if (folder / "sweep.json").exists():
-        draw_sweep(folder)
-        return
-    run = Run(folder)
-    draw_command("summary", ["summary", "s6"], width=112)
-    draw_training(run)
+def draw_run(run: Run) -> None:
+    """Its curves and its mistakes."""
     shutil.copy(run.curves_path, HERE / "curves.png")
     gallery = ["--gallery", str(HERE / "mistakes.png"), "--quiet"]
     subprocess.run([*PROGRAM, "eval", str(run.folder), *gallery], check=True)
+
+
+def main() -> None:
+    for name, picture in terminal().items():
+        (HERE / f"{name}.svg").write_text(picture, "utf-8")
+    for folder in map(Path, sys.argv[1:]):
+        if (folder / "sweep.json").exists():
+            shutil.copy(folder / "leaderboard.png", HERE / f"{folder.name}.png")
+        else:
+            draw_run(Run(folder))
 
 
 if __name__ == "__main__":

@@ -119,8 +119,8 @@ def import_source(source: Source, request: Request) -> Imported:
 
 
 def _with_way_out(error: SpecError) -> SpecError:
-    """The same, with the way to the table that was printed beside the code."""
-    way_out = "choose={'read': 'table'} reads the table that was printed beside it"
+    """The same, with the way to the table that was printed with the code."""
+    way_out = "choose={'read': 'table'} reads the table that was printed with it"
     return SpecError(
         tuple(
             replace(it, hint=f"{it.hint}; or {way_out}" if it.hint else way_out)
@@ -155,7 +155,7 @@ def _of_code(read: Read, source: Source, choices: Choices, request: Request) -> 
 
 
 def _agree(table: Table, graph: Graph) -> bool:
-    """Whether a table that was printed beside the code is of the same network."""
+    """Whether a table that was printed with the code is of the same network."""
     theirs = sorted(
         (row.parameters, _flat(row.shape, last=table.tool == "Keras"))
         for row in table.rows

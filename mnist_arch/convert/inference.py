@@ -190,7 +190,7 @@ class _Inference:
         if not self.without_rate or self.dropout is not None or self.is_partial:
             return
         rows = ", ".join(row.name for row in self.without_rate[:6])
-        hint = "dropout=RATE for all, choose={'ROW': 'RATE'} for one, or the code beside the table"
+        hint = "dropout=RATE for all, choose={'ROW': 'RATE'} for one, or the code with the table"
         message = f"no table says the rate of a dropout: {rows}"
         self.choices.open.append(Problem(message, "", self.without_rate[0].origin, hint))
 
@@ -447,7 +447,7 @@ class _Inference:
         if not answers:
             between = f"{g.text(shape)} to {g.text(wanted)}"
             before = f"{count} fit no convolution of {between}"
-            hint = "a row may stand beside the others: a table does not say so; import the code"
+            hint = "a row may be parallel to others, which no table says; import the code"
             raise refusal(f"{row.name}: {before}", row.origin, hint)
         op, pool = self.choices.decide((row.name, row.layer), "several fit", answers, row.origin)
         if pool:

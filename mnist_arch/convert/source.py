@@ -72,7 +72,7 @@ def _decoded(name: str, content: bytes) -> str:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
     if b"\0" in content[:4096]:
-        hint = "tables and code are text; weights are given by weights= beside them"
+        hint = "tables and code are text; weights= takes the weights"
         raise refusal(f"{name} is no text", hint=hint)
     return content.decode("utf-8-sig", "replace")
 

@@ -115,7 +115,7 @@ def _narrower(out: int) -> range:
 
 
 def _fitting(experiment: Experiment) -> str:
-    """What a network comes to of what is limited, or nothing where it breaks a rule."""
+    """What a network has of what is limited, or nothing where it breaks a rule."""
     try:
         plan = plan_network(experiment)
     except ShapeError:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from mnist_arch.evaluation.judgement import Fold, Interval, by_fold, variance_of_mean
 
 SIGNIFICANT_BELOW: Final = 0.05
-"""Chance of telling any arm apart wrongly, over all comparisons with the first."""
+"""Chance of finding any difference where there is none, over all comparisons with the first."""
 RUNS_OF_WELCH: Final = 3
 """Fewer runs of an arm do not estimate its spread."""
 LEAST_VARIANCE: Final = Fraction(1, 4)

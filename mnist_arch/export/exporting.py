@@ -416,7 +416,7 @@ def _test_images(
 ) -> tuple[Split, DatasetName, tuple[str, ...]]:
     """All test images of the dataset that a network was trained on; their labels are not read.
 
-    In the place of MNIST's, where they cannot be had, stand those of the embedded sample: whether
+    Where those of MNIST are not available, those of the embedded sample take their place: whether
     two programs compute the same does not depend on what was trained on. Raises DataUnavailable.
     """
     from mnist_arch.data.folders import find as find_images

@@ -1,4 +1,4 @@
-"""What an exported file says of images, beside what torch says of them."""
+"""What an exported file says of images, compared with what torch says of them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from mnist_arch.network.kernels import batch_norm, batch_norm_max_pool, max_pool
 def fused(model: Classifier) -> Classifier:
     """`model` in training, written so that a compiler can fuse its norms and pools.
 
-    It has the same parameters, buffers and dropout, and comes to the same to rounding, but always
+    It has the same parameters, buffers and dropout, and gives the same to rounding, but always
     norms by the batch: it is no network to evaluate with.
     """
     return Classifier(_fused_sequence(model.layers))

@@ -59,7 +59,7 @@ class RunPart:
 
 @dataclass(frozen=True)
 class SweepPart:
-    """A leaderboard, and how it came to be."""
+    """A leaderboard, and how it was made."""
 
     title: str
     board: Leaderboard

@@ -44,7 +44,7 @@ class Entry:
 
     @cached_property
     def verdicts(self) -> Verdicts:
-        """What its rules come to by the mean over its seeds, as whole numbers of images."""
+        """The verdicts of its rules by the mean over its seeds, as whole numbers of images."""
         experiment, evidence = self.counted.experiment, self.evidence
         counts = counts_of(experiment, self.counted.plan)
         if evidence is None:

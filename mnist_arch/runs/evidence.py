@@ -54,7 +54,7 @@ class Evidence(Record):
     machine: str
     """Where it was trained, in words."""
     weights_sha256: str
-    """Of the weights file beside it, which is of the first seed."""
+    """Of the weights file next to it, which is of the first seed."""
     seeds: list[SeedEvidence]
 
     @classmethod

@@ -120,9 +120,7 @@ def claim(
         return result
     if manifest.engine.device != engine.device:
         message = f"{run.folder} was started on {manifest.engine.device}, not {engine.device}"
-        raise RunError(
-            message, hint="go on with resume=, which keeps the device, or use again=True"
-        )
+        raise RunError(message, hint="use resume=, which keeps the device, or again=True")
     if manifest.data_sha256 != images.sha256:
         hint = "restore the data, or start from scratch with again=True"
         raise RunError(f"{run.folder} was started on other images than those found now", hint=hint)

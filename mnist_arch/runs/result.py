@@ -11,7 +11,7 @@ from mnist_arch.values import FORMAT, Record
 
 
 class Result(Record):
-    """What a finished run came to: its final epoch. `best_…` is an extra, chosen after the fact."""
+    """What a finished run reached: its final epoch. `best_…` is an extra, chosen after the fact."""
 
     format: int = FORMAT
     name: str

@@ -29,7 +29,7 @@ Verdict = Literal["kept", "missed", "none"]
 
 
 class Verdicts(Record):
-    """What the rules of the budget come to."""
+    """The verdict of each rule of the budget."""
 
     parameters: Verdict
     epochs: Verdict

@@ -33,7 +33,7 @@ class Loaded:
     """Place, such as `recipe.epochs`, to `file:line`, or an argument."""
 
     def with_dataset(self, name: DatasetName) -> Loaded:
-        """The same with what `auto` came to; where that is not MNIST, its origin says so."""
+        """The same with what `auto` means. Where that is not MNIST, its origin says so."""
         came_to_sample = (self.experiment.dataset, name) == ("auto", "mnist-5k")
         origins = {"dataset": FELL_BACK} if came_to_sample else {}
         return self.with_values({"dataset": name}, origins)

@@ -139,7 +139,7 @@ def _of_arguments(entries: dict[str, Node]) -> dict[str, Node]:
 
 
 def _no_way(value: object, depth: int, change: Override) -> Problem:
-    """Why the change cannot go on from `value`, which it comes to after `depth` parts."""
+    """Why the change cannot continue from `value`, which it reaches after `depth` parts."""
     from mnist_arch.spec.suggestions import Suggestions  # which only mistakes need
 
     part, here, path = change.path[depth], place(change.path[:depth]), place(change.path)

@@ -79,7 +79,7 @@ class Suggestions:
         if there := self.elsewhere(path, given):
             return there
         if arguments := called(ARGUMENTS, key):
-            return f"said beside the spec: `{with_value(arguments[0], given)}`"
+            return f"an argument, not a key of the spec: `{with_value(arguments[0], given)}`"
         return nearest(key, valid)
 
     def elsewhere(self, path: KeyPath, given: object) -> str:

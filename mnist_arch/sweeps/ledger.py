@@ -95,7 +95,7 @@ class Asked(Record):
     """The sweep's file."""
     dataset: DatasetName
     auto: DatasetName | None = None
-    """What `auto` came to when it was last asked for, so that `look` knows; null before that."""
+    """What `auto` was when it was last asked for, so that `look` knows; null before that."""
     engine: Engine | None = None
     """With which trials are begun; null in a folder of before it was written down."""
     question: str = ""

@@ -390,7 +390,7 @@ def _listed_arms(plan: SweepPlan) -> Iterator[Arm]:
 
 def _grid_arms(plan: SweepPlan) -> tuple[Iterator[Arm], int]:
     """Every combination of the levels, the last axis changing fastest; and the most bytes that a
-    batch of one that is trained comes to.
+    batch of one that is trained needs.
     """
     names = Names(place(axis.levels[0].path) for axis in plan.axes)
     values = [[_difference(it) for it in axis.levels] for axis in plan.axes]

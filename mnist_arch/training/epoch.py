@@ -28,7 +28,7 @@ class EpochPlan:
 
     @classmethod
     def next(cls, state: State, images: int) -> EpochPlan:
-        """The plan of the epoch that `state` comes to, freshly shuffled over so many images.
+        """The plan of the epoch that `state` reaches next, freshly shuffled over so many images.
 
         Draws from the state's stream for shuffling.
         """

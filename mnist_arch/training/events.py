@@ -35,7 +35,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What an epoch came to. The averaged weights are judged where the recipe averages.
+    """What an epoch reached. The averaged weights are judged where the recipe averages.
 
     `loss` and `correct` are None for an epoch after which nothing was judged.
     """

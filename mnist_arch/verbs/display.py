@@ -83,7 +83,7 @@ class Display(Protocol):
         ...
 
     def fell_back(self, reason: str, *, way_out: str = "") -> None:
-        """A warning: `auto` came to the embedded sample. Without a way out, it is to name a folder
+        """A warning: `auto` is the embedded sample. Without a way out, it is to name a folder
         that has MNIST."""
         ...
 

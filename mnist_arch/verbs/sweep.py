@@ -95,7 +95,7 @@ class SweepRequest:
         return self.plan(auto=dataset_now(name, self.data_dir))
 
     def plan_as_last_time(self) -> SweepPlan:
-        """The plan, where `auto` is what it came to last time, or else what it means now."""
+        """The plan, where `auto` is what it was last time, or else what it means now."""
         asked = self.ledger.asked()
         if asked is None or asked.auto is None:
             return self.plan_now()

@@ -3,7 +3,7 @@
 zoo/<name>/
     spec.yaml             the network and its recipe
     weights.safetensors   of a training by that recipe, where they ship
-    evidence.json         what trainings by that recipe came to, where it ships
+    evidence.json         what trainings by that recipe reached, where it ships
 """
 
 from __future__ import annotations

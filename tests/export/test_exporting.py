@@ -92,7 +92,7 @@ def test_the_command(runs: Path) -> None:
     done = run("tiny", "--runs", runs, "--out", "net.onnx")
     assert (done.exit_code, done.stderr) == (0, "")
     size = Path("net.onnx").stat().st_size
-    assert done.stdout.startswith("beside torch 94 of 94 predictions the same (mnist, test), ")
+    assert done.stdout.startswith("versus torch 94 of 94 predictions the same (mnist, test), ")
     assert done.stdout.endswith(f"wrote        net.onnx, {size:,} bytes\n")
     found = json.loads(run("tiny", "--runs", runs, "--out", "net.onnx", "--json").stdout)
     assert (found["file"], found["bytes"], found["parity"]["same"]) == ("net.onnx", size, 94)

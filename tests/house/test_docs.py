@@ -11,22 +11,29 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import api_page
 import pytest
 import typer
+import yaml
 from small import loaded, synthetic
 
+import mnist_arch
 from mnist_arch.counting.counted import count
 from mnist_arch.data.load import Loader
 from mnist_arch.data.split import Split
 from mnist_arch.spec.loading import json_schema, load
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
+from mnist_arch.training.engine import Engine
+from mnist_arch.training.events import EpochRecord
+from mnist_arch.training.loop import train
 from mnist_arch.training.state import State
 from mnist_arch_cli import errors
 from mnist_arch_cli.app import app
@@ -98,6 +105,11 @@ def help_text(command: str) -> str:
         arguments, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
     )
     return "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+
+
+@pytest.mark.slow
+def test_the_api_page_is_made_of_the_docstrings() -> None:
+    check_generated("api.md", api_page.page())
 
 
 def test_exit_codes_are_documented() -> None:
@@ -423,7 +435,9 @@ def test_the_python_of_a_page_trains(
     assert re.match(r"18666\n\d+\.\d{3} ± \d+\.\d{3} % \(test, 2 seeds\)\n", out)
 
 
-NOTEBOOK = ROOT / "examples/verbs.ipynb"
+EXAMPLES = ROOT / "examples"
+NOTEBOOK = EXAMPLES / "verbs.ipynb"
+COLAB = EXAMPLES / "colab.ipynb"
 MOST_OF_AN_OUTPUT = 4_000
 """Characters that a cell of a notebook shows at most."""
 
@@ -439,18 +453,55 @@ def test_the_notebook_is_executed_and_its_outputs_are_short() -> None:
 
 @pytest.mark.gate
 @pytest.mark.slow
-def test_the_notebook_runs_and_shows_what_it_did(
+def test_the_notebooks_run_and_show_what_they_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outputs of the same form, whatever the numbers of a training are here."""
+    """In one kernel. Outputs of the same form, whatever the numbers of a training are here."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    stored, run = (nbformat.read(NOTEBOOK, as_version=4) for _ in range(2))
+    stored, run, colab = (nbformat.read(it, as_version=4) for it in (NOTEBOOK, NOTEBOOK, COLAB))
+    nbformat.validate(colab)
+    run.cells += [it for it in colab.cells if "colab" not in it.metadata.get("tags", ())]
     client = nbclient.NotebookClient(run, timeout=300, resources={"metadata": {"path": tmp_path}})
     client.execute()
-    for before, now in zip(stored.cells, run.cells, strict=True):
+    for before, now in zip(stored.cells, run.cells, strict=False):
         assert outputs_of(now) == outputs_of(before), now.source
+    verdicts = ("execute_result", "{'parameters': 'kept', 'epochs': 'kept', 'accuracy': 'none'}")
+    assert outputs_of(run.cells[-1 - len(AFTER_VERDICTS)]) == [verdicts]
+
+
+AFTER_VERDICTS = ("real", "keep")
+"""Texts of the notebook for Colab that stand between cells which only Colab runs."""
+
+
+def address() -> str | None:
+    """Of the project, in its one place."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    found: str | None = project.get("urls", {}).get("Repository")
+    return found
+
+
+def test_the_address_of_the_project_is_the_same_everywhere() -> None:
+    cells = {cell["id"]: cell for cell in json.loads(COLAB.read_text("utf-8"))["cells"]}
+    (line,) = cells["address"]["source"]
+    assert line.startswith(f"ADDRESS = {json.dumps(address()).replace('null', 'None')}")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation.get("repository-code") == address()
+    assert citation["version"] == mnist_arch.__version__
+
+
+@pytest.mark.slow
+def test_the_files_of_the_examples_train(training: Split, judged_on: Split) -> None:
+    """Every network there is, for an epoch on a few images."""
+    networks = [count(load(str(EXAMPLES / "scratch.yaml")).with_dataset("mnist"))]
+    plan = plan_sweep(load_sweep(EXAMPLES / "sweep.yaml"), dataset="mnist")
+    networks += [plan.counted(trial.arm, trial.stage) for trial in plan.trials()]
+    for counted in networks:
+        recipe = counted.experiment.recipe.model_copy(update={"epochs": 1})
+        state = State.fresh(counted.experiment.model_copy(update={"recipe": recipe}), seed=0)
+        *_, record = train(state, training, judged_on, engine=Engine(device="cpu", threads=1))
+        assert isinstance(record, EpochRecord)
 
 
 def outputs_of(cell: Any) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Every figure of the documentation is the one in its result file."""
+"""Figures of the documentation are those of the result files, its pictures those of the code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "docs" / "pictures")]
 
 import figures  # noqa: E402  # a folder of scripts
+import make  # noqa: E402
 
 AGAIN = "`python benchmarks/figures.py` writes it again"
 WITH_FIGURES = [it for it in figures.pages() if figures.PLACE.search(it.read_text("utf-8"))]
@@ -51,3 +52,15 @@ def test_the_picture_has_every_network_that_ships() -> None:
     picture = figures.PICTURE.read_text("utf-8")
     texts = {*re.findall(r"<!-- (.+?) -->", picture)}  # what matplotlib draws as outlines
     assert {*figures.shipped()} <= texts
+
+
+def shown(picture: str) -> list[str]:
+    """The texts of a terminal's picture, without what a version of Rich decides."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture)
+
+
+@pytest.mark.slow
+def test_the_pictures_of_the_terminal_are_not_older_than_the_code() -> None:
+    for name, picture in make.terminal().items():
+        kept = (make.HERE / f"{name}.svg").read_text("utf-8")
+        assert shown(kept) == shown(picture) != [], "`python docs/pictures/make.py` draws it again"

@@ -325,7 +325,7 @@ def test_different_values_that_mean_the_same_are_one_trial(tmp_path: Path) -> No
     assert len(process.trained) == 1
     assert process.search.proposals.shortfall == (
         "1 of 5 trials: the space is exhausted, all of its 3 combinations were proposed "
-        "(2 came to the same experiment as another)"
+        "(2 are the same experiment as another)"
     )
 
 

@@ -84,7 +84,7 @@ def study_name(plan: SweepPlan) -> str:
     search, definition = search_of(plan), plan.definition
     space = [[path, it.model_dump(mode="json")] for path, it in search.space.items()]
     content = {
-        "format": FORMAT,  # what trials of another one came to says nothing about those of this
+        "format": FORMAT,  # what trials of another one reached says nothing about those of this
         **{key: it for key, it in search.stated().items() if key not in ("space", "trials")},
         "space": space,  # in its order, by which the samplers go
         "base": definition.base.plain(),

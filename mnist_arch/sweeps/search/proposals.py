@@ -78,7 +78,7 @@ class Proposals:
         rejected = len(self.rejections)
         same = len(self.points) - len(self._found) - rejected
         notes = [f"{rejected:,} broke the budget or could not be built"] if rejected else []
-        notes += [f"{same:,} came to the same experiment as another"] if same else []
+        notes += [f"{same:,} are the same experiment as another"] if same else []
         more = f" ({', '.join(notes)})" if notes else ""
         return f"all of its {self._size:,} combinations were proposed{more}"
 

@@ -153,8 +153,8 @@ def is_rung(pruning: Pruning, epoch: int) -> bool:
 def in_better_half(own: tuple[int, float], others: Iterable[tuple[int, float]]) -> bool:
     """Whether a trial is in the better half of those that came so far, and cost no more.
 
-    Each is (cost, share of correct images). Of an odd number the one in the middle goes on, and so
-    does whoever comes first.
+    Each is (cost, share of correct images). Of an odd number the one in the middle continues,
+    and so does whoever comes first.
     """
     cost, share = own
     shares = [theirs for their_cost, theirs in others if their_cost <= cost]

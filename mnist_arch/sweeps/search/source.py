@@ -257,7 +257,7 @@ class SearchSource:
         return not judging.prune(self._study, self._frozen(asked))
 
     def _passes(self, arm: Arm, epoch: int, share: float) -> bool:
-        """Whether a trial goes on after an epoch at which halving compares it with others."""
+        """Whether a trial continues after an epoch at which halving compares it with others."""
         assert self._search.pruning is not None
         if epoch >= arm.epochs or not is_rung(self._search.pruning, epoch):
             return True
