@@ -45,7 +45,12 @@ PAGE = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOT
 
 def console(width: int) -> Console:
     return Console(
-        record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+        record=True,
+        width=width,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        no_color=False,
     )
 
 
@@ -56,6 +61,7 @@ def svg(screen: Console, *, title: str) -> str:
 def command(arguments: list[str], *, width: int, program: Sequence[str] = PROGRAM) -> Console:
     """The output of a command, as its terminal would show it; of `program`, where that is given."""
     environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width)}
+    environment.pop("NO_COLOR", None)
     done = subprocess.run(
         [*program, *arguments], capture_output=True, text=True, check=True, env=environment
     )
