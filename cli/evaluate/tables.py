@@ -95,7 +95,7 @@ def _repeated(first: SeedEvidence, report: Report) -> str:
     if wrong == set(first.mistakes):
         return f"[green]yes[/]: the same {len(wrong):,} images are wrong as when it was trained"
     other = len(wrong ^ set(first.mistakes))
-    return f"[red]no[/]: {other:,} images are judged otherwise than when it was trained"
+    return f"[red]no[/]: {other:,} images are judged differently than when it was trained"
 
 
 def _rule(report: Report) -> str:

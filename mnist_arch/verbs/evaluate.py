@@ -108,7 +108,7 @@ class Report:
         return INFO[self.dataset].class_names
 
     @property
-    def reads_test_anew(self) -> bool:
+    def is_new_reading(self) -> bool:
         """Whether this reads a test split that the training left alone."""
         return bool(self.trained.holdout) and self.split == "test"
 
@@ -222,7 +222,7 @@ def _write(
     Returns the files, and why there is no gallery: an error for later, when the numbers are shown.
     """
     run, written = report.trained.run, []
-    if run is not None and report.reads_test_anew:
+    if run is not None and report.is_new_reading:
         with contextlib.suppress(NotAllowed):  # a note says so
             run.append_reading(_reading(report, caller))
             written.append(run.readings_path)
@@ -279,7 +279,7 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"{name} was trained on {trained.dataset}, and is judged on {report.dataset}"
     if report.split == "train":
         yield f"{name} was trained on these images: this is no estimate of its accuracy"
-    if report.reads_test_anew:
+    if report.is_new_reading:
         yield f"{name} was trained without reading test; {_what_is_noted(report)}"
     stored, correct = trained.result, report.evaluation.correct
     same = stored is not None and (stored.dataset, stored.split) == (report.dataset, report.split)
