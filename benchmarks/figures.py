@@ -148,16 +148,6 @@ def goals() -> str:
     return table(headings, [row(name, goal) for name, goal in GOALS.items()], left=2)
 
 
-def unfinished() -> str:
-    """Readings of networks whose other seeds are in training."""
-    return " ".join(
-        f"The first seeds of `{name}` as it stands have "
-        f"{' and '.join(map('{:,}'.format, it.read))} right. The others are in training."
-        for name, it in GOALS.items()
-        if it.read and name not in shipped()
-    )
-
-
 # ------------------------------------------------------------------------------------- the records
 
 
@@ -494,7 +484,6 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "s6.seeds": s6_seeds,
     "zoo.entries": entries,
     "zoo.goals": goals,
-    "zoo.unfinished": unfinished,
     "records.candidates": candidates,
     "records.levers": levers_of_recipes,
     "records.public": public,
