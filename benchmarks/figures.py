@@ -469,6 +469,11 @@ def boards() -> str:
     return table([*headings, "instructions"], [*rows()], left=3)
 
 
+def int8_score() -> str:
+    seeds = report("int8")["seeds"]
+    return score([it["int8"]["correct"] for it in seeds], seeds[0]["int8"]["images"])
+
+
 def parity_made_by() -> str:
     found = report("parity")
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
@@ -518,6 +523,7 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "at-once": at_once,
     "levers": levers_of_steps,
     "int8.seeds": int8_seeds,
+    "int8.score": int8_score,
     "parity.rows": parities,
     "parity.boards": boards,
     "parity.made-by": parity_made_by,
