@@ -73,6 +73,14 @@ def test_rows_and_columns_that_are_left_out_are_counted_each(convolution: str, l
     assert only(advice(text), "leaves out").message.endswith(f"leaves out {lines}")
 
 
+def test_what_pads_a_pool_is_left_out_first() -> None:
+    pool = "pool: {kind: max, size: SIZE, stride: 3, padding: 1}"
+    text = f"name: one\nblocks: [{{channels: [4], {pool}}}]\nhead: {{linear: true}}\n"
+    found = advice(text.replace("SIZE", "4"))  # 28 + 2 - 4 = 8·3 + 2, one of them padding
+    assert only(found, "leaves out").message.endswith("leaves out 1 row and column")
+    assert not [it for it in advice(text.replace("SIZE", "3")) if "leaves out" in it.message]
+
+
 # ------------------------------------------------------------------------------- dropout on logits
 
 LOGITS = "\nhead: {dropout: 0.1, linear: true}"
