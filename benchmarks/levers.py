@@ -35,6 +35,7 @@ from mnist_arch.data.catalog import INFO, DatasetName
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.evaluation.metrics import BATCH
 from mnist_arch.network.fused import fused
+from mnist_arch.spec.recipe import about
 from mnist_arch.training.augment import augment
 from mnist_arch.training.engine import Engine, Precision
 from mnist_arch.training.engine_choice import cpu_has_bfloat16, prepare
@@ -77,12 +78,13 @@ def augmentation(bench: Bench) -> Lever:
 
     images, info, spec = bench.training.images, INFO["mnist"], bench.experiment.recipe.augment
     index_B, rng = torch.arange(bench.batch) % len(images), torch.Generator().manual_seed(0)
+    middle, most = about(spec.scale)
     bilinear = transforms.InterpolationMode.BILINEAR
     shift = spec.shift_pixels / images.shape[-1]
     affine = transforms.RandomAffine(
         spec.rotate_degrees,
         translate=(shift, shift),
-        scale=(1 - spec.scale, 1 + spec.scale),
+        scale=(middle - most, middle + most),
         shear=spec.shear_degrees,
         interpolation=bilinear,
     )

@@ -28,8 +28,10 @@ from mnist_arch.spec.recipe import (
     Adam,
     AdamW,
     Augment,
+    Change,
     Constant,
     Cosine,
+    Crop,
     Elastic,
     Erase,
     Exponential,
@@ -37,6 +39,7 @@ from mnist_arch.spec.recipe import (
     MultiStep,
     Normalize,
     OneCycle,
+    Perspective,
     Plateau,
     Recipe,
     RmsProp,
@@ -62,6 +65,21 @@ OPERATIONS: Final[dict[type, str]] = {
 }
 """The word of each operation."""
 
+_CHANGE: Final = {
+    "rotate_degrees": ("rotate-degrees", 0),
+    "shift_pixels": ("shift-pixels", 0),
+    "whole_pixels": ("whole-pixels", False),
+    "scale": ("scale", 0),
+    "shear_degrees": ("shear-degrees", 0),
+    "elastic": ("elastic", None),
+    "resample": ("resample", "bilinear"),
+    "fill": ("fill", 0),
+    "crop": ("crop", None),
+    "perspective": ("perspective", None),
+    "brightness": ("brightness", 0),
+    "contrast": ("contrast", 0),
+    "erase": ("erase", None),
+}
 _RISE: Final = {"kind": ("kind", ALWAYS), "peak": ("peak", 0.1), "warmup": ("warmup", 0.2)}
 _DECAYS: Final = {"decays": ("decays", "weights")}
 _BETAS: Final = {
@@ -184,21 +202,35 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "cooldown": ("cooldown", 0),
         "min_rate": ("min-rate", 0),
     },
+    Change: _CHANGE,
     Augment: {
+        **_CHANGE,
         "rotate_degrees": ("rotate-degrees", 10),
         "shift_pixels": ("shift-pixels", 2),
         "scale": ("scale", 0.1),
         "shear_degrees": ("shear-degrees", 8),
-        "elastic": ("elastic", None),
-        "erase": ("erase", None),
+        "steps": ("steps", []),
     },
+    Crop: {
+        "pixels": ("pixels", None),
+        "area": ("area", None),
+        "ratio": ("ratio", None),
+        "probability": ("probability", 1),
+    },
+    Perspective: {"distortion": ("distortion", ALWAYS), "probability": ("probability", 1)},
     Normalize: {
         "kind": ("kind", "dataset"),
         "mean": ("mean", None),
         "std": ("std", None),
     },
     Elastic: {"pixels": ("pixels", ALWAYS), "sigma_pixels": ("sigma-pixels", 4)},
-    Erase: {"probability": ("probability", ALWAYS), "pixels": ("pixels", 8)},
+    Erase: {
+        "probability": ("probability", ALWAYS),
+        "pixels": ("pixels", 8),
+        "area": ("area", None),
+        "ratio": ("ratio", None),
+        "fill": ("fill", 0),
+    },
 }
 """Of every field its word and its default of this format, which another format may change."""
 
@@ -285,6 +317,8 @@ def _plain(value: Any) -> Any:
     """A value of JSON. Numbers that are equal are one: 1 for 1.0."""
     if isinstance(value, BaseModel):
         return _written(value, {})
+    if isinstance(value, tuple):
+        return [*map(_plain, value)]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

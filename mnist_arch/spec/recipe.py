@@ -2,16 +2,104 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError
 
 from mnist_arch.data.catalog import DatasetInfo, Normalization
 from mnist_arch.values import Fraction, NotNegative, Positive, Rate, ShortSpec, Small, Spec
 
 Epsilon = Annotated[StrictFloat, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+def _number(value: Any, *, least: float, most: float, above: bool = False) -> float:
+    """A number in a range, without its least where `above`, or pydantic's own error."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticKnownError("float_type")
+    if not math.isfinite(value):
+        raise PydanticKnownError("finite_number")
+    if above and value <= least:
+        raise PydanticKnownError("greater_than", {"gt": least})
+    if value < least:
+        raise PydanticKnownError("greater_than_equal", {"ge": least})
+    if value > most:
+        raise PydanticKnownError("less_than_equal", {"le": most})
+    return float(value)
+
+
+def _range(value: Any) -> tuple[float, float]:
+    """Two positive numbers, the least first."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise PydanticCustomError("range", "a range is a list of two numbers, `[least, most]`")
+    low, high = (_number(it, least=0.0, most=MOST_FACTOR, above=True) for it in value)
+    if low > high:
+        raise PydanticCustomError("range", "a range begins with the least, `[least, most]`")
+    return low, high
+
+
+def _size(value: Any) -> float | tuple[float, float]:
+    if isinstance(value, list | tuple):
+        return _range(value)
+    found = _number(value, least=0.0, most=1.0)
+    if found == 1:
+        raise PydanticKnownError("less_than", {"lt": 1.0})
+    return found
+
+
+def _tone(value: Any) -> float | tuple[float, float]:
+    if isinstance(value, list | tuple):
+        return _range(value)
+    return _number(value, least=0.0, most=1.0)
+
+
+def _listed(value: float | tuple[float, float] | None) -> Any:
+    """As JSON and YAML have it."""
+    return [*value] if isinstance(value, tuple) else value
+
+
+def _check_share(area: tuple[float, float]) -> None:
+    if area[1] > 1:
+        raise PydanticCustomError("area", "`area` is a share of the image, of 1 at most")
+
+
+MOST_FACTOR: Final = 100.0
+_FACTOR: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_FACTOR}
+_TWO: Final = {"type": "array", "items": _FACTOR, "minItems": 2, "maxItems": 2}
+_SHARE: Final = {"type": "number", "minimum": 0}
+
+Range = Annotated[
+    tuple[float, float], PlainValidator(_range), PlainSerializer(_listed), WithJsonSchema(_TWO)
+]
+"""Least and most of what is drawn."""
+Size = Annotated[
+    float | tuple[float, float],
+    PlainValidator(_size),
+    PlainSerializer(_listed),
+    WithJsonSchema({"anyOf": [{**_SHARE, "exclusiveMaximum": 1}, _TWO]}),
+]
+"""A share, either way from 1, or the least and the most factor."""
+Tone = Annotated[
+    float | tuple[float, float],
+    PlainValidator(_tone),
+    PlainSerializer(_listed),
+    WithJsonSchema({"anyOf": [{**_SHARE, "maximum": 1}, _TWO]}),
+]
+"""The same, up to the whole."""
 
 
 class AnyOptimizer(ShortSpec):
@@ -305,29 +393,167 @@ class Elastic(Spec):
 
 
 class Erase(Spec):
-    """A square of background at a random place (after Zhong et al. 2020)."""
+    """A square or a rectangle of one grey at a random place (after Zhong et al. 2020)."""
 
     probability: Fraction
-    """Share of the images that lose a square."""
+    """Share of the images that lose a part."""
     pixels: Annotated[StrictInt, Field(gt=0, le=28)] = 8
     """Side of the square, in pixels."""
+    area: Range | None = None
+    """Least and most of the image that a rectangle takes, as a share; a square unless set."""
+    ratio: Range | None = None
+    """Least and most of height over width of a rectangle; 0.3 and 3.3 unless set."""
+    fill: Fraction = 0.0
+    """Its grey, from 0, which is background, to 1."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.area is None and self.ratio is not None:
+            raise PydanticCustomError("ratio", "`ratio` is of a rectangle, which has an `area`")
+        if self.area is not None:
+            _check_share(self.area)
+            if self.pixels != Erase.model_fields["pixels"].default:
+                message = "`pixels` is the side of a square, and `area` of a rectangle: choose one"
+                raise PydanticCustomError("area", message)
+        return self
 
 
-class Augment(Spec):
-    """Random changes, drawn for each image of each batch; what comes into view is background."""
+class Crop(Spec):
+    """A part of the image, enlarged to the size of the image, between pixels."""
+
+    pixels: Annotated[StrictInt, Field(gt=0, le=28)] | None = None
+    """Side of a square in the middle, in pixels; this or `area`."""
+    area: Range | None = None
+    """Least and most of the image that is taken, at a random place, as a share; this or
+    `pixels`."""
+    ratio: Range | None = None
+    """Least and most of width over height, with `area`; 3/4 and 4/3 unless set."""
+    probability: Fraction = 1.0
+    """Share of the images that are cropped."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.pixels is None) == (self.area is None):
+            raise PydanticCustomError("crop", "a crop has `pixels` or `area`, one of both")
+        if self.pixels is not None and self.ratio is not None:
+            raise PydanticCustomError("ratio", "`ratio` belongs to `area`")
+        if self.area is not None:
+            _check_share(self.area)
+        return self
+
+
+class Perspective(Spec):
+    """Each corner is moved inwards by whole pixels, by its own draw, along each axis."""
+
+    distortion: Fraction
+    """The most that a corner is moved, as a share of half of the image."""
+    probability: Fraction = 1.0
+    """Share of the images that are changed."""
+
+
+class Change(Spec):
+    """Random changes, in this order: crop, perspective, movement, tones, erasing."""
+
+    rotate_degrees: Annotated[StrictFloat, Field(ge=0, le=180, allow_inf_nan=False)] = 0.0
+    """Largest rotation, either way, in degrees."""
+    shift_pixels: Annotated[StrictFloat, Field(ge=0, le=28, allow_inf_nan=False)] = 0.0
+    """Largest shift along each axis, either way, in pixels."""
+    whole_pixels: StrictBool = False
+    """Whether a shift is rounded to whole pixels, and comes after the other movement."""
+    scale: Size = 0.0
+    """Largest change of size, either way, as a share of it; or least and most of its factor."""
+    shear_degrees: Annotated[StrictFloat, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
+    """Largest horizontal shear, either way, in degrees."""
+    elastic: Elastic | None = None
+    """Elastic distortion; none unless set."""
+    resample: Literal["bilinear", "nearest"] = "bilinear"
+    """Whether a pixel that moves is a mean of the four it comes from, or the nearest."""
+    fill: Fraction = 0.0
+    """Grey of what comes into view, from 0, which is background, to 1."""
+    crop: Crop | None = None
+    """A part that is enlarged; none unless set."""
+    perspective: Perspective | None = None
+    """A view from aside; none unless set."""
+    brightness: Tone = 0.0
+    """Largest change of all greys, either way, as a share; or least and most of the factor."""
+    contrast: Tone = 0.0
+    """The same of the distance from the mean of the image."""
+    erase: Erase | None = None
+    """Random erasing; none unless set."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels move by rotation, shift, scale, shear or elastic distortion."""
+        amounts = self.rotate_degrees, self.shift_pixels, self.scale, self.shear_degrees
+        return any(amounts) or self.elastic is not None
+
+    @property
+    def tones(self) -> bool:
+        """Whether greys change."""
+        return bool(self.brightness or self.contrast)
+
+
+def about(amount: float | tuple[float, float]) -> tuple[float, float]:
+    """The middle of a range of factors, and the most on either side of it."""
+    if isinstance(amount, tuple):
+        return (amount[0] + amount[1]) / 2, (amount[1] - amount[0]) / 2
+    return 1.0, amount
+
+
+class Augment(Change):
+    """Random changes, drawn for each image of each batch; or a list of them, in a row.
+
+    A list stands in the place of all the rest. Each of its items is drawn and resampled by itself.
+    """
 
     rotate_degrees: Annotated[StrictFloat, Field(ge=0, le=180, allow_inf_nan=False)] = 10.0
     """Largest rotation, either way, in degrees."""
     shift_pixels: Annotated[StrictFloat, Field(ge=0, le=28, allow_inf_nan=False)] = 2.0
     """Largest shift along each axis, either way, in pixels."""
-    scale: Rate = 0.1
-    """Largest change of size, either way, as a share of it."""
+    scale: Size = 0.1
+    """Largest change of size, either way, as a share of it; or least and most of its factor."""
     shear_degrees: Annotated[StrictFloat, Field(ge=0, le=60, allow_inf_nan=False)] = 8.0
     """Largest horizontal shear, either way, in degrees."""
-    elastic: Elastic | None = None
-    """Elastic distortion; none unless set."""
-    erase: Erase | None = None
-    """Random erasing; none unless set."""
+    steps: Annotated[tuple[Change, ...], Field(max_length=16)] = ()
+    """Changes in a row, in the place of those above; an empty list is none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """A list is `steps`, beside which nothing moves unless it is said."""
+        if isinstance(value, list | tuple):
+            value = {"steps": value}
+        if isinstance(value, dict) and "steps" in value:
+            return {**dict.fromkeys(_MOVEMENTS, 0.0), **value}
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.steps and (more := self.whole_change.model_dump(exclude_defaults=True)):
+            message = "`{name}` beside `steps`: put it into one of them, or write a list alone"
+            raise PydanticCustomError("steps", message, {"name": next(iter(more))})
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        whole = handler.resolve_ref_schema(handler(core_schema))
+        steps = {key: it for key, it in whole["properties"]["steps"].items() if key != "default"}
+        return {"anyOf": [steps, whole], "description": whole["description"]}
+
+    @property
+    def whole_change(self) -> Change:
+        """What is not in `steps`, as one change."""
+        return Change(**{name: getattr(self, name) for name in Change.model_fields})
+
+    @property
+    def in_order(self) -> tuple[Change, ...]:
+        """All changes, one after the other."""
+        return self.steps or (self,)
+
+
+_MOVEMENTS: Final = ("rotate_degrees", "shift_pixels", "scale", "shear_degrees")
 
 
 def _short_or_of_kind(kind: str) -> BeforeValidator:

@@ -65,9 +65,22 @@ KEYS: Final[dict[str, str]] = {
     "recipe.normalize.std": "sigma deviation stdev stddev normalization_std stds",
     "recipe.augment.rotate_degrees": "rotate rotation rotations degrees angle max_angle"
     " random_rotation rotation_range rotate_angle rotation_degrees",
-    "recipe.augment.shift_pixels": "shift shifts translate translation random_crop crop"
-    " random_shift width_shift_range height_shift_range max_shift",
-    "recipe.augment.scale": "zoom zoom_range scaling random_scale random_resized_crop scale_range",
+    "recipe.augment.shift_pixels": "shift shifts translate translation random_crop random_shift"
+    " width_shift_range height_shift_range max_shift",
+    "recipe.augment.scale": "zoom zoom_range scaling random_scale scale_range",
+    "recipe.augment.whole_pixels": "whole_pixel integer_shift round_shift integer_pixels",
+    "recipe.augment.resample": "interpolation interpolation_mode resampling resample_mode",
+    "recipe.augment.fill": "fill_value fill_color fillcolor cval fillcolour fill_mode",
+    "recipe.augment.crop": "center_crop centre_crop random_resized_crop crop_size",
+    "recipe.augment.crop.pixels": "size side",
+    "recipe.augment.crop.area": "scale",
+    "recipe.augment.crop.ratio": "aspect aspect_ratio",
+    "recipe.augment.crop.probability": "p prob",
+    "recipe.augment.perspective": "random_perspective tilt",
+    "recipe.augment.perspective.distortion": "distortion_scale strength magnitude",
+    "recipe.augment.perspective.probability": "p prob",
+    "recipe.augment.brightness": "brightness_range random_brightness",
+    "recipe.augment.contrast": "contrast_range random_contrast",
     "recipe.augment.shear_degrees": "shear shear_range shearing",
     "recipe.augment.elastic": "elastic_transform elastic_distortion elastic_deformation",
     "recipe.augment.elastic.pixels": "strength displacement magnitude",
@@ -75,6 +88,9 @@ KEYS: Final[dict[str, str]] = {
     "recipe.augment.erase": "erasing random_erasing random_erase cutout coarse_dropout",
     "recipe.augment.erase.probability": "p prob probability_of_erasing",
     "recipe.augment.erase.pixels": "size side length patch_size",
+    "recipe.augment.erase.area": "scale",
+    "recipe.augment.erase.ratio": "aspect aspect_ratio",
+    "recipe.augment.erase.fill": "value fill_value",
     # What it is held to, and its data.
     "budget": "limits rules constraints",
     "budget.parameters_below": "max_params max_parameters params parameters num_params n_params"
@@ -173,6 +189,9 @@ SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
     ("recipe.schedule", "plateau", "reduce_lr_on_plateau reduce_on_plateau"),
     ("recipe.schedule", "constant", "constant_lr"),
     ("recipe.augment.erase", {"probability": 0.25}, "random_erasing cutout"),
+    ("recipe.augment.crop", {"pixels": 22, "probability": 0.1}, "center_crop centre_crop"),
+    ("recipe.augment.crop", {"area": [0.8, 1.0]}, "random_resized_crop"),
+    ("recipe.augment.brightness", 0.2, "color_jitter jitter"),
     ("defaults.norm", "batch", "batchnorm batch_norm bn batchnorm2d use_bn use_batchnorm"
      " batch_normalization batch_normalisation with_bn"),
     ("defaults.norm", "group", "groupnorm group_norm gn"),
@@ -220,6 +239,9 @@ VALUES: Final[dict[str, str]] = {
     "same": "half same_padding pad true",
     "valid": "none no no_padding false",
     "same-end": "same_upper keras tensorflow tf keras_same tf_same",
+    "nearest": "nearest_neighbor nearest_neighbour nearest_exact",
+    "bilinear": "linear interpolate bicubic",
+    "dataset": "standard standardize default",
     "zeros": "zero constant 0",
     "replicate": "edge nearest border replication",
     "ordinary": "conv conv2d convolution standard regular normal dense full plain vanilla default",
@@ -268,6 +290,8 @@ VALUES: Final[dict[str, str]] = {
 """Words of the language, and what others say for them where they may stand."""
 
 REMARKS: Final[dict[str, str]] = {
+    "bicubic": "there are `bilinear` and `nearest`",
+    "color_jitter": "`contrast` is a key of its own",
     "nadam": "`adam` and `adamw` are the only ones here",
     "adamax": "`adam` and `adamw` are the only ones here",
     "amsgrad": "`adam` and `adamw` are the only ones here",
@@ -307,12 +331,12 @@ NOT_HERE: Final[dict[str, str]] = {
     "early_stopping earlystopping early_stop": "a result is the final epoch; nothing stops"
         " a training early",
     "mixup cutmix autoaugment randaugment trivialaugment augmix":
-        "the changes of `recipe.augment` are rotation, shift, scale, shear, elastic and erase",
+        "the changes of `recipe.augment` are of place, of grey, and of a part that is erased",
     "flip hflip vflip horizontal_flip vertical_flip random_flip randomhorizontalflip"
     " random_horizontal_flip random_vertical_flip": "images are not mirrored: a mirrored digit is"
         " another sign",
-    "brightness contrast color_jitter colorjitter blur gaussian_blur noise gaussian_noise":
-        "the changes of `recipe.augment` are geometric",
+    "blur gaussian_blur noise gaussian_noise saturation hue sharpness solarize posterize":
+        "the changes of grey in `recipe.augment` are `brightness` and `contrast`",
     "in_channels input_channels in_ch inplanes in_features in_planes input_dim":
         "what goes into a layer follows from the one before it",
     "input_shape input_size image_size img_size input resize image_shape":

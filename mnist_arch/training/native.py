@@ -16,7 +16,8 @@ from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.native.machine import Addresses, Machine, StoredImages
 from mnist_arch.native.program import Kind, Program, program_of
-from mnist_arch.training.augment import draw_ahead
+from mnist_arch.spec.recipe import Augment
+from mnist_arch.training.augment import augment, draw_ahead
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native_dropout import fill
 from mnist_arch.training.state import State
@@ -51,6 +52,7 @@ class NativeStep(PlainStep):
     ) -> None:
         super().__init__(state, training)
         self.images_ahead = AHEAD
+        self.changes_itself = makes(state.experiment.recipe.augment)
         self.images_NCHW = training.images.contiguous()
         program = with_orders(program_of(plan_network(state.experiment).layers), state.model)
         recipe = state.experiment.recipe
@@ -64,15 +66,19 @@ class NativeStep(PlainStep):
         self.ahead: dict[int, BatchChanges] = {}
 
     def __call__(self, number: int) -> None:
+        if not self.changes_itself:
+            super().__call__(number)
+            return
         if number not in self.ahead:
             steps = max(1, self.images_ahead // len(self.epoch.batches[number]))
             batches = self.epoch.batches[number : number + steps]
             drawn = self.changes([*map(len, batches)])
             self.ahead = dict(enumerate(drawn, number))
         weight = self.epoch.weights[number] if self.epoch.weights else None
+        index_B, changes = self.epoch.batches[number].contiguous(), self.ahead.pop(number)
         self.losses_S[number] = self.learn_from(
-            self.epoch.batches[number],
-            self.ahead.pop(number),
+            index_B,
+            self.stored(index_B, changes),
             rate=self.epoch.rates[number],
             weight=weight,
         )
@@ -80,20 +86,28 @@ class NativeStep(PlainStep):
     def learn(
         self, index_B: Tensor, *, rate: float | Tensor, weight: float | Tensor | None
     ) -> Tensor:
-        (changes,) = self.changes([len(index_B)])
+        index_B = index_B.contiguous()
+        pixels: int | StoredImages
+        if self.changes_itself:
+            (changes,) = self.changes([len(index_B)])
+            pixels = self.stored(index_B, changes)
+        else:
+            spec, rng = self.state.experiment.recipe.augment, self.state.augment
+            x_NCHW = augment(to_unit(self.images_NCHW[index_B]), spec, rng=rng)
+            x_NCHW = normalize(x_NCHW, self.normalization).contiguous()
+            pixels = x_NCHW.data_ptr()
         weight = None if weight is None else float(weight)
-        return torch.tensor(self.learn_from(index_B, changes, rate=float(rate), weight=weight))
+        return torch.tensor(self.learn_from(index_B, pixels, rate=float(rate), weight=weight))
 
     def learn_from(
-        self, index_B: Tensor, changes: BatchChanges, *, rate: float, weight: float | None
+        self, index_B: Tensor, pixels: int | StoredImages, *, rate: float, weight: float | None
     ) -> float:
-        """Learns from the images at `index_B`, which are changed so. Returns their mean loss."""
-        index_B = index_B.contiguous()
+        """Learns from the images at `index_B`, whose pixels are there. Returns their mean loss."""
         labels_N = self.training.labels[index_B]
         masks = self.masks(len(index_B))
         return self.machine.learn(
             images=len(index_B),
-            pixels=self.stored(index_B, changes),
+            pixels=pixels,
             labels=labels_N.data_ptr(),
             masks=[mask.data_ptr() for mask in masks],
             rate=rate,
@@ -159,6 +173,14 @@ class NativeStep(PlainStep):
         if kept:
             fill(self.machine.library, kept, rng=torch.default_generator)
         return [mask for mask, _ in kept]
+
+
+def makes(spec: Augment) -> bool:
+    """Whether the engine makes these changes itself, from bytes; torch makes all others for it."""
+    erase = spec.erase
+    others = spec.steps or spec.crop or spec.perspective or spec.tones or spec.fill
+    greys = erase is not None and (erase.area is not None or erase.fill > 0)
+    return not (others or greys) and spec.resample == "bilinear"
 
 
 def with_orders(program: Program, model: nn.Module) -> Program:

@@ -34,6 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "erased": {"augment": {**STILL, "erase": {"probability": 0.5, "pixels": 8}}},
     "shifted far": {"augment": {**STILL, "shift_pixels": 20}},
     "images as they are": {"augment": STILL},
+    "changes by torch": {"augment": [{"rotate_degrees": 9, "resample": "nearest"}, {"fill": 0.5}]},
     "normalised otherwise": {"normalize": {"mean": 0.5, "std": 0.25}},
 }
 SEPARABLE = """

@@ -302,7 +302,7 @@ def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
         (
             "recipe: {augment: {erase: {pixel: 3, probability: 0.5}}}",
             "recipe.augment.erase.pixel",
-            "did you mean `pixels`? valid: pixels, probability",
+            "did you mean `pixels`? valid: area, fill, pixels, probability, ratio",
         ),
         (
             "head: {reduce: {out: 8, norm: {group: 8}}}",
@@ -390,3 +390,44 @@ def test_message_of_the_error_is_its_problems() -> None:
         loads("blocks: 8\nname: []\n", source="net.yaml")
     assert str(caught.value) == ("blocks: must be a list, not 8\nname: must be a word, not []")
     assert caught.value.source == "net.yaml"
+
+
+@pytest.mark.parametrize(
+    ("augment", "path", "message"),
+    [
+        ("{scale: [1.1, 0.9]}", ".scale", "a range begins with the least, `[least, most]`"),
+        ("{scale: [0.9]}", ".scale", "a range is a list of two numbers, `[least, most]`"),
+        ("{scale: 1}", ".scale", "must be less than 1, not 1"),
+        ("{scale: yes}", ".scale", "must be a number, not 'yes'"),
+        ("{contrast: [0, 2]}", ".contrast", "must be more than 0, not [0, 2]"),
+        ("{crop: {}}", ".crop", "a crop has `pixels` or `area`, one of both"),
+        ("{crop: {pixels: 22, area: [0.5, 1]}}", ".crop", "a crop has `pixels` or `area`,"),
+        ("{crop: {area: [0.5, 1.5]}}", ".crop", "`area` is a share of the image, of 1 at most"),
+        ("{crop: {pixels: 22, ratio: [1, 2]}}", ".crop", "`ratio` belongs to `area`"),
+        ("{erase: {probability: 1, ratio: [1, 2]}}", ".erase", "`ratio` is of a rectangle, which"),
+        (
+            "{erase: {probability: 1, pixels: 9, area: [0.1, 0.2]}}",
+            ".erase",
+            "`pixels` is the side of a square, and `area` of a rectangle: choose one",
+        ),
+        ("{steps: [{scale: 0.1}], fill: 0.5}", "", "`fill` beside `steps`: put it into one of"),
+        ("[{steps: []}]", "[0].steps", "unknown key `steps`"),
+        ("[{rotate_degrees: 181}]", "[0].rotate_degrees", "must be at most 180, not 181"),
+    ],
+)
+def test_sentence_about_changes_of_images(augment: str, path: str, message: str) -> None:
+    text = f"name: x\nblocks: [{{channels: [8]}}]\nrecipe: {{augment: {augment}}}\n"
+    (found,) = problems(text)
+    assert found.message.startswith(message)
+    assert found.place.replace(".steps[", "[") == f"recipe.augment{path}"
+    assert found.origin == "net.yaml:3"
+
+
+def test_constants_without_normalisation_are_refused() -> None:
+    (found,) = problems(
+        "name: x\nblocks: [{channels: [8]}]\nrecipe: {normalize: {kind: none, std: 2}}"
+    )
+    assert (found.message, found.place) == (
+        "`mean` and `std` belong to `kind: dataset`",
+        "recipe.normalize",
+    )

@@ -476,12 +476,28 @@ _SCHEDULES = (
         },
     )
 )
-_AUGMENTS = st.fixed_dictionaries(
+_SHARES = st.floats(0, 1)
+
+
+def _ranges(most: float) -> st.SearchStrategy[list[float]]:
+    return st.lists(st.floats(0.01, most), min_size=2, max_size=2).map(sorted)
+
+
+_CHANGES = st.fixed_dictionaries(
     {},
     optional={
         "rotate_degrees": st.integers(0, 180) | st.floats(0, 180),
         "shift_pixels": st.floats(0, 28),
-        "scale": st.floats(0, 0.99),
+        "whole_pixels": st.booleans(),
+        "resample": st.sampled_from(["bilinear", "nearest"]),
+        "fill": st.floats(0, 1),
+        "crop": st.none()
+        | st.fixed_dictionaries({"pixels": st.integers(1, 28)}, optional={"probability": _SHARES})
+        | st.fixed_dictionaries({"area": _ranges(1)}, optional={"ratio": _ranges(4)}),
+        "perspective": st.none() | st.fixed_dictionaries({"distortion": _SHARES}),
+        "brightness": _SHARES | _ranges(3),
+        "contrast": _SHARES | _ranges(3),
+        "scale": st.floats(0, 0.99) | _ranges(3),
         "shear_degrees": st.floats(0, 60),
         "elastic": st.none()
         | st.fixed_dictionaries(
@@ -489,10 +505,13 @@ _AUGMENTS = st.fixed_dictionaries(
         ),
         "erase": st.none()
         | st.fixed_dictionaries(
-            {"probability": st.floats(0, 1)}, optional={"pixels": st.integers(1, 28)}
-        ),
+            {"probability": st.floats(0, 1)},
+            optional={"pixels": st.integers(1, 28), "fill": _SHARES},
+        )
+        | st.fixed_dictionaries({"probability": _SHARES, "area": _ranges(1)}),
     },
 )
+_AUGMENTS = _CHANGES | st.lists(_CHANGES, max_size=3)
 _NORMALIZES = st.sampled_from(["dataset", "none"]) | st.fixed_dictionaries(
     {}, optional={"mean": st.floats(-1, 1), "std": st.floats(0.01, 2)}
 )

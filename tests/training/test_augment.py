@@ -14,12 +14,21 @@ from torch import Generator, Tensor
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
-from mnist_arch.spec.recipe import Augment, Elastic, Erase
+from mnist_arch.spec.recipe import Augment, Crop, Elastic, Erase, Perspective
 from mnist_arch.training import augment as module
-from mnist_arch.training.augment import augment
+from mnist_arch.training.augment import augment, draw
 
 NOTHING = Augment(rotate_degrees=0.0, shift_pixels=0.0, scale=0.0, shear_degrees=0.0)
 ALL = Augment(elastic=Elastic(pixels=1.0), erase=Erase(probability=0.5))
+IN_A_ROW = Augment.model_validate(
+    [
+        {"crop": {"pixels": 21, "probability": 0.5}, "rotate_degrees": 20, "resample": "nearest"},
+        {"crop": {"area": [0.3, 1]}, "brightness": 0.5, "contrast": [0.2, 1.9]},
+        {"perspective": {"distortion": 1, "probability": 0.8}, "fill": 0.4},
+        {"scale": [0.5, 0.9], "shift_pixels": 3.5, "whole_pixels": True, "fill": 1},
+        {"erase": {"probability": 0.9, "area": [0.02, 0.9], "fill": 0.7}},
+    ]
+)
 
 
 def only(**changes: Any) -> Augment:
@@ -108,6 +117,7 @@ def test_without_changes_the_images_stay_and_nothing_is_drawn(digits: Tensor) ->
     [
         Augment(),
         ALL,
+        IN_A_ROW,
         only(elastic=Elastic(pixels=3.0, sigma_pixels=0.5)),
         only(elastic=Elastic(pixels=2.0, sigma_pixels=14.0)),
         only(erase=Erase(probability=1.0, pixels=28)),
@@ -125,7 +135,7 @@ def test_shape_type_and_range_stay(training: Split, spec: Augment) -> None:
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("spec", [Augment(), ALL, only(erase=Erase(probability=0.5))])
+@pytest.mark.parametrize("spec", [Augment(), ALL, only(erase=Erase(probability=0.5)), IN_A_ROW])
 def test_the_same_stream_gives_the_same_images_and_goes_on(digits: Tensor, spec: Augment) -> None:
     one, two = rng(3), rng(3)
     first = augment(digits, spec, rng=one)
@@ -133,6 +143,23 @@ def test_the_same_stream_gives_the_same_images_and_goes_on(digits: Tensor, spec:
     assert torch.equal(one.get_state(), two.get_state())
     assert not torch.equal(first, augment(digits, spec, rng=one))
     assert not torch.equal(first, augment(digits, spec, rng=rng(4)))
+
+
+def test_draws_stay_what_they_are() -> None:
+    """Whoever repeats a run of this format has the same images."""
+    stream = rng(7)
+    found = draw(torch.zeros(3, 1, 28, 28), ALL, rng=stream)
+    assert found.affine_N23 is not None
+    assert found.displacement_NHW2 is not None
+    assert found.erased is not None
+    assert found.affine_N23[1].flatten().tolist() == pytest.approx(
+        [0.96932667, 0.02981721, 0.10141233, -0.10228979, 0.97697449, -0.08390875], abs=1e-6
+    )
+    field = found.displacement_NHW2[1, 3, 4].tolist()
+    assert field == pytest.approx([0.03328113, 0.07005246], abs=1e-6)
+    assert found.erased.top_N1.flatten().tolist() == [3, 5, 19]
+    assert found.erased.left_N1.flatten().tolist() == [8, 10, 2]
+    assert torch.rand(1, generator=stream).item() == pytest.approx(0.016621947, abs=1e-8)
 
 
 @pytest.mark.parametrize("spec", [Augment(), ALL])
@@ -151,6 +178,11 @@ def test_torchs_own_stream_is_left_alone(digits: Tensor, spec: Augment) -> None:
         only(shear_degrees=20.0),
         only(elastic=Elastic(pixels=2.0)),
         only(erase=Erase(probability=1.0)),
+        only(erase=Erase(probability=1.0, area=(0.1, 0.5))),
+        only(crop=Crop(area=(0.2, 0.9))),
+        only(perspective=Perspective(distortion=0.9)),
+        only(brightness=0.5),
+        only(contrast=0.9),
     ],
 )
 def test_each_image_has_draws_of_its_own(spec: Augment) -> None:
@@ -264,6 +296,26 @@ def test_the_elastic_field_is_what_moves_the_pixels(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "elastic_displacement", two_right_three_down)
     changed = augment(blob(x=13, y=13), only(elastic=Elastic(pixels=1.0)), rng=rng())
     assert torch.allclose(changed, blob(x=11, y=10), atol=1e-5)
+
+
+# ------------------------------------------------------------------------------- crops and views
+
+
+@pytest.mark.parametrize("name", ["crop", "perspective"])
+def test_a_share_of_the_images_is_changed(name: str) -> None:
+    same = blob(x=10, y=12, sigma=4.0).repeat(1000, 1, 1, 1)
+    crop, view = Crop(pixels=20, probability=0.3), Perspective(distortion=0.9, probability=0.3)
+    changed = augment(same, only(**{name: crop if name == "crop" else view}), rng=rng())
+    assert 240 < int((changed != same).any(3).any(2).any(1).sum()) < 360
+
+
+def test_changes_in_a_row_are_made_one_after_the_other(digits: Tensor) -> None:
+    two = [{"brightness": 0.9}, {"rotate_degrees": 30, "resample": "nearest"}]
+    one, other = rng(5), rng(5)
+    found = augment(digits, Augment.model_validate(two), rng=one)
+    for step in two:
+        digits = augment(digits, Augment.model_validate([step]), rng=other)
+    assert torch.equal(found, digits)
 
 
 # ----------------------------------------------------------------------------------------- erase
