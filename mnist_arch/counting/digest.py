@@ -35,6 +35,7 @@ from mnist_arch.spec.recipe import (
     Elastic,
     Erase,
     Exponential,
+    Initialize,
     InverseTime,
     MultiStep,
     Normalize,
@@ -138,6 +139,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "ema": ("ema", 0.998),
         "augment": ("augment", {}),
         "normalize": ("normalize", {}),
+        "initialize": ("initialize", {}),
         "quantize": ("quantize", None),
     },
     Sgd: {
@@ -222,6 +224,12 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "kind": ("kind", "dataset"),
         "mean": ("mean", None),
         "std": ("std", None),
+    },
+    Initialize: {
+        "kind": ("kind", "torch"),
+        "distribution": ("distribution", None),
+        "fan": ("fan", None),
+        "biases": ("biases", None),
     },
     Elastic: {"pixels": ("pixels", ALWAYS), "sigma_pixels": ("sigma-pixels", 4)},
     Erase: {

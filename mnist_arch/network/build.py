@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.plan import Plan, plan_network
+from mnist_arch.network.start import initialize
 from mnist_arch.seeds import stream_seed
+from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.network import Network
+from mnist_arch.spec.recipe import Initialize
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -23,6 +26,9 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "hardswish": nn.Hardswish,
 }
+
+
+AS_TORCH: Final = Initialize()
 
 
 class CountMismatch(AssertionError):
@@ -168,24 +174,28 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
 
 def build(network: Network, *, seed: int = 0, plan: Plan | None = None) -> Classifier:
-    """A module with torch's initial weights: those that a run of this seed starts with.
+    """A module with initial weights: those that a run of this seed starts with.
 
-    `plan` is the network's plan where it is known. Leaves the global generator alone. Raises
-    ShapeError, and CountMismatch where the module does not have the planned parameters.
+    They are as the recipe of an experiment has them, else torch's. `plan` is the network's plan
+    where it is known. Leaves the global generator alone. Raises ShapeError, and CountMismatch where
+    the module does not have the planned parameters.
     """
     plan = plan or plan_network(network)
-    model = assemble(plan, seed=seed)
+    start = network.recipe.initialize if isinstance(network, Experiment) else AS_TORCH
+    model = assemble(plan, seed=seed, start=start)
     if (built := count_parameters(model)) != plan.parameters:
         raise CountMismatch(f"the plan has {plan.parameters:,} parameters, the module {built:,}")
     return model
 
 
-def assemble(plan: Plan, *, seed: int) -> Classifier:
+def assemble(plan: Plan, *, seed: int, start: Initialize = AS_TORCH) -> Classifier:
     """The module of a plan, not counted; see `build`."""
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would seed every GPU, too.
         torch.default_generator.manual_seed(stream_seed(seed, "weights"))
-        return Classifier(_Builder().sequence(plan.layers))
+        model = Classifier(_Builder().sequence(plan.layers))
+        initialize(model, start)
+        return model
 
 
 def count_parameters(model: nn.Module) -> int:

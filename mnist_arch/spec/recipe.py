@@ -383,6 +383,37 @@ class Normalize(ShortSpec):
         return Normalization(mean, usual.std if self.std is None else self.std)
 
 
+class Initialize(ShortSpec):
+    """How weights and biases of convolutions and linear layers begin."""
+
+    short = "kind"
+
+    kind: Literal["torch", "keras", "he", "xavier", "orthogonal"] = "torch"
+    """torch and keras, as their layers come; he (He et al. 2015), xavier (Glorot and Bengio 2010),
+    orthogonal (Saxe et al. 2014)."""
+    distribution: Literal["uniform", "normal", "truncated-normal"] | None = None
+    """Of `he`, where it is normal unless set, and of `xavier`, where it is uniform."""
+    fan: Literal["in", "out"] | None = None
+    """Whether `he` keeps the variance of values (in), which it does unless set, or of
+    gradients."""
+    biases: Literal["zeros", "torch"] | None = None
+    """How biases begin with `he`, `xavier` and `orthogonal`; zeros unless set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, kinds in (
+            ("distribution", ("he", "xavier")),
+            ("fan", ("he",)),
+            ("biases", ("he", "xavier", "orthogonal")),
+        ):
+            if getattr(self, name) is not None and self.kind not in kinds:
+                message = "`{name}` belongs to `kind: {kinds}`"
+                raise PydanticCustomError(
+                    name, message, {"name": name, "kinds": " or ".join(kinds)}
+                )
+        return self
+
+
 class Elastic(Spec):
     """Smooth random displacement of the pixels (Simard et al. 2003)."""
 
@@ -599,6 +630,8 @@ class Recipe(Spec):
     """Random changes to the training images."""
     normalize: Normalize = Normalize()
     """How pixels become numbers, of all images: a word, or constants."""
+    initialize: Initialize = Initialize()
+    """How the weights begin."""
     quantize: Literal["int8"] | None = None
     """Rounds weights and values in training as an export to int8 does; not at all unless set."""
 

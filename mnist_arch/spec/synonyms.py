@@ -59,6 +59,11 @@ KEYS: Final[dict[str, str]] = {
     "recipe.augment": "augmentation augmentations augmenter aug augs data_augmentation data_aug"
     " augmentation_params transform transforms train_transform train_transforms random_affine"
     " affine compose",
+    "recipe.initialize": "init initializer initialiser kernel_initializer weight_init init_weights"
+    " initialise initialization initialisation weights_init init_method init_mode",
+    "recipe.initialize.distribution": "dist",
+    "recipe.initialize.fan": "mode nonlinearity_mode",
+    "recipe.initialize.biases": "bias bias_initializer bias_init",
     "recipe.normalize": "normalise normalizer normalize_images rescale rescaling standardize"
     " standardise norm_params",
     "recipe.normalize.mean": "mu normalization_mean normalize_mean means",
@@ -242,6 +247,10 @@ VALUES: Final[dict[str, str]] = {
     "nearest": "nearest_neighbor nearest_neighbour nearest_exact",
     "bilinear": "linear interpolate bicubic",
     "dataset": "standard standardize default",
+    "he": "he_normal he_uniform kaiming kaiming_normal kaiming_uniform msra kaiming_normal_"
+    " kaiming_uniform_",
+    "xavier": "glorot glorot_normal glorot_uniform xavier_normal xavier_uniform",
+    "orthogonal": "orthogonal_ orthonormal",
     "zeros": "zero constant 0",
     "replicate": "edge nearest border replication",
     "ordinary": "conv conv2d convolution standard regular normal dense full plain vanilla default",
@@ -290,6 +299,12 @@ VALUES: Final[dict[str, str]] = {
 """Words of the language, and what others say for them where they may stand."""
 
 REMARKS: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        ("he_normal", "glorot_normal"), "Keras' normal is `distribution: truncated-normal`"
+    ),
+    **dict.fromkeys(("he_uniform", "kaiming_uniform"), "with `distribution: uniform`"),
+    "xavier_normal": "with `distribution: normal`",
+    "glorot_uniform": "`keras` is how its layers come",
     "bicubic": "there are `bilinear` and `nearest`",
     "color_jitter": "`contrast` is a key of its own",
     "nadam": "`adam` and `adamw` are the only ones here",
@@ -356,8 +371,7 @@ NOT_HERE: Final[dict[str, str]] = {
         " epoch is stored",
     "save_model save_best checkpoint_every save_every": "the weights of the final epoch are always"
         " stored",
-    "pretrained init initializer kernel_initializer weight_init init_weights":
-        "weights begin as torch draws them, by the seed",
+    "pretrained": "weights begin as `recipe.initialize` says, by the seed",
     "transposed conv_transpose convtranspose2d upsample": "maps only become smaller",
     "attention_heads num_heads transformer lstm rnn gru": "the layers are those of small"
         " convolutional networks",

@@ -165,6 +165,7 @@ KINDS = {
     "Perspective": "`recipe.augment.perspective`",
     "Erase": "`recipe.augment.erase`",
     "Normalize": "`recipe.normalize`",
+    "Initialize": "`recipe.initialize`",
     "Budget": "`budget`",
     "Folds": "`holdout`, where it is folds",
 }

@@ -223,6 +223,7 @@ def test_a_key_of_elsewhere_is_told_its_place(text: str, place: str, form: str) 
         ("recipe: {augment: {ColorJitter: 0.2}}", "brightness: 0.2"),
         ("recipe: {augment: {erase: {p: 0.5, probability: 0.5}}}", "probability: 0.5"),
         ("recipe: {normalize: {stddev: 0.3}}", "std: 0.3"),
+        ("recipe: {kernel_initializer: he}", "initialize: he"),
         ("recipe: {augment: {cutout: true}}", "erase: {probability: 0.25}"),
         ("defaults: {use_bias: no}", "bias: false"),
         ("defaults: {bn: true}", "norm: batch"),

@@ -275,8 +275,8 @@ def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
         (
             "recipe: {epoch: 5}",
             "recipe.epoch",
-            "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, l1, "
-            "label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
+            "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
+            "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
         ),
         (
             "recipe: {optimizer: {momentun: 0.5}}",
@@ -431,3 +431,31 @@ def test_constants_without_normalisation_are_refused() -> None:
         "`mean` and `std` belong to `kind: dataset`",
         "recipe.normalize",
     )
+
+
+@pytest.mark.parametrize(
+    ("initialize", "message"),
+    [
+        ("{kind: keras, fan: out}", "`fan` belongs to `kind: he`"),
+        ("{distribution: normal}", "`distribution` belongs to `kind: he or xavier`"),
+        ("{kind: torch, biases: zeros}", "`biases` belongs to `kind: he or xavier or orthogonal`"),
+    ],
+)
+def test_sentence_about_the_start_of_weights(initialize: str, message: str) -> None:
+    text = f"name: x\nblocks: [{{channels: [8]}}]\nrecipe: {{initialize: {initialize}}}"
+    (found,) = problems(text)
+    assert (found.message, found.place) == (message, "recipe.initialize")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("glorot_uniform", "did you mean `xavier`?"),
+        ("kaiming_normal", "did you mean `he`?"),
+        ("he_normal", "truncated-normal"),
+    ],
+)
+def test_a_start_of_weights_by_another_name(word: str, hint: str) -> None:
+    text = f"name: x\nblocks: [{{channels: [8]}}]\nrecipe: {{initialize: {word}}}"
+    (found,) = problems(text)
+    assert hint in found.hint

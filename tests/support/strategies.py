@@ -533,6 +533,7 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
                 "ema": st.none() | st.floats(0, 0.9999),
                 "augment": _AUGMENTS,
                 "normalize": _NORMALIZES,
+                "initialize": st.sampled_from(["torch", "keras", "he", "xavier", "orthogonal"]),
                 "quantize": st.none() | st.just("int8"),
             },
         ),
