@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # torchvision takes seconds to import
 
 PORTING = Path(__file__).parents[2] / "docs" / "porting.md"
 IMAGES = synthetic(8, seed=1).images
-SIDE, DRAWS = 28, 40
+SIDE, DRAWS = 28, 100
 TURNED = slice(5, 23)
 """Rows and columns that no rotation or perspective of these takes from the border."""
 
