@@ -28,7 +28,7 @@ def on_plain(recipe: dict[str, Any]) -> dict[str, Any]:
                 short = _of_kind(value, PLAIN_RECIPE[key], get_args(Optimizer))
             case "schedule":
                 short = _of_kind(value, PLAIN_RECIPE[key], get_args(AnySchedule))
-            case "augment":
+            case "augment" if isinstance(value, dict):
                 short = _differing(value, {**_defaults(Augment), **PLAIN_RECIPE[key]})
             case _:
                 known = {**_defaults(Recipe), **PLAIN_RECIPE}

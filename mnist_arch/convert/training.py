@@ -54,6 +54,13 @@ _KERAS_OPTIMIZERS: Final = {
     "Adadelta": "learning_rate=0.001 rho=0.95 epsilon=1e-07 weight_decay=None",
     "Adagrad": "learning_rate=0.001 initial_accumulator_value=0.1 epsilon=1e-07 weight_decay=None",
 }
+_STARTS: Final[dict[str, Any]] = {
+    "glorot_uniform": "keras",
+    "glorot_normal": {"kind": "xavier", "distribution": "truncated-normal"},
+    "he_normal": {"kind": "he", "distribution": "truncated-normal"},
+    "he_uniform": {"kind": "he", "distribution": "uniform"},
+}
+"""What Keras calls the start of the weights."""
 _SCHEDULES: Final = {
     "StepLR": "optimizer step_size gamma=0.1 last_epoch=-1 verbose=None",
     "MultiStepLR": "optimizer milestones gamma=0.1 last_epoch=-1 verbose=None",
@@ -88,7 +95,6 @@ _NO_CHANGE: Final = (
 )
 _OTHER_TRANSFORMS: Final = {
     "CenterCrop": "cuts out the middle",
-    "ColorJitter": "changes brightness and contrast at random",
     "ElasticTransform": "bends the image at random",
     "GaussianBlur": "blurs the image",
     "Pad": "adds a border",
@@ -96,10 +102,7 @@ _OTHER_TRANSFORMS: Final = {
     "RandomApply": "makes its changes with a probability",
     "RandomChoice": "makes one of its changes",
     "RandomCrop": "cuts out a part at random, which is a shift by whole pixels where it pads",
-    "RandomErasing": "takes out a rectangle of random size",
     "RandomHorizontalFlip": "mirrors the image at random",
-    "RandomPerspective": "tilts the image at random",
-    "RandomResizedCrop": "cuts out a part of random size and makes it as large as before",
     "RandomVerticalFlip": "turns the image upside down at random",
     "Resize": "changes the number of pixels",
     "RandAugment": "makes several changes at random",
@@ -150,6 +153,10 @@ class _Reader:
     dropped: list[tuple[str, str]] = field(default_factory=list)
     assumed: list[tuple[str, str]] = field(default_factory=list)
     calls: list[_Call] = field(default_factory=list)
+    pipelines: list[list[ast.Call]] = field(default_factory=list)
+    """The transforms of each row."""
+    taken: set[int] = field(default_factory=set)
+    """Calls that are part of another that was carried over."""
 
     def run(self) -> Training:
         for tree, piece in self.read.trees:
@@ -594,11 +601,11 @@ class _Reader:
     # ----------------------------------------------------------------------------------- transforms
 
     def _augment(self, *, is_keras: bool) -> None:
-        tree: dict[str, float] = dict.fromkeys(
-            ("rotate_degrees", "shift_pixels", "scale", "shear_degrees"), 0.0
-        )
+        changes: list[dict[str, Any]] = []
         normalizes = False
         seen: set[str] = set()
+        for tree, _ in self.read.trees:
+            self.pipelines += _pipelines(tree)
         for call in self.calls:
             if not call.name.startswith(("torchvision.transforms", "transforms.")):
                 if call.last == "ImageDataGenerator":
@@ -610,18 +617,44 @@ class _Reader:
                 self._normalize(call)
             elif word in seen or call.last in _NO_CHANGE:
                 continue
-            elif call.last == "RandomRotation":
-                self._rotation(call, tree)
-            elif call.last == "RandomAffine":
-                self._affine(call, tree)
-            elif call.last in _OTHER_TRANSFORMS:
-                self._drop(f"{call.last}, which {_OTHER_TRANSFORMS[call.last]}", call.place)
+            elif made := self._change(call):
+                changes.append(made)
             seen.add(word)
         if not normalizes:
             self.recipe["normalize"] = "none"
         elif self.recipe.get("normalize") == {"mean": NORMALIZED[0], "std": NORMALIZED[1]}:
             del self.recipe["normalize"]  # it is that of the dataset
-        self.recipe["augment"] = {name: _plain(value) for name, value in tree.items()}
+        if changes:
+            self.recipe["augment"] = changes[0] if len(changes) == 1 else changes
+
+    def _change(self, call: _Call) -> dict[str, Any] | None:
+        """One change of the images; None where it is none, or cannot be said, which is listed."""
+        by_name: dict[str, Callable[[_Call], dict[str, Any] | None]] = {
+            "RandomRotation": self._rotation,
+            "RandomAffine": self._affine,
+            "RandomApply": self._cropping,
+            "RandomErasing": self._erasing,
+            "RandomPerspective": self._perspective,
+            "RandomResizedCrop": self._resized_crop,
+            "ColorJitter": self._tones,
+        }
+        if call.last in by_name:
+            return by_name[call.last](call)
+        is_size = call.last == "Resize" and call.node.args
+        if is_size and self._value(call.node.args[0], call.piece) in (28, (28, 28), [28, 28]):
+            return None
+        if call.last in _OTHER_TRANSFORMS and id(call.node) not in self.taken:
+            self._drop(f"{call.last}, which {_OTHER_TRANSFORMS[call.last]}", call.place)
+        return None
+
+    def _is_after(self, call: _Call, name: str) -> bool:
+        """Whether it comes after a transform of this name, of the same row."""
+        for row in self.pipelines:
+            nodes = [id(it) for it in row]
+            if id(call.node) in nodes:
+                before = row[: nodes.index(id(call.node))]
+                return any(_text(it.func).endswith(name) for it in before)
+        return False
 
     def _normalize(self, call: _Call) -> None:
         given = self._arguments(call, "mean std inplace=False")
@@ -638,66 +671,134 @@ class _Reader:
         if first != found:
             self._drop(f"Normalize({words}), another one than before it", call.place)
 
-    def _rotation(self, call: _Call, tree: dict[str, float]) -> None:
+    def _rotation(self, call: _Call) -> dict[str, Any] | None:
         given = self._arguments(call, "degrees interpolation=None expand=False center=None fill=0")
         degrees = None if given is None else _either_way(given["degrees"])
         if given is None or degrees is None or degrees > 180:
             self._drop("RandomRotation by angles that are not the same either way", call.place)
-            return
-        self._turn(degrees, tree, call.place)
-        self._nearest(given, call)
+            return None
+        return {"rotate_degrees": _plain(degrees), **self._resampled(given, call)}
 
-    def _turn(self, degrees: float, tree: dict[str, float], place: str) -> None:
-        if degrees and tree["rotate_degrees"]:
-            self._drop("a second rotation at random", place)
-        else:
-            tree["rotate_degrees"] = degrees or tree["rotate_degrees"]
-
-    def _nearest(self, given: dict[str, Any], call: _Call) -> None:
-        if given.get("interpolation") is None:
-            what = f"{call.last} that takes the nearest pixel: here it is interpolated"
-            self._drop(what, call.place)
+    def _resampled(self, given: dict[str, Any], call: _Call) -> dict[str, Any]:
+        """How pixels that move are taken, and the grey of what comes into view."""
+        words = str(getattr(given["interpolation"], "name", given["interpolation"])).upper()
+        found: dict[str, Any] = {}
+        if given["interpolation"] in (None, 0) or words.endswith("NEAREST"):
+            found["resample"] = "nearest"
+        elif given["interpolation"] != 2 and not words.endswith("BILINEAR"):
+            self._drop(f"{call.last} by another interpolation: here it is bilinear", call.place)
         fill = given.get("fill", 0)
         fill = fill[0] if isinstance(fill, list | tuple) and len(fill) == 1 else fill
-        if fill not in (0, None):
-            what = f"a fill of {_short(fill)} of 255 for what comes into view: here it is 0"
-            self._drop(what, call.place)
+        most = 1 if self._is_after(call, "ToTensor") else 255
+        if isinstance(fill, int | float) and 0 <= fill <= most:
+            if fill:
+                found["fill"] = round(fill / most, 9)
+        elif fill is not None:
+            self._drop(
+                f"a fill of {_short(fill)} for what comes into view: here it is 0", call.place
+            )
+        if self._is_after(call, "Normalize"):
+            self._drop(f"{call.last} after Normalize: here it comes before", call.place)
+        return found
 
-    def _affine(self, call: _Call, tree: dict[str, float]) -> None:
+    def _affine(self, call: _Call) -> dict[str, Any] | None:
         given = self._arguments(
             call,
             "degrees translate=None scale=None shear=None interpolation=None fill=0 center=None",
         )
         if given is None:
             self._drop("RandomAffine with arguments that are not known", call.place)
-            return
+            return None
+        tree: dict[str, Any] = {}
         degrees = _either_way(given["degrees"])
         if degrees is None or degrees > 180:
             self._drop("RandomAffine by angles that are not the same either way", call.place)
-        else:
-            self._turn(degrees, tree, call.place)
+        elif degrees:
+            tree["rotate_degrees"] = _plain(degrees)
         match given["translate"]:
             case None:
                 pass
             case [float() | int() as wide, float() | int() as high] if wide == high:
-                tree["shift_pixels"] = round(wide * PIXELS, 6)
-                self._drop("shifts by whole pixels: here they are by parts of one, too", call.place)
+                tree |= {"shift_pixels": round(wide * PIXELS, 6), "whole_pixels": True}
             case other:
                 self._drop(f"a shift of {_short(other)}, not the same along each axis", call.place)
-        match given["scale"]:
-            case None:
-                pass
-            case [float() | int() as low, float() | int() as high] if abs(low + high - 2) < 1e-9:
-                tree["scale"] = round(high - 1, 9)
-            case other:
-                self._drop(f"a scale from {_short(other)}, not the same either way", call.place)
+        if given["scale"] is not None:
+            if (pair := _pair(given["scale"])) is None:
+                self._drop(f"a scale from {_short(given['scale'])}", call.place)
+            else:
+                is_even = abs(sum(pair) - 2) < 1e-9
+                tree["scale"] = round(pair[1] - 1, 9) if is_even else pair
         if given["shear"] is not None:
             shear = _either_way(given["shear"])
             if shear is None or shear > 60:
                 self._drop(f"a shear of {_short(given['shear'])}", call.place)
+            elif shear:
+                tree["shear_degrees"] = _plain(shear)
+        return {**tree, **self._resampled(given, call)} if tree else None
+
+    def _cropping(self, call: _Call) -> dict[str, Any] | None:
+        """RandomApply of a CenterCrop, which a Resize follows."""
+        given = self._arguments(call, "transforms p=0.5")
+        items = call.node.args[0] if call.node.args else None
+        inner = items.elts if isinstance(items, ast.List | ast.Tuple) else []
+        crops = [it for it in self.calls if it.node in inner and it.last == "CenterCrop"]
+        if given is None or len(inner) != 1 or not crops or not _is_share(given["p"]):
+            self._drop(f"RandomApply, which {_OTHER_TRANSFORMS['RandomApply']}", call.place)
+            return None
+        size = self._value(crops[0].node.args[0], call.piece) if crops[0].node.args else None
+        if not isinstance(size, int) or not 0 < size <= PIXELS:
+            self._drop(f"RandomApply, which {_OTHER_TRANSFORMS['RandomApply']}", call.place)
+            return None
+        self.taken.add(id(crops[0].node))
+        return {"crop": {"pixels": size, "probability": _plain(given["p"])}}
+
+    def _erasing(self, call: _Call) -> dict[str, Any] | None:
+        given = self._arguments(call, "p=0.5 scale=None ratio=None value=0 inplace=False")
+        area, ratio = _ranges(given, area=(0.02, 0.33), ratio=(0.3, 3.3))
+        value = None if given is None else given["value"]
+        if self._is_after(call, "Normalize") and isinstance(value, int | float):
+            value = value * NORMALIZED[1] + NORMALIZED[0]
+        if given is None or area is None or ratio is None or not _is_share(given["p"]):
+            self._drop("RandomErasing with arguments that are not known", call.place)
+            return None
+        if not _is_share(value):
+            self._drop(f"RandomErasing to {_short(value)}: here it is background", call.place)
+            value = 0
+        tree: dict[str, Any] = {"probability": _plain(given["p"]), "area": area}
+        if ratio != [0.3, 3.3]:
+            tree["ratio"] = ratio
+        if value:
+            tree["fill"] = round(value, 6)
+        return {"erase": tree}
+
+    def _perspective(self, call: _Call) -> dict[str, Any] | None:
+        given = self._arguments(call, "distortion_scale=0.5 p=0.5 interpolation=2 fill=0")
+        if given is None or not (_is_share(given["distortion_scale"]) and _is_share(given["p"])):
+            self._drop("RandomPerspective with arguments that are not known", call.place)
+            return None
+        by = {"distortion": given["distortion_scale"], "probability": _plain(given["p"])}
+        return {"perspective": by, **self._resampled(given, call)}
+
+    def _resized_crop(self, call: _Call) -> dict[str, Any] | None:
+        given = self._arguments(call, "size scale=None ratio=None interpolation=2")
+        area, ratio = _ranges(given, area=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
+        if area is None or ratio is None or area[1] > 1:
+            self._drop("RandomResizedCrop with arguments that are not known", call.place)
+            return None
+        return {"crop": {"area": area, **({} if ratio == [3 / 4, 4 / 3] else {"ratio": ratio})}}
+
+    def _tones(self, call: _Call) -> dict[str, Any] | None:
+        given = self._arguments(call, "brightness=0 contrast=0 saturation=0 hue=0")
+        tree: dict[str, Any] = {}
+        for name in ("brightness", "contrast"):
+            amount = None if given is None else given[name]
+            if _is_share(amount):
+                tree |= {name: _plain(amount)} if amount else {}
+            elif (pair := _pair(amount)) is not None:
+                tree[name] = pair
             else:
-                tree["shear_degrees"] = shear
-        self._nearest(given, call)
+                self._drop(f"ColorJitter's {name} of {_short(amount)}", call.place)
+        return tree or None
 
     # ---------------------------------------------------------------------------------------- Keras
 
@@ -721,10 +822,24 @@ class _Reader:
         self._compiled()
         if "callbacks" in pairs:
             self._callbacks(pairs["callbacks"], call)
-        self._drop(
-            "Keras' start of the weights (Glorot uniform, biases 0): here it is torch's", call.place
-        )
+        self._start()
         return True
+
+    def _start(self) -> None:
+        """How weights begin: as layers of Keras come, or by the one name that they are given."""
+        named = {
+            str(self._value(value, call.piece)): call.place
+            for call in self.calls
+            for name, value in _keywords(call.node)
+            if name == "kernel_initializer"
+        }
+        known = [_STARTS.get(it.lower()) for it in named] or ["keras"]
+        if len(known) == 1 and known[0] is not None:
+            self.recipe["initialize"] = known[0]
+            return
+        self.recipe["initialize"] = "keras"
+        words = ", ".join(it[:40] for it in named)
+        self._drop(f"the start of the weights ({words})", next(iter(named.values())))
 
     def _callbacks(self, node: ast.expr, fit: _Call) -> None:
         """What is called after each epoch: a schedule by a function is carried over."""
@@ -870,6 +985,37 @@ def _short(value: Any) -> str:
 def _plain(value: float) -> float:
     """A number as it is written: 0 for 0.0."""
     return int(value) if float(value).is_integer() and abs(value) < 1e6 else float(value)
+
+
+def _pipelines(tree: ast.Module) -> Iterator[list[ast.Call]]:
+    """The transforms of each Compose, in their order."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _text(node.func).endswith("Compose") and node.args:
+            if isinstance(items := node.args[0], ast.List | ast.Tuple):
+                yield [it for it in items.elts if isinstance(it, ast.Call)]
+
+
+def _pair(value: Any) -> list[float] | None:
+    """Two positive numbers, the least first."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+        if isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high < 100:
+            return [float(low), float(high)]
+    return None
+
+
+def _ranges(
+    given: dict[str, Any] | None, *, area: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[list[float] | None, list[float] | None]:
+    """Area and ratio of a rectangle, these unless given; None where they are not known."""
+    if given is None:
+        return None, None
+    found = (
+        usual if given[name] is None else given[name]
+        for name, usual in (("scale", area), ("ratio", ratio))
+    )
+    one, other = map(_pair, found)
+    return one, other
 
 
 def _is_share(value: Any) -> bool:

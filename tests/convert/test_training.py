@@ -179,22 +179,50 @@ def test_a_schedule_that_is_never_stepped_is_none() -> None:
     assert "StepLR is made and never stepped" in imported.text
 
 
-def test_transforms() -> None:
-    rotation = "transforms.RandomRotation((-7.0, 7.0), fill=(1,)), "
-    affine = "transforms.RandomAffine(0, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=8), "
-    found, said = recipe(SGD, rotation + affine)
-    assert found["augment"] == {
-        "rotate_degrees": 7,
-        "shift_pixels": 2.8,
-        "scale": 0.1,
-        "shear_degrees": 8,
-    }
-    assert "RandomRotation that takes the nearest pixel" in said
-    assert "shifts by whole pixels" in said
-    assert "a fill of 1 of 255" in said
-    found, said = recipe(SGD, "transforms.RandomApply([transforms.CenterCrop(22)], p=0.1), ")
-    assert "RandomApply, which makes its changes with a probability" in said
-    assert "CenterCrop, which cuts out the middle" in said
+@pytest.mark.parametrize(
+    ("transforms", "augment"),
+    [
+        (
+            "transforms.RandomRotation((-7.0, 7.0), fill=(1,))",
+            {"rotate_degrees": 7, "resample": "nearest", "fill": 0.003921569},
+        ),
+        (
+            "transforms.RandomAffine(5, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=8)",
+            {
+                "rotate_degrees": 5,
+                "shift_pixels": 2.8,
+                "whole_pixels": True,
+                "scale": 0.1,
+                "shear_degrees": 8,
+                "resample": "nearest",
+            },
+        ),
+        (
+            "transforms.RandomApply([transforms.CenterCrop(22)], p=0.1), transforms.Resize(28), "
+            "transforms.RandomRotation(15)",
+            [
+                {"crop": {"pixels": 22, "probability": 0.1}},
+                {"rotate_degrees": 15, "resample": "nearest"},
+            ],
+        ),
+        (
+            "transforms.ColorJitter(0.2, contrast=(0.5, 1.5))",
+            {"brightness": 0.2, "contrast": [0.5, 1.5]},
+        ),
+        ("transforms.RandomErasing(0.25)", {"erase": {"probability": 0.25, "area": [0.02, 0.33]}}),
+        (
+            "transforms.RandomPerspective(0.2, 1.0)",
+            {"perspective": {"distortion": 0.2, "probability": 1}},
+        ),
+        ("transforms.RandomResizedCrop(28, (0.8, 1.0))", {"crop": {"area": [0.8, 1.0]}}),
+    ],
+)
+def test_transforms(transforms: str, augment: Any) -> None:
+    found, said = recipe(SGD, f"{transforms}, ")
+    assert found["augment"] == augment
+    assert said == ""
+    _, said = recipe(SGD, "transforms.RandomHorizontalFlip(), ")
+    assert "RandomHorizontalFlip, which mirrors the image at random" in said
 
 
 def test_pixels_keep_their_normalisation() -> None:
@@ -231,7 +259,10 @@ def test_keras() -> None:
     assert (found["schedule"], found["normalize"]) == ({"peak": 0.003}, "none")
     said = "\n".join(it.text for it in imported.dropped)
     assert "the last 0.1 of the images held out" in said
-    assert "Keras' start of the weights" in said
+    assert found["initialize"] == "keras"
+    he = read(KERAS.replace("3, input", "3, kernel_initializer='he_normal', input") + fit)
+    start = {"kind": "he", "distribution": "truncated-normal"}
+    assert he.tree["recipe"]["initialize"] == start
     plain = read(KERAS + "model.compile('sgd')\nmodel.fit(x, y)\n").tree["recipe"]
     optimizer = {"momentum": 0}
     assert plain == {
@@ -240,6 +271,7 @@ def test_keras() -> None:
         "batch_size": 32,
         "optimizer": optimizer,
         "normalize": "none",
+        "initialize": "keras",
     }
     inverse = (
         "from keras.callbacks import LearningRateScheduler\n"
