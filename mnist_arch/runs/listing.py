@@ -310,7 +310,7 @@ def _state(
 def _differs(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What differs from the network of the zoo that a spec extends, else what flags have set."""
     origins = manifest.get("origins")
-    if not isinstance(origins, dict):
+    if not isinstance(origins, Mapping):
         return {}
     extends = any(str(origin).startswith("zoo/") for origin in origins.values())
     found: dict[str, str] = {}

@@ -19,14 +19,15 @@ from mnist_arch.files import refusal
 
 _SET: Final = re.compile(r"(?:--set (.*)|set\[)", re.DOTALL)
 """Where a value came from that a flag, or an argument of a verb, has set."""
+_ANY_SET: Final = (b'": "--se', b'": "set[')
 _OF_NETWORK: Final = ("blocks", "classes", "defaults", "head")
 
-_OBJECT_ENDS: Final = b"\n  }"
-_BEGINS: Final = b'\n  "experiment": {'
-_ENDS: Final = _OBJECT_ENDS + b',\n  "format": '
-"""Around the experiment, in the lines of a manifest as this program writes it. A new line stands
-only between tokens of JSON, so that its indentation tells what is inside what."""
-_LEFT_OUT: Final = b'\n  "experiment": null'
+_LARGE: Final = (
+    ("experiment", b'\n  "experiment": {', b'\n  },\n  "format": '),
+    ("origins", b'\n  "origins": {', b'\n  },\n  "seed": '),
+)
+"""Objects that are most of a manifest, with how they begin and end where this program writes it. A
+new line stands only between tokens of JSON, so its indentation tells what is inside what."""
 
 
 def stored_object(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -38,38 +39,41 @@ def stored_object(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def stored_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A manifest, not validated, whose experiment is parsed when something is asked of it.
+    """A manifest, not validated, whose largest objects are parsed when something is asked of them.
 
     Empty where there is none, or a damaged one. Raises StorageError where it may not be read.
     """
     content = _content(path)
-    start, end = content.find(_BEGINS), content.rfind(_ENDS)
-    if 0 < start < end:
-        rest = _object(content[:start] + _LEFT_OUT + content[end + len(_OBJECT_ENDS) :])
-        if "experiment" in rest:
-            first = start + len(_BEGINS) - 1
-            return {**rest, "experiment": _Experiment(content[first : end + len(_OBJECT_ENDS)])}
+    rest, large = content, {}
+    for key, begins, ends in _LARGE:
+        start, end = rest.find(begins), rest.rfind(ends)
+        if 0 < start < end:
+            large[key] = _Later(rest[start + len(begins) - 1 : end + 4])
+            rest = rest[: start + len(begins) - 1] + b"0" + rest[end + 4 :]
+    found = _object(rest)
+    if found.keys() >= large.keys():
+        return {**found, **large}
     return _object(content)  # as others may write it
 
 
-class _Experiment(Mapping[str, Any]):
-    """The experiment of a manifest, most of the file; empty where it is damaged."""
+class _Later(Mapping[str, Any]):
+    """An object of a manifest, as it is written there; empty where it is damaged."""
 
     def __init__(self, text: bytes) -> None:
-        self._text = text
+        self.text = text
 
     def __getitem__(self, key: str) -> Any:
         if "_whole" not in self.__dict__:
             before = f'\n    "{key}": '.encode()
-            start = self._text.rfind(before) + len(before)
-            line = self._text[start : self._text.find(b"\n", start)].removesuffix(b",")
+            start = self.text.rfind(before) + len(before)
+            line = self.text[start : self.text.find(b"\n", start)].removesuffix(b",")
             if start >= len(before) and line[-1:] not in (b"{", b"["):
                 return _value(line)
         return self._whole[key]
 
     @cached_property
     def _whole(self) -> dict[str, Any]:
-        return _object(self._text)
+        return _object(self.text)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._whole)
@@ -116,7 +120,9 @@ def shown_name(manifest: Mapping[str, Any], label: Mapping[str, Any], folder: st
     if isinstance(given := label.get("name"), str):
         return given
     origins = manifest.get("origins")
-    stored = origins.items() if isinstance(origins, dict) else ()
+    stored = origins.items() if isinstance(origins, Mapping) else ()
+    if isinstance(origins, _Later) and not any(it in origins.text for it in _ANY_SET):
+        stored = ()
     changes: dict[str, None] = {}
     for where, origin in [it for it in stored if str(it[1])[:4] in ("--se", "set[")]:
         if (found := _SET.match(str(origin))) and re.split(r"[.[]", where)[0] in _OF_NETWORK:
