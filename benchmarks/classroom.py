@@ -52,7 +52,7 @@ def seconds(command: list[str]) -> tuple[float, int]:
 
 def hand_in_runs(folder: Path, epochs: int) -> None:
     """The archives of thirty students."""
-    (folder / "runs").mkdir(parents=True)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
     for name, changes in NETWORKS.items():
         score = ma.train(
             "s6",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,26 +19,27 @@ from ..prose import say
 if TYPE_CHECKING:
     from mnist_arch.claims.check import CheckedRun
 
-BUDGET_HELP: Final = (
-    "YAML with the rules, such as `parameters_below: 20000`; those of the exercise unless given. "
-    "The budget of a run is never used."
-)
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FOLDER", help="Folders of runs, zip archives of them, folders of these."
+    ),
+]
+BudgetFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--budget",
+        metavar="FILE",
+        callback=at_home,
+        help="YAML with the rules, such as `parameters_below: 20000`; those of the exercise unless "
+        "given. The budget of a run is never used.",
+    ),
+]
 
 
 def check(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDER", help="Folders of runs, or zip archives of them."),
-    ],
-    budget: Annotated[
-        Path | None,
-        typer.Option(
-            "--budget",
-            metavar="FILE",
-            callback=at_home,
-            help=BUDGET_HELP,
-        ),
-    ] = None,
+    folders: Folders,
+    budget: BudgetFile = None,
     rerun: Annotated[
         bool,
         typer.Option("--rerun", help="Train each run again, and compare bits or accuracies."),
@@ -67,7 +68,9 @@ def check(
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json are two forms of one answer: choose one")
-    paths = _all_there(folders)
+    from mnist_arch.claims.handed_in import handed_in
+
+    places = [it for path in _all_there(folders) for it in handed_in(path)]
     from mnist_arch.claims.check import Checker, with_copies
     from mnist_arch.claims.rules import read_budget
     from mnist_arch.spec.experiment import Budget
@@ -75,8 +78,8 @@ def check(
     from .tables import as_object, csv_text, show
 
     rules = Budget() if budget is None else read_budget(budget)
-    checks = Checker(rules, data_dir, rerun).checks(paths)
-    runs = with_copies([*(checks if quiet else _said(checks, of=len(paths)))])
+    checks = Checker(rules, data_dir, rerun).checks(places)
+    runs = with_copies([*(checks if quiet else _said(checks, of=len(places)))])
     if as_json:
         write_json(to_json(as_object(runs, rules)))
     elif as_csv:

@@ -56,6 +56,8 @@ def report(
 
       mnist-arch report experiments --out front.pdf
     """
+    if format_of(out) is None and out.suffix.lower() not in (".html", ".htm", ""):
+        raise typer.BadParameter(f"{out.name} is no page and no picture: .html, .svg, .pdf, .png")
     with heavy_imports():
         from mnist_arch.report.content import content_of, picture_of
         from mnist_arch.report.page import page

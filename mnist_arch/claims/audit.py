@@ -18,7 +18,7 @@ from mnist_arch.convert.source import Source, read_source
 from mnist_arch.convert.tables import Table, find_tables
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import MnistArchError, Origin
-from mnist_arch.files import shown
+from mnist_arch.files import is_folder, shown
 from mnist_arch.spec.experiment import Budget
 
 Verdict = Literal[
@@ -76,6 +76,8 @@ def audit(path: str, budget: Budget) -> Audit:
     except MnistArchError as error:
         if error.kind.exit_code != 2 or not Path(path).exists():
             raise
+        if is_folder(Path(path)):
+            return Audit(name, "cannot be read", reason=f"a folder: name its files, {name}/*.ipynb")
         return Audit(name, "cannot be read", reason=str(error))
     try:
         habits = read_habits(source)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mnist_arch.claims.handed_in import read_handed_in, unreadable
+from mnist_arch.claims.handed_in import Place, unreadable
 from mnist_arch.claims.stated import (
     Stated,
     disagreements,
@@ -25,7 +25,6 @@ from mnist_arch.data.folds import Folds
 from mnist_arch.errors import (
     DeviceUnavailable,
     NonFiniteLoss,
-    PathError,
     RunError,
     SpecError,
     StorageError,
@@ -33,7 +32,6 @@ from mnist_arch.errors import (
 )
 from mnist_arch.evaluation.comparison import ArmRun, compare_with_first
 from mnist_arch.evaluation.judgement import Judgement
-from mnist_arch.files import shown
 from mnist_arch.runs.agreement import Contradiction, compared, signed
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.spec.experiment import Budget, Verdicts
@@ -123,23 +121,20 @@ class Checker:
     rerun: bool = False
     """Whether trainings are repeated."""
 
-    def checks(self, paths: Sequence[Path]) -> Iterator[CheckedRun]:
+    def checks(self, places: Sequence[Place]) -> Iterator[CheckedRun]:
         """One after the other, in order; `with_copies` then compares them with each other.
 
-        Raises PathError, at once, where one is not there; DataUnavailable where the images of the
-        budget are not.
+        Raises DataUnavailable where the images of the budget are not there.
         """
         images: ReadImages = {}
-        for path in paths:
-            yield self._check(path, images)
+        for place in places:
+            yield self._check(place, images)
 
-    def _check(self, path: Path, images: ReadImages) -> CheckedRun:
+    def _check(self, place: Place, images: ReadImages) -> CheckedRun:
         try:
-            stated = read_stated(read_handed_in(path))
-        except PathError:
-            raise
+            stated = read_stated(place.read())
         except (RunError, SpecError, StorageError) as error:
-            return CheckedRun(shown(path), "cannot be read", reason=str(error))
+            return CheckedRun(place.name, "cannot be read", reason=str(error))
         return _Check(self, stated, images).checked()
 
 

@@ -5,18 +5,19 @@ Nothing is unpacked, no link is followed, and nothing of it is executed. Nothing
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mnist_arch.errors import MnistArchError, PathError, RunCorrupt
-from mnist_arch.files import is_folder, is_there, shown, storage_errors
+from mnist_arch.errors import MnistArchError, PathError, RunCorrupt, StorageError
+from mnist_arch.files import is_file, is_folder, is_there, names_in, shown, storage_errors
 
 LIMITS: Final = {
     "manifest.json": 1 << 20,
@@ -29,6 +30,8 @@ MOST_ARCHIVE: Final = 128 << 20
 """Longest zip archive that is read."""
 MOST_ENTRIES: Final = 10_000
 """Most files of a zip archive."""
+MOST_RUNS: Final = 50
+"""Most runs of a zip archive."""
 _ENTRY: Final = b"PK\x01\x02"
 """What each entry of an archive's table begins with."""
 _READ: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -45,22 +48,73 @@ class HandedIn:
     files: dict[str, bytes]
 
 
-def read_handed_in(path: Path) -> HandedIn:
-    """Reads the run in a folder or in a zip archive.
+@dataclass(frozen=True)
+class Place:
+    """Where a run is that was handed in."""
 
-    Raises PathError where there is nothing, RunCorrupt for what is no run, is too large, or has
-    links, and StorageError.
+    path: Path
+    """Its folder, or an archive."""
+    inside: str | None = None
+    """Its folder in the archive; None where there is one alone."""
+
+    @property
+    def name(self) -> str:
+        """As it was named; one of several in an archive with its folder there."""
+        return f"{shown(self.path)}/{self.inside}" if self.inside else shown(self.path)
+
+    def read(self) -> HandedIn:
+        """Reads the run.
+
+        Raises RunCorrupt for what is no run, is too large, or has links, and StorageError.
+        """
+        if is_folder(self.path):
+            files = {name: _file(self.path / name, limit) for name, limit in LIMITS.items()}
+            found = {name: content for name, content in files.items() if content is not None}
+        else:
+            with _archive(self.path) as archive:
+                runs = _entries(archive, shown(self.path))
+                inside = next(iter(runs), "") if self.inside is None else self.inside
+                found = {
+                    file: _member(archive, entry, LIMITS[file], shown(self.path))
+                    for file, entry in runs.get(inside, {}).items()
+                }
+        if not found:
+            raise unreadable(f"{self.name} is no run: it has none of {', '.join(LIMITS)}")
+        return HandedIn(self.name, found)
+
+
+def handed_in(path: Path) -> list[Place]:
+    """The runs at a path: a run's folder, an archive of one or more, or a folder of these.
+
+    What cannot be read is a place, too, which says so when it is read. Raises PathError where there
+    is nothing, and StorageError.
     """
     if not is_there(path):
         raise PathError(f"there is no {shown(path)}", hint="name the folder of a run, or a zip")
-    if is_folder(path):
-        files = {name: _file(path / name, limit) for name, limit in LIMITS.items()}
-        found = {name: content for name, content in files.items() if content is not None}
-    else:
-        found = _archive(path)
-    if not found:
-        raise unreadable(f"{shown(path)} is no run: it has none of {', '.join(LIMITS)}")
-    return HandedIn(shown(path), found)
+    if not is_folder(path):
+        return _in_archive(path)
+    if any(is_there(path / name) for name in LIMITS):
+        return [Place(path)]
+    found: list[Place] = []
+    for name in names_in(path):
+        inside = path / name
+        if name.startswith(".") or inside.is_symlink():
+            continue
+        if is_folder(inside):
+            found.append(Place(inside))  # also what is no run: nobody's is to be passed over
+        elif inside.suffix.lower() == ".zip" and is_file(inside):
+            found += _in_archive(inside)
+    has_runs = any(not is_folder(it.path) or is_there(it.path / "manifest.json") for it in found)
+    return found if has_runs else [Place(path)]
+
+
+def _in_archive(path: Path) -> list[Place]:
+    try:
+        with _archive(path) as archive:
+            folders = sorted(_entries(archive, shown(path)))
+    except (RunCorrupt, StorageError):
+        return [Place(path)]
+    return [Place(path, folder) for folder in folders] if len(folders) > 1 else [Place(path)]
 
 
 def unreadable(message: str) -> RunCorrupt:
@@ -90,8 +144,9 @@ def _bounded(read: Callable[[int], bytes], limit: int, name: str) -> bytes:
     return content
 
 
-def _archive(path: Path) -> dict[str, bytes]:
-    """The files of the one run in an archive."""
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive, read as a whole. Raises RunCorrupt, also for what its reader trips over."""
     name = shown(path)
     with storage_errors(path, doing="read"):
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -102,10 +157,7 @@ def _archive(path: Path) -> dict[str, bytes]:
         raise unreadable(f"{name} has more than {MOST_ENTRIES:,} files")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {
-                file: _member(archive, entry, LIMITS[file], name)
-                for file, entry in _entries(archive, name).items()
-            }
+            yield archive
     except MnistArchError:
         raise
     except (
@@ -122,8 +174,8 @@ def _archive(path: Path) -> dict[str, bytes]:
         raise unreadable(f"{name} cannot be read as a zip archive: {reason}") from None
 
 
-def _entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    """The entries of the run's files, which stand in one folder of the archive."""
+def _entries(archive: zipfile.ZipFile, name: str) -> dict[str, dict[str, zipfile.ZipInfo]]:
+    """The entries of the runs' files, by the folder of each in the archive."""
     found: dict[str, dict[str, zipfile.ZipInfo]] = {}
     for entry in archive.infolist():
         folder, _, file = entry.filename.rpartition("/")
@@ -134,10 +186,9 @@ def _entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
         if file in found.setdefault(folder, {}):
             raise unreadable(f"{name} has {entry.filename!r} twice")
         found[folder][file] = entry
-    if len(found) > 1:
-        listed = ", ".join(repr(folder) for folder in sorted(found)[:4])
-        raise unreadable(f"{name} has {len(found):,} runs: {listed}")
-    return next(iter(found.values()), {})
+    if len(found) > MOST_RUNS:
+        raise unreadable(f"{name} has {len(found):,} runs, and at most {MOST_RUNS} are read")
+    return found
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, name: str) -> bytes:

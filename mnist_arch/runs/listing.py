@@ -132,6 +132,8 @@ class Line:
         if not re.match(r"(recipe|defaults|blocks|head|budget|holdout)\b", field):
             raise KeyError(field)
         text = stored_value(stored_manifest(self.runs[0].folder / Run.MANIFEST), field)
+        if text == "?":
+            return None
         try:
             return json.loads(text)
         except ValueError:
@@ -405,8 +407,12 @@ class Condition:
             return float(self.value.replace(",", "").replace("_", ""))
         except ValueError:
             message = f"{self.field} is a number, and {self.value!r} is none"
-            hint = f"such as '{self.field}{self.sign}8000'"
+            hint = f"such as '{self.field}{self.sign}{_EXAMPLES.get(self.field, 8000)}'"
             raise SpecError((Problem(message, origin="where=", hint=hint),)) from None
+
+
+_EXAMPLES: Final = {"accuracy": 99.4, "epochs": 20, "seeds": 3, "size": 1_000_000}
+"""Numbers that fields may have."""
 
 
 def _text(value: object) -> str:
@@ -454,7 +460,22 @@ def matching(
             if fnmatchcase(it.name, in_name)
             or any(fnmatchcase(run.folder.name, pattern) for run in it.runs)
         ]
+    for condition in where:
+        _check_place(condition.field, lines)
     return [it for it in lines if all(condition.holds(it) for condition in where)]
+
+
+def _check_place(field: str, lines: Sequence[Line]) -> None:
+    """Raises SpecError for a place that no spec has."""
+    if field in FIELDS or not lines:
+        return
+    value_of(lines[0], field, origin="where=")  # whether it may be a place at all
+    found = (stored_value(stored_manifest(it.runs[0].folder / Run.MANIFEST), field) for it in lines)
+    if all(text == "?" for text in found):
+        message = f"no spec of these runs has {field}"
+        raise SpecError(
+            (Problem(message, origin="where=", hint="see mnist-arch summary --schema"),)
+        )
 
 
 def in_order(lines: Sequence[Line], field: str) -> list[Line]:
@@ -484,6 +505,9 @@ def chosen(what: str, *, runs: Path, lines: Sequence[Line] | None = None) -> lis
         names = list(dict.fromkeys(it.name for it in lines))
         near = difflib.get_close_matches(what, names, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "mnist-arch runs lists all names"
+        if arms := [name for name in names if name.startswith(f"{what}/")]:
+            message = f"{what!r} is a sweep, and one of its networks is meant"
+            raise RunError(message, hint=f"such as {arms[0]}")
         raise RunError(f"no run in {runs} is named {what!r}", hint=hint)
     return found
 

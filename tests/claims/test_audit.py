@@ -103,6 +103,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         found = audit(str(path), Budget())
         assert found.verdict == "cannot be read"
         assert found.reason
+    assert audit(str(tmp_path), Budget()).reason.startswith("a folder: name its files")
     path.write_bytes(b" " * ((16 << 20) + 1))
     assert "longer than 16,777,216 bytes" in audit(str(path), Budget()).reason
     script = tmp_path / "deep.py"

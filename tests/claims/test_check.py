@@ -24,9 +24,12 @@ from handed_in import (
 )
 
 from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
+from mnist_arch.claims.handed_in import MOST_RUNS, handed_in
 from mnist_arch.claims.rules import read_budget
 from mnist_arch.data.load import Loader
 from mnist_arch.errors import PathError, SpecError
+from mnist_arch.runs.folder import Run
+from mnist_arch.runs.keeping import pack
 from mnist_arch.spec.experiment import Budget
 
 RULES = Budget(accuracy_percent=1.0)
@@ -53,7 +56,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
 
 
 def check(*paths: Path, rerun: bool = False, budget: Budget = RULES) -> list[CheckedRun]:
-    return with_copies(list(Checker(budget, None, rerun).checks(paths)))
+    places = [it for path in paths for it in handed_in(path)]
+    return with_copies(list(Checker(budget, None, rerun).checks(places)))
 
 
 def places(run: CheckedRun) -> set[str]:
@@ -76,6 +80,25 @@ def test_an_archive_is_read_as_its_folder(runs: dict[str, Path], tmp_path: Path)
     (run,) = check(zipped(runs["own"], tmp_path / "run.zip"))
     assert run.state == "as stated"
     assert os.listdir(tmp_path) == ["run.zip"]
+
+
+def test_what_is_packed_is_checked_seed_by_seed(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Each run of an archive, and of a folder of folders and archives, is a row."""
+    out = tmp_path / "class" / "anna.zip"
+    out.parent.mkdir()
+    pack(Run(runs["own"]).name, out, runs=runs["own"].parent)
+    inside = [f"{out}/{runs[of].name}" for of in ("own", "seed")]
+    assert [(it.name, it.state) for it in check(out)] == [(it, "as stated") for it in inside]
+    bert = shutil.copytree(runs["network"], tmp_path / "class" / "bert")
+    (tmp_path / "class" / "notes.txt").write_text("")
+    (tmp_path / "class" / "link").symlink_to(runs["own"])
+    (tmp_path / "class" / "carl").mkdir()
+    found = check(tmp_path / "class")
+    assert [it.name for it in found] == [*inside, str(bert), str(tmp_path / "class" / "carl")]
+    assert [it.state for it in found] == ["as stated"] * 3 + ["cannot be read"]
+    with zipfile.ZipFile(out, "a") as it:
+        it.writestr("zoe/manifest.json", "{")
+    assert [it.state for it in check(out)] == ["as stated", "as stated", "cannot be read"]
 
 
 def test_a_run_with_a_holdout_has_no_verdict(runs: dict[str, Path]) -> None:
@@ -277,9 +300,9 @@ def test_hostile_archives_end_with_a_reason(runs: dict[str, Path], tmp_path: Pat
             it.writestr("manifest.json", "{}")
     assert "twice" in reason(path)
     with archive(path) as it:
-        it.writestr("a/manifest.json", "{}")
-        it.writestr("b/manifest.json", "{}")
-    assert "2 runs" in reason(path)
+        for number in range(MOST_RUNS + 1):
+            it.writestr(f"{number}/manifest.json", "{}")
+    assert "51 runs, and at most 50 are read" in reason(path)
     with archive(path) as it:
         it.writestr("../../manifest.json", "{}")
     assert "lacks" in reason(path)
@@ -385,7 +408,7 @@ def test_mutated_files_end_in_a_row(runs: dict[str, Path], tmp_path: Path) -> No
         content = path.read_bytes()
         for _ in range(400):
             path.write_bytes(mutated(content, rng))
-            (run,) = check(packed if path == packed else folder)
+            run, *_ = check(packed if path == packed else folder)  # an archive may have more now
             states.append(run.state)
         path.write_bytes(content)
     assert len(states) == 2_000

@@ -226,6 +226,7 @@ LIGHT = {
     "export --help": 0,
     "play --help": 0,
     "play nothing": 2,
+    "report s6 --out page.txt": 2,
     "import --help": 0,
     "import table.txt": 0,
     "import small.yaml": 2,

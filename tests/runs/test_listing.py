@@ -97,7 +97,7 @@ def test_a_damaged_experiment_hides_no_run(tmp_path: Path) -> None:
     run.manifest_path.write_text(text.replace('"classes": 10', '"classes": 1 0'))
     (line,) = lines_of(tmp_path)
     assert (line.name, line.parameters, line.dataset) == ("a", 98, "mnist")
-    assert line.value("recipe.ema") == "?"
+    assert line.value("recipe.ema") is None
 
 
 @pytest.mark.parametrize("origin", ["--set defaults.dropout=0.1", "set['defaults.dropout']"])
@@ -138,6 +138,9 @@ def test_a_trial_is_found_by_its_sweep_and_arm(tmp_path: Path) -> None:
         assert find_run(word, runs=tmp_path) == run
     with pytest.raises(RunError, match="no run and no network is named 'arm'"):
         find("arm", runs=tmp_path)
+    with pytest.raises(RunError, match="'sweep' is a sweep") as caught:
+        chosen("sweep", runs=tmp_path)
+    assert caught.value.hint == "such as sweep/arm"
 
 
 @pytest.mark.parametrize("board", ["{", '{"standings": 1}', '{"standings": [{"name": "x"}]}'])
@@ -166,6 +169,7 @@ def test_runs_are_chosen_by_pattern_and_conditions(tmp_path: Path) -> None:
         "parameters": "is no condition",
         "speed<3": "runs have no field 'speed'",
         "parameters<few": "'few' is none",
+        "recipe.epoch<3": "no spec of these runs has recipe.epoch",
     }.items():
         with pytest.raises(SpecError, match=said):
             names(None, text)
