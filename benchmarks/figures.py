@@ -404,6 +404,18 @@ def at_once() -> str:
     return made_by("busy") + table(["two trainings at once", "seconds", "by one thread each"], rows)
 
 
+def listing() -> str:
+    found = report("listing")
+    rows = [[f"`{name}`", spread(it["seconds"])] for name, it in found["commands"].items()]
+    return made_by("listing") + table([f"{found['runs']:,} runs", "seconds, whole command"], rows)
+
+
+def classroom() -> str:
+    found = report("classroom")
+    rows = [[f"`{name}`", f"{it['seconds']:.0f}"] for name, it in found["commands"].items()]
+    return made_by("classroom") + table([f"{found['students']} hand-ins", "seconds"], rows)
+
+
 MACHINES: Final = {"A": "levers", "B": "levers-avx2", "C": "levers-amx"}
 
 
@@ -521,6 +533,8 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "steps": steps,
     "whole-sweeps": whole_sweeps,
     "at-once": at_once,
+    "listing": listing,
+    "classroom": classroom,
     "levers": levers_of_steps,
     "int8.seeds": int8_seeds,
     "int8.score": int8_score,
