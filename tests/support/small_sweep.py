@@ -43,10 +43,7 @@ def planned_sweep(folder: Path, *, epochs: int | None = None, text: str = TEXT) 
 
 def tasks(plan: SweepPlan, ledger: Ledger) -> list[Task]:
     """Of all trials of the ranking."""
-    return [
-        Task(trial, plan.counted(trial.arm, trial.stage), ledger.run(trial))
-        for trial in plan.trials()
-    ]
+    return [Task(trial, plan.trained_by(trial), ledger.run(trial)) for trial in plan.trials()]
 
 
 def drive(executor: Executor, tasks: Iterable[Task]) -> Iterator[TrialEvent]:

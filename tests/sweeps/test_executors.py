@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +37,11 @@ from mnist_arch.sweeps.execution.driver import Queue, run_trials
 from mnist_arch.sweeps.execution.executor import Executor, Task, TrialEvent
 from mnist_arch.sweeps.execution.local import LocalExecutor
 from mnist_arch.sweeps.execution.worker import Setting
+from mnist_arch.sweeps.leaderboard import board_of
 from mnist_arch.sweeps.ledger import Failure, Ledger, TrialStatus, log_path
 from mnist_arch.sweeps.planning import SweepPlan
 from mnist_arch.sweeps.spec import Resources
+from mnist_arch.sweeps.stages import run_sweep
 from mnist_arch.training.events import EpochRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.gate]
@@ -121,6 +124,17 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "sweep")
 
 
+def searching(folder: Path, objective: str, **top: str) -> SweepPlan:
+    """A search of three widths, all of which it comes to."""
+    text = TEXT.replace("grid: {recipe.schedule.peak: [0.05, 0.1]}", "").replace("20,", "100,")
+    for key, value in top.items():
+        text = re.sub(rf"^{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
+    space = "{blocks.0.channels.0: [2, 4, 8]}"
+    text += f"search: {{trials: 3, sampler: random, objective: {objective}, space: {space}}}\n"
+    load_split("mnist-5k", "train")  # leaves the parsed sample in the cache, for all workers
+    return planned_sweep(folder, epochs=2, text=text)
+
+
 def kinds(events: list[TrialEvent], task: Task) -> list[str]:
     """What happened to a trial, in order."""
     return [type(event.what).__name__ for event in events if event.task.trial.key == task.trial.key]
@@ -180,6 +194,26 @@ class TestExecutor:
             assert_same_run(task.run, alone)
             assert task.run.manifest().data_sha256 == alone.manifest().data_sha256
             assert task.run.manifest().engine == ENGINE
+
+    def test_a_front_is_found_and_judged_on_test(
+        self, executor: Executor, tmp_path: Path, ledger: Ledger
+    ) -> None:
+        plan = searching(tmp_path, "front", finalists="{front: true, seeds: 1}")
+        deque(run_sweep(plan, ledger, executor), maxlen=0)
+        board = board_of(plan, ledger)
+        points = {
+            it.name: (it.parameters, -it.holdout.mean_percent)
+            for it in board.standings
+            if it.holdout is not None
+        }
+        assert len(points) == 3
+        for it in board.standings:
+            own = points[it.name]
+            beaten = any(
+                all(x <= y for x, y in zip(other, own, strict=True)) and other != own
+                for other in points.values()
+            )
+            assert (it.front, it.test is not None) == (not beaten, not beaten)
 
     def test_a_finalist_is_judged_once(
         self, executor: Executor, planned: SweepPlan, ledger: Ledger
