@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,8 @@ _SHORT: Final = {
     "hidden": "out",
 }
 """What may be written as the bare value of one field, and the field."""
+_LISTED: Final = re.compile(r"(branches\[\d+\])\.channels")
+"""Of a branch that is the list of its convolutions."""
 
 
 def show_dry_run(
@@ -122,6 +125,8 @@ def _origin(origins: Mapping[str, str], path: str) -> str:
         return origins[path]
     parent, _, field = path.rpartition(".")
     name = parent.rpartition(".")[2].partition("[")[0]
-    if _SHORT.get(name) != field:
-        return "default"
-    return origins.get(parent) or origins.get(parent.rpartition("[")[0], "default")
+    if _SHORT.get(name) == field:
+        for short in (parent, parent.rpartition("[")[0], _LISTED.sub(r"\1", parent)):
+            if short in origins:
+                return origins[short]
+    return origins.get(_LISTED.sub(r"\1", path), "default")

@@ -16,6 +16,7 @@ from typing import Any, Final
 from mnist_arch.convert.lowering import (
     Branches,
     Item,
+    Joined,
     Lack,
     padding_word,
     without_weights,
@@ -90,6 +91,19 @@ class Residual:
     skip: our.Convolution | None
     is_sum: bool
     end: int
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Units and the branches after them: what a block repeats."""
+
+    items: tuple[Item, ...]
+    units: tuple[Unit, ...]
+    join: Joined
+    ratio: int | None
+    end: int
+    skip: our.Convolution | None = None
+    is_sum: bool = False
 
 
 # ------------------------------------------------------------------------------------------- units
@@ -207,6 +221,13 @@ def _activation_text(activation: our.Activation | None) -> Said:
     return activation.kind
 
 
+def _unwritten(value: Any) -> Any:
+    """The value of an option in a form that can be compared."""
+    if isinstance(value, dict):
+        return tuple(value.items())
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _written(name: str, value: Any) -> Any:
     """The value of an option as it is written."""
     if not isinstance(value, tuple):
@@ -280,6 +301,9 @@ class _Writer:
         """Every block that begins at an item, with the item after it."""
         yield from self._tails([], start)
         yield from self._plain(start)
+        for parallel, end in self._parallels(start):
+            forced = parallel.get("bias", self.defaults["bias"])
+            yield from self._tails([], end, block=parallel, bias=forced)
         for residuals in self._residuals(start):
             if (block := self._residual_block(residuals)) is not None:
                 forced = block["bias"] if "bias" in block else self.defaults["bias"]
@@ -359,7 +383,8 @@ class _Writer:
         item = self.items[start]
         match item.op:
             case our.Pooling(kind=kind, size=size, stride=stride, padding=pad):
-                yield ("pool", _pool_tree(kind, size, stride, usual=size, padding=pad)), start + 1
+                said = pad if isinstance(pad, int) else "same-end"
+                yield ("pool", _pool_tree(kind, size, stride, usual=size, padding=said)), start + 1
             case our.GlobalPooling(kind=kind):
                 yield ("pool", f"global-{kind}"), start + 1
             case our.Convolution(kernel=int() as side) as op if op.groups == 1 and _may_pool(op):
@@ -463,11 +488,83 @@ class _Writer:
     def _with_dropout(self, block: Tree, dropout: Drop, *, each: bool) -> Tree:
         base = self.base
         is_default = dropout == base.dropout and each == base.each
-        if dropout[0] == 0 and (base.dropout[0] == 0 or (base.each and not block.get("channels"))):
+        has_units = "channels" in block or "branches" in block
+        if dropout[0] == 0 and (base.dropout[0] == 0 or (base.each and not has_units)):
             is_default = True
         if is_default:
             return block
         return {**block, "dropout": _dropout_tree(dropout, each=each)}
+
+    # ------------------------------------------------------------------------------------- branches
+
+    def _parallels(self, start: int) -> Iterator[tuple[Tree, int]]:
+        """Blocks of units and the branches after them, repeated as often as they follow."""
+        found: list[Parallel] = []
+        end = start
+        while len(found) < MAX_ITEMS and (one := self._parallel(end)) is not None:
+            found.append(one)
+            end = one.end
+            biases = {it.skip.bias for it in found if it.skip is not None}
+            texts = [self._parallel_text(it, *biases) for it in found] if len(biases) < 2 else []
+            share = self._share(found)
+            if not texts or texts[-1] is None or any(text != texts[-1] for text in texts):
+                return
+            if share is None:
+                continue
+            repeated: Tree = {"repeat": len(found), **({"share": True} if share else {})}
+            yield {**texts[-1], **(repeated if len(found) > 1 else {})}, end
+
+    def _parallel(self, start: int) -> Parallel | None:
+        """Units and a join, and a squeeze-and-excitation, as they are or inside of a residual."""
+        item = self.items[start] if start < len(self.items) else None
+        if item is None or not isinstance(item.op, Branches):
+            return _parallel_at(self.items, start)
+        inside, skip = _parallel_at(item.op.body, 0), item.op.skip
+        if inside is None or inside.end != len(item.op.body):
+            return None
+        if skip is None:
+            return replace(inside, is_sum=True, end=start + 1)
+        conv = skip.op
+        assert isinstance(conv, our.Convolution)
+        is_ours = conv == our.Convolution(conv.out, 1, conv.weights, conv.bias, conv.stride)
+        if not is_ours or item.in_shape == item.out_shape or self.uses[skip.weights] != 1:
+            return None
+        return replace(inside, is_sum=True, skip=conv, end=start + 1)
+
+    def _parallel_text(self, found: Parallel, bias: bool | None = None) -> Tree | None:
+        """The text of a block, whose bias may be settled; None where a branch has none."""
+        forced = {} if bias is None else {"bias": bias}
+        block = self._channels(found.units, None, **forced)
+        if bias not in (None, self.defaults["bias"]):
+            block["bias"] = bias
+        given: Tree = {name: _unwritten(block[name]) for name in _OPTIONS if name in block}
+        branches = [_branch(way, {**self.defaults, **given}) for way in found.join.ways]
+        if any(branch is None for branch in branches) or len(branches) > MAX_ITEMS:
+            return None
+        block["branches"] = branches
+        if found.join.kind != "concat":
+            block["join"] = found.join.kind
+        if found.is_sum:
+            block["residual"] = True
+        if found.ratio is not None:
+            block["squeeze_excitation"] = found.ratio
+        return block
+
+    def _share(self, found: Sequence[Parallel]) -> bool | None:
+        """Whether repeats share tensors as `share` has them do; None where they do otherwise."""
+        rows = [list(_tensors(it.items)) for it in found]
+        uses = Counter(name for row in rows for name, _ in row)
+        if len({*map(len, rows)}) > 1 or any(self.uses[it] != uses[it] for it in uses):
+            return None
+        if max(uses.values(), default=1) == 1:
+            return False
+        columns = [sorted(column, key=lambda it: it[1]) for column in zip(*rows, strict=True)]
+        for column in columns:
+            for (one, channels), (two, others) in pairwise(column):
+                if (channels == others) != (one == two):
+                    return None
+        is_apart = sum(len({name for name, _ in column}) for column in columns) == len(uses)
+        return True if is_apart else None
 
     # ------------------------------------------------------------------------------------ residuals
 
@@ -535,6 +632,50 @@ class _Writer:
         return block
 
 
+def _parallel_at(items: Sequence[Item], start: int) -> Parallel | None:
+    """Units, a join and a squeeze-and-excitation from an item on, without any residual."""
+    units: list[Unit] = []
+    end = start
+    while len(units) < _MOST_UNITS and (unit := unit_at(items, end)) is not None:
+        units.append(unit)
+        end = unit.end
+    join = items[end].op if end < len(items) else None
+    if not isinstance(join, Joined):
+        return None
+    channels, ratio, end = items[end].out_shape[0], None, end + 1
+    if end < len(items) and isinstance(gate := items[end].op, our.SqueezeExcitation):
+        ratio, end = _ratio(channels, gate.hidden), end + 1
+        if ratio is None:
+            return None
+    return Parallel(tuple(items[start:end]), tuple(units), join, ratio, end)
+
+
+def _branch(way: Sequence[Item], options: Tree) -> Tree | list[Any] | None:
+    """The shortest text of one branch under the options of its block; None where none says it."""
+    if not way:
+        return []
+    writer = _Writer(way, _Base(tuple(options.items())))
+    whole = [it for end, it in writer.blocks_at(0) if end == len(way) and "branches" not in it]
+    if not whole:
+        return None
+    tree = min(whole, key=lambda it: len(flow(it)))
+    channels: list[Any] = tree["channels"] if tree.keys() == {"channels"} else []
+    return channels or tree
+
+
+def _tensors(items: Sequence[Item]) -> Iterator[tuple[str, int]]:
+    """Names and input channels of the tensors of convolutions, projections left aside."""
+    for item in items:
+        match item.op:
+            case Branches(body=body):
+                yield from _tensors(body)
+            case Joined(ways=ways):
+                for way in ways:
+                    yield from _tensors(way)
+            case our.Convolution():
+                yield item.weights, item.in_shape[0]
+
+
 def _may_pool(op: our.Convolution) -> bool:
     """Whether a convolution is more likely a pool than one of `channels`."""
     return op.stride > 1 or (any(op.sides) and op.window[0] % 2 == 0)
@@ -574,7 +715,7 @@ def _ratio(channels: int, hidden: int) -> int | None:
     return None
 
 
-def _pool_tree(kind: str, size: int, stride: int, *, usual: int, padding: int = 0) -> Any:
+def _pool_tree(kind: str, size: int, stride: int, *, usual: int, padding: int | str = 0) -> Any:
     tree: Tree = {"kind": kind}
     if size != 2:
         tree["size"] = size
@@ -662,6 +803,9 @@ def _all_weights(items: Sequence[Item]) -> Iterator[str]:
             yield from _all_weights(item.op.body)
             if item.op.skip is not None:
                 yield item.op.skip.weights
+        elif isinstance(item.op, Joined):
+            for way in item.op.ways:
+                yield from _all_weights(way)
         elif isinstance(item.op, our.Convolution | our.Linear):
             yield item.weights
 
@@ -772,7 +916,28 @@ def _head_parts(
 
 
 def write(items: Sequence[Item], classes: int = 10) -> Tree | Stuck:
-    """The shortest `defaults`, `blocks` and `head` that say the row; Stuck where nothing does."""
+    """The shortest `defaults`, `blocks` and `head` that say the row; Stuck where nothing does.
+
+    A sum is a residual where it can be one, else of branches.
+    """
+    found = _write(items, classes)
+    if isinstance(found, Stuck) and any(isinstance(it.op, Branches) for it in items):
+        other = _write(_as_branches(items), classes)
+        return found if isinstance(other, Stuck) else other
+    return found
+
+
+def _as_branches(items: Sequence[Item]) -> list[Item]:
+    """The row with sums of branches in the place of residuals."""
+    return [
+        replace(item, op=Joined("add", (op.body, () if op.skip is None else (op.skip,))))
+        if isinstance(op := item.op, Branches)
+        else item
+        for item in items
+    ]
+
+
+def _write(items: Sequence[Item], classes: int) -> Tree | Stuck:
     best: tuple[int, Tree] | None = None
     reached = 0
     for base in islice(_bases(items), None if len(items) <= _SMALL else 2):
@@ -826,6 +991,9 @@ def _every_unit(items: Sequence[Item]) -> Iterator[Unit]:
         op = items[index].op
         if isinstance(op, Branches):
             yield from _every_unit(op.body)
+        if isinstance(op, Joined):
+            for way in op.ways:
+                yield from _every_unit(way)
         if (unit := unit_at(items, index)) is not None:
             yield unit
             index = unit.end
@@ -841,6 +1009,8 @@ def differences(tree: Tree, items: Sequence[Item]) -> list[str]:
     except ShapeError as error:
         return [str(error)]
     theirs = list(_item_signature(items))
+    if len(ours) != len(theirs) and any(isinstance(it.op, Branches) for it in items):
+        theirs = list(_item_signature(_as_branches(items)))
     if len(ours) != len(theirs):
         return [f"{len(ours)} operations, not {len(theirs)}"]
     found = [f"{a} is not {b}" for a, b in zip(ours, theirs, strict=True) if a[:-1] != b[:-1]]
@@ -861,6 +1031,11 @@ def _signature(layers: Sequence[our.Layer]) -> Iterator[Signature]:
                 yield "skip", layer.out_shape, ""
                 if skip is not None:
                     yield from _signature((skip,))
+            case our.Join(kind=kind, branches=branches):
+                yield kind, len(branches), layer.in_shape, ""
+                for branch in branches:
+                    yield "branch", len(branch), layer.out_shape, ""
+                    yield from _signature(branch)
             case our.Convolution(weights=weights) as op:
                 yield replace(op, weights=""), layer.in_shape, layer.out_shape, weights
             case op:
@@ -876,13 +1051,18 @@ def _item_signature(items: Sequence[Item]) -> Iterator[Signature]:
                 yield "skip", item.out_shape, ""
                 if skip is not None:
                     yield from _item_signature((skip,))
+            case Joined(kind=kind, ways=ways):
+                yield kind, len(ways), item.in_shape, ""
+                for way in ways:
+                    yield "branch", len(way), item.out_shape, ""
+                    yield from _item_signature(way)
             case our.Convolution():
                 yield without_weights(item.op), item.in_shape, item.out_shape, item.weights
             case op:
                 yield _plain(op, item.in_shape), item.in_shape, item.out_shape, ""
 
 
-def _plain(op: our.Op | Branches, shape: our.Shape) -> Any:
+def _plain(op: our.Op, shape: our.Shape) -> Any:
     """A global pool as the pool with a window of the whole map, which it is."""
     if isinstance(op, our.GlobalPooling) and shape[1] == shape[2]:
         return our.Pooling(op.kind, shape[1], shape[1])
@@ -905,6 +1085,10 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
             what = f"a norm after {_word(before)}"
         case Branches(), our.Activation():
             what = "an activation after the sum of a residual"
+        case Joined(), our.Activation() | our.Normalization():
+            what = "a norm or an activation after branches are joined"
+        case _, Joined():
+            what = "branches of this kind"
         case _, our.Activation():
             what = f"an activation after {_word(before)}"
         case _, Branches():
@@ -918,7 +1102,7 @@ def stuck(items: Sequence[Item], index: int) -> Lack:
     return Lack(what, item.place)
 
 
-def _word(op: our.Op | Branches | None) -> str:
+def _word(op: our.Op | Branches | Joined | None) -> str:
     match op:
         case None:
             return "the image"
@@ -934,6 +1118,8 @@ def _word(op: our.Op | Branches | None) -> str:
             return "a pool"
         case Branches():
             return "a residual"
+        case Joined():
+            return "branches"
         case our.SqueezeExcitation():
             return "a squeeze-and-excitation"
         case _:

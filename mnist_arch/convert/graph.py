@@ -86,9 +86,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pad:
-    """Pixels of zeros around a map, on their own; a convolution that follows takes them in."""
+    """Pixels around a map, on their own, which the layer that follows takes in.
+
+    Zeros are for a convolution, what is lower than any value for a max pool.
+    """
 
     sides: Sides
+    is_lowest: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,10 +175,12 @@ class Graph:
         return self.output
 
     def unpadded(self, op: Operation, value: int) -> tuple[Operation, int]:
-        """A convolution with the padding that stands before it on its own."""
-        if value >= 0 and isinstance(op, Conv) and op.fill == "zeros":
+        """A convolution or a max pool with the padding that stands before it on its own."""
+        is_conv = isinstance(op, Conv) and op.fill == "zeros"
+        is_pool = isinstance(op, Pool) and op.kind == "max" and not op.ceil
+        if value >= 0 and isinstance(op, Conv | Pool) and (is_conv or is_pool):
             before = self.nodes[value]
-            if isinstance(before.op, Pad):
+            if isinstance(before.op, Pad) and before.op.is_lowest == is_pool:
                 both = zip(op.padding, before.op.sides, strict=True)
                 top, bottom, left, right = (a + b for a, b in both)
                 return replace(op, padding=(top, bottom, left, right)), before.inputs[0]

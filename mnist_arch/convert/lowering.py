@@ -7,7 +7,7 @@ operation below, and, where it is an option of a block, `blocks`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mnist_arch.convert import graph as g
 from mnist_arch.convert.questions import refusal
@@ -31,10 +31,18 @@ class Branches:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Several ways from one value, joined by channels or added; an empty one is the value."""
+
+    kind: Literal["concat", "add"]
+    ways: tuple[tuple[Item, ...], ...]
+
+
+@dataclass(frozen=True)
 class Item:
     """One operation of the language, in a row of them."""
 
-    op: our.Op | Branches
+    op: our.Op | Branches | Joined
     in_shape: our.Shape
     out_shape: our.Shape
     place: str
@@ -234,22 +242,20 @@ class _Lowering:
                 return Item(our.SqueezeExcitation(hidden), before, after, node.place, both)
             self._lack("a product that is no squeeze-and-excitation", node.place)
             return None
-        if node.op != g.Join("sum") or len(ways) != 2:
-            words = {"sum": "a sum of more than two", "concatenation": "branches and concatenation"}
-            self._lack(
-                words.get(getattr(node.op, "kind", ""), "a product of more than two"), node.place
-            )
+        if node.op == g.Join("product"):
+            self._lack("a product of more than two", node.place)
             return None
-        rows = sorted((self._items(way) for way in ways), key=len)
-        short, body = rows
-        if not body:
-            self._lack("a sum of a value with itself", node.place)
+        ways = [it for way in ways for it in _opened(way, node.op)]
+        found = [tuple(self._earlier(self._items(way))) for way in ways]
+        if not any(found):
+            self._lack("a value joined with itself", node.place)
             return None
-        if short and not (len(short) == 1 and isinstance(short[0].op, our.Convolution)):
-            self._lack(
-                "a residual whose input goes through more than a 1×1 convolution", node.place
-            )
-            return None
+        if node.op != g.Join("sum"):
+            return Item(Joined("concat", tuple(found)), before, after, node.place)
+        short, body = sorted(found, key=len)[:2]
+        is_projected = len(short) == 1 and isinstance(short[0].op, our.Convolution)
+        if len(found) > 2 or (short and not is_projected):
+            return Item(Joined("add", tuple(found)), before, after, node.place)
         return Item(Branches(tuple(body), short[0] if short else None), before, after, node.place)
 
     def _gate(self, way: list[Any]) -> int:
@@ -315,8 +321,8 @@ class _Lowering:
                 return our.GlobalPooling(kind)
             case g.Other(what=what):
                 self._lack(what, place)
-            case g.Pad():
-                self._lack("padding on its own", place)
+            case g.Pad(is_lowest=is_lowest):
+                self._lack("padding on its own" + " that is no zeros" * is_lowest, place)
             case g.Join(kind=kind):
                 self._lack(f"a {kind} of one value", place)
         return None
@@ -355,18 +361,21 @@ class _Lowering:
                 return our.GlobalPooling("average")
             self._lack(f"a pool of {g.text(size)}, which is not square", place)
             return None
-        pad = op.padding[0]
-        if any(side != pad for side in op.padding) or 2 * pad > size[0]:
+        sides = _alike(op.padding)
+        is_same = op.kind == "max" and sides == padding_of("same-end", size, op.stride[0], before)
+        if not is_same and (not isinstance(sides, int) or 2 * sides > size[0]):
             self._lack(f"a {op.kind} pool of stride {op.stride[0]} that pads one side only", place)
             return None
         if op.dilation != (1, 1):
             self._lack("a pool with dilation", place)
             return None
         stride = op.stride[0]
-        if op.ceil and any((side + 2 * pad - size[0]) % stride for side in before[1:]):
+        top, bottom, left, right = op.padding
+        room = before[1] + top + bottom - size[0], before[2] + left + right - size[0]
+        if op.ceil and any(it % stride for it in room):
             self._lack("a pool that keeps rows which do not fill a window", place)
             return None
-        return our.Pooling(op.kind, size[0], size[0] if whole else stride, pad)
+        return our.Pooling(op.kind, size[0], size[0] if whole else stride, sides)
 
 
 def _norm(op: g.Norm, before: our.Shape) -> our.Normalization:
@@ -405,11 +414,19 @@ def _map(shape: g.Shape) -> our.Shape:
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
 
 
-def _lets_through(op: our.Op | Branches) -> bool:
+def _lets_through(op: our.Op | Branches | Joined) -> bool:
     match op:
         case our.Pooling(kind="max") | our.Dropout():
             return True
     return False
+
+
+def _opened(way: list[Any], op: g.Operation) -> list[list[Any]]:
+    """The ways of a join of the same kind that is all there is in a way, as in `a + b + c`."""
+    match way:
+        case [(g.Node(op=inner), ways, _)] if inner == op:
+            return [it for one in ways for it in _opened(one, op)]
+    return [way]
 
 
 def _is_flatten(entry: Any) -> bool:
@@ -425,9 +442,9 @@ def _is_pointwise(op: g.Operation) -> bool:
     return False
 
 
-def without_weights(op: our.Op | Branches) -> our.Op | Branches:
+def without_weights(op: our.Convolution) -> our.Convolution:
     """An operation as it is compared: who shares tensors is compared apart."""
-    return replace(op, weights="") if isinstance(op, our.Convolution) else op
+    return replace(op, weights="")
 
 
 def unshared(items: list[Item]) -> list[Item]:
@@ -445,20 +462,21 @@ def linked(items: list[Item]) -> list[Item]:
     shape = items[0].in_shape
     row: list[Item] = []
     for item in items:
-        op: our.Op | Branches = item.op
+        op = item.op
         channels, high, wide = shape
         match op:
             case our.Convolution(groups=groups) if groups == item.in_shape[0] != 1:
                 op = replace(op, groups=channels, out=op.out // groups * channels)
-            case Branches() if item.in_shape != shape:
+            case Branches() | Joined() if item.in_shape != shape:
                 continue
         match op:
             case our.Convolution(out=out, stride=step):
                 (top, bottom, left, right), (tall, broad) = op.sides, op.window
                 rows, columns = high + top + bottom - tall, wide + left + right - broad
                 after = (out, rows // step + 1, columns // step + 1)
-            case our.Pooling(size=size, stride=step, padding=pad):
-                rows, columns = (side + 2 * pad - size for side in (high, wide))
+            case our.Pooling(size=size, stride=step):
+                top, bottom, left, right = op.sides
+                rows, columns = high + top + bottom - size, wide + left + right - size
                 after = (channels, rows // step + 1, columns // step + 1)
             case our.GlobalPooling():
                 after = (channels, 1, 1)
@@ -466,7 +484,7 @@ def linked(items: list[Item]) -> list[Item]:
                 after = (channels * high * wide, 1, 1)
             case our.Linear(out=out):
                 after = (out, 1, 1)
-            case Branches():
+            case Branches() | Joined():
                 after = item.out_shape
             case _:
                 after = shape

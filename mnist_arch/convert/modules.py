@@ -391,15 +391,20 @@ def viewed(graph: g.Graph, sides: Sequence[Any], value: int, place: str) -> int:
     raise refusal(f"a view of {g.text(shape)} as {g.text(tuple(rest))}", place)
 
 
+LOWEST: Final = -1e9
+"""From here on down a padding is taken to be lower than any value, so that no max pool sees it."""
+
+
 def padded(graph: g.Graph, sides: Any, mode: Any, fill: Any, value: int, place: str) -> int:
     """`pad` and `ZeroPad2d`: pixels left, right, above and below."""
     both = (sides,) * 4 if isinstance(sides, int) else sides
     if not isinstance(both, tuple | list) or len(both) != 4 or not all(map(is_whole, both)):
         raise refusal("padding must be four whole numbers", place)
-    if mode != "constant" or fill not in (None, 0):
+    is_lowest = isinstance(fill, int | float) and fill <= LOWEST
+    if mode != "constant" or not (is_lowest or fill in (None, 0)):
         raise refusal("padding on its own that is no zeros", place)
     left, right, top, bottom = both
-    return graph.add(g.Pad((top, bottom, left, right)), value, place=place)
+    return graph.add(g.Pad((top, bottom, left, right), is_lowest), value, place=place)
 
 
 def squeezed(graph: g.Graph, value: int, place: str) -> int:

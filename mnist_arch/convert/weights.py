@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mnist_arch.convert import graph as g
 from mnist_arch.convert.importing import Imported
-from mnist_arch.convert.lowering import ENDS, GATE, Branches, Item
+from mnist_arch.convert.lowering import ENDS, GATE, Branches, Item, Joined
 from mnist_arch.counting import layers as our
 from mnist_arch.errors import WeightsError
 from mnist_arch.files import shown, storage_errors
@@ -190,6 +190,9 @@ def _keys(items: Sequence[Item]) -> Iterator[str]:
             case Branches(body=body, skip=skip):
                 yield from _keys(body)
                 yield from _keys((skip,) if skip else ())
+            case Joined(ways=ways):
+                for way in ways:
+                    yield from _keys(way)
             case our.SqueezeExcitation():
                 yield from item.weights.split(GATE)
             case our.Convolution() | our.Normalization() | our.Linear():
@@ -282,8 +285,11 @@ def _apply(op: g.Operation, inputs: list[Tensor], of: Any) -> Tensor:
             function: Any = getattr(F, kind)
             activated: Tensor = function(x)
             return activated
-        case g.Pool(kind="max", padding=(top, _, left, _)):
-            return F.max_pool2d(x, op.size, op.stride, (top, left), ceil_mode=op.ceil)
+        case g.Pool(kind="max", padding=(top, bottom, left, right)):
+            if (top, left) == (bottom, right):
+                return F.max_pool2d(x, op.size, op.stride, (top, left), ceil_mode=op.ceil)
+            padded = F.pad(x, (left, right, top, bottom), value=-torch.inf)
+            return F.max_pool2d(padded, op.size, op.stride)
         case g.Pool(padding=(top, _, left, _)):
             return F.avg_pool2d(x, op.size, op.stride, (top, left), ceil_mode=op.ceil)
         case g.GlobalPool(kind="max"):
@@ -295,7 +301,9 @@ def _apply(op: g.Operation, inputs: list[Tensor], of: Any) -> Tensor:
         case g.Linear():
             return F.linear(x, of("weight"), of("bias"))
         case g.Join(kind="sum"):
-            return inputs[0] + inputs[1]
+            return sum(inputs[1:], inputs[0])
+        case g.Join(kind="concatenation"):
+            return torch.cat(inputs, 1)
         case g.Join(kind="product"):
             first, second = (it if it.dim() == 4 else it[:, :, None, None] for it in inputs)
             return first * second

@@ -45,12 +45,16 @@ def advise(network: Network, plan: Plan) -> tuple[Advice, ...]:
 
 
 def _flat(layers: tuple[Layer, ...]) -> Iterator[Layer]:
-    """Layers in order of execution, the insides of residuals included."""
+    """Layers in order of execution, the insides of residuals and joins included."""
     for layer in layers:
-        if isinstance(layer.op, ops.Residual):
-            yield from _flat(layer.op.body)
-        else:
-            yield layer
+        match layer.op:
+            case ops.Residual(body=body):
+                yield from _flat(body)
+            case ops.Join(branches=branches):
+                for branch in branches:
+                    yield from _flat(branch)
+            case _:
+                yield layer
 
 
 def _dropout_on_logits(layers: tuple[Layer, ...]) -> Iterator[Advice]:
@@ -129,16 +133,17 @@ def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     for layer in layers:
         height, width = layer.in_shape[1:]
         match layer.op:
-            case ops.Pooling(size=size, stride=stride, padding=pad):
-                lost = [(side + 2 * pad - size) % stride - pad for side in (height, width)]
-            case ops.Convolution(stride=stride) as op:
-                top, bottom, left, right = op.sides  # padding is lost first
-                lost = [
-                    (height + top + bottom - op.window[0]) % stride - bottom,
-                    (width + left + right - op.window[1]) % stride - right,
-                ]
+            case ops.Pooling(size=size) as op:
+                window = size, size
+            case ops.Convolution() as op:
+                window = op.window
             case _:
                 continue
+        top, bottom, left, right = op.sides  # padding is lost first
+        lost = [
+            (height + top + bottom - window[0]) % op.stride - bottom,
+            (width + left + right - window[1]) % op.stride - right,
+        ]
         if max(lost) > 0:
             after = "×".join(map(str, layer.out_shape[1:]))
             yield Advice(
@@ -206,6 +211,9 @@ def _unfolded(layers: tuple[Layer, ...], own: Set[str]) -> Iterator[str]:
         match layer.op:
             case ops.Residual(body=body):
                 yield from _unfolded(body, own)
+            case ops.Join(branches=branches):
+                for branch in branches:
+                    yield from _unfolded(branch, own)
             case ops.Normalization(kind="batch"):
                 before = [it.op for it in reversed(chain[:index])]
                 after = [it.op for it in chain[index + 1 :]]

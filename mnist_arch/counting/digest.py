@@ -61,6 +61,7 @@ OPERATIONS: Final[dict[type, str]] = {
     ops.GlobalPooling: "global-pool",
     ops.SqueezeExcitation: "squeeze-and-excitation",
     ops.Residual: "residual",
+    ops.Join: "join",
     ops.Flatten: "flatten",
     ops.Linear: "linear",
 }
@@ -125,6 +126,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
     ops.GlobalPooling: {"kind": ("kind", ALWAYS)},
     ops.SqueezeExcitation: {"hidden": ("hidden", ALWAYS)},
     ops.Residual: {"body": ("body", ALWAYS), "skip": ("skip", None)},
+    ops.Join: {"kind": ("kind", ALWAYS), "branches": ("branches", ALWAYS)},
     ops.Flatten: {},
     ops.Linear: {"out": ("out", ALWAYS), "bias": ("bias", ALWAYS)},
     Recipe: {
@@ -308,6 +310,8 @@ def _layer(layer: Layer, numbers: dict[str, int], first: int) -> dict[str, Any]:
         case ops.Residual(body=body, skip=skip):
             known["body"] = [_layer(it, numbers, first) for it in body]
             known["skip"] = None if skip is None else _layer(skip, numbers, first)
+        case ops.Join(branches=branches):
+            known["branches"] = [[_layer(it, numbers, first) for it in way] for way in branches]
     return {"op": _word(type(layer.op)), **_written(layer.op, known)}
 
 

@@ -85,8 +85,13 @@ class Pooling:
     kind: Literal["max", "average"]
     size: int
     stride: int
-    padding: int = 0
-    """On every side; zeros that count in an average, and no value in a maximum."""
+    padding: int | Sides = 0
+    """On every side, or of each side; zeros that count in an average, no value in a maximum."""
+
+    @property
+    def sides(self) -> Sides:
+        """The padding of each side."""
+        return (self.padding,) * 4 if isinstance(self.padding, int) else self.padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,14 @@ class Residual:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Branches on one input, joined by channels or added. An empty one is the input."""
+
+    kind: Literal["concat", "add"]
+    branches: tuple[tuple[Layer, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Flatten:
     """A map as one list of values, channel by channel."""
 
@@ -133,6 +146,7 @@ Op = (
     | GlobalPooling
     | SqueezeExcitation
     | Residual
+    | Join
     | Flatten
     | Linear
 )
@@ -150,11 +164,23 @@ class Layer:
 
 
 def every(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """All layers, with those inside of residuals in place of these."""
+    """All layers, with those inside of residuals and joins in place of these."""
     for layer in layers:
-        if isinstance(layer.op, Residual):
-            yield from every(layer.op.body)
-            if layer.op.skip is not None:
-                yield layer.op.skip
-        else:
-            yield layer
+        match layer.op:
+            case Residual(body=body, skip=skip):
+                yield from every(body if skip is None else (*body, skip))
+            case Join(branches=branches):
+                for branch in branches:
+                    yield from every(branch)
+            case _:
+                yield layer
+
+
+def joins(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """The joins among layers and inside of residuals; one inside of another does not count."""
+    for layer in layers:
+        match layer.op:
+            case Residual(body=body):
+                yield from joins(body)
+            case Join():
+                yield layer

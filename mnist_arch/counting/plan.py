@@ -88,8 +88,9 @@ class Sizes:
     """Most bytes of maps that are needed at a time to classify one image, without the weights.
 
     A layer needs its input and its output. What a residual adds is kept until then, its input or
-    the output of its projection; squeeze-and-excitation keeps its map while it finds the factors.
-    Dropout does nothing in inference, and flattening copies nothing: neither needs an output.
+    the output of its projection, and so is what branches end in; squeeze-and-excitation keeps its
+    map while it finds the factors. Dropout does nothing in inference, and flattening copies
+    nothing: neither needs an output.
     """
 
     @property
@@ -242,6 +243,18 @@ def _most_live(layers: tuple[Layer, ...], kept: int = 0, *, input_is_kept: bool 
                     beside -= own  # which nothing needs any more
                     added = 2 * after
                 live = beside + added + after
+            case ops.Join(branches=branches):
+                waiting = 0  # of the branches so far
+                for number, branch in enumerate(branches, start=1):
+                    if not branch:
+                        continue
+                    if number == len(branches) and all(branches):  # which takes the input last
+                        peak = _most_live(branch, kept + waiting, input_is_kept=own == 0)
+                    else:
+                        peak = _most_live(branch, beside + waiting, input_is_kept=True)
+                    most = max(most, peak)
+                    waiting += math.prod(branch[-1].out_shape)
+                live = (kept if all(branches) else beside) + waiting + after
             case ops.SqueezeExcitation():
                 live = beside + after + layer.out_shape[0]
             case ops.Dropout() | ops.Flatten():
@@ -289,6 +302,9 @@ class _Counter:
                 case ops.Residual() as op:
                     self._residual(op)
                     continue
+                case ops.Join(branches=branches):
+                    self._join(branches)
+                    continue
                 case never:
                     assert_never(never)
             number = self.before + len(self.rows) + 1
@@ -303,6 +319,15 @@ class _Counter:
             self.add((op.skip,))
         (high, wide), (other_high, other_wide) = after[0], self.field
         self.field, self.jump = (max(high, other_high), max(wide, other_wide)), after[1]
+
+    def _join(self, branches: tuple[tuple[Layer, ...], ...]) -> None:
+        start, ends = (self.field, self.jump), []
+        for branch in branches:
+            self.field, self.jump = start
+            self.add(branch)
+            ends.append((*self.field, self.jump))
+        high, wide, self.jump = map(max, zip(*ends, strict=True))
+        self.field = high, wide
 
     def _look(self, window: tuple[int, int], stride: int) -> None:
         """Widens the receptive field by a window (Araujo et al. 2019, eq. 2)."""
@@ -346,7 +371,7 @@ class _Module(NamedTuple):
 
 
 def _modules(layer: Layer, *, is_flat: bool) -> Iterator[_Module]:
-    """The modules of one layer; composites give several, and a residual has none of its own."""
+    """The modules of one layer; composites give several, residuals and joins none."""
     channels, out = layer.in_shape[0], layer.out_shape
     match layer.op:
         case ops.Convolution() as op:
@@ -379,7 +404,7 @@ def _modules(layer: Layer, *, is_flat: bool) -> Iterator[_Module]:
             yield _Module("Linear", out, parameters=macs + (op.out if op.bias else 0), macs=macs)
         case ops.SqueezeExcitation(hidden=hidden):
             yield from _squeeze_excitation(channels, hidden)
-        case ops.Residual():
+        case ops.Residual() | ops.Join():
             pass
         case never:
             assert_never(never)

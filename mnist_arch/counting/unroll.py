@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from math import prod
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer, Shape
@@ -13,8 +15,11 @@ from mnist_arch.errors import Problem, ShapeError
 from mnist_arch.spec.network import (
     Activation,
     Block,
+    BlockDropout,
+    Branch,
     Conv,
     ConvDropout,
+    ConvKind,
     Defaults,
     Dropout,
     Head,
@@ -24,10 +29,13 @@ from mnist_arch.spec.network import (
     Norm,
     Pool,
     Reduce,
+    Way,
 )
 
 MAX_CONVOLUTIONS: Final = 1000
 """Most convolutions of all blocks and their repeats: keeps counting a matter of milliseconds."""
+MAX_CHANNELS: Final = 4096
+"""Most channels that branches are joined to: they grow with each repeat."""
 
 
 def unroll(network: Network) -> tuple[Layer, ...]:
@@ -52,24 +60,43 @@ def unroll_parts(network: Network) -> list[tuple[Layer, ...]]:
 
 def check_whole(network: Network) -> None:
     """Raises ShapeError for what no block has alone, and what is seen before any shape is known."""
-    convolutions = sum(len(block.channels) * block.repeat for block in network.blocks)
+    convolutions = sum(map(_convolutions, network.blocks))
     if convolutions > MAX_CONVOLUTIONS:
         message = f"{convolutions:,} convolutions are more than {MAX_CONVOLUTIONS:,}"
         raise _error("blocks", message, "repeat less")
     grouped = False
     for index, block in enumerate(network.blocks):
-        kind = block.kind or network.defaults.kind
-        kinds = {conv.kind or kind for conv in block.channels}
-        if block.groups is not None and "grouped" not in kinds:
-            raise _no_groups(f"blocks[{index}]")
-        if block.depthwise_bias is not None and "separable" not in kinds:
-            raise _no_depthwise(f"blocks[{index}]")
-        if block.dropout is not None and block.dropout.after == "each" and not block.channels:
-            message = "`after: each` in a block without `channels`"
-            raise _error(f"blocks[{index}].dropout", message, "after: block")
+        kinds = _check_way(f"blocks[{index}]", block, network.defaults.kind)
         grouped = grouped or "grouped" in kinds
     if network.defaults.groups is not None and not grouped:
         raise _no_groups("defaults")
+
+
+def _convolutions(way: Way) -> int:
+    """Convolutions of a block or a branch and its repeats; a branch without any is one, too."""
+    branches = way.branches if isinstance(way, Block) else ()
+    inside = sum(max(1, _convolutions(branch)) for branch in branches)
+    return way.repeat * (len(way.channels) + inside)
+
+
+def _check_way(place: str, way: Way, kind: ConvKind) -> set[ConvKind]:
+    """The kinds of the convolutions in a block or a branch, where `kind` is inherited.
+
+    Raises ShapeError for an option that none of them has.
+    """
+    kind = way.kind or kind
+    kinds: set[ConvKind] = {conv.kind or kind for conv in way.channels}
+    for number, branch in enumerate(way.branches if isinstance(way, Block) else ()):
+        kinds |= _check_way(f"{place}.branches[{number}]", branch, kind)
+    if way.groups is not None and "grouped" not in kinds:
+        raise _no_groups(place)
+    if way.depthwise_bias is not None and "separable" not in kinds:
+        raise _no_depthwise(place)
+    if way.dropout is not None and way.dropout.after == "each" and not way.repeats:
+        what = "branch" if isinstance(way, Branch) else "block"
+        message = f"`after: each` in a {what} without `channels`"
+        raise _error(f"{place}.dropout", message, "after: block")
+    return kinds
 
 
 def _no_groups(place: str) -> ShapeError:
@@ -101,53 +128,99 @@ class _Trace:
 
 def unroll_block(index: int, block: Block, defaults: Defaults, shape: Shape) -> tuple[Layer, ...]:
     """The layers of the block with this number on a map of `shape`. Raises ShapeError."""
-    place, trace = f"blocks[{index}]", _Trace(shape)
-    options = block.over(defaults)
-    dropout = defaults.dropout if block.dropout is None else block.dropout
+    trace, dropout = _Trace(shape), defaults.dropout if block.dropout is None else block.dropout
+    _way(trace, f"blocks[{index}]", block, block.over(defaults), dropout, _Pass())
+    return tuple(trace.layers)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Which of the repeats around it something is in."""
+
+    number: str = ""
+    """Of each repeat, such as `#0#1`."""
+    owner: str = ""
+    """The same without those that share their tensors."""
+
+    def repeat(self, way: Way, number: int) -> _Pass:
+        """One of a block or branch inside."""
+        here = f"#{number}"
+        return _Pass(self.number + here, self.owner if way.share else self.owner + here)
+
+    def weights(self, place: str, shape: Shape) -> str:
+        """The name of tensors at a place that is in no repeat, or in one outside of it."""
+        return f"{place}{self.owner}:{shape[0]}" if self.number else place
+
+
+def _way(
+    trace: _Trace, place: str, way: Way, options: Defaults, dropout: BlockDropout, outer: _Pass
+) -> None:
+    """A block, or a branch of one in a pass through that."""
     each = dropout if dropout.after == "each" else None
-    for repeat in range(block.repeat if block.channels else 0):
-        _unit(trace, place, block, options, each, repeat)
-    if block.reduce is not None and block.reduce.at == "before":
-        _reduce(trace, f"{place}.reduce", block.reduce, options)
+    for number in range(way.repeat if way.repeats else 0):
+        _unit(trace, place, way, options, each, outer.repeat(way, number))
+    if way.reduce is not None and way.reduce.at == "before":
+        _reduce(trace, f"{place}.reduce", way.reduce, options, outer)
     at_end = dropout if dropout.after == "block" else None
-    _pool(trace, f"{place}.pool", block.pool, options)
+    _pool(trace, f"{place}.pool", way.pool, options, outer)
     if at_end is not None and at_end.at == "before-norm" and at_end.rate > 0:
-        if block.pool.norm.kind == "none":
+        if way.pool.norm.kind == "none":
             message = "`at: before-norm` at the end of a block whose pool has no norm"
             raise _error(f"{place}.dropout", message, "after: each, or a `norm` in the pool")
         _dropout(trace, f"{place}.dropout", at_end)
-    _norm(trace, f"{place}.pool", block.pool.norm)
-    if block.reduce is not None and block.reduce.at == "after":
-        _reduce(trace, f"{place}.reduce", block.reduce, options)
+    _norm(trace, f"{place}.pool", way.pool.norm)
+    if way.reduce is not None and way.reduce.at == "after":
+        _reduce(trace, f"{place}.reduce", way.reduce, options, outer)
     if at_end is not None and at_end.at == "end":
         _dropout(trace, f"{place}.dropout", at_end)
-    return tuple(trace.layers)
 
 
 def _unit(
     trace: _Trace,
     place: str,
-    block: Block,
+    way: Way,
     options: Defaults,
-    each: ConvDropout | None,
-    repeat: int,
+    each: BlockDropout | None,
+    here: _Pass,
 ) -> None:
-    """One application of a block's convolutions, with squeeze-and-excitation and residual."""
+    """One pass through convolutions and branches, with squeeze-and-excitation and residual."""
     unit = _Trace(trace.shape)
-    for index, conv in enumerate(block.channels):
-        here = f"{place}.channels[{index}]"
-        owner = here if block.share else f"{here}#{repeat}"
+    for index, conv in enumerate(way.channels):
+        at = f"{place}.channels[{index}]"
         dropout = each if conv.dropout is None else conv.dropout
-        _conv(unit, here, conv, conv.over(options), owner, dropout)
-    if block.squeeze_excitation is not None:
-        hidden = max(1, unit.shape[0] // block.squeeze_excitation)
+        _conv(unit, at, conv, conv.over(options), at + here.owner, dropout)
+    if isinstance(way, Block) and way.branches:
+        inherited = BlockDropout(rate=0.0) if each is None else each
+        _join(unit, f"{place}.branches", way, options, inherited, here)
+    if way.squeeze_excitation is not None:
+        hidden = max(1, unit.shape[0] // way.squeeze_excitation)
         unit.add(f"{place}.squeeze_excitation", ops.SqueezeExcitation(hidden))
-    if not block.residual:
+    if not way.residual:
         trace.extend(unit)
         return
-    here = f"{place}.residual"
-    skip = _skip(here, trace.shape, unit, bias=options.bias, weights=f"{here}#{repeat}")
-    trace.add(here, ops.Residual(tuple(unit.layers), skip))
+    at = f"{place}.residual"
+    skip = _skip(at, trace.shape, unit, bias=options.bias, weights=at + here.number)
+    trace.add(at, ops.Residual(tuple(unit.layers), skip))
+
+
+def _join(
+    trace: _Trace,
+    place: str,
+    block: Block,
+    options: Defaults,
+    dropout: BlockDropout,
+    here: _Pass,
+) -> None:
+    """The branches of a block, side by side; `dropout` is that of a branch that names none."""
+    ways: list[tuple[Layer, ...]] = []
+    for number, branch in enumerate(block.branches):
+        way = _Trace(trace.shape)
+        own = dropout if branch.dropout is None else branch.dropout
+        if own.after == "each" and not branch.channels:
+            own = BlockDropout(rate=0.0)
+        _way(way, f"{place}[{number}]", branch, branch.over(options), own, here)
+        ways.append(tuple(way.layers))
+    trace.add(place, ops.Join(block.join or "concat", tuple(ways)))
 
 
 def _skip(place: str, before: Shape, unit: _Trace, *, bias: bool, weights: str) -> Layer | None:
@@ -159,13 +232,26 @@ def _skip(place: str, before: Shape, unit: _Trace, *, bias: bool, weights: str) 
     after = unit.shape
     if before == after:
         return None
-    strides = (layer.op.stride for layer in unit.layers if isinstance(layer.op, ops.Convolution))
-    op = ops.Convolution(after[0], 1, weights, bias, stride=prod(strides))
+    op = ops.Convolution(after[0], 1, weights, bias, stride=_stride(unit.layers))
     skip = Layer(place, op, before, _out_shape(place, op, before))
     if skip.out_shape != after:
         message = f"the input {_text(before)} cannot be added to the output {_text(after)}"
         raise _error(place, message, "use `padding: same`, so that only strides change the size")
     return skip
+
+
+def _stride(layers: Iterable[Layer]) -> int:
+    """Strides multiplied, of convolutions, and of pools, which only branches have."""
+    strides = [1]
+    for layer in layers:
+        match layer.op:
+            case ops.Convolution(stride=stride) | ops.Pooling(stride=stride):
+                strides.append(stride)
+            case ops.Join(branches=branches):
+                strides.append(max(map(_stride, branches)))
+            case ops.Residual(body=body):
+                strides.append(_stride(body))
+    return prod(strides)
 
 
 def _conv(
@@ -255,11 +341,13 @@ def _reduce(
     place: str,
     reduce: Reduce,
     options: Defaults,
+    outer: _Pass,
     *,
     kernel: int | tuple[int, int] = 1,
 ) -> None:
     bias = options.bias if reduce.bias is None else reduce.bias
-    trace.add(place, ops.Convolution(reduce.out, kernel, place, bias))
+    weights = outer.weights(place, trace.shape)
+    trace.add(place, ops.Convolution(reduce.out, kernel, weights, bias))
     order = reduce.order or options.order
     _norm_and_activation(trace, place, reduce.norm, reduce.activation, order)
 
@@ -303,10 +391,11 @@ def _norm(trace: _Trace, place: str, norm: Norm) -> None:
     )
 
 
-def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults) -> None:
+def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults, outer: _Pass) -> None:
     match pool.kind:
         case "max" | "average":
-            trace.add(place, ops.Pooling(pool.kind, pool.size, pool.step, pool.padding))
+            padding = padding_of(pool.padding, (pool.size, pool.size), pool.step, trace.shape)
+            trace.add(place, ops.Pooling(pool.kind, pool.size, pool.step, padding))
         case "global-max":
             trace.add(place, ops.GlobalPooling("max"))
         case "global-average":
@@ -314,8 +403,8 @@ def _pool(trace: _Trace, place: str, pool: Pool, options: Defaults) -> None:
         case "convolution":
             padding = (pool.size - 1) // 2
             mode = options.padding_mode if padding else "zeros"
-            keep = trace.shape[0]
-            op = ops.Convolution(keep, pool.size, place, options.bias, pool.step, padding, mode)
+            keep, weights = trace.shape[0], outer.weights(place, trace.shape)
+            op = ops.Convolution(keep, pool.size, weights, options.bias, pool.step, padding, mode)
             trace.add(place, op)
         case "none":
             pass
@@ -332,7 +421,7 @@ def unroll_head(head: Head, defaults: Defaults, classes: int, shape: Shape) -> t
     """The layers from the last map, of `shape`, to one number a class. Raises ShapeError."""
     trace = _Trace(shape)
     if head.reduce is not None and head.reduce.at == "before":
-        _reduce(trace, "head.reduce", head.reduce, defaults)
+        _reduce(trace, "head.reduce", head.reduce, defaults, _Pass())
     if head.dropout.at == "before":
         _dropout(trace, "head.dropout", head.dropout)
     match head.pool:
@@ -354,7 +443,7 @@ def unroll_head(head: Head, defaults: Defaults, classes: int, shape: Shape) -> t
         _, height, width = trace.shape
         whole = height if height == width else (height, width)
         kernel = whole if head.pool == "flatten" else 1
-        _reduce(trace, "head.reduce", head.reduce, defaults, kernel=kernel)
+        _reduce(trace, "head.reduce", head.reduce, defaults, _Pass(), kernel=kernel)
     if head.hidden:
         trace.add("head.hidden[0]", ops.Flatten())
     for index, hidden in enumerate(head.hidden):
@@ -408,8 +497,7 @@ def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
         case ops.Activation() | ops.Dropout() | ops.SqueezeExcitation():
             return shape
         case ops.Pooling():
-            window, sides = (op.size, op.size), (op.padding,) * 4
-            return channels, *_windows(place, shape, window, op.stride, sides)
+            return channels, *_windows(place, shape, (op.size, op.size), op.stride, op.sides)
         case ops.GlobalPooling():
             return channels, 1, 1
         case ops.Flatten():
@@ -427,10 +515,34 @@ def _out_shape(place: str, op: ops.Op, shape: Shape) -> Shape:
             raise _error(place, f"{message} {_text(shape)}", "use fewer groups, or another norm")
         case ops.Residual():
             return op.body[-1].out_shape
+        case ops.Join():
+            ends = [branch[-1].out_shape if branch else shape for branch in op.branches]
+            return _joined(place, op.kind, ends)
         case ops.Normalization():
             return shape
         case never:
             assert_never(never)
+
+
+def _joined(place: str, kind: Literal["concat", "add"], ends: list[Shape]) -> Shape:
+    """Shape of branches together, or ShapeError where they end in shapes that do not fit."""
+    first = ends[0]
+    for number, end in enumerate(ends):
+        if kind == "concat" and end[1:] != first[1:]:
+            message = f"it ends in {_text(end)}, and the first branch in {_text(first)}"
+            hint = "let strides, pools and padding of all branches lead to one size"
+            raise _error(f"{place}[{number}]", f"{message}: they cannot be joined", hint)
+        if kind == "add" and end != first:
+            message = f"it ends in {_text(end)}, and the first branch in {_text(first)}"
+            hint = "let all branches end in one shape, or use `join: concat`"
+            raise _error(f"{place}[{number}]", f"{message}: they cannot be added", hint)
+    if kind == "add":
+        return first
+    channels = sum(end[0] for end in ends)
+    if channels > MAX_CHANNELS:
+        message = f"{channels:,} channels together are more than {MAX_CHANNELS:,}"
+        raise _error(place, message, "repeat less, or let the branches end in fewer channels")
+    return channels, first[1], first[2]
 
 
 def _windows(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 import numpy as np
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import Layer, Shape, every
+from mnist_arch.counting.layers import Layer, Shape, every, joins
 from mnist_arch.data.catalog import IMAGE_SHAPE, Normalization
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.export.program import (
@@ -52,6 +52,11 @@ if TYPE_CHECKING:
 
 def not_lowered(layers: Iterable[Layer]) -> Problem | None:
     """The first layer that programs have no operation for, by the option that asks for it."""
+    layers = tuple(layers)
+    for layer in joins(layers):
+        if isinstance(layer.op, ops.Join) and layer.op.kind == "concat":
+            message = "an export cannot have `join: concat` of branches"
+            return Problem(message, layer.place, hint=_OTHERWISE)
     for layer in every(layers):
         what = ""
         match layer.op:
@@ -180,6 +185,15 @@ class _Writer:
                 grown = self.sequence(body, f"{name}.body", value)
                 across = value if skip is None else self.layer(skip, f"{name}.skip", value)
                 return self.add(Add(**{**at, "inputs": (grown, across)}))
+            case ops.Join(branches=branches):
+                ends = [
+                    self.sequence(branch, f"{name}.branches.{number}", value)
+                    for number, branch in enumerate(branches)
+                ]
+                total = ends[0]
+                for end in ends[1:]:
+                    total = self.add(Add(**{**at, "inputs": (total, end)}))
+                return total
             case ops.Activation():
                 raise AssertionError(layer.op)
             case never:

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Final, assert_never
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import LEAKY_SLOPE, Layer, Shape, every
+from mnist_arch.counting.layers import LEAKY_SLOPE, Layer, Shape, every, joins
 from mnist_arch.spec.recipe import Adadelta, Adagrad, Adam, Recipe, RmsProp
 
 _RECTIFIERS: Final = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}
@@ -84,6 +84,9 @@ class Program:
 
 def not_covered(layers: Iterable[Layer], recipe: Recipe | None = None) -> str:
     """What the engine does not have, as the spec says it; empty where it has all."""
+    layers = tuple(layers)
+    if next(joins(layers), None) is not None:
+        return "`branches`"
     for layer in every(layers):
         match layer.op:
             case ops.Convolution(kernel=tuple()):
@@ -165,6 +168,8 @@ class _Builder:
                     value = self._squeeze_excitation(hidden, value)
                 case ops.Residual() as op:
                     value = self._residual(op, value)
+                case ops.Join():
+                    raise AssertionError("branches are not covered")
                 case never:
                     assert_never(never)
         return value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final, assert_never
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal, assert_never
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,40 @@ class Sum(nn.Module):
         return grown + (x_NCHW if self.skip is None else self.skip(x_NCHW))
 
 
+class Join(nn.Module):
+    """Branches on one input, joined by channels or added; None is the input itself."""
+
+    def __init__(
+        self, branches: Sequence[nn.Sequential | None], kind: Literal["concat", "add"]
+    ) -> None:
+        super().__init__()
+        self.count, self.kind = len(branches), kind
+        self.branches = nn.ModuleDict(
+            {str(number): it for number, it in enumerate(branches) if it is not None}
+        )
+
+    def ways(self) -> Iterator[nn.Sequential | None]:
+        """The branches in their order."""
+        for number in range(self.count):
+            name = str(number)
+            yield self.branches[name] if name in self.branches else None  # type: ignore[misc]
+
+    def joined(self, ends: list[Tensor]) -> Tensor:
+        """What the branches end in, (N, C, H, W) each, made one."""
+        if self.kind == "concat":
+            return torch.cat(ends, 1)
+        total = ends[0]
+        for end in ends[1:]:
+            total = total + end
+        return total
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return self.joined([x_NCHW if way is None else way(x_NCHW) for way in self.ways()])
+
+    def extra_repr(self) -> str:
+        return f"{self.kind} of {self.count}"
+
+
 class Gate(nn.Module):
     """A squeeze-and-excitation: x times one factor in (0, 1) for each channel."""
 
@@ -95,6 +130,22 @@ class Conv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         own: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{own}, sides={self.sides}, fill={self.fill}"
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """A max pool that pads its sides differently: above, below, left and right."""
+
+    def __init__(self, op: ops.Pooling) -> None:
+        super().__init__(op.size, op.stride)
+        top, bottom, left, right = op.sides
+        self.sides = left, right, top, bottom
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        pooled: Tensor = super().forward(F.pad(x_NCHW, self.sides, value=-math.inf))
+        return pooled
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, sides={self.sides}"
 
 
 class LayerNorm(nn.Module):
@@ -230,10 +281,12 @@ class _Builder:
                 return nn.Dropout2d(rate)
             case ops.Dropout(rate=rate):
                 return nn.Dropout(rate)
+            case ops.Pooling(kind="max", padding=tuple()) as op:
+                return MaxPool2d(op)
             case ops.Pooling(kind="max") as op:
-                return nn.MaxPool2d(op.size, op.stride, op.padding)
+                return nn.MaxPool2d(op.size, op.stride, op.sides[0])
             case ops.Pooling() as op:
-                return nn.AvgPool2d(op.size, op.stride, op.padding)
+                return nn.AvgPool2d(op.size, op.stride, op.sides[0])
             case ops.GlobalPooling(kind="max"):
                 return nn.AdaptiveMaxPool2d(1)
             case ops.GlobalPooling():
@@ -242,6 +295,8 @@ class _Builder:
                 return Gate(channels, hidden)
             case ops.Residual(body=body, skip=skip):
                 return Sum(self.sequence(body), None if skip is None else self.module(skip))
+            case ops.Join(kind=join, branches=branches):
+                return Join([self.sequence(it) if it else None for it in branches], join)
             case ops.Flatten():
                 self.is_flat = True
                 return nn.Flatten()

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from mnist_arch.network.build import (
     Classifier,
     GhostBatchNorm2d,
+    Join,
+    MaxPool2d,
     Sum,
 )
 from mnist_arch.network.kernels import batch_norm, batch_norm_max_pool, max_pool
@@ -30,40 +32,49 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Sequential:
             case [
                 nn.ReLU(),
                 nn.BatchNorm2d() as norm,
-                nn.MaxPool2d(kernel_size=2, stride=2, padding=0),
+                nn.MaxPool2d(kernel_size=2, stride=2, padding=0) as pool,
                 *rest,
-            ] if _is_fusible(norm):
+            ] if _is_fusible(norm, pool):
                 found += [FusedNormPool(norm, rectify=True)]
             case [
                 nn.Conv2d() as first,
                 nn.BatchNorm2d() as norm,
-                nn.MaxPool2d(kernel_size=2, stride=2, padding=0),
+                nn.MaxPool2d(kernel_size=2, stride=2, padding=0) as pool,
                 *rest,
-            ] if _is_fusible(norm):
+            ] if _is_fusible(norm, pool):
                 found += [first, FusedNormPool(norm, rectify=False)]
             case [
                 nn.Conv2d() as first,
                 nn.BatchNorm2d() as norm,
                 nn.ReLU() as last,
-                nn.MaxPool2d(kernel_size=2, stride=2, padding=0),
+                nn.MaxPool2d(kernel_size=2, stride=2, padding=0) as pool,
                 *rest,
-            ] if _is_fusible(norm):
+            ] if _is_fusible(norm, pool):
                 found += [first, FusedNormPool(norm, rectify=False), last]
             case [nn.BatchNorm2d() as norm, *rest] if _is_fusible(norm):
                 found += [FusedNorm(norm)]
+            case [MaxPool2d() as pool, *rest]:
+                found += [pool]
             case [nn.MaxPool2d(kernel_size=2, stride=2, padding=0), *rest]:
                 found += [FusedPool()]
             case [Sum(body=body, skip=skip), *rest]:
                 found += [Sum(_fused_sequence(body), skip)]
+            case [Join() as join, *rest]:
+                ways = [None if it is None else _fused_sequence(it) for it in join.ways()]
+                found += [Join(ways, join.kind)]
             case [other, *rest]:
                 found += [other]
         left = rest
     return nn.Sequential(*found)
 
 
-def _is_fusible(norm: nn.BatchNorm2d) -> bool:
-    """Whether the formula has its options; without a scale, or in parts, it stays torch's own."""
-    return norm.affine and not isinstance(norm, GhostBatchNorm2d)
+def _is_fusible(norm: nn.BatchNorm2d, pool: nn.MaxPool2d | None = None) -> bool:
+    """Whether the formula has the options of a norm, and of the pool after it.
+
+    A norm without a scale, or in parts, and a pool that pads one side stay torch's own.
+    """
+    is_plain = norm.affine and not isinstance(norm, GhostBatchNorm2d)
+    return is_plain and not isinstance(pool, MaxPool2d)
 
 
 class FusedNorm(nn.Module):

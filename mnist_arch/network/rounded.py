@@ -73,6 +73,9 @@ class RoundedNetwork:
                     grown = self._sequence(body, module.body, x)
                     across = x if skip is None else self._sequence((skip,), (module.skip,), x)
                     x = grown + across
+                case ops.Join(branches=branches):
+                    pairs = zip(branches, module.ways(), strict=True)
+                    x = module.joined([self._sequence(a, b, x) if a else x for a, b in pairs])
                 case ops.SqueezeExcitation():
                     x = x * self._factors(module, x)
                 case _:

@@ -11,12 +11,14 @@ from mnist_arch.spec.synonyms import words_for
 
 EXAMPLES: Final[dict[str, Any]] = {
     "blocks": [{"channels": [8, 16], "pool": "max", "reduce": 10}],
+    "blocks.branches": [[16], [8, 16]],
     "blocks.channels": [16, 32],
     "blocks.channels.out": 16,
     "blocks.pool": "max",
     "blocks.pool.kind": "max",
     "blocks.reduce": 8,
     "blocks.reduce.out": 8,
+    "blocks.join": "concat",
     "blocks.repeat": 2,
     "blocks.residual": True,
     "blocks.share": True,

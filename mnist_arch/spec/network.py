@@ -79,6 +79,10 @@ def _padding(value: Any) -> str | int:
     return str(value)
 
 
+def _pool_padding(value: Any) -> str | int:
+    return value if value == "same-end" else _whole(value, least=0, most=MAX_PADDING)
+
+
 Kernel = Annotated[
     int | tuple[int, int],
     PlainValidator(_kernel),
@@ -94,6 +98,14 @@ Padding = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "enum": [*PADDINGS]}, _PIXELS]}),
 ]
 """A word, or pixels on each side."""
+
+
+PoolPadding = Annotated[
+    Literal["same-end"] | int,
+    PlainValidator(_pool_padding),
+    WithJsonSchema({"anyOf": [_PIXELS, {"const": "same-end", "type": "string"}]}),
+]
+"""Pixels on each side, or a word."""
 
 
 class Norm(ShortSpec):
@@ -288,9 +300,9 @@ class Pool(ShortSpec):
     """Side of the window, in pixels."""
     stride: Small | None = None
     """Step of the window, in pixels; unless set, 2 for a convolution, else the size."""
-    padding: Annotated[StrictInt, Field(ge=0, le=MAX_PADDING)] = 0
+    padding: PoolPadding = 0
     """Pixels on each side, at most half the size; for `max` and for `average`, which counts them
-    as zeros."""
+    as zeros. For `max` also same-end: until the size is that of before over the stride."""
     norm: Norm = Norm(kind="none")
     """Normalisation after the pool; none unless set."""
 
@@ -304,7 +316,10 @@ class Pool(ShortSpec):
         if self.padding and self.kind not in ("max", "average"):
             message = "`padding` belongs to `kind: max or average`"
             raise PydanticCustomError("pool_padding", message)
-        if 2 * self.padding > self.size:
+        if self.padding == "same-end" and self.kind != "max":
+            message = "`padding: same-end` belongs to `kind: max`"
+            raise PydanticCustomError("pool_padding", message)
+        if isinstance(self.padding, int) and 2 * self.padding > self.size:
             raise PydanticCustomError("pool_padding", "`padding` is at most half the `size`")
         return self
 
@@ -315,8 +330,8 @@ class Pool(ShortSpec):
         return 2 if self.kind == "convolution" else self.size
 
 
-class Block(ConvOptions):
-    """Convolutions that expand, a pool, a 1×1 convolution that reduces, and dropout."""
+class Way(ConvOptions):
+    """What leads from one map to another in a block, or in one of its branches."""
 
     channels: Annotated[tuple[Conv, ...], Field(max_length=MAX_ITEMS)] = ()
     """Output channels of each convolution, in order; an object where one differs from its block."""
@@ -335,16 +350,48 @@ class Block(ConvOptions):
     dropout: BlockDropout | None = None
     """Dropout at the end of the block or after each convolution; inherited unless set."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether there is something that `repeat` and what belongs to it are of."""
+        return bool(self.channels)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.channels and self.reduce is None and self.pool.kind == "none":
-            raise PydanticCustomError(
-                "empty_block", "a block needs `channels`, a `pool` or a `reduce`"
-            )
         repeated = self.repeat > 1 or self.share or self.residual or self.squeeze_excitation
-        if repeated and not self.channels:
+        if repeated and not self.repeats:
             message = "`repeat`, `share`, `residual` and `squeeze_excitation` need `channels`"
             raise PydanticCustomError("no_channels", message)
+        return self
+
+
+class Branch(Way, ShortSpec):
+    """One of several ways side by side: its `channels`, or an object; empty, it is its input."""
+
+    short = "channels"
+
+
+class Block(Way):
+    """Convolutions that expand, a pool, a 1×1 convolution that reduces, and dropout."""
+
+    branches: Annotated[tuple[Branch, ...], Field(max_length=MAX_ITEMS)] = ()
+    """Ways side by side, after the `channels`, that are joined and repeated with them; each is a
+    list of convolutions, or an object; empty, it is its input."""
+    join: Literal["concat", "add"] | None = None
+    """How `branches` are joined: one after the other by channels, or added; concat unless set."""
+
+    @property
+    def repeats(self) -> bool:
+        return bool(self.channels or self.branches)
+
+    @model_validator(mode="after")
+    def _check_block(self) -> Self:
+        if not self.repeats and self.reduce is None and self.pool.kind == "none":
+            message = "a block needs `channels`, `branches`, a `pool` or a `reduce`"
+            raise PydanticCustomError("empty_block", message)
+        if len(self.branches) == 1:
+            raise PydanticCustomError("one_branch", "`branches` are two or more")
+        if self.join is not None and not self.branches:
+            raise PydanticCustomError("join", "`join` belongs to `branches`")
         return self
 
 

@@ -101,6 +101,8 @@ def _changed(node: Node, change: Override, depth: int) -> Node:
     short = None if isinstance(value, dict | list) else short_field(way)
     if short is not None:  # `16` becomes `{out: 16}`, so that one more key can be set
         value = {short: Node(value, node.origin)}
+    elif isinstance(value, list) and _is_short_list(way, part):
+        value = {"channels": node}  # a branch that is a list of its convolutions
     match value, part:
         case (dict() as entries, str()):
             if part == "kind" and depth == len(change.path) - 1:
@@ -115,6 +117,12 @@ def _changed(node: Node, change: Override, depth: int) -> Node:
             child = _changed(items[part], change, depth + 1)
             return replace(node, value=[*items[:part], child, *items[part + 1 :]])
     raise SpecError((_no_way(value, depth, change),))
+
+
+def _is_short_list(way: KeyPath, part: int | str) -> bool:
+    """Whether the list after `way` stands for an object, of which `part` is a key."""
+    is_item = bool(way) and isinstance(way[-1], int) and isinstance(part, str)
+    return is_item and short_field(way) == "channels"
 
 
 def _of_kind(entries: dict[str, Node], change: Override) -> dict[str, Node]:

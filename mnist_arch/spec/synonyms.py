@@ -163,6 +163,8 @@ KEYS: Final[dict[str, str]] = {
     "blocks.share": "shared tie tied share_weights weight_sharing shared_weights tied_weights",
     "blocks.residual": "skip shortcut skip_connection skip_connections residuals res identity"
     " use_residual resnet",
+    "blocks.branches": "branch parallel parallel_branches paths ways inception",
+    "blocks.join": "merge merge_mode combine concatenation aggregation",
     "blocks.squeeze_excitation": "se se_ratio squeeze_and_excitation se_block squeeze_excite"
     " use_se se_reduction attention",
     "head.pool": "pooling pool_type global_pool pool_layer",
@@ -218,6 +220,8 @@ SETTINGS: Final[tuple[tuple[str, Any, str], ...]] = (
     ("blocks.pool", "max", "max maxpool max_pool max_pooling maxpool2d max_pooling2d mp"),
     ("blocks.pool", "average", "avg avgpool avg_pool average_pool average_pooling avgpool2d"),
     ("blocks.pool", "convolution", "strided_conv stride_conv"),
+    ("blocks.join", "concat", "concat concatenate cat dense_connections"),
+    ("blocks.join", "add", "add sum addition"),
     ("head.pool", "global-average", "gap global_average global_avg_pool global_average_pooling"
      " global_average_pooling2d adaptive_avg_pool adaptive_avg_pool2d avgpool adaptive_pool"),
     ("head.pool", "global-max", "gmp adaptive_max global_max_pool global_max_pooling"
@@ -279,6 +283,8 @@ VALUES: Final[dict[str, str]] = {
     "max": "maxpool maxpool2d max_pool max_pooling maxpooling2d true",
     "average": "avg avgpool avgpool2d avg_pool average_pool averagepooling2d mean",
     "convolution": "conv strided stride strided_conv conv2d strided_convolution",
+    "concat": "cat concatenate concatenation channels",
+    "add": "sum plus addition",
     "global-average": "gap global_avg globalavgpool adaptiveavgpool2d adaptive_avg adaptive"
     " global_average_pooling2d globalaveragepooling2d global avg avgpool mean adaptive_average",
     "global-max": "gmp adaptive_max global_max_pool adaptivemaxpool2d max globalmaxpool"
@@ -328,8 +334,6 @@ REMARKS: Final[dict[str, str]] = {
 """What is not quite the same under the word of the language that is nearest."""
 
 NOT_HERE: Final[dict[str, str]] = {
-    "branches branch parallel inception concat concatenate concatenation join dense_connections":
-        "a block has one way through it, and `residual`, which adds its input",
     "ceil_mode": "rows and columns that do not fill a window are left out",
     "count_include_pad": "padding of an average pool counts as zeros",
     "track_running_stats": "batch norm always keeps running statistics",

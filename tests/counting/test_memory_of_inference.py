@@ -49,6 +49,14 @@ def peak(blocks: str, head: str = "{}") -> int:
             " {channels: [10], activation: none, residual: true}]",
             (40 + 10 + 10) * 784,
         ),
+        # Of branches each but the last waits, with the input for the last; then all are copied.
+        ("[{branches: [[5], [5]], activation: none}]", 20 * 784),
+        ("[{branches: [[], [9]], activation: none}]", 2 * 10 * 784),
+        (
+            "[{channels: [40], activation: none},"
+            " {branches: [[5], [5]], activation: none, join: add, reduce: 10}]",
+            (40 + 5 + 5) * 784,
+        ),
         # Squeeze-and-excitation: the map, its factors, and their product.
         ("[{channels: [10], activation: none, squeeze_excitation: 2}]", 2 * 10 * 784 + 10),
     ],

@@ -101,6 +101,16 @@ def test_the_advice_knows_before_which_norms_stay(spec: Mapping) -> None:
     assert found == ([stay[0] + more] if stay else [])
 
 
+def test_branches_are_added_in_an_export_and_joined_by_channels_in_none() -> None:
+    spec = {"blocks": [{"branches": [[4], {"reduce": 4}, [3, 4]], "join": "add"}], **HEAD}
+    assert exact(spec) is not None
+    joined = {"blocks": [{"branches": [[4], []]}], **HEAD}
+    problem = not_lowered(plan_network(experiment(joined)).layers)
+    assert problem is not None
+    assert problem.place == "blocks[0].branches"
+    assert problem.message == "an export cannot have `join: concat` of branches"
+
+
 # ------------------------------------------------------------------------------------------ folding
 
 CONV = {"channels": [8], "kernel": 3}

@@ -132,6 +132,7 @@ KINDS = {
     "Experiment": "A spec file",
     "Defaults": "`defaults`",
     "Block": "`blocks[…]`",
+    "Branch": "`blocks[…].branches[…]`",
     "Conv": "`blocks[…].channels[…]`",
     "Pool": "`blocks[…].pool`",
     "Reduce": "`blocks[…].reduce`, `head.reduce`",

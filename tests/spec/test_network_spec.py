@@ -128,6 +128,30 @@ def test_a_hidden_layer_alone_is_a_list_of_one_and_brings_the_last_layer(short: 
         Head.model_validate({"hidden": short, "linear": False})
 
 
+def test_a_branch_is_the_list_of_its_convolutions_or_an_object() -> None:
+    block = Block.model_validate({"branches": [[], [8, 16], {"channels": [8], "pool": "max"}]})
+    assert [len(branch.channels) for branch in block.branches] == [0, 2, 1]
+    assert Block.model_validate_json(block.model_dump_json()) == block
+    assert hash(block)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"branches": [[8]]}, "two or more"),
+        ({"channels": [8], "join": "add"}, "`join` belongs to `branches`"),
+        ({"branches": [[8], {"repeat": 2}]}, "need `channels`"),
+        ({"branches": [[8], 8]}, "branches.1.channels"),
+        ({"branches": [[8], {"branches": [[8], [8]]}]}, "branches.1.branches"),
+        ({}, "a block needs `channels`, `branches`, a `pool` or a `reduce`"),
+        ({"pool": {"kind": "average", "padding": "same-end"}}, "belongs to `kind: max`"),
+    ],
+)
+def test_what_are_no_branches_is_refused(block: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Block.model_validate(block)
+
+
 def test_null_is_the_same_as_saying_nothing() -> None:
     assert Conv.model_validate({"out": 8, "kernel": None, "norm": None}) == Conv(out=8)
 

@@ -12,9 +12,9 @@ from mnist_arch.spec.loading import loads
 NETWORK = "name: x\nblocks: [{channels: [8], reduce: 10}]\n"
 
 BLOCK_KEYS = (
-    "valid: activation, bias, channels, depthwise_bias, dropout, groups, kernel, kind, norm, "
-    "order, padding, padding_mode, pool, reduce, repeat, residual, share, squeeze_excitation, "
-    "stride"
+    "valid: activation, bias, branches, channels, depthwise_bias, dropout, groups, join, kernel, "
+    "kind, norm, order, padding, padding_mode, pool, reduce, repeat, residual, share, "
+    "squeeze_excitation, stride"
 )
 CONV_KEYS = (
     "valid: activation, bias, depthwise_bias, dropout, groups, kernel, kind, norm, order, out, "
@@ -250,8 +250,12 @@ def test_sentence(text: str, path: str, message: str) -> None:
             "must have at most 64 items, not [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, …",
         ),
         ("[{channels: [8], repeat: 65}]", "blocks[0].repeat", "must be at most 64, not 65"),
-        ("[{}]", "blocks[0]", "a block needs `channels`, a `pool` or a `reduce`"),
-        ("[{pool: none}]", "blocks[0]", "a block needs `channels`, a `pool` or a `reduce`"),
+        ("[{}]", "blocks[0]", "a block needs `channels`, `branches`, a `pool` or a `reduce`"),
+        (
+            "[{pool: none}]",
+            "blocks[0]",
+            "a block needs `channels`, `branches`, a `pool` or a `reduce`",
+        ),
         (
             "[{pool: max, residual: true}]",
             "blocks[0]",

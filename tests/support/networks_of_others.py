@@ -121,13 +121,13 @@ def code_of(tokens: str) -> str:
             values_in = shape[0] * shape[1] * shape[2]
             line, shape = f"x = x.view(-1, {values_in})", (values_in,)
         elif word == "keep":
-            line, kept[rest[0]] = f"{rest[0]} = x", shape
+            line, kept[rest[0]] = f"kept_{rest[0]} = x", shape
         elif word == "from":
-            line, shape = f"x = {rest[0]}", kept[rest[0]]
+            line, shape = f"x = kept_{rest[0]}", kept[rest[0]]
         elif word == "add":
-            line = f"x = x + {rest[0]}"
+            line = f"x = x + kept_{rest[0]}"
         elif word == "cat":
-            line = f"x = torch.cat([{', '.join(rest)}], 1)"
+            line = f"x = torch.cat([{', '.join(f'kept_{it}' for it in rest)}], 1)"
             shape = (sum(kept[it][0] for it in rest), *kept[rest[0]][1:])
         else:
             raise AssertionError(token)

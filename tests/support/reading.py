@@ -13,8 +13,8 @@ import torch
 from strategies import Mapping
 from torch import Tensor, nn
 
-from mnist_arch.counting.layers import Convolution
-from mnist_arch.network.build import Conv2d, GhostBatchNorm2d, LayerNorm
+from mnist_arch.counting.layers import Convolution, Pooling
+from mnist_arch.network.build import Conv2d, GhostBatchNorm2d, LayerNorm, MaxPool2d
 
 _DEFAULTS: Mapping = {
     "kernel": 3,
@@ -83,6 +83,17 @@ _NORM: Mapping = {
 }
 
 
+def _max_pool(x: Tensor, size: int, stride: int) -> nn.Module:
+    """A max pool that pads until the size is that of before over the stride."""
+    pads = []
+    for side in x.shape[2:]:
+        total = max(0, (-(-side // stride) - 1) * stride + size - side)
+        pads += [total // 2, total - total // 2]
+    if len({*pads}) == 1:
+        return nn.MaxPool2d(size, stride, pads[0])
+    return MaxPool2d(Pooling("max", size, stride, (pads[0], pads[1], pads[2], pads[3])))
+
+
 class _Reader:
     def __init__(self, leaves: Iterator[nn.Module]) -> None:
         self.leaves = leaves
@@ -104,7 +115,10 @@ class _Reader:
         result: Tensor = leaf(x)
         return result
 
-    def block(self, x: Tensor, index: int, block: Mapping, defaults: Mapping) -> Tensor:
+    def block(
+        self, x: Tensor, index: Any, block: Mapping, defaults: Mapping, *, shares: bool = False
+    ) -> Tensor:
+        """A block, or with `shares` a branch of one whose repeats share their weights."""
         options = {**defaults, **block}
         dropout = _full(options["dropout"], "rate", kind="elementwise", after="block")
         for _ in range(block.get("repeat", 1)):
@@ -112,12 +126,15 @@ class _Reader:
             for number, conv in enumerate(block.get("channels", [])):
                 conv = _full(conv, "out")
                 own = {**options, **conv}
-                share = (index, number) if block.get("share") else None
+                share = (index, number) if shares or block.get("share") else None
                 drop = dropout if dropout["after"] == "each" else {"rate": 0}
                 if "dropout" in conv:
                     drop = _full(conv["dropout"], "rate", kind="elementwise")
                 x = self.convolution(x, own, share, drop)
                 stride *= own["stride"]
+            if "branches" in block:
+                each = dropout if dropout["after"] == "each" else 0
+                x = self.joined(x, index, block, {**options, "dropout": each})
             if ratio := block.get("squeeze_excitation"):
                 x = x * self.factors(x, max(1, x.shape[1] // ratio))
             if block.get("residual"):
@@ -136,8 +153,16 @@ class _Reader:
             x = self.dropout(x, dropout)
         x = self.norm(x, pool.get("norm", "none"))
         if reduce and reduce["at"] == "after":
-            x = self.reduce(x, reduce, options)
+            x = self.reduce(x, reduce, options, share=(index, "reduce") if shares else None)
         return self.dropout(x, dropout) if ends and not _is_before_norm(dropout) else x
+
+    def joined(self, x: Tensor, index: Any, block: Mapping, options: Mapping) -> Tensor:
+        ends = []
+        for number, branch in enumerate(block["branches"]):
+            branch = branch if isinstance(branch, dict) else {"channels": branch}
+            here, shares = (index, "branch", number), bool(block.get("share"))
+            ends.append(self.block(x, here, branch, options, shares=shares))
+        return torch.cat(ends, 1) if block.get("join") != "add" else sum(ends[1:], ends[0])
 
     def convolution(
         self, x: Tensor, own: Mapping, share: tuple[Any, ...] | None, drop: Mapping
@@ -235,10 +260,18 @@ class _Reader:
             x = self.step(asked, x)
         return x
 
-    def reduce(self, x: Tensor, reduce: Mapping, options: Mapping, *, side: int = 1) -> Tensor:
+    def reduce(
+        self,
+        x: Tensor,
+        reduce: Mapping,
+        options: Mapping,
+        *,
+        side: int = 1,
+        share: tuple[Any, ...] | None = None,
+    ) -> Tensor:
         inherited = {name: options[name] for name in ("bias", "order")}
         own = {"norm": "none", "activation": "none", **inherited, **reduce}
-        x = self.step(nn.Conv2d(x.shape[1], own["out"], side, bias=own["bias"]), x)
+        x = self.step(nn.Conv2d(x.shape[1], own["out"], side, bias=own["bias"]), x, share=share)
         return self.norm_and_activation(x, own, {"rate": 0})
 
     def pool(self, x: Tensor, pool: Mapping, options: Mapping) -> Tensor:
@@ -246,6 +279,8 @@ class _Reader:
         match pool["kind"]:
             case "max":
                 padding = pool.get("padding", 0)
+                if padding == "same-end":
+                    return self.step(_max_pool(x, size, pool.get("stride", size)), x)
                 return self.step(nn.MaxPool2d(size, pool.get("stride", size), padding), x)
             case "average":
                 padding = pool.get("padding", 0)

@@ -157,6 +157,8 @@ class _Drawn:
         if convs:
             block["channels"] = [conv for conv, _ in convs]
             self._repeat(block, [resolved for _, resolved in convs], start)
+        if self.all and draw(st.integers(0, 3)) == 0:
+            self._branches(block, options)
         grouped = any(resolved["kind"] == "grouped" for _, resolved in convs)
         if not grouped:
             block.pop("groups", None)
@@ -164,7 +166,7 @@ class _Drawn:
         if self.all and separable and draw(st.booleans()):
             block["depthwise_bias"] = draw(st.booleans())
         reduce_first = draw(st.booleans())
-        reduces = draw(st.booleans()) or not convs
+        reduces = draw(st.booleans()) or not (convs or "branches" in block)
         if reduces and reduce_first:
             block["reduce"] = self._reduce(at="before")
         if draw(st.booleans()):
@@ -284,6 +286,50 @@ class _Drawn:
             conv["depthwise_bias"] = draw(st.booleans())
         return conv, resolved | {"out": out}
 
+    def _branches(self, block: Mapping, options: Mapping) -> None:
+        """Branches that keep the size of the map, joined; alone they may be repeated, too."""
+        draw = self.draw
+        if options["kind"] in ("grouped", "depthwise") or block.get("repeat", 1) > 1:
+            return
+        if block.get("residual") or block.get("share") or block.get("squeeze_excitation"):
+            return
+        before, adds = self.channels, draw(st.booleans())
+        has_input = draw(st.booleans())
+        out = before if has_input else 4 * draw(st.integers(1, 2))
+        branches = [self._branch(out) for _ in range(draw(st.integers(1, 2)) + (not has_input))]
+        if has_input:
+            branches.insert(draw(st.integers(0, len(branches))), [])
+        block["branches"], self.channels = branches, out if adds else out * len(branches)
+        if adds or draw(st.booleans()):
+            block["join"] = "add" if adds else "concat"
+        if "channels" not in block:
+            if adds and draw(st.booleans()):
+                block |= {"repeat": 2, "share": draw(st.booleans())}
+            if draw(st.booleans()):
+                block["residual"] = True
+            if draw(st.booleans()):
+                block["squeeze_excitation"] = draw(st.integers(1, 8))
+
+    def _branch(self, out: int) -> Any:
+        """Convolutions to so many channels, or a pool and a reduce, on a map whose size stays."""
+        draw = self.draw
+        same: Mapping = {"kernel": 3, "stride": 1, "padding": "same", "kind": "ordinary"}
+        same["norm"] = draw(st.sampled_from(["batch", "none", {"affine": "none"}]))
+        last = {"out": out, **same, "kernel": draw(st.sampled_from([1, 3, 5]))}
+        branch: Mapping = {"channels": [{"out": draw(st.integers(1, 6)), **same}, last]}
+        match draw(st.integers(0, 3)):
+            case 0:
+                pool = {"kind": "max", "size": 3, "stride": 1, "padding": 1}
+                branch = {"pool": pool, "reduce": {"out": out, "norm": "batch"}}
+            case 1:
+                pool = {"kind": "max", "stride": 1, "padding": "same-end"}
+                branch = {"channels": [last], "norm": "none", "pool": pool}
+            case 2:
+                return branch["channels"][1:]
+        if draw(st.booleans()):
+            branch["dropout"] = draw(_CONV_DROPOUTS)
+        return branch
+
     def _repeat(self, block: Mapping, convs: list[Mapping], start: tuple[int, int]) -> None:
         """Repeats, residuals and squeeze-and-excitation, as far as the convolutions allow them."""
         draw = self.draw
@@ -346,6 +392,10 @@ class _Drawn:
         if self.side >= 2 and draw(st.booleans()):
             self.side = (self.side - 2) // 2 + 1
             return kind
+        if self.all and kind == "max" and draw(st.integers(0, 3)) == 0:
+            size, step = draw(st.sampled_from([(2, 1), (2, 2), (3, 2), (4, 3)]))
+            self.side = -(-self.side // step)
+            return {"kind": "max", "size": size, "stride": step, "padding": "same-end"}
         pool: Mapping = {"kind": kind, "size": draw(st.integers(1, min(4, self.side)))}
         if draw(st.booleans()):
             pool["stride"] = draw(st.integers(1, 4))
