@@ -520,7 +520,8 @@ def test_a_new_kind_does_not_drop_what_a_flag_gave() -> None:
         "unknown key `momentum`",
         "recipe.optimizer.momentum",
         "--set recipe.optimizer.momentum=0.5",
-        "`momentum` belongs to `kind: sgd`; valid: beta1, beta2, kind, weight_decay",
+        "`momentum` belongs to `kind: rmsprop or sgd`; "
+        "valid: beta1, beta2, decays, epsilon, kind, weight_decay",
     )
 
 
