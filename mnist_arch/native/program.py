@@ -12,11 +12,8 @@ from enum import IntEnum
 from typing import Final, assert_never
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import LEAKY_SLOPE, Layer, Shape, every, joins
+from mnist_arch.counting.layers import Layer, Shape, every, joins
 from mnist_arch.spec.recipe import Adadelta, Adagrad, Adam, Recipe, RmsProp
-
-_RECTIFIERS: Final = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}
-"""Activations that are known from their output, by their slope below zero."""
 
 
 class Kind(IntEnum):
@@ -101,8 +98,6 @@ def not_covered(layers: Iterable[Layer], recipe: Recipe | None = None) -> str:
                 return "`splits` of a norm"
             case ops.Normalization() as op if op != ops.Normalization(op.kind, op.groups):
                 return "`affine`, `epsilon` or `momentum` of a norm"
-            case ops.Activation(slope=slope) if slope != LEAKY_SLOPE:
-                return "`slope` of a leaky ReLU"
             case ops.Activation(by_channel=True):
                 return "`slopes: channel` of a PReLU"
             case ops.Pooling(padding=padding) if padding:
@@ -148,9 +143,9 @@ class _Builder:
                     value = self._convolution(layer, op, value, left)
                 case ops.Normalization() as op:
                     value = self._norm(op, value)
-                case ops.Activation(kind=kind):
-                    slope = self._parameter((1,)) if kind == "prelu" else -1
-                    value = self._activation(kind, value, weight=slope)
+                case ops.Activation(kind=kind, slope=slope):
+                    weight = self._parameter((1,)) if kind == "prelu" else -1
+                    value = self._activation(kind, value, weight=weight, slope=slope)
                 case ops.Dropout(rate=rate, kind=kind):
                     value = self._add(
                         Kind.DROPOUT, value, layer.out_shape, rate=rate, spatial=kind == "spatial"
@@ -259,10 +254,12 @@ class _Builder:
         groups = op.groups if op.kind == "group" else shape[0]
         return self._add(Kind.GROUP_NORM, value, shape, weight=scale, bias=shift, groups=groups)
 
-    def _activation(self, kind: str, value: int, *, weight: int = -1) -> int:
+    def _activation(self, kind: str, value: int, *, weight: int = -1, slope: float = 0) -> int:
         function = FUNCTIONS.index(kind)
         shape = self.program.values[value]
-        return self._add(Kind.ACTIVATION, value, shape, function=function, weight=weight)
+        return self._add(
+            Kind.ACTIVATION, value, shape, function=function, weight=weight, slope=slope
+        )
 
     def _pool(self, layer: Layer, size: int, stride: int, value: int, *, averages: bool) -> int:
         return self._add(
@@ -332,6 +329,12 @@ class _Builder:
 
 def _take_rectifier(left: list[Layer]) -> float | None:
     """The slope below zero of a ReLU or leaky ReLU that comes first, which is taken."""
-    if left and isinstance(left[0].op, ops.Activation) and left[0].op.kind in _RECTIFIERS:
-        return _RECTIFIERS[left.pop(0).op.kind]  # type: ignore[union-attr]
-    return None
+    match left[0].op if left else None:
+        case ops.Activation(kind="relu"):
+            slope = 0.0
+        case ops.Activation(kind="leaky_relu", slope=slope):
+            pass
+        case _:
+            return None
+    del left[0]
+    return slope

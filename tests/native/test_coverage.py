@@ -36,7 +36,6 @@ CASES = ROOT.parent / "shared/cases/networks.csv"
 LACKING = {
     "N09": "`splits` of a norm",
     "N10": "`affine`, `epsilon` or `momentum` of a norm",
-    "M01": "`slope` of a leaky ReLU",
     "M03": "`affine`, `epsilon` or `momentum` of a norm",
     "M04": "a `kernel` that is no square",
     "M05": "`slopes: channel` of a PReLU",

@@ -43,7 +43,12 @@ NETWORKS = {
         f"{kind}, {order}": blocks(
             "{channels: [5, 6], pool: max}", defaults=f"activation: {kind}, order: {order}"
         )
-        for kind in ("leaky_relu", "prelu", "gelu", "silu", "hardswish")
+        for kind in (
+            "leaky_relu",
+            "{kind: leaky_relu, slope: 0.125}",
+            "{kind: leaky_relu, slope: 1.5}",
+            *("prelu", "gelu", "silu", "hardswish"),
+        )
         for order in ("conv-norm-activation", "conv-activation-norm")
     },
     "overlapping max": blocks("{channels: [5], pool: {kind: max, size: 3, stride: 2}}"),

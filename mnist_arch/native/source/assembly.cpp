@@ -246,7 +246,8 @@ std::unique_ptr<Operation> Assembly::make(int index) {
                                                GroupNorm::Options{it.weight, it.bias, it.groups});
         case NATIVE_ACTIVATION:
             return std::make_unique<Activation>(parameters, input(it.input), output,
-                                                Function(it.function), it.weight);
+                                                Activation::Options{Function(it.function),
+                                                                    it.weight, it.slope});
         case NATIVE_POOLING:
             return std::make_unique<Pooling>(input(it.input), output, it.size, it.stride,
                                              it.averages != 0);

@@ -2,7 +2,6 @@
 
 namespace {
 
-constexpr float LEAKY_SLOPE = 0.01f;  // torch's
 constexpr float ROOT_OF_HALF = 0.70710678118654752f, DENSITY = 0.39894228040143268f;
 
 Vector sigmoid(Vector x) { return 1.0f / (1.0f + exponential(-x)); }
@@ -13,7 +12,7 @@ Vector normal_below(Vector x) { return 0.5f * (1.0f + error_function(x * ROOT_OF
 Vector value_of(Function function, Vector x, float slope) {
     switch (function) {
         case Function::RELU: return rectified(x, 0);
-        case Function::LEAKY_RELU: return rectified(x, LEAKY_SLOPE);
+        case Function::LEAKY_RELU:
         case Function::PRELU: return x > 0.0f ? x : x * slope;
         case Function::GELU: return x * normal_below(x);
         case Function::SILU: return x * sigmoid(x);
@@ -30,7 +29,7 @@ Vector slope_of(Function function, Vector x, float slope) {
     const Vector zero{}, one = all(1);
     switch (function) {
         case Function::RELU: return x > 0.0f ? one : zero;
-        case Function::LEAKY_RELU: return x > 0.0f ? one : all(LEAKY_SLOPE);
+        case Function::LEAKY_RELU:
         case Function::PRELU: return x > 0.0f ? one : all(slope);
         case Function::GELU:
             return normal_below(x) + x * DENSITY * exponential(-0.5f * x * x);
@@ -60,32 +59,39 @@ void over(const Map& map, Visit visit) {
 
 // ------------------------------------------------------------------------------------- activation
 
-Activation::Activation(const Parameters& parameters, Port input, Port output, Function function,
-                       int slope)
-    : parameters_(parameters), input_(input), output_(output), function_(function), slope_(slope) {}
+Activation::Activation(const Parameters& parameters, Port input, Port output, Options options)
+    : parameters_(parameters), input_(input), output_(output), options_(options) {}
+
+float Activation::slope() const {
+    return options_.function == Function::PRELU ? *parameters_.value(options_.weight)
+                                                : options_.slope;
+}
 
 void Activation::forward(int group, float*) {
     const Map &in = input_.value, &out = output_.value;
-    const float slope = function_ == Function::PRELU ? *parameters_.value(slope_) : 0;
+    const Function function = options_.function;
+    const float slope = this->slope();
     over(in, [&](int c, int y, int x) {
-        store(out.at(group, c, y) + x, value_of(function_, load(in.at(group, c, y) + x), slope));
+        store(out.at(group, c, y) + x, value_of(function, load(in.at(group, c, y) + x), slope));
     });
 }
 
 void Activation::backward(int group, float*) {
     const Map &in = input_.value, &change = output_.gradient;
-    const float slope = function_ == Function::PRELU ? *parameters_.value(slope_) : 0;
+    const Function function = options_.function;
+    const float slope = this->slope();
     Vector below{};
     over(in, [&](int c, int y, int x) {
         const Vector value = load(in.at(group, c, y) + x);
         const Vector gradient = load(change.at(group, c, y) + x);
-        if (function_ == Function::PRELU)
+        if (function == Function::PRELU)
             below = below + (value > 0.0f ? Vector{} : value * gradient);
         if (input_.wanted())
-            put(input_.gradient.at(group, c, y) + x, gradient * slope_of(function_, value, slope),
+            put(input_.gradient.at(group, c, y) + x, gradient * slope_of(function, value, slope),
                 input_.adds);
     });
-    if (function_ == Function::PRELU) *parameters_.gradient(group, slope_) += sum(below);
+    if (function == Function::PRELU)
+        *parameters_.gradient(group, options_.weight) += sum(below);
 }
 
 // ---------------------------------------------------------------------------------------- dropout

@@ -7,16 +7,21 @@ enum class Function { RELU, LEAKY_RELU, PRELU, GELU, SILU, HARDSWISH, SIGMOID };
 
 class Activation : public Operation {
 public:
-    /// `slope` is a place among the parameters, for PRELU.
-    Activation(const Parameters&, Port input, Port output, Function, int slope);
+    struct Options {
+        Function function = Function::RELU;
+        int weight = -1;  // the place of PReLU's slope among the parameters
+        float slope = 0;  // of a leaky ReLU
+    };
+    Activation(const Parameters&, Port input, Port output, Options);
     void forward(int group, float*) override;
     void backward(int group, float*) override;
 
 private:
+    float slope() const;
+
     const Parameters& parameters_;
     Port input_, output_;
-    Function function_;
-    int slope_;
+    Options options_;
 };
 
 /// Sets values, or whole channels of an image, to 0 where a mask of torch has a 0.
