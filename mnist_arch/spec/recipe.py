@@ -31,7 +31,7 @@ def _number(value: Any, *, least: float, most: float, above: bool = False) -> fl
     """A number in a range, without its least where `above`, or pydantic's own error."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PydanticKnownError("float_type")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise PydanticKnownError("finite_number")
     if above and value <= least:
         raise PydanticKnownError("greater_than", {"gt": least})

@@ -114,7 +114,10 @@ def test_the_command_shows_the_page_until_it_is_interrupted(tmp_path: Path) -> N
         "open(sys.argv[1], 'wb').write(u.build_opener(u.ProxyHandler({})).open(sys.argv[2]).read())"
     )
     browser_ = f'{sys.executable} -c "{save}" {fetched} %s'
-    command = [sys.executable, "-m", "mnist_arch", "play", "mine"]
+    # A shell starts its background jobs with SIGINT ignored, and this test may be in one.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = f"{heeding}; from mnist_arch_cli.app import app; app(['play', 'mine'])"
+    command = [sys.executable, "-c", start]
     with subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -123,14 +126,17 @@ def test_the_command_shows_the_page_until_it_is_interrupted(tmp_path: Path) -> N
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        assert re.fullmatch(r"draw at +http://127\.0\.0\.1:\d+/ until Ctrl-C\n", line), line
-        wait_until(lambda: fetched.exists() and b"</html>" in fetched.read_bytes())
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == ""
-        assert process.wait(60) == 0
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            assert re.fullmatch(r"draw at +http://127\.0\.0\.1:\d+/ until Ctrl-C\n", line), line
+            wait_until(lambda: fetched.exists() and b"</html>" in fetched.read_bytes())
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.read() == ""
+            assert process.wait(60) == 0
+        finally:
+            process.kill()  # else leaving waits for it, whatever failed
 
 
 # ------------------------------------------------------------------------------------ in a browser

@@ -572,7 +572,9 @@ def test_values_that_do_not_fit_are_told_each_at_its_line() -> None:
         ("recipe.optimizer.momentum", "12"),
     ]
     assert found[2].message == "must be a whole number, not 3.0"
-    assert found[5].hint == "did you mean `adamw`? valid: sgd, adamw"
+    assert (
+        found[5].hint == "did you mean `adam`? valid: sgd, adam, adamw, rmsprop, adadelta, adagrad"
+    )
 
 
 def test_value_that_breaks_something_else_is_told_at_its_own_line() -> None:
@@ -785,7 +787,9 @@ def test_dimensions_that_do_not_fit_the_spec() -> None:
         ("holdout", "11"),
         ("blocks[0].channels[0]", "12"),
     ]
-    assert found[0].hint == "did you mean `adamw`? valid: sgd, adamw"
+    assert (
+        found[0].hint == "did you mean `adam`? valid: sgd, adam, adamw, rmsprop, adadelta, adagrad"
+    )
     assert found[1].message == "must be a whole number, not 1.0"
     assert found[6].message == "the value 0.5 stands here again"
 
