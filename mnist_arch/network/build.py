@@ -77,6 +77,7 @@ class Join(nn.Module):
         """The branches in their order."""
         for number in range(self.count):
             name = str(number)
+            # A ModuleDict does not say what kind of modules it has.
             yield self.branches[name] if name in self.branches else None  # type: ignore[misc]
 
     def joined(self, ends: list[Tensor]) -> Tensor:

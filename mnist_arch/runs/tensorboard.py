@@ -29,7 +29,7 @@ FILES: Final = "events.out.tfevents.*"
 def need_tensorboard() -> None:
     """Raises ExtraMissing."""
     try:
-        import tensorboard  # noqa: F401
+        import tensorboard  # noqa: F401  # to see whether it is there
     except ImportError:
         message = "curves for TensorBoard need tensorboard, of the extra `tensorboard`"
         hint = "pip install 'mnist-arch[tensorboard]', or leave out log="

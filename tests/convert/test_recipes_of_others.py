@@ -30,9 +30,11 @@ def test_a_recipe_of_others_can_be_said(name: str, tmp_path: Path) -> None:
         return
     epochs = re.findall(r"(\d[\d,]*) epochs", row)[-1]
     assert recipe.epochs == int(epochs.replace(",", ""))
-    assert recipe.batch_size == int(re.search(r"batch (\d+)", row)[1])  # type: ignore[index]
-    kind = re.search(r"(SGD|AdamW|Adam)[ ,]", row)[1]  # type: ignore[index]
-    assert recipe.optimizer.kind == kind.lower()
+    batch, kind = re.search(r"batch (\d+)", row), re.search(r"(SGD|AdamW|Adam)[ ,]", row)
+    assert batch is not None
+    assert recipe.batch_size == int(batch[1])
+    assert kind is not None
+    assert recipe.optimizer.kind == kind[1].lower()
     rate = re.search(r"(?:peak|SGD|AdamW?) (0\.\d+)", row)
     assert rate is not None
     assert recipe.schedule.peak == float(rate[1])

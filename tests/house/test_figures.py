@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "docs" / "pictures")]
 
 import figures  # noqa: E402  # a folder of scripts
-import make  # noqa: E402
+import make  # noqa: E402  # the same
 
 AGAIN = "`python benchmarks/figures.py` writes it again"
 WITH_FIGURES = [it for it in figures.pages() if figures.PLACE.search(it.read_text("utf-8"))]

@@ -139,6 +139,7 @@ def use_masks(model: nn.Module, masks: list[Tensor]) -> None:
     def drop(module: nn.Module) -> None:
         mask, rate = next(left), module.p
         kept = mask.flatten(1), mask  # of a list of values, and of a map
+        # A function of this module alone, where its class has a method.
         module.forward = lambda x: x * (kept[x.dim() > 2].to(x.dtype) / (1 - rate))  # type: ignore[assignment]
 
     for module in model.modules():
