@@ -36,7 +36,7 @@ docs: ## build the pages of docs/ in site/, and check every link
 
 generated: ## write the generated parts of the pages, and the golden tables, again
 	UPDATE_DOCS=1 $(BIN)/pytest -n 0 -q tests/house/test_docs.py
-	UPDATE_GOLDEN=1 $(BIN)/pytest -n 0 -q tests/cli/test_cli_summary.py tests/cli/test_cli_sweep.py
+	UPDATE_GOLDEN=1 $(BIN)/pytest -n 0 -q tests/cli/test_cli_summary.py tests/cli/test_cli_sweep_tables.py
 
 figures: ## write every figure of a result file again
 	$(BIN)/python benchmarks/figures.py
