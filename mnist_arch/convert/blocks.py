@@ -456,6 +456,8 @@ class _Writer:
         for unit in units:
             entry: Tree = {"out": unit.out}
             for name, value in unit.options:
+                if name == "padding" and value is None and isinstance(options[name], int):
+                    value = "valid"  # only words leave a 1×1 convolution unpadded
                 if value is not None and value != options.get(name):
                     entry[name] = _written(name, value)
             if unit.dropout != each and not (unit.dropout is None and each == _NONE):

@@ -57,8 +57,8 @@ def _kinds(layers: tuple[our.Layer, ...]) -> Iterator[Any]:
             case our.Residual(body=body, skip=skip):
                 yield from _kinds(body)
                 yield from _kinds((skip,) if skip else ())
-            case our.Join(kind="add", branches=(one, other)) if not (one and other):
-                yield from _kinds(one + other)  # a residual, said otherwise
+            case our.Join(kind="add", branches=(one, other)):
+                yield from _kinds(one + other)  # which may be a residual, said otherwise
             case our.Convolution(out=out, kernel=kernel, stride=stride, groups=groups):
                 yield out, kernel, stride, groups, layer.out_shape
             case our.GlobalPooling(kind=kind) | our.Pooling(kind=kind):
@@ -103,6 +103,14 @@ def test_s6_is_s6() -> None:
     experiment = load("s6").experiment
     again = from_torch(build(experiment)).experiment
     assert plan_network(again).layers == plan_network(experiment).layers
+
+
+def test_a_1x1_convolution_stays_unpadded_among_padded_ones() -> None:
+    channels = "[{out: 4, kernel: 1}, {out: 4, kernel: 1, padding: 1}]"
+    text = f"name: padded\nblocks: [{{channels: {channels}, repeat: 2}}]\nhead: {{linear: true}}\n"
+    network = loads(text, source="padded.yaml").experiment
+    again = from_torch(build(network)).experiment
+    assert list(_kinds(unroll(again))) == list(_kinds(unroll(network)))
 
 
 class Branching(nn.Module):
