@@ -46,6 +46,9 @@ function place({ clientX, clientY }) {
 
 let pointer = null;
 
+// Beside `touch-action: none`, which not every browser has, and none has before the first picture.
+board.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+
 board.addEventListener("pointerdown", (event) => {
   if (pointer !== null || event.button !== 0) return; // a second finger draws nothing
   pointer = event.pointerId;

@@ -274,4 +274,10 @@ def test_the_page_is_used_by_keys_and_is_readable(tmp_path: Path) -> None:
         assert len(papers) == 2
         page.open(s6_page(tmp_path, times=2), PHONE, touch=True)
         assert desk.fits()
+        # As where a browser does not know `touch-action`, or not yet.
+        page.run("board.style.touchAction = 'auto'")
+        page.shown()
+        desk.draw([[(0.5, 0.9 - 0.05 * step) for step in range(16)]], touch=True)
+        assert page.run("strokes.map((it) => it.length > 1)") == [True]
+        assert page.run("scrollY") == 0
         assert page.said == []

@@ -101,6 +101,7 @@ class Page:
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         self.call("Page.navigate", url=path.as_uri())
         self.run(_LOADED)
+        self.shown()  # else a finger may come before the browser knows what it would be on
 
     def run(self, script: str) -> Any:
         """The value of an expression; that of a promise, once it has one."""
@@ -129,9 +130,12 @@ class Page:
         if touch:
             kinds = ["touchStart", *["touchMove"] * (len(points) - 1), "touchEnd"]
             places = [*([{"x": x, "y": y}] for x, y in points), []]
+            (first, start), *rest = zip(kinds, places, strict=True)
+            # What a finger may do is decided where it begins, so that its moves wait for that.
+            self.call("Input.dispatchTouchEvent", type=first, touchPoints=start)
             sent = [
                 self.send("Input.dispatchTouchEvent", type=kind, touchPoints=place)
-                for kind, place in zip(kinds, places, strict=True)
+                for kind, place in rest
             ]
         else:
             kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
