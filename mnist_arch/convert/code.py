@@ -39,6 +39,21 @@ class Read:
     is_keras: bool
     names: dict[str, str]
     """Of layers as `state_dict` has them, by the name that the graph gives their tensors."""
+    made: tuple[Origin, ...]
+    """Where this network is made, and after it where the others are."""
+
+    @property
+    def ends_in(self) -> str:
+        """What is taken of the logits at the end: softmax or log_softmax; else nothing."""
+        at = self.graph.output
+        while at >= 0:
+            node = self.graph.nodes[at]
+            if isinstance(node.op, g.Act) and node.op.kind in ("softmax", "log_softmax"):
+                return node.op.kind
+            if not isinstance(node.op, g.Flatten):
+                break
+            at = node.inputs[0]
+        return ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,9 @@ def read_code(source: Source, choices: Choices, *, is_partial: bool = False) -> 
         return None
     taken, model, graph = _chosen(libraries, candidates, choices)
     is_keras = isinstance(taken.model, KerasModel)
-    return Read(graph, taken.name, libraries, trees, is_keras, dict(_names(model, "", 0)))
+    made = (taken.place, *(it.place for it in candidates if it.place != taken.place))
+    names = dict(_names(model, "", 0))
+    return Read(graph, taken.name, libraries, trees, is_keras, names, made)
 
 
 def _parsed(text: str, piece: Piece) -> ast.Module:
@@ -108,7 +125,7 @@ def _candidates(libraries: Libraries, choices: Choices) -> list[_Candidate]:
     found = [_Candidate(it.cls.name, it, place) for it, place in made if id(it) not in inner]
     for name, value in interpreter.globals.items():
         if isinstance(value, Box) and value.kind == "Sequential" and id(value) not in inner:
-            found.append(_Candidate(name, value, Origin(name)))
+            found.append(_Candidate(name, value, value.place or Origin(name)))
         elif isinstance(value, KerasModel):
             found.append(_Candidate(name, value, Origin(value.place)))
     known = {id(it.model) for it in found}

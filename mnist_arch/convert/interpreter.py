@@ -17,6 +17,8 @@ from typing import Any, Final, Protocol
 from mnist_arch.errors import Origin, SpecError
 
 MAX_STEPS: Final = 200_000
+MAX_READ: Final = 2_000_000
+"""Steps for all statements of a source together."""
 MAX_DEPTH: Final = 60
 """Calls in calls, and containers in containers."""
 MAX_LENGTH: Final = 10_000
@@ -226,6 +228,7 @@ class Interpreter:
         self.stars: list[str] = []
         self.steps = 0
         self.limit = MAX_STEPS
+        self.most = MAX_READ
         self.depth = 0
         self.made_so_far = 0
         self.piece = Piece("", 1, ())
@@ -265,31 +268,39 @@ class Interpreter:
         unknown.
         """
         self.piece = piece
-        self._loosely(tree.body)
+        self._loosely(tree.body, [self.globals])
 
-    def _loosely(self, body: Sequence[ast.stmt]) -> None:
+    def read_body(
+        self, body: Sequence[ast.stmt], scopes: list[dict[str, Any]], piece: Piece
+    ) -> int:
+        """The same of the body of a function, with the names that it sees; the steps it took."""
+        self.piece, self.steps, self.depth, self.most = piece, 0, 0, MAX_STEPS
+        self._loosely(body, scopes)
+        return self.steps
+
+    def _loosely(self, body: Sequence[ast.stmt], scopes: list[dict[str, Any]]) -> None:
         for statement in body:
-            self.limit = self.steps + MAX_STEPS // 10
+            self.limit = min(self.steps + MAX_STEPS // 10, self.most)
             piece = self.piece
             try:
-                if isinstance(statement, ast.If) and not self._is_known(statement.test):
+                if isinstance(statement, ast.If) and not self._is_known(statement.test, scopes):
                     raise Unsupported("a condition that is not known", piece.at(statement))
                 if isinstance(statement, ast.While | ast.Try | ast.With):
-                    self._loosely(statement.body)
+                    self._loosely(statement.body, scopes)
                 else:
-                    self.run([statement], [self.globals])
+                    self.run([statement], scopes)
             except (_Return, _Break, _Continue):
                 pass
             except (Unsupported, SpecError, RecursionError) as error:
                 self.piece = piece
-                self._forget(statement, error)
+                self._forget(statement, error, scopes[-1])
             finally:
                 self.piece, self.depth = piece, 0
 
-    def _is_known(self, test: ast.expr) -> bool:
-        return not isinstance(self.value(test, [self.globals]), Unknown)
+    def _is_known(self, test: ast.expr, scopes: list[dict[str, Any]]) -> bool:
+        return not isinstance(self.value(test, scopes), Unknown)
 
-    def _forget(self, statement: ast.stmt, error: Exception) -> None:
+    def _forget(self, statement: ast.stmt, error: Exception, scope: dict[str, Any]) -> None:
         why = str(error) if not isinstance(error, RecursionError) else "it is nested too deep"
         place = getattr(error, "place", "") or self.piece.at(statement)
         if isinstance(error, SpecError):
@@ -297,9 +308,9 @@ class Interpreter:
         unknown = Unknown(why, place)
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                self.globals[node.id] = unknown
+                scope[node.id] = unknown
             elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                self.globals.setdefault(node.name, unknown)
+                scope.setdefault(node.name, unknown)
 
     # ---------------------------------------------------------------------------------- statements
 

@@ -93,12 +93,18 @@ _ACTIVATIONS: Final = {
 }
 
 
-def image_shape(given: Any, place: str) -> None:
-    """Raises SpecError unless an input is 28×28 pixels of one channel, which comes last."""
+def start(graph: g.Graph, given: Any, place: str) -> int:
+    """Where a network begins whose input has this shape: the image, or its values in a row.
+
+    Raises SpecError unless these are 28×28 pixels of one channel, which comes last.
+    """
     shape = tuple(given) if isinstance(given, tuple | list) else (given,)
-    if shape != (28, 28, 1):
+    if shape == (math.prod(graph.shape(-1)),):
+        return graph.add(g.Flatten(), -1, place=place)
+    if shape not in ((28, 28, 1), (28, 28)):
         words = g.text(shape) if all(map(is_whole, shape)) else "not known"
         raise refusal(f"the input is {words}; here it is 28×28×1", place)
+    return -1
 
 
 def apply(
@@ -133,6 +139,10 @@ def apply(
             filters = whole(a["filters"], "filters", place)
             point = g.Conv(filters, (1, 1), bias=bool(a["use_bias"]))
             made = add(point, made, part=POINTWISE)
+            return activated(graph, a["activation"], made, place)
+        case "Dense" if len(shape) == 3 and shape[0] > 1:  # for each pixel, along its channels
+            bias = bool(a["use_bias"])
+            made = add(g.Conv(whole(a["units"], "units", place), (1, 1), bias=bias))
             return activated(graph, a["activation"], made, place)
         case "Dense":
             made = add(g.Linear(whole(a["units"], "units", place), bool(a["use_bias"])))
@@ -260,6 +270,14 @@ def _reshaped(graph: g.Graph, target: Any, value: int, place: str) -> int:
     last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
     if sides == last:
         return value
+    if sides == (28, 28, 1) and len(shape) == 1 and (before := _before_flat(graph, value)) < 0:
+        return before
     if len(sides) == 1 and sides[0] in (-1, math.prod(shape)):
         return graph.add(g.Flatten(), value, place=place)
     raise refusal(f"a reshape of {g.text(last)}", place)
+
+
+def _before_flat(graph: g.Graph, value: int) -> int:
+    """The map whose values in a row this is: the image is -1; the value itself for all else."""
+    node = graph.nodes[value]
+    return node.inputs[0] if isinstance(node.op, g.Flatten) else value

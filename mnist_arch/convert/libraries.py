@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ class Box:
 
     kind: str
     children: dict[str, Any]
+    place: Origin = field(default_factory=lambda: Origin(""))
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,14 @@ class Recorded:
 
 
 @dataclass(eq=False)
+class Options:
+    """A parser of the command line, or what it reads: the options that are not given."""
+
+    defaults: dict[str, Any]
+    place: Origin
+
+
+@dataclass(eq=False)
 class KerasModel:
     """A model of Keras: layers in a row, or the values that its graph ends in."""
 
@@ -126,6 +136,8 @@ class Libraries:
         module, _, last = full.rpartition(".")
         if module == "math" and last in MATH:
             return self._math(last, arguments, place)
+        if full == "argparse.ArgumentParser":
+            return Options({}, place)
         if full in ("toolz.pipe", "cytoolz.pipe") and arguments:
             return self._in_order(arguments[1:], arguments[:1], place)
         if module == "collections" and last == "OrderedDict":
@@ -133,7 +145,7 @@ class Libraries:
             return dict(pairs) if _are_pairs(pairs) else dict(keywords)
         if module == "torch.nn":
             if last in _CONTAINERS:
-                return Box(last, _children(arguments, place))
+                return Box(last, _children(arguments, place), place)
             if last in modules.SIGNATURES or last == "Identity":
                 return self._layer(last, arguments, keywords, place)
         if module == "keras.layers":
@@ -239,14 +251,17 @@ class Libraries:
         self._known(values, kind, place)
         self.count += 1
         made = Layer(kind, values, place, f"{place}#{self.count}", of_keras=True)
+        if isinstance(length := keywords.get("input_dim"), int):
+            made.arguments = {**values, "input_shape": (length,)}
         for key in ("input_shape", "batch_input_shape", "shape"):
             if isinstance(shape := keywords.get(key), list | tuple):
                 made.arguments = {**values, "input_shape": shape[1:] if key[0] == "b" else shape}
         return made
 
     def _input(self, arguments: list[Any], keywords: dict[str, Any], place: Origin) -> Tensor:
-        keras_layers.image_shape(arguments[0] if arguments else keywords.get("shape"), place)
-        return Tensor(g.Graph(IMAGE), -1)
+        graph = g.Graph(IMAGE)
+        shape = arguments[0] if arguments else keywords.get("shape")
+        return Tensor(graph, keras_layers.start(graph, shape, place))
 
     def _model(self, arguments: list[Any], keywords: dict[str, Any], place: Origin) -> KerasModel:
         given = [
@@ -491,6 +506,8 @@ class Libraries:
                 return receiver.shape[0]
             case Super():
                 return self._above(receiver, name, arguments, place)
+            case Options():
+                return self._option(receiver, name, arguments, keywords)
             case Instance() if name in _SAME:
                 return receiver
             case Instance() if name == "add_module" and len(arguments) == 2:
@@ -510,6 +527,20 @@ class Libraries:
             case Recorded(name=owner):
                 return self._record(f"{owner}.{name}", arguments, keywords, place)
         return Unknown(f"what {name} gives is not known", place)
+
+    def _option(
+        self, options: Options, name: str, arguments: list[Any], keywords: dict[str, Any]
+    ) -> Any:
+        """A method of a parser of the command line."""
+        words = [it for it in arguments if isinstance(it, str)]
+        if name != "add_argument" or not words:
+            return (options, ["what is not known"]) if name == "parse_known_args" else options
+        usual = {"store_true": False, "store_false": True}.get(keywords.get("action", ""))
+        given = next((it for it in words if it.startswith("--")), words[0])
+        key = keywords.get("dest", given.lstrip("-").replace("-", "_"))
+        if given.startswith("-") and len(options.defaults) < MAX_RECORDED:
+            options.defaults[str(key)] = keywords.get("default", usual)
+        return None
 
     def _above(self, above: Super, name: str, arguments: list[Any], place: Origin) -> Any:
         """A method of the base class that a library has."""
@@ -559,6 +590,10 @@ class Libraries:
                 return Method(receiver, name)
             case Instance():
                 return Unknown(f"{receiver.cls.name} has no {name}", place)
+            case Options(defaults=defaults, place=made_at) if name in defaults:
+                value = defaults[name]
+                why = f"the option {name} has no default"
+                return Unknown(why, made_at) if value is None else value
             case Tensor() | Flat() if name == "shape":
                 return receiver.shape
             case Layer() if name in receiver.arguments:
@@ -656,10 +691,7 @@ def graph_of(libraries: Libraries, model: Any, place: Origin) -> g.Graph:
                 graph = model.output.graph
                 output: Any = model.output
             else:
-                first = next((it for it in model.layers if isinstance(it, Layer)), None)
-                if first is not None and "input_shape" in first.arguments:
-                    keras_layers.image_shape(first.arguments["input_shape"], first.place)
-                output = libraries._in_order(model.layers, [Tensor(graph, -1)], place)
+                output = libraries._in_order(model.layers, [_first(graph, model.layers)], place)
         else:
             output = interpreter.call(model, [Tensor(graph, -1)], {}, _at(place))
     except Unsupported as error:
@@ -672,6 +704,19 @@ def graph_of(libraries: Libraries, model: Any, place: Origin) -> g.Graph:
         raise refusal("the network does not give one tensor", place)
     graph.output = output.value
     return graph
+
+
+def _first(graph: g.Graph, layers: Sequence[Any]) -> Tensor:
+    """What the first of some layers of Keras is given: images, or their values in a row."""
+    begin = next((it for it in layers if isinstance(it, Layer)), None)
+    if begin is None:
+        return Tensor(graph, -1)
+    shape = begin.arguments.get("input_shape")
+    if shape is None and begin.kind == "Dense":
+        shape = (math.prod(IMAGE),)
+    if shape is None:
+        return Tensor(graph, -1)
+    return Tensor(graph, keras_layers.start(graph, shape, begin.place))
 
 
 class _At:

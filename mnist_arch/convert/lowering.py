@@ -17,7 +17,14 @@ from mnist_arch.spec.network import MAX_PADDING, Affine
 
 GATE: Final = " and "
 """Between the names of the two convolutions of a squeeze-and-excitation."""
-ENDS: Final = ("softmax", "log_softmax", "identity")
+_OVER_BATCH: Final = " of the images of a batch"
+ENDS: Final = (
+    "softmax",
+    "log_softmax",
+    "identity",
+    f"softmax{_OVER_BATCH}",
+    f"log_softmax{_OVER_BATCH}",
+)
 """Functions after the logits that belong to the loss, or do nothing."""
 _OURS: Final = ("relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish")
 
@@ -102,7 +109,10 @@ class _Lowering:
         while output >= 0:
             node = self.graph.nodes[output]
             if isinstance(node.op, g.Act) and node.op.kind in ENDS:
-                if node.op.kind != "identity":
+                if node.op.kind.endswith(_OVER_BATCH):
+                    what = f"a {node.op.kind} at the end is left out"
+                    self.notes.append(f"{what}: here the loss is over the classes of each image")
+                elif node.op.kind != "identity":
                     self.notes.append(f"{node.op.kind} at the end is left out: it is in the loss")
             elif not (isinstance(node.op, g.Flatten) and len(node.in_shape) != 0):
                 break
@@ -173,11 +183,12 @@ class _Lowering:
                     items.append(item)
                 continue
             node: g.Node = entry
-            before = items[-1].out_shape if items else _map(node.in_shape)
+            begin = row[0] if isinstance(row[0], g.Node) else node
+            before = items[-1].out_shape if items else _map(begin.in_shape)
             match node.op:
                 case g.Flatten():
                     flat = before[1:] != (1, 1)
-                case g.Linear(out=out, bias=bias) if is_head:
+                case g.Linear(out=out, bias=bias) if is_head and items:
                     if not any(isinstance(it.op, our.Flatten) for it in items):
                         values = (before[0] * before[1] * before[2], 1, 1)
                         items.append(Item(our.Flatten(), before, values, node.place))

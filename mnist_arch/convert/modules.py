@@ -197,6 +197,9 @@ def apply(
             _expect(shape, "a map", a["in_channels"], kind, place)
             return add(_convolution(a, place))
         case "Linear":
+            if value < 0 and a["in_features"] == math.prod(shape):  # made flat before it comes in
+                value = graph.add(g.Flatten(), value, place=place)
+                shape = graph.shape(value)
             _expect(shape, "values", a["in_features"], kind, place)
             return add(g.Linear(whole(a["out_features"], "out_features", place), bool(a["bias"])))
         case "BatchNorm2d" | "BatchNorm1d" | "InstanceNorm2d":
@@ -362,6 +365,8 @@ def _activation(kind: str, a: Arguments, place: str) -> g.Act:
         value = float(whole(a["num_parameters"], "num_parameters", place))
     elif kind == "GELU" and a["approximate"] != "none":
         value = 1.0
+    elif name in ("softmax", "log_softmax") and a["dim"] == 0:
+        return g.Act(f"{name} of the images of a batch")
     return g.Act(name, value)
 
 

@@ -30,6 +30,9 @@ ROWS = [*csv.DictReader(CASES.read_text().splitlines())] if CASES.exists() else 
 HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n"
 
 
+LOGITS = "return F.log_softmax(self.a(x).view(-1, 10), dim={})"
+
+
 def source_of(code: str) -> Source:
     return Source("net.py", ((Origin("net.py:1"), code),))
 
@@ -242,6 +245,45 @@ def test_sequential_alone_and_as_a_base_are_read() -> None:
         f"{HEAD}class A(nn.Sequential):\n    def __init__(self):\n        super().__init__({row})\n"
     )
     assert of_code(f"{own}net = A()").parameters == 100
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"{HEAD}net = nn.Sequential(nn.Flatten(), "
+        "nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 10))",
+        f"{HEAD}net = nn.Sequential(nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 10))",
+        "from keras.models import *\nfrom keras.layers import *\nnet = Sequential()\n"
+        "net.add(Flatten(input_shape=(28, 28)))\nnet.add(Dense(30, 'relu'))\nnet.add(Dense(10))",
+        "import keras\nfrom keras.layers import *\n"
+        "net = keras.Sequential([Dense(30, activation='relu'), Dense(10, activation='softmax')])",
+        "import keras\nfrom keras.layers import *\nimages = keras.Input(shape=(784,))\n"
+        "net = keras.Model(images, Dense(10)(Dense(30, activation='relu')(images)))",
+    ],
+)
+def test_fully_connected_networks_are_read(code: str) -> None:
+    imported = of_code(code)
+    assert imported.parameters == 785 * 30 + 310
+    assert imported.tree["blocks"] == [{"channels": [30]}]
+    assert imported.tree["head"] == {"pool": "flatten", "linear": True}
+
+
+def test_values_become_a_map_again_and_a_layer_of_keras_is_of_each_pixel() -> None:
+    imported = of_code(
+        "import keras\nfrom keras.layers import *\nimages = keras.Input(shape=(784,))\n"
+        "x = Conv2D(8, 3)(Reshape((28, 28, 1))(images))\n"
+        "net = keras.Model(images, GlobalAveragePooling2D()(Dense(10)(x)))"
+    )
+    assert imported.parameters == 80 + 90
+    assert imported.tree["blocks"] == [{"channels": [8], "reduce": 10}]
+
+
+def test_a_log_softmax_of_the_images_is_told() -> None:
+    imported = of_code(module("self.a = nn.Conv2d(1, 10, 28)", LOGITS.format(0)))
+    assert "log_softmax of the images of a batch" in imported.text
+    assert (
+        "of a batch" not in of_code(module("self.a = nn.Conv2d(1, 10, 28)", LOGITS.format(1))).text
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,14 @@ for epoch in range(1, 15 + 1):
     train(model, loader, optimizer)
     scheduler.step()
 """
+BY_BATCH = """
+loader = torch.utils.data.DataLoader(data, batch_size=64, shuffle=True)
+for epoch in range(15):
+    for x, y in loader:
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        scheduler.step()
+"""
 NORMALIZE = """
 t = transforms.Compose(
     [{}transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
@@ -47,9 +55,9 @@ def read(code: str) -> Imported:
     return imported
 
 
-def recipe(lines: str, transforms: str = "") -> tuple[dict[str, Any], str]:
+def recipe(lines: str, transforms: str = "", loop: str = LOOP) -> tuple[dict[str, Any], str]:
     """The recipe of some lines of training, and what is not carried over."""
-    imported = read(NETWORK + NORMALIZE.format(transforms) + lines + LOOP)
+    imported = read(NETWORK + NORMALIZE.format(transforms) + lines + loop)
     return imported.tree["recipe"], "\n".join(it.text for it in imported.dropped)
 
 
@@ -110,7 +118,7 @@ def test_optimizers(lines: str, optimizer: dict[str, Any] | str | None, dropped:
     ("lines", "schedule", "dropped"),
     [
         (
-            "OneCycleLR(optimizer, max_lr=0.1, total_steps=9, pct_start=0.1, div_factor=5)",
+            "OneCycleLR(optimizer, max_lr=0.1, total_steps=900, pct_start=0.1, div_factor=5)",
             {
                 "kind": "one-cycle",
                 "warmup": 0.1,
@@ -121,7 +129,7 @@ def test_optimizers(lines: str, optimizer: dict[str, Any] | str | None, dropped:
             "",
         ),
         (
-            "OneCycleLR(optimizer, 0.3, 9, cycle_momentum=False, anneal_strategy='linear')",
+            "OneCycleLR(optimizer, 0.3, 900, cycle_momentum=False, anneal_strategy='linear')",
             {"kind": "one-cycle", "peak": 0.3, "warmup": 0.3, "first_step": "start"},
             "in straight lines",
         ),
@@ -164,10 +172,177 @@ def test_optimizers(lines: str, optimizer: dict[str, Any] | str | None, dropped:
     ],
 )
 def test_schedules(lines: str, schedule: dict[str, Any], dropped: str) -> None:
-    found, said = recipe(f"{SGD}scheduler = {lines}\n")
+    loop = BY_BATCH if "OneCycle" in lines else LOOP
+    found, said = recipe(f"{SGD}scheduler = {lines}\n", loop=loop)
     assert dropped in said
     assert bool(dropped) == bool(said)
     assert found["schedule"] == schedule
+
+
+@pytest.mark.parametrize(
+    ("lines", "loop", "schedule", "said"),
+    [
+        ("StepLR(optimizer, 6)", BY_BATCH, {"peak": 0.05}, "stepped once a batch"),
+        (
+            "OneCycleLR(optimizer, 0.5, epochs=15, steps_per_epoch=900)",
+            LOOP,
+            {"peak": 0.02},
+            "stays near its start, 0.02",
+        ),
+        (
+            "OneCycleLR(optimizer, 0.5, total_steps=15, cycle_momentum=False)",
+            LOOP,
+            {"kind": "one-cycle", "peak": 0.5, "warmup": 0.3, "first_step": "start"},
+            "here at every step",
+        ),
+        ("OneCycleLR(optimizer, 0.5, total_steps=99)", LOOP, {"peak": 0.05}, "once an epoch"),
+    ],
+)
+def test_when_a_schedule_is_stepped(
+    lines: str, loop: str, schedule: dict[str, Any], said: str
+) -> None:
+    imported = read(NETWORK + NORMALIZE.format("") + f"{SGD}scheduler = {lines}\n" + loop)
+    found = imported.tree["recipe"]["schedule"]
+    assert {**found, "warmup": found.get("warmup", 0)} == {"warmup": 0, **schedule}
+    assert said in "\n".join(it.text for it in (*imported.dropped, *imported.assumed))
+
+
+def test_a_rate_that_is_set_by_hand_is_told() -> None:
+    by_hand = SGD + "for group in optimizer.param_groups:\n    group['lr'] = 0.1\n"
+    assert "a rate that the code sets by itself" in recipe(by_hand)[1]
+
+
+DATA = """
+from torchvision import datasets
+def turned(degrees):
+    return transforms.Compose([transforms.RandomRotation(degrees), *usual])
+usual = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+tried = transforms.Compose([transforms.RandomRotation(45), *usual])
+train = datasets.MNIST("data", train=True, transform=turned(7))
+test = datasets.MNIST("data", train=False, transform=transforms.Compose(usual))
+options = dict(shuffle=True, num_workers=4)
+train_loader = torch.utils.data.DataLoader(train, batch_size=128, **options)
+test_loader = torch.utils.data.DataLoader(test, batch_size=1000)
+def train(model, epochs=3):
+    for epoch in range(epochs):
+        pass
+train(model, epochs=9)
+"""
+
+
+def test_the_training_images_are_those_of_the_training_loader() -> None:
+    imported = read(NETWORK + SGD + DATA)
+    assert imported.dropped == ()
+    assert imported.tree["recipe"] == {
+        "extends": "plain",
+        "epochs": 9,
+        "batch_size": 128,
+        "schedule": {"peak": 0.05},
+        "augment": {"rotate_degrees": 7, "resample": "nearest"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "dropped"),
+    [
+        ("shuffle=True, ", "", "images in the same order each epoch"),
+        ("transforms.Compose(usual))", "tried)", "RandomRotation of test images"),
+        ("[transforms.ToTensor(), ", "[transforms.ToTensor(), Own(), ", "a transform of its own"),
+        (
+            "[transforms.ToTensor(), ",
+            "[transforms.ToTensor(), transforms.Lambda(lambda x: 1 - x), ",
+            "Lambda, a change of the images by a function",
+        ),
+        (
+            "train_loader =",
+            "part = torch.utils.data.Subset(train, range(9))\ntrain_loader =",
+            "Subset, which takes some images",
+        ),
+        ("        pass", "        if done:\n            break", "an end before the last epoch"),
+        ("def turned", "torch.nn.init.xavier_normal_(w)\ndef turned", "xavier_normal_"),
+    ],
+)
+def test_what_else_is_done_to_images_and_weights_is_told(old: str, new: str, dropped: str) -> None:
+    assert old in DATA
+    own = "class Own:\n    pass\n"
+    imported = read(NETWORK + own + SGD + DATA.replace(old, new, 1))
+    (said,) = (it.text for it in imported.dropped)
+    assert dropped in said
+
+
+def test_options_of_the_command_line_have_their_defaults() -> None:
+    lines = """
+import argparse
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=0.5)
+    parser.add_argument("-n", "--epochs", type=int, default=4)
+    parser.add_argument("--unknown", type=float)
+    args = parser.parse_args()
+    kwargs = {"batch_size": args.batch_size, "shuffle": True}
+    set_ = datasets.MNIST("data", transform=transforms.Compose([transforms.ToTensor()]))
+    loader = torch.utils.data.DataLoader(set_, **kwargs)
+    optimizer = optim.Adadelta(model.parameters(), lr=args.lr, rho=args.unknown)
+    for epoch in range(1, args.epochs + 1):
+        scheduler.step()
+main()
+"""
+    imported = read(NETWORK + "from torchvision import datasets\n" + lines)
+    assert imported.tree["recipe"] == {
+        "extends": "plain",
+        "epochs": 4,
+        "batch_size": 32,
+        "optimizer": "adadelta",
+        "schedule": {"peak": 0.5},
+        "normalize": "none",
+    }
+    assert "rho of Adadelta, which is not known" in imported.text
+
+
+def test_the_recipe_is_of_the_network_that_is_meant() -> None:
+    second = "other = nn.Sequential(nn.Conv2d(1, 10, 5), nn.AdaptiveMaxPool2d(1))\n"
+    code = NETWORK + SGD + second + SGD.replace("model", "other").replace("0.05", "0.3") + LOOP
+    for name, rate in (("model", 0.05), ("other", 0.3)):
+        request = Request(choose={"network": name})
+        source = Source("net.py", ((Origin("net.py:1"), code),))
+        assert import_source(source, request).tree["recipe"]["schedule"]["peak"] == rate
+
+
+@pytest.mark.parametrize(
+    ("end", "loss", "dropped"),
+    [
+        ("", "F.cross_entropy(y, t)", ""),
+        (", nn.LogSoftmax(1)", "F.cross_entropy(y, t)", ""),
+        (", nn.LogSoftmax(1)", "F.nll_loss(y, t)", ""),
+        (", nn.Softmax(1)", "F.cross_entropy(y, t)", "a loss of probabilities"),
+        ("", "F.nll_loss(y, t)", "no log-softmax"),
+        ("", "F.nll_loss(F.log_softmax(y, 1), t)", ""),
+        ("", "nn.CrossEntropyLoss(weight=weights)", "classes that weigh differently"),
+        ("", "F.mse_loss(y, t)", "the loss mse_loss"),
+    ],
+)
+def test_a_loss_that_is_no_cross_entropy_of_logits_is_told(
+    end: str, loss: str, dropped: str
+) -> None:
+    network = NETWORK.replace("AdaptiveAvgPool2d(1))", f"AdaptiveAvgPool2d(1), nn.Flatten(){end})")
+    imported = read(network + NORMALIZE.format("") + SGD + f"loss = {loss}\n" + LOOP)
+    said = "\n".join(it.text for it in imported.dropped)
+    assert dropped in said
+    assert bool(dropped) == bool(said)
+
+
+def test_l1_by_a_loss_against_zeros() -> None:
+    lines = """
+l1_crit = nn.L1Loss(reduction="sum")
+reg_loss = 0
+for param in model.parameters():
+    reg_loss += l1_crit(param, torch.zeros_like(param))
+loss += 5e-4 * reg_loss
+"""
+    found, said = recipe(SGD + lines)
+    assert found["l1"] == {"strength": 5e-4, "of": "all"}
+    assert said == ""
 
 
 def test_a_schedule_that_is_never_stepped_is_none() -> None:
@@ -291,3 +466,74 @@ def test_code_without_a_recipe_says_so() -> None:
     imported = read(NETWORK)
     assert "recipe" not in imported.tree
     assert "no recipe is found" in imported.text
+
+
+IMAGES = """
+from keras.datasets import mnist
+(x, y), (x_test, y_test) = mnist.load_data()
+"""
+COMPILE = "model.compile('adam', 'sparse_categorical_crossentropy')\n"
+SOFTMAX = "model.add(Softmax())\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "dropped"),
+    [
+        ("x = x / 255\n", {"normalize": "none"}, ""),
+        ("x /= 255.0\n", {"normalize": "none"}, ""),
+        ("x = (x - 127.5) / 127.5\n", {"normalize": {"mean": 0.5, "std": 0.5}}, ""),
+        ("", {"normalize": {"mean": 0.0, "std": 0.003921569}}, ""),
+        ("x = x / 255\nx_train = (x_train - mean) / std\n", {}, "divided by a deviation"),
+    ],
+)
+def test_pixels_of_keras(lines: str, expected: dict[str, Any], dropped: str) -> None:
+    fit = SOFTMAX + COMPILE + "model.fit(x, y, 64, 5)\n"
+    imported = read(KERAS + IMAGES + lines + fit)
+    assert imported.tree["recipe"].items() >= {"epochs": 5, **expected}.items()
+    said = "\n".join(it.text for it in imported.dropped)
+    assert dropped in said
+    assert bool(dropped) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "dropped"),
+    [
+        (COMPILE + "model.fit(flow.flow(x, y, batch_size=512))\n", {"batch_size": 512}, ""),
+        (COMPILE + "data = data.batch(16)\nmodel.fit(data)\n", {"batch_size": 16}, ""),
+        (COMPILE + "model.fit(data)\n", {}, "batch_size, which is not known"),
+        (COMPILE + "model.fit(x, y, shuffle=False)\n", {}, "in the same order"),
+        (COMPILE + "model.fit(x, y, class_weight=w)\n", {}, "class_weight of fit"),
+        ("model.compile('adam', loss='mse')\nmodel.fit(x, y)\n", {}, "the loss (mse)"),
+        (
+            "from keras.losses import SparseCategoricalCrossentropy as Loss\n"
+            "model.compile('adam', Loss(from_logits=True))\nmodel.fit(x, y)\n",
+            {},
+            "a loss of logits after a softmax",
+        ),
+        (
+            "from keras.callbacks import *\nfrom keras import callbacks as c\n"
+            + COMPILE
+            + "told = [c.TensorBoard(), c.EarlyStopping(patience=3)]\n"
+            + "model.fit(x, y, callbacks=told)\n",
+            {},
+            "after each epoch (c.EarlyStopping(patience=3))",
+        ),
+    ],
+)
+def test_what_fit_and_compile_are_told(lines: str, expected: dict[str, Any], dropped: str) -> None:
+    imported = read(KERAS + IMAGES + "x = x / 255\n" + SOFTMAX + lines)
+    assert imported.tree["recipe"].items() >= expected.items()
+    said = "\n".join(it.text for it in imported.dropped)
+    assert dropped in said
+    assert bool(dropped) == bool(said)
+
+
+def test_starts_and_penalties_of_keras() -> None:
+    layer = "Conv2D(10, 3, kernel_initializer=HeNormal(), kernel_regularizer=l2(1e-4), "
+    code = KERAS.replace("Conv2D(10, 3, ", layer)
+    code = "from keras.initializers import HeNormal\nfrom keras.regularizers import l2\n" + code
+    fit = "x = x / 255\n" + SOFTMAX + COMPILE + "model.fit(x, y)\n"
+    imported = read(code + IMAGES + fit)
+    start = {"kind": "he", "distribution": "truncated-normal"}
+    assert imported.tree["recipe"]["initialize"] == start
+    assert [it.text for it in imported.dropped] == ["kernel_regularizer (l2(0.0001))"]
