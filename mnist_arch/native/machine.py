@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_double, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from mnist_arch.native.program import Operation, Program
-from mnist_arch.spec.recipe import Adam, AdamW, Recipe, Sgd
+from mnist_arch.spec.recipe import Adadelta, Adagrad, Adam, AdamW, Recipe, RmsProp, Sgd
 
 MESSAGE_SIZE: Final = 256
 
@@ -20,17 +20,21 @@ class _Value(Structure):
 
 
 _ORDER: Final = (
-    "kind input other output weight bias running size stride padding groups replicates "
-    "channels_last function averages spatial rectifies masks masks_input pools input_bias"
+    "kind input other output weight bias running parts rows columns stride top bottom left right "
+    "groups replicates channels_last function averages spatial rectifies masks masks_input pools "
+    "input_bias"
 ).split()
 
 
 class _Operation(Structure):
-    _fields_ = [(name, c_int32) for name in _ORDER] + [("slope", c_float), ("rate", c_float)]
+    _fields_ = [(name, c_int32) for name in _ORDER] + [
+        *((name, c_float) for name in ("slope", "rate")),
+        *((name, c_double) for name in ("epsilon", "momentum")),
+    ]
 
 
 class _Parameter(Structure):
-    _fields_ = [("size", c_int64), ("decays", c_int32)]
+    _fields_ = [("size", c_int64), ("decays", c_int32), ("is_penalized", c_int32)]
 
 
 class _Program(Structure):
@@ -45,14 +49,12 @@ class _Program(Structure):
 
 class _Recipe(Structure):
     _fields_ = [
-        ("is_adamw", c_int32),
+        ("optimizer", c_int32),
         ("is_nesterov", c_int32),
-        ("momentum", c_double),
-        ("beta2", c_double),
-        ("weight_decay", c_double),
-        ("epsilon", c_double),
-        ("clip_norm", c_double),
-        ("label_smoothing", c_double),
+        *(
+            (name, c_double)
+            for name in "square_decay weight_decay epsilon l1 clip_norm label_smoothing".split()
+        ),
     ]
 
 
@@ -60,7 +62,7 @@ class _Tensors(Structure):
     _fields_ = [
         (name, POINTER(c_void_p))
         for name in (
-            "values momenta squares steps averages running_means running_variances "
+            "values momenta squares means steps averages running_means running_variances "
             "running_batches average_means average_variances average_batches"
         ).split()
     ]
@@ -88,6 +90,7 @@ class _Step(Structure):
         ("labels", c_void_p),
         ("masks", POINTER(c_void_p)),
         ("rate", c_double),
+        ("momentum", c_double),
         ("average_weight", c_double),
     ]
 
@@ -102,6 +105,7 @@ class Addresses:
     running_batches: Sequence[int]
     momenta: Sequence[int] = ()
     squares: Sequence[int] = ()
+    means: Sequence[int] = ()
     steps: Sequence[int] = ()
     averages: Sequence[int] = ()
     average_means: Sequence[int] = ()
@@ -153,7 +157,7 @@ class Machine:
         self.library, self.program, self.images = library, program, images
         self._handle: int | None = None
         self._message = ctypes.create_string_buffer(MESSAGE_SIZE)
-        described, kept = _program(program, all_decay=recipe.optimizer.decays == "all")
+        described, kept = _program(program, recipe)
         asked = _recipe(recipe)
         self._handle = library.native_open(
             byref(described), byref(asked), images, threads, self._message
@@ -189,16 +193,18 @@ class Machine:
         labels: int,
         masks: Sequence[int],
         rate: float,
+        momentum: float,
         average_weight: float | None,
     ) -> float:
-        """One step on so many images. Returns their mean loss.
+        """One step on so many images. Returns their mean loss, with the recipe's penalty.
 
-        `pixels` is an address of float32 as the network sees them, or says where they are stored.
+        `momentum` is beta1 of Adam. `pixels` is an address of float32 as the network sees them, or
+        says where they are stored.
         """
         array = (c_void_p * max(len(masks), 1))(*masks)
         weight = -1.0 if average_weight is None else average_weight
         seen = _images(images, pixels)
-        step = _Step(seen, labels, ctypes.cast(array, POINTER(c_void_p)), rate, weight)
+        step = _Step(seen, labels, ctypes.cast(array, POINTER(c_void_p)), rate, momentum, weight)
         loss = c_float()
         if not self.library.native_learn(self._handle, byref(step), byref(loss), self._message):
             self._fail()
@@ -232,12 +238,17 @@ class Machine:
         raise MemoryError(text) if kind == "memory" else ValueError(text)
 
 
-def _program(program: Program, *, all_decay: bool) -> tuple[_Program, Any]:
+def _program(program: Program, recipe: Recipe) -> tuple[_Program, Any]:
     """A program as C++ reads it, and what has to live as long."""
     values = (_Value * len(program.values))(*(_Value(*shape) for shape in program.values))
     operations = (_Operation * len(program.operations))(*map(_operation, program.operations))
+    all_decay = recipe.optimizer.decays == "all"
+    all_count = recipe.l1 is not None and recipe.l1.of == "all"
     parameters = (_Parameter * len(program.parameters))(
-        *(_Parameter(prod(shape), all_decay or len(shape) > 1) for shape in program.parameters)
+        *(
+            _Parameter(prod(shape), all_decay or len(shape) > 1, all_count or len(shape) > 1)
+            for shape in program.parameters
+        )
     )
     running = (c_int32 * max(len(program.running), 1))(*program.running)
     kept = values, operations, parameters, running
@@ -255,16 +266,27 @@ def _operation(operation: Operation) -> _Operation:
     return _Operation(**{it.name: getattr(operation, it.name) for it in fields(operation)})
 
 
+_OPTIMIZERS: Final = ("sgd", "adam", "adamw", "rmsprop", "adadelta", "adagrad")
+"""As `NativeOptimizer` in program.h."""
+
+
 def _recipe(recipe: Recipe) -> _Recipe:
     found = _Recipe(
+        optimizer=_OPTIMIZERS.index(recipe.optimizer.kind),
+        weight_decay=recipe.optimizer.weight_decay,
+        l1=0.0 if recipe.l1 is None else recipe.l1.strength,
         clip_norm=recipe.clip_norm or 0.0,
         label_smoothing=recipe.label_smoothing,
-        weight_decay=recipe.optimizer.weight_decay,
     )
     match recipe.optimizer:
-        case Sgd() as spec:
-            found.momentum, found.is_nesterov = spec.momentum, spec.nesterov
-        case Adam() | AdamW() as spec:  # of which Adam is covered without weight decay
-            found.is_adamw, found.momentum, found.beta2 = True, spec.beta1, spec.beta2
-            found.epsilon = spec.epsilon
+        case Sgd(nesterov=nesterov):
+            found.is_nesterov = nesterov
+        case Adam(beta2=decay) | AdamW(beta2=decay) | RmsProp(alpha=decay) | Adadelta(rho=decay):
+            found.square_decay = decay
+        case Adagrad():
+            pass
+        case never:
+            assert_never(never)
+    if not isinstance(recipe.optimizer, Sgd):
+        found.epsilon = recipe.optimizer.epsilon
     return found

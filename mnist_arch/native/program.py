@@ -6,14 +6,14 @@ the order of `model.parameters()`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from math import prod
 from typing import Final, assert_never
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import Layer, Shape, every, joins
-from mnist_arch.spec.recipe import Adadelta, Adagrad, Adam, Recipe, RmsProp
+from mnist_arch.counting.layers import Layer, Shape
 
 
 class Kind(IntEnum):
@@ -27,6 +27,7 @@ class Kind(IntEnum):
     DROPOUT = 5
     SUM = 6
     SCALE = 7
+    CONCATENATION = 8
 
 
 FUNCTIONS: Final = ("relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "sigmoid")
@@ -44,10 +45,15 @@ class Operation:
     weight: int = -1
     bias: int = -1
     running: int = -1
-    size: int = 1
+    rows: int = 1
+    columns: int = 1
     stride: int = 1
-    padding: int = 0
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
     groups: int = 1
+    parts: int = 1
     replicates: bool = False
     channels_last: bool = False
     function: int = 0
@@ -60,6 +66,8 @@ class Operation:
     input_bias: int = -1
     slope: float = 0.0
     rate: float = 0.0
+    epsilon: float = 0.0
+    momentum: float = 0.0
 
 
 @dataclass
@@ -79,49 +87,8 @@ class Program:
         return [it for it in self.operations if it.kind == Kind.DROPOUT]
 
 
-def not_covered(layers: Iterable[Layer], recipe: Recipe | None = None) -> str:
-    """What the engine does not have, as the spec says it; empty where it has all."""
-    layers = tuple(layers)
-    if next(joins(layers), None) is not None:
-        return "`branches`"
-    for layer in every(layers):
-        match layer.op:
-            case ops.Convolution(kernel=tuple()):
-                return "a `kernel` that is no square"
-            case ops.Convolution(padding=tuple()):
-                return "`padding: same-end`"
-            case ops.Convolution(padding=int() as padding, kernel=int() as side) if (
-                padding > (side - 1) // 2
-            ):
-                return f"`padding: {padding}` of a kernel of {side}"
-            case ops.Normalization(splits=splits) if splits > 1:
-                return "`splits` of a norm"
-            case ops.Normalization() as op if op != ops.Normalization(op.kind, op.groups):
-                return "`affine`, `epsilon` or `momentum` of a norm"
-            case ops.Activation(by_channel=True):
-                return "`slopes: channel` of a PReLU"
-            case ops.Pooling(padding=padding) if padding:
-                return "`padding` of a pool"
-            case _ if layer.in_shape[1] != layer.in_shape[2]:
-                return "maps that are no squares"
-    return "" if recipe is None else _recipe_not_covered(recipe)
-
-
-def _recipe_not_covered(recipe: Recipe) -> str:
-    if recipe.cycles_momentum:
-        return "`cycle_momentum`"
-    if recipe.l1 is not None:
-        return "`l1`"
-    match recipe.optimizer:
-        case Adam(weight_decay=decay) if decay:
-            return "`weight_decay` of `adam`"
-        case RmsProp() | Adadelta() | Adagrad() as optimizer:
-            return f"`{optimizer.kind}`"
-    return ""
-
-
 def program_of(layers: tuple[Layer, ...]) -> Program:
-    """The operations of a whole network, all of whose layers are covered."""
+    """The operations of a whole network."""
     builder = _Builder(Program([layers[0].in_shape]))
     builder.sequence(layers, 0)
     return builder.program
@@ -142,19 +109,18 @@ class _Builder:
                 case ops.Convolution() as op:
                     value = self._convolution(layer, op, value, left)
                 case ops.Normalization() as op:
-                    value = self._norm(op, value)
-                case ops.Activation(kind=kind, slope=slope):
-                    weight = self._parameter((1,)) if kind == "prelu" else -1
-                    value = self._activation(kind, value, weight=weight, slope=slope)
+                    value = self._norm(op, value, left)
+                case ops.Activation() as op:
+                    value = self._activation(op, value)
                 case ops.Dropout(rate=rate, kind=kind):
                     value = self._add(
                         Kind.DROPOUT, value, layer.out_shape, rate=rate, spatial=kind == "spatial"
                     )
                 case ops.Pooling() as op:
-                    value = self._pool(layer, op.size, op.stride, value, averages=op.kind != "max")
+                    window = _window((op.size, op.size), op.stride, op.sides)
+                    value = self._pool(layer.out_shape, value, window, averages=op.kind != "max")
                 case ops.GlobalPooling(kind=kind):
-                    side = layer.in_shape[1]
-                    value = self._pool(layer, side, side, value, averages=kind != "max")
+                    value = self._global_pool(value, averages=kind != "max")
                 case ops.Flatten():
                     pass  # a fully connected layer reads the map
                 case ops.Linear() as op:
@@ -163,8 +129,8 @@ class _Builder:
                     value = self._squeeze_excitation(hidden, value)
                 case ops.Residual() as op:
                     value = self._residual(op, value)
-                case ops.Join():
-                    raise AssertionError("branches are not covered")
+                case ops.Join() as op:
+                    value = self._join(op, value)
                 case never:
                     assert_never(never)
         return value
@@ -200,9 +166,7 @@ class _Builder:
             layer.out_shape,
             weight=weight,
             bias=bias,
-            size=op.window[0],
-            stride=op.stride,
-            padding=op.sides[0],
+            **_window(op.window, op.stride, op.sides),
             groups=op.groups,
             replicates=op.padding_mode == "replicate",
             channels_last=True,
@@ -214,18 +178,25 @@ class _Builder:
 
     def _normed(self, value: int, left: list[Layer], *, is_rectified: bool, bias: int) -> int:
         """A batch norm right after a convolution or its rectifier, if one follows."""
-        if not (left and left[0].op == ops.Normalization("batch", 1)):
-            return value
-        left.pop(0)
-        self._change_last(masks=False)
-        return self._batch_norm(value, left, masks_input=is_rectified, input_bias=bias)
+        match left[0].op if left else None:
+            case ops.Normalization(kind="batch") as op:
+                left.pop(0)
+                self._change_last(masks=False)
+                return self._batch_norm(op, value, left, masks_input=is_rectified, input_bias=bias)
+        return value
 
     def _batch_norm(
-        self, value: int, left: list[Layer], *, masks_input: bool, input_bias: int
+        self,
+        op: ops.Normalization,
+        value: int,
+        left: list[Layer],
+        *,
+        masks_input: bool = False,
+        input_bias: int = -1,
     ) -> int:
         """A batch norm and, of what follows, a rectifier and a max pool: taken from `left`."""
         shape = self.program.values[value]
-        scale, shift = self._parameter((shape[0],)), self._parameter((shape[0],))
+        scale, shift = self._affine(op, shape)
         self.program.running.append(shape[0])
         slope = _take_rectifier(left)
         pools = bool(left) and left[0].op == ops.Pooling("max", 2, 2)
@@ -243,36 +214,66 @@ class _Builder:
             rectifies=slope is not None,
             slope=slope or 0.0,
             pools=pools,
+            parts=op.splits,
+            epsilon=op.epsilon,
+            momentum=op.momentum,
         )
 
-    def _norm(self, op: ops.Normalization, value: int) -> int:
+    def _norm(self, op: ops.Normalization, value: int, left: list[Layer]) -> int:
         """A norm that does not follow a convolution, or a rectified one, right away."""
         if op.kind == "batch":
-            return self._batch_norm(value, [], masks_input=False, input_bias=-1)
+            return self._batch_norm(op, value, left)
         shape = self.program.values[value]
-        scale, shift = self._parameter((shape[0],)), self._parameter((shape[0],))
-        groups = op.groups if op.kind == "group" else shape[0]
-        return self._add(Kind.GROUP_NORM, value, shape, weight=scale, bias=shift, groups=groups)
+        scale, shift = self._affine(op, shape)
+        return self._add(
+            Kind.GROUP_NORM,
+            value,
+            shape,
+            weight=scale,
+            bias=shift,
+            groups=op.groups if op.kind == "group" else shape[0],
+            epsilon=op.epsilon,
+        )
 
-    def _activation(self, kind: str, value: int, *, weight: int = -1, slope: float = 0) -> int:
+    def _affine(self, op: ops.Normalization, shape: Shape) -> tuple[int, int]:
+        """Scale and shift of a norm of such a map."""
+        if op.affine == "none":
+            return -1, -1
+        sizes = {"one": 1, "channel": shape[0], "value": prod(shape)}
+        size = (sizes[op.affine],)
+        return self._parameter(size), self._parameter(size)
+
+    def _activation(self, op: ops.Activation, value: int) -> int:
+        shape = self.program.values[value]
+        slopes = shape[0] if op.by_channel else 1
+        return self._function(
+            op.kind,
+            value,
+            weight=self._parameter((slopes,)) if op.kind == "prelu" else -1,
+            slope=op.slope,
+        )
+
+    def _function(self, kind: str, value: int, *, weight: int = -1, slope: float = 0.0) -> int:
         function = FUNCTIONS.index(kind)
         shape = self.program.values[value]
         return self._add(
             Kind.ACTIVATION, value, shape, function=function, weight=weight, slope=slope
         )
 
-    def _pool(self, layer: Layer, size: int, stride: int, value: int, *, averages: bool) -> int:
-        return self._add(
-            Kind.POOLING, value, layer.out_shape, size=size, stride=stride, averages=averages
-        )
+    def _pool(self, shape: Shape, value: int, window: dict[str, int], *, averages: bool) -> int:
+        return self._add(Kind.POOLING, value, shape, **window, averages=averages)
+
+    def _global_pool(self, value: int, *, averages: bool) -> int:
+        channels, *sides = self.program.values[value]
+        return self._pool((channels, 1, 1), value, _window(sides), averages=averages)
 
     def _linear(self, op: ops.Linear, value: int, left: list[Layer]) -> int:
         """A convolution whose kernel is the map: weights are by channel, row and column in both.
 
         What follows a hidden one, as it may follow a convolution, is taken from `left`.
         """
-        channels, height, width = self.program.values[value]
-        weight = self._parameter((op.out, channels * height * width))
+        shape = self.program.values[value]
+        weight = self._parameter((op.out, prod(shape)))
         bias = self._parameter((op.out,)) if op.bias else -1
         slope = _take_rectifier(left)
         value = self._add(
@@ -281,7 +282,7 @@ class _Builder:
             (op.out, 1, 1),
             weight=weight,
             bias=bias,
-            size=height,
+            **_window(shape[1:]),
             rectifies=slope is not None,
             masks=slope is not None,
             slope=slope or 0.0,
@@ -290,13 +291,10 @@ class _Builder:
 
     def _squeeze_excitation(self, hidden: int, value: int) -> int:
         shape = self.program.values[value]
-        channels, side = shape[0], shape[1]
-        squeezed = self._add(
-            Kind.POOLING, value, (channels, 1, 1), size=side, stride=side, averages=True
-        )
+        squeezed = self._global_pool(value, averages=True)
         found = self._gate_convolution(squeezed, hidden, rectifies=True, masks=True)
-        found = self._gate_convolution(found, channels)
-        return self._add(Kind.SCALE, value, shape, other=self._activation("sigmoid", found))
+        found = self._gate_convolution(found, shape[0])
+        return self._add(Kind.SCALE, value, shape, other=self._function("sigmoid", found))
 
     def _gate_convolution(self, value: int, out: int, **options: bool) -> int:
         channels = self.program.values[value][0]
@@ -324,7 +322,31 @@ class _Builder:
         if last.kind == Kind.BATCH_NORM and not last.pools:
             operations[-1] = replace(last, other=skip)
             return body
-        return self._add(Kind.SUM, body, self.program.values[body], other=skip)
+        return self._sum(body, skip)
+
+    def _sum(self, value: int, other: int) -> int:
+        return self._add(Kind.SUM, value, self.program.values[value], other=other)
+
+    def _join(self, op: ops.Join, value: int) -> int:
+        """The branches one after the other; an empty one ends in what it begins with."""
+        first, *others = (self.sequence(branch, value) for branch in op.branches)
+        joined = first
+        for end in others:
+            if op.kind == "add":
+                joined = self._sum(joined, end)
+                continue
+            channels, *sides = self.program.values[joined]
+            shape = (channels + self.program.values[end][0], sides[0], sides[1])
+            joined = self._add(Kind.CONCATENATION, joined, shape, other=end)
+        return joined
+
+
+def _window(
+    sides: Sequence[int], stride: int = 1, padding: ops.Sides = (0, 0, 0, 0)
+) -> dict[str, int]:
+    """The fields of a window of height × width."""
+    names = ("rows", "columns", "stride", "top", "bottom", "left", "right")
+    return dict(zip(names, (*sides, stride, *padding), strict=True))
 
 
 def _take_rectifier(left: list[Layer]) -> float | None:

@@ -12,7 +12,6 @@ from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.folds import Folds
 from mnist_arch.errors import RunError
 from mnist_arch.files import is_there, make_folder, now, write_whole
-from mnist_arch.native.program import not_covered
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
 from mnist_arch.runs.events import RunEvent, Started
@@ -201,12 +200,9 @@ def _manifest(
     command: list[str],
 ) -> Manifest:
     recipe = counted.experiment.recipe
-    is_plain = (
-        recipe.quantize is not None
-        or (engine.step == "native" and not_covered(counted.plan.layers, recipe))
-        or (engine.step == "captured" and not_captured(recipe))
-    )
-    if is_plain:  # as one of a sweep, which has one engine
+    if recipe.quantize is not None or (
+        engine.step == "captured" and not_captured(recipe)
+    ):  # as one of a sweep, which has one engine
         engine = Engine(device=engine.device, threads=engine.threads)
     return Manifest(
         experiment=counted.experiment,

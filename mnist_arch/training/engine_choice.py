@@ -110,8 +110,6 @@ def choose_engine(
     plain = Engine(device=device, threads=threads)
     if work is not None and work.quantized:
         return Choice(plain, None if wanted == "plain" else ONLY_PLAIN)
-    if work is not None and work.not_native and device == "cpu" and wanted == "native":
-        return Choice(plain, f"plain steps: native ones do not have {work.not_native}")
     match wanted, device:
         case "plain", _:
             return Choice(plain)
@@ -141,9 +139,6 @@ def _on_cpu(plain: Engine, work: Work | None, *, at_any_cost: bool) -> Choice:
     is_wide = work is not None and work.channels >= WIDE_CHANNELS[other.precision]
     if is_wide or vectors_here() not in MEASURED_VECTORS:
         return Choice(other)
-    if work is not None and work.not_native:
-        lacking = f"native ones, which are faster, do not have {work.not_native}"
-        return Choice(other, f"{other.step} steps: {lacking}")
     seconds = 0.0 if work is None else work.plain_seconds(plain.threads)
     try:
         return Choice(native_engine(plain, builds=at_any_cost or pays_to_build(seconds)))

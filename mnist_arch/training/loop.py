@@ -18,7 +18,6 @@ from torch import Tensor
 from mnist_arch.data.split import Split
 from mnist_arch.errors import NonFiniteLoss
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken
-from mnist_arch.native.program import not_covered
 from mnist_arch.spec.recipe import Plateau, Recipe, watches_holdout
 from mnist_arch.training.captured import CapturedStep
 from mnist_arch.training.compiled import CompiledStep
@@ -131,8 +130,6 @@ def make_step(engine: Engine | None, state: State, training: Split, *, batch: in
             return PlainStep(state, training)
         case "captured":
             return CapturedStep(state, training, batch=batch, precision=engine.precision)
-        case "native" if not_covered(state.plan.layers, recipe):
-            return PlainStep(state, training)
         case "native":
             assert engine.vectors is not None
             library = native_library(engine.vectors)

@@ -75,6 +75,8 @@ class NativeStep(PlainStep):
             drawn = self.changes([*map(len, batches)])
             self.ahead = dict(enumerate(drawn, number))
         weight = self.epoch.weights[number] if self.epoch.weights else None
+        if self.epoch.momenta:
+            self.state.optimizer.momentum = self.epoch.momenta[number]
         index_B, changes = self.epoch.batches[number].contiguous(), self.ahead.pop(number)
         self.losses_S[number] = self.learn_from(
             index_B,
@@ -111,6 +113,7 @@ class NativeStep(PlainStep):
             labels=labels_N.data_ptr(),
             masks=[mask.data_ptr() for mask in masks],
             rate=rate,
+            momentum=self.state.optimizer.momentum,
             average_weight=weight,
         )
 
@@ -229,7 +232,8 @@ def addresses(state: State) -> Addresses:
     return Addresses(
         values=[_address(it) for it in tensors],
         momenta=kept("momentum_buffer", "exp_avg"),
-        squares=kept("exp_avg_sq"),
+        squares=kept("exp_avg_sq", "square_avg", "sum"),
+        means=kept("grad_avg", "acc_delta"),
         steps=kept("step"),
         averages=[] if average is None else [_address(it) for it in average.parameters()],
         running_means=means,

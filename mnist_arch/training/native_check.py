@@ -31,6 +31,9 @@ blocks:
   - {channels: [8, {out: 8, kind: depthwise}], residual: true, pool: average}
   - {channels: [{out: 8, stride: 2}], order: conv-norm-activation, squeeze_excitation: 2}
   - {channels: [8], norm: group, activation: silu, kernel: 5}
+  - branches: [[4], {channels: [{out: 4, kernel: [3, 2]}], norm: layer, padding: same-end}, []]
+    pool: {kind: max, size: 3, stride: 2, padding: 1, norm: {splits: 2}}
+  - {branches: [[6], {channels: [6], activation: prelu}], join: add}
 head: {pool: global-average, linear: true}
 recipe: {batch_size: 37, ema: 0.9}
 dataset: mnist-5k

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from mnist_arch.counting.plan import Plan
-from mnist_arch.native.program import not_covered
 from mnist_arch.spec.recipe import Recipe
 from mnist_arch.training.pace import expected_images_per_second
 
@@ -41,8 +40,6 @@ class Work:
     """That are trained alike, one after the other."""
     quantized: bool = False
     """Whether weights and values are rounded in training, which only plain steps do."""
-    not_native: str = ""
-    """What of network or recipe native steps do not have; empty where they have all."""
     not_captured: str = ""
     """What of the recipe captured steps do not have; empty where they have all."""
 
@@ -60,7 +57,6 @@ class Work:
             channels,
             runs,
             quantized,
-            not_covered(plan.layers, recipe),
             not_captured(recipe),
         )
 

@@ -25,7 +25,15 @@ RECIPES: dict[str, dict[str, Any]] = {
     "without momentum": {"optimizer": {"momentum": 0.0, "nesterov": False}},
     "without nesterov": {"optimizer": {"kind": "sgd", "nesterov": False}},
     "adamw": {"optimizer": {"kind": "adamw"}},
-    "adam": {"optimizer": {"kind": "adam", "epsilon": 0.1, "beta1": 0.8}},
+    "adam": {"optimizer": {"kind": "adam", "epsilon": 0.1, "beta1": 0.8, "weight_decay": 0.5}},
+    "rmsprop": {"optimizer": {"kind": "rmsprop", "epsilon": 0.1, "weight_decay": 0.1}},
+    "rmsprop, centred": {
+        "optimizer": {"kind": "rmsprop", "epsilon": 0.1, "centered": True, "momentum": 0.5}
+    },
+    "adadelta": {"optimizer": {"kind": "adadelta", "epsilon": 0.1, "rho": 0.5}},
+    "adagrad": {"optimizer": {"kind": "adagrad", "initial_accumulator": 0.1, "decays": "all"}},
+    "weights penalized": {"l1": 0.01},
+    "all penalized, clipped": {"l1": {"strength": 0.01, "of": "all"}, "clip_norm": 0.01},
     "all tensors decay": {"optimizer": {"weight_decay": 0.5, "decays": "all"}},
     "clipped": {"clip_norm": 0.01},
     "no average": {"ema": None},
@@ -105,6 +113,34 @@ def test_a_step_comes_to_what_a_plain_one_does(
     assert largest_difference(native, plain) < (2.1e-2 if recipe == "adamw" else 2e-4)
     assert torch.equal(native.dropout, plain.dropout)
     assert torch.equal(native.augment.get_state(), plain.augment.get_state())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_momentum_changes_from_step_to_step(optimizer: str, library: ctypes.CDLL) -> None:
+    kinds = {"adam": {"epsilon": 0.1}, "rmsprop": {"epsilon": 0.1, "momentum": 0.5}}
+    experiment = experiment_of(
+        loaded().experiment.model_dump(),
+        optimizer={"kind": optimizer, **kinds.get(optimizer, {})},
+        schedule={"cycle_momentum": True},
+    )
+    training = synthetic(96, seed=1)
+    batches = torch.split(torch.randperm(96), 32)
+    states = []
+    for is_native, momenta in ((False, [0.5, 0.0, 0.8]), (True, [0.5, 0.0, 0.8]), (False, [])):
+        epoch = EpochPlan(batches, [1e-3] * 3, [0.1] * 3, momenta)
+        state = State.fresh(experiment, seed=0)
+        state.model.train()
+        step = PlainStep(state, training)
+        if is_native:
+            step = NativeStep(state, training, batch=32, threads=1, library=library)
+        with torch.random.fork_rng(devices=[]):
+            state.use_dropout_stream()
+            step.begin(epoch)
+            for number in range(3):
+                step(number)
+        states.append(state)
+    plain, native, other = states
+    assert largest_difference(plain, native) < largest_difference(plain, other) / 10
 
 
 @pytest.mark.parametrize("recipe", ["sgd", "elastic", "erased", "images as they are"])
@@ -215,9 +251,11 @@ def test_a_program_that_is_wrong_is_refused_before_a_pointer_is_touched(
         "output": -3,
         "weight": 1,
         "bias": 77,
-        "size": 30,
+        "rows": 31,
+        "columns": 0,
         "stride": 0,
-        "padding": 9,
+        "top": -1,
+        "right": 9,
         "groups": 3,
         "kind": 44,
     }.items():
@@ -269,6 +307,7 @@ def test_images_that_are_not_there_are_refused(place: int, library: ctypes.CDLL)
             labels=native.split.labels.data_ptr(),
             masks=[it.data_ptr() for it in masks],
             rate=0.1,
+            momentum=0.9,
             average_weight=0.1,
         )
 

@@ -24,8 +24,17 @@ NETWORKS = {
     "replicate": "[{channels: [5, 6], padding_mode: replicate, kernel: 5}]",
     "strided": "[{channels: [5, 6], stride: 3, padding_mode: replicate}, {channels: [4]}]",
     "valid": "[{channels: [5, 6, 4], padding: valid, kernel: 4}]",
+    "padded": "[{channels: [5, 4, 6], padding: same-end, stride: 2}, {channels: [4], padding: 5}]",
+    "rectangles": "[{channels: [4, 5], kernel: [5, 2], padding: valid, pool: max}]",
+    "pools": "[{channels: [4], pool: {kind: max, size: 3, stride: 2, padding: same-end}}, "
+    "{channels: [3], pool: {kind: average, size: 4, padding: 2}}, {pool: global-max}]",
     "separable": "[{channels: [4, 8], kind: separable, stride: 2, residual: true}]",
+    "branches": "[{channels: [4], branches: [[5], [], [{out: 3, padding_mode: replicate}]]}, "
+    "{branches: [[4], {channels: [3, 4], residual: true}], join: add, residual: true}]",
     "norms": "[{channels: [8], norm: group}, {channels: [6], norm: instance, activation: gelu}]",
+    "parts": "[{channels: [6, 4], norm: {splits: 3}}, {channels: [5], norm: {splits: 64}}]",
+    "layers": "[{channels: [4], norm: {kind: layer, affine: value}}, {channels: [3], norm: layer}]",
+    "slopes": "[{channels: [5], norm: {affine: none}, activation: {kind: prelu, slopes: channel}}]",
     "residual": "[{channels: [5]}, {channels: [6, 5], residual: true, repeat: 2, share: true}]",
     "squeezed": "[{channels: [6], squeeze_excitation: 2, activation: prelu, dropout: 0.2}]",
     "pooled": "[{channels: [5], pool: {kind: max, size: 3, stride: 2}}, {channels: [3]}]",
@@ -69,6 +78,7 @@ def check(
             labels=ctypes.addressof(labels),
             masks=[*map(ctypes.addressof, masks)],
             rate=0.01,
+            momentum=0.9,
             average_weight=0.1,
         )
     learn_from_stored_images(machine, program, images, masks)
@@ -109,6 +119,7 @@ def learn_from_stored_images(
             labels=ctypes.addressof(labels),
             masks=[*map(ctypes.addressof, masks)],
             rate=0.0,
+            momentum=0.9,
             average_weight=0.1,
         )
 

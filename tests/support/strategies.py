@@ -465,6 +465,47 @@ def _unit_after(shape: tuple[int, int], convs: list[Mapping]) -> tuple[int, int]
     return channels, side
 
 
+# ----------------------------------------------------------------------- maps that are no squares
+
+_HIGH_OR_WIDE = st.fixed_dictionaries(
+    {
+        "out": st.integers(1, 6),
+        "kernel": st.lists(st.integers(1, 7), min_size=2, max_size=2),
+        "padding": st.sampled_from(["valid", "valid", "same-end", 1, 3]),
+    },
+    optional={
+        "stride": st.sampled_from([1, 2, 3]),
+        "padding_mode": _ALL_OPTIONS["padding_mode"],
+        "norm": st.sampled_from(["batch", "layer", {"kind": "layer", "affine": "value"}]),
+        "activation": _ALL_OPTIONS["activation"],
+        "order": _ALL_OPTIONS["order"],
+        "dropout": _CONV_DROPOUTS,
+    },
+)
+_POOLS_OF_ANY = st.sampled_from(
+    [
+        *("none", "none", "max", "average"),
+        {"kind": "max", "size": 3, "stride": 2, "padding": "same-end"},
+        {"kind": "average", "size": 2, "padding": 1, "norm": {"splits": 2}},
+    ]
+)
+
+
+@st.composite
+def rectangles(draw: Draw) -> Mapping:
+    """A spec file with a network whose maps are higher or wider than square; some do not fit."""
+    blocks = [
+        {
+            "channels": draw(st.lists(_HIGH_OR_WIDE, min_size=1, max_size=2)),
+            "pool": draw(_POOLS_OF_ANY),
+            **draw(st.sampled_from([{}, {}, {"squeeze_excitation": 2}])),
+        }
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    pool = draw(st.sampled_from(["flatten", "global-average", "global-max"]))
+    return {"name": "drawn", "blocks": blocks, "head": {"pool": pool, "linear": True}}
+
+
 # ------------------------------------------------------------------------------- the rest of a file
 
 _SGD = st.fixed_dictionaries(

@@ -11,7 +11,7 @@ constexpr std::ptrdiff_t MOST_FLOATS = std::ptrdiff_t(1) << 31;  // of a group o
 constexpr std::ptrdiff_t MOST_LENT = 8192 * LANES;  // half a second cache: 256 KiB with AVX2
 
 bool has_two_inputs(const NativeOperation& it) {
-    return it.kind == NATIVE_SUM || it.kind == NATIVE_SCALE ||
+    return it.kind == NATIVE_SUM || it.kind == NATIVE_SCALE || it.kind == NATIVE_CONCATENATION ||
            (it.kind == NATIVE_BATCH_NORM && it.other >= 0);
 }
 
@@ -45,6 +45,7 @@ void Assembly::build(int threads) {
     plan_values();
     ask_for_memory(threads);
     written_.assign(program_.value_count, false);
+    network_.logits_ = program_.operations[program_.operation_count - 1].output;
     network_.operations_.resize(program_.operation_count);
     network_.masks_.resize(dropouts_before(program_.operation_count));
     for (int index = program_.operation_count - 1; index >= 0; --index)
@@ -52,26 +53,47 @@ void Assembly::build(int threads) {
 }
 
 Window Assembly::window(const NativeOperation& it) const {
-    return {it.size, it.stride, it.padding, it.groups, it.replicates != 0, it.channels_last != 0};
+    return {{it.rows, it.top, it.bottom}, {it.columns, it.left, it.right}, it.stride};
+}
+
+Kernel Assembly::kernel(const NativeOperation& it) const {
+    return {window(it), it.groups, it.replicates != 0, it.channels_last != 0};
+}
+
+/// Whether another convolution pads the same input otherwise.
+bool Assembly::shares_border(const NativeOperation& it) const {
+    return std::any_of(program_.operations, program_.operations + program_.operation_count,
+                       [&](const auto& other) {
+                           return other.kind == NATIVE_CONVOLUTION && other.input == it.input &&
+                                  window(other).pads() && other.replicates != it.replicates;
+                       });
 }
 
 // ------------------------------------------------------------------------------------------ memory
 
 // The gradient of a sum is that of both its terms. They share it where nothing that comes before
-// would change it while it is still read.
+// would change it while it is still read. A second term that is made before the first one reads it
+// last: until then it is held, and no sum in between may lead to a change.
 void Assembly::share_gradients() {
     gradient_of_.resize(program_.value_count);
     for (int index = 0; index < program_.value_count; ++index) gradient_of_[index] = index;
+    std::vector<int> held_from(program_.value_count, program_.operation_count);  // by an operation
     for (int index = program_.operation_count - 1; index >= 0; --index) {
         const NativeOperation& it = program_.operations[index];
         const bool is_sum = it.kind == NATIVE_SUM;
         if (!(is_sum || it.kind == NATIVE_BATCH_NORM) || it.other <= 0) continue;
-        const NativeOperation& last = program_.operations[is_sum ? maker_[it.input] : index];
-        if (is_sum && readers_[it.input] == 1) gradient_of_[it.input] = gradient_of_[it.output];
-        if (masks_its_gradient(last)) continue;
+        const int maker = is_sum ? maker_[it.input] : index, owner = gradient_of_[it.output];
+        if (maker < 0) continue;  // the image
+        const NativeOperation& last = program_.operations[maker];
+        const bool is_held = held_from[owner] < index, changes = masks_its_gradient(last);
+        if (is_sum && readers_[it.input] == 1 && !(is_held && changes))
+            gradient_of_[it.input] = owner;
+        if (is_held || changes || maker_[it.other] >= maker) continue;
         const bool is_skip = readers_[it.other] == 1;
         const bool is_input = readers_[it.other] == 2 && last.input != it.other;
-        if (is_skip || is_input) gradient_of_[it.other] = gradient_of_[it.output];
+        if (!is_skip && !is_input) continue;
+        gradient_of_[it.other] = owner;
+        held_from[owner] = std::min(held_from[owner], maker_[it.other]);
     }
 }
 
@@ -80,17 +102,22 @@ void Assembly::set_borders() {
     ports.resize(program_.value_count);
     for (int index = 0; index < program_.value_count; ++index) {
         const NativeValue& it = program_.values[index];
-        ports[index].value = {nullptr, it.channels, it.height, it.width, 0, 0};
+        ports[index].value = {nullptr, it.channels, it.height, it.width};
         ports[index].gradient = ports[index].value;
     }
-    const auto widen = [](Map& map, int border) { map.border = std::max(map.border, border); };
+    const auto widen = [](Map& map, Border border) {
+        map.border.rows = std::max(map.border.rows, border.rows);
+        map.border.columns = std::max(map.border.columns, border.columns);
+    };
     for (int index = 0; index < program_.operation_count; ++index) {
         const NativeOperation& it = program_.operations[index];
         if (it.kind != NATIVE_CONVOLUTION) continue;
         const Map &in = ports[it.input].value, &out = ports[it.output].value;
-        widen(ports[gradient_of_[it.output]].gradient, window(it).gradient_border(in, out));
-        widen(ports[it.input].value, window(it).input_border(in, out));
-        if (it.replicates) widen(ports[gradient_of_[it.input]].gradient, it.padding);
+        widen(ports[gradient_of_[it.output]].gradient, kernel(it).gradient_border(in, out));
+        widen(ports[it.input].value, kernel(it).input_border(in, out));
+        if (it.replicates)
+            widen(ports[gradient_of_[it.input]].gradient,
+                  {std::max(it.top, it.bottom), std::max(it.left, it.right)});
     }
     for (Port& port : ports) {
         port.value.group = port.value.channels * port.value.plane();
@@ -190,16 +217,16 @@ void Assembly::ask_for_memory(int threads) {
         const NativeValue& in = program_.values[it.input];
         Extra& extra = extras_[index];
         if (it.kind == NATIVE_DROPOUT) {
-            const int side = it.spatial ? 1 : in.height;
-            extra.kept = {nullptr, in.channels, side, side, 0, 0};
+            extra.kept = {nullptr, in.channels, it.spatial ? 1 : in.height,
+                          it.spatial ? 1 : in.width};
             want(extra.kept);
         } else if (it.kind == NATIVE_GROUP_NORM) {
-            extra.kept = {nullptr, 2 * it.groups, 1, 1, 0, 0};
+            extra.kept = {nullptr, 2 * it.groups, 1, 1};
             want(extra.kept);
         } else if (it.kind == NATIVE_BATCH_NORM) {
             memory.want(&extra.sums, std::size_t(groups) * in.channels * 3 * LANES);
         } else if (it.kind == NATIVE_CONVOLUTION) {
-            scratch = std::max(scratch, Convolution::scratch(window(it), ports[it.input].value,
+            scratch = std::max(scratch, Convolution::scratch(kernel(it), ports[it.input].value,
                                                              ports[it.output].value));
         }
     }
@@ -243,14 +270,14 @@ std::unique_ptr<Operation> Assembly::make(int index) {
         case NATIVE_GROUP_NORM:
             return std::make_unique<GroupNorm>(parameters, input(it.input), output,
                                                extras_[index].kept,
-                                               GroupNorm::Options{it.weight, it.bias, it.groups});
+                                               GroupNorm::Options{it.weight, it.bias, it.groups,
+                                                                  float(it.epsilon)});
         case NATIVE_ACTIVATION:
             return std::make_unique<Activation>(parameters, input(it.input), output,
                                                 Activation::Options{Function(it.function),
                                                                     it.weight, it.slope});
         case NATIVE_POOLING:
-            return std::make_unique<Pooling>(input(it.input), output, it.size, it.stride,
-                                             it.averages != 0);
+            return std::make_unique<Pooling>(input(it.input), output, window(it), it.averages != 0);
         case NATIVE_DROPOUT:
             return std::make_unique<Dropout>(
                 network_.batch_, network_.masks_[dropouts_before(index)], input(it.input), output,
@@ -259,6 +286,10 @@ std::unique_ptr<Operation> Assembly::make(int index) {
         case NATIVE_SUM: {
             const Port one = input(it.input);
             return std::make_unique<Sum>(one, input(it.other), output);
+        }
+        case NATIVE_CONCATENATION: {
+            const Port one = input(it.input);
+            return std::make_unique<Concatenation>(one, input(it.other), output);
         }
         default: {
             const Port one = input(it.input);
@@ -270,6 +301,7 @@ std::unique_ptr<Operation> Assembly::make(int index) {
 std::unique_ptr<Operation> Assembly::make_convolution(int index) {
     const NativeOperation& it = program_.operations[index];
     Convolution::Options options{it.weight, it.bias, it.rectifies != 0, it.slope, it.masks != 0};
+    options.shares_border = shares_border(it);
     if (index + 1 < program_.operation_count) {
         const NativeOperation& next = program_.operations[index + 1];
         if (next.kind == NATIVE_BATCH_NORM && next.input == it.output) {
@@ -277,7 +309,7 @@ std::unique_ptr<Operation> Assembly::make_convolution(int index) {
             options.sums_bias = next.input_bias < 0;
         }
     }
-    return std::make_unique<Convolution>(network_.batch_, network_.parameters_, window(it),
+    return std::make_unique<Convolution>(network_.batch_, network_.parameters_, kernel(it),
                                          input(it.input), network_.ports_[it.output], options);
 }
 
@@ -286,6 +318,9 @@ std::unique_ptr<Operation> Assembly::make_batch_norm(int index) {
     BatchNorm::Options options;
     options.scale = it.weight;
     options.shift = it.bias;
+    options.epsilon = it.epsilon;
+    options.momentum = it.momentum;
+    options.parts = it.parts;
     options.bias = it.input_bias;
     options.masks_input = it.masks_input;
     options.rectifies = it.rectifies;

@@ -30,6 +30,8 @@ private:
     std::unique_ptr<Operation> make_batch_norm(int index);
     int dropouts_before(int index) const;
     Window window(const NativeOperation&) const;
+    Kernel kernel(const NativeOperation&) const;
+    bool shares_border(const NativeOperation&) const;
 
     Network& network_;
     const NativeProgram& program_;

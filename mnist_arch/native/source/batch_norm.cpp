@@ -7,8 +7,6 @@
 
 namespace {
 
-constexpr double EPSILON = 1e-5, MOMENTUM = 0.1;  // as torch has them
-
 /// Calls work(std::true_type) or work(std::false_type), so that inner loops are without the question.
 template <typename Work>
 void chosen(bool flag, Work work) {
@@ -23,23 +21,42 @@ Mask beats(Vector x, Vector best) { return (x > best) | (x != x); }
 BatchNorm::BatchNorm(const Batch& batch, const Parameters& parameters, const Running& running,
                      Port input, Port output, Options options)
     : batch_(batch), parameters_(parameters), running_(running), input_(input), output_(output),
-      options_(options), channels_(input.value.channels) {
-    const int groups = batch.groups();
-    moments_.resize(std::size_t(groups) * input.value.channels);
+      options_(options) {
+    const std::size_t channels = input.value.channels;
+    const int parts = std::min(options.parts, batch.images);
+    channels_.resize(parts * channels);
+    moments_.resize((parts == 1 ? batch.groups() : batch.images) * channels);
     sums_.resize(moments_.size());
 }
 
+// A part has two values of each channel, or there are fewer parts.
 void BatchNorm::prepare() {
+    const int most = input_.value.pixels() > 1 ? batch_.images : batch_.images / 2;
+    parts_ = batch_.trains ? std::max(1, std::min(options_.parts, most)) : 1;
     if (batch_.trains) return;
-    for (int c = 0; c < int(channels_.size()); ++c) set(c, running_.mean[c], running_.variance[c]);
+    for (int c = 0; c < input_.value.channels; ++c)
+        set(0, c, running_.mean[c], running_.variance[c]);
 }
 
-void BatchNorm::set(int channel, double mean, double variance) {
-    Channel& it = channels_[channel];
+void BatchNorm::set(int part, int channel, double mean, double variance) {
+    Channel& it = channels_[std::size_t(part) * input_.value.channels + channel];
+    const bool has_scale = options_.scale >= 0;
     it.mean = float(mean);
-    it.reciprocal = float(1 / std::sqrt(variance + EPSILON));
-    it.factor = parameters_.value(options_.scale)[channel] * it.reciprocal;
-    it.offset = float(parameters_.value(options_.shift)[channel] - mean * it.factor);
+    it.reciprocal = float(1 / std::sqrt(variance + options_.epsilon));
+    it.factor = has_scale ? parameters_.value(options_.scale)[channel] * it.reciprocal
+                          : it.reciprocal;
+    const float shift = has_scale ? parameters_.value(options_.shift)[channel] : 0;
+    it.offset = float(shift - mean * it.factor);
+}
+
+Vector BatchNorm::in_lanes(int group, int channel, float Channel::*number) const {
+    if (parts_ == 1) return all(channels_[channel].*number);
+    Vector found{};
+    for (int lane = 0; lane < LANES; ++lane) {
+        const int part = (group * LANES + lane) % parts_;
+        found[lane] = channels_[std::size_t(part) * input_.value.channels + channel].*number;
+    }
+    return found;
 }
 
 // ------------------------------------------------------------------------------------- statistics
@@ -61,7 +78,7 @@ void BatchNorm::sum_up(int group, int channel, float* sums) const {
 }
 
 // Each lane has the sums of its distances to its own first pixel, which lose no digits where the
-// mean is far from 0; lanes and groups are put together as Chan et al. 1983 have it.
+// mean is far from 0; lanes and blocks are put together as Chan et al. 1983 have it.
 void BatchNorm::collect(int group) {
     const int channels = input_.value.channels, lanes = batch_.lanes(group);
     const double pixels = input_.value.pixels();
@@ -71,10 +88,14 @@ void BatchNorm::collect(int group) {
         double means[LANES], mean = 0, squares = 0;
         for (int lane = 0; lane < lanes; ++lane) {
             const double distance = sums[LANES + lane] / pixels;
+            const double own = sums[2 * LANES + lane] - pixels * distance * distance;
             means[lane] = sums[lane] + distance;
             mean += means[lane] / lanes;
-            squares += sums[2 * LANES + lane] - pixels * distance * distance;
+            squares += own;
+            if (parts_ > 1)
+                moments_[std::size_t(group * LANES + lane) * channels + c] = {means[lane], own};
         }
+        if (parts_ > 1) continue;
         for (int lane = 0; lane < lanes; ++lane)
             squares += pixels * (means[lane] - mean) * (means[lane] - mean);
         moments_[std::size_t(group) * channels + c] = {mean, squares};
@@ -82,24 +103,35 @@ void BatchNorm::collect(int group) {
 }
 
 void BatchNorm::settle() {
+    for (int c = 0; c < input_.value.channels; ++c) settle(c);
+    ++*running_.batches;
+}
+
+// The running statistics move towards the means of those of the parts.
+void BatchNorm::settle(int channel) {
     const int channels = input_.value.channels;
-    const double pixels = input_.value.pixels(), count = pixels * batch_.images;
-    for (int c = 0; c < channels; ++c) {
+    const double pixels = input_.value.pixels();
+    double means = 0, variances = 0;
+    for (int part = 0; part < parts_; ++part) {
+        const int images = images_of_part(part);
+        const double count = pixels * images;
         double mean = 0, squares = 0;
-        for (int group = 0; group < batch_.groups(); ++group)
-            mean += moments_[std::size_t(group) * channels + c].mean * batch_.lanes(group);
-        mean /= batch_.images;
-        for (int group = 0; group < batch_.groups(); ++group) {
-            const Moments& it = moments_[std::size_t(group) * channels + c];
+        for (int block = part; block < blocks(); block += parts_)
+            mean += moments_[std::size_t(block) * channels + channel].mean * images_of_block(block);
+        mean /= images;
+        for (int block = part; block < blocks(); block += parts_) {
+            const Moments& it = moments_[std::size_t(block) * channels + channel];
             const double distance = it.mean - mean;
-            squares += it.squares + pixels * batch_.lanes(group) * distance * distance;
+            squares += it.squares + pixels * images_of_block(block) * distance * distance;
         }
         squares = std::isnan(squares) ? squares : std::max(squares, 0.0);
-        set(c, mean, squares / count);
-        running_.mean[c] += float(MOMENTUM * (mean - running_.mean[c]));
-        running_.variance[c] += float(MOMENTUM * (squares / (count - 1) - running_.variance[c]));
+        set(part, channel, mean, squares / count);
+        means += mean / parts_;
+        variances += squares / (count - 1) / parts_;
     }
-    ++*running_.batches;
+    float &mean = running_.mean[channel], &variance = running_.variance[channel];
+    mean += float(options_.momentum * (means - mean));
+    variance += float(options_.momentum * (variances - variance));
 }
 
 // ---------------------------------------------------------------------------------------- forward
@@ -116,7 +148,8 @@ void BatchNorm::apply(int group) const {
     const Map &in = input_.value, &out = output_.value, &term = options_.term.value;
     const float slope = options_.slope;
     for (int c = 0; c < in.channels; ++c) {
-        const Vector factor = all(channels_[c].factor), offset = all(channels_[c].offset);
+        const Vector factor = in_lanes(group, c, &Channel::factor);
+        const Vector offset = in_lanes(group, c, &Channel::offset);
         for (int y = 0; y < in.height; ++y) {
             const float* const from = in.at(group, c, y);
             const float* const added = ADDS ? term.at(group, c, y) : nullptr;
@@ -137,7 +170,8 @@ void BatchNorm::apply_and_pool(int group) const {
     const float slope = options_.slope;
     const std::ptrdiff_t below = in.row();
     for (int c = 0; c < in.channels; ++c) {
-        const Vector factor = all(channels_[c].factor), offset = all(channels_[c].offset);
+        const Vector factor = in_lanes(group, c, &Channel::factor);
+        const Vector offset = in_lanes(group, c, &Channel::offset);
         for (int y = 0; y < out.height; ++y) {
             const float* from = in.at(group, c, 2 * y);
             float* to = out.at(group, c, y);
@@ -162,7 +196,8 @@ template <bool RECTIFIES, bool POOLS, typename Visit, typename End>
 IN_LINE inline void BatchNorm::visit(int group, int channel, Visit visit, End end_row) const {
     const Map &in = input_.value, &out = output_.value, &change = output_.gradient;
     const float slope = options_.slope;
-    const Vector factor = all(channels_[channel].factor), offset = all(channels_[channel].offset);
+    const Vector factor = in_lanes(group, channel, &Channel::factor);
+    const Vector offset = in_lanes(group, channel, &Channel::offset);
     const std::ptrdiff_t below = in.row();
     const int width = out.width * LANES;
     for (int y = 0; y < out.height; ++y) {
@@ -219,7 +254,7 @@ template <bool RECTIFIES, bool POOLS>
 void BatchNorm::collect_gradients(int group) {
     const int channels = input_.value.channels;
     for (int c = 0; c < channels; ++c) {
-        const Vector mean = all(channels_[c].mean);
+        const Vector mean = in_lanes(group, c, &Channel::mean);
         Vector total{}, product{}, row_total[2]{}, row_product[2]{};
         const auto add = [&](Vector value, Vector gradient, int, int, int turn) IN_LINE {
             row_total[turn] = row_total[turn] + gradient;
@@ -231,27 +266,37 @@ void BatchNorm::collect_gradients(int group) {
             row_total[0] = row_total[1] = row_product[0] = row_product[1] = Vector{};
         };
         visit<RECTIFIES, POOLS>(group, c, add, end_row);
-        sums_[std::size_t(group) * channels + c] = {sum(total), sum(product)};
+        if (parts_ == 1)
+            sums_[std::size_t(group) * channels + c] = {sum(total), sum(product)};
+        else
+            for (int lane = 0; lane < batch_.lanes(group); ++lane)
+                sums_[std::size_t(group * LANES + lane) * channels + c] = {total[lane], product[lane]};
     }
 }
 
 void BatchNorm::settle_backward() {
     const int channels = input_.value.channels;
-    const double count = double(input_.value.pixels()) * batch_.images;
     for (int c = 0; c < channels; ++c) {
-        Channel& it = channels_[c];
-        double total = 0, product = 0;
-        for (int group = 0; group < batch_.groups(); ++group) {
-            const Sums& sums = sums_[std::size_t(group) * channels + c];
-            total += sums.gradient;
-            product += sums.product;
+        double scaled = 0, shifted = 0;
+        for (int part = 0; part < parts_; ++part) {
+            Channel& it = channels_[std::size_t(part) * channels + c];
+            const double count = double(input_.value.pixels()) * images_of_part(part);
+            double total = 0, product = 0;
+            for (int block = part; block < blocks(); block += parts_) {
+                const Sums& sums = sums_[std::size_t(block) * channels + c];
+                total += sums.gradient;
+                product += sums.product;
+            }
+            const double through = product * it.reciprocal;
+            const double slope = it.factor * through * it.reciprocal / count;
+            it.slope = float(slope);
+            it.away = float(it.factor * total / count - it.mean * slope);
+            scaled += through;
+            shifted += total;
         }
-        const double through = product * it.reciprocal;
-        parameters_.gradient(0, options_.scale)[c] += float(through);
-        parameters_.gradient(0, options_.shift)[c] += float(total);
-        const double slope = it.factor * through * it.reciprocal / count;
-        it.slope = float(slope);
-        it.away = float(it.factor * total / count - it.mean * slope);
+        if (options_.scale < 0) continue;
+        parameters_.gradient(0, options_.scale)[c] += float(scaled);
+        parameters_.gradient(0, options_.shift)[c] += float(shifted);
     }
 }
 
@@ -275,8 +320,9 @@ void BatchNorm::input_gradient(int group) const {
     float* const bias =
         options_.bias < 0 ? nullptr : parameters_.gradient(group, options_.bias);
     for (int c = 0; c < in.channels; ++c) {
-        const Channel& it = channels_[c];
-        const Vector factor = all(it.factor), slope = all(it.slope), away = all(it.away);
+        const Vector factor = in_lanes(group, c, &Channel::factor);
+        const Vector slope = in_lanes(group, c, &Channel::slope);
+        const Vector away = in_lanes(group, c, &Channel::away);
         const std::ptrdiff_t row = change.row();
         float* const to = change.at(group, c);
         Vector total{}, row_total[2]{};

@@ -1,5 +1,6 @@
 // Batch norm, with what stands beside it: the rectifiers before and after, a 2×2 max pool, and the
-// end of a residual.
+// end of a residual. In training a batch may be taken apart, image by image in turn, into parts that
+// are normed by themselves.
 #pragma once
 
 #include "operation.h"
@@ -7,12 +8,14 @@
 class BatchNorm : public Operation {
 public:
     struct Options {
-        int scale = 0, shift = 0;  // places among the parameters
+        int scale = -1, shift = -1;  // places among the parameters; -1 is none
         int bias = -1;             // of the convolution before it, whose gradient is added up here
         bool masks_input = false;  // the input came through a rectifier, whose gradient is taken, too
         float input_slope = 0;
         bool rectifies = false;  // after the norm
         float slope = 0;
+        double epsilon = 0, momentum = 0;
+        int parts = 1;             // of a batch, at most
         bool pools = false;        // the largest of each 2×2 after that
         Port term;                 // what is added after the rectifier, if there is anything
         float* sums = nullptr;     // [group][channel][3][LANES]: see Epilogue
@@ -51,8 +54,19 @@ private:
         float slope = 0, away = 0;       // its gradient is dy · factor - (x · slope + away)
     };
 
+    /// What is summed by itself before all is put together: a group of images, or each image where
+    /// those of a group are of different parts.
+    int blocks() const { return parts_ == 1 ? batch_.groups() : batch_.images; }
+    int images_of_block(int block) const { return parts_ == 1 ? batch_.lanes(block) : 1; }
+
+    int images_of_part(int part) const { return (batch_.images - part + parts_ - 1) / parts_; }
+
+    /// A number of a channel in each lane: that of the part of the batch that its image is of.
+    Vector in_lanes(int group, int channel, float Channel::*number) const;
+
     void sum_up(int group, int channel, float* sums) const;
-    void set(int channel, double mean, double variance);
+    void settle(int channel);
+    void set(int part, int channel, double mean, double variance);
     template <bool RECTIFIES, bool POOLS, typename Visit, typename End>
     void visit(int group, int channel, Visit visit, End end_row) const;
     template <bool RECTIFIES, bool ADDS>
@@ -70,7 +84,8 @@ private:
     const Running& running_;
     Port input_, output_;
     Options options_;
-    std::vector<Moments> moments_;  // [group][channel]
-    std::vector<Sums> sums_;        // [group][channel]
-    std::vector<Channel> channels_;
+    int parts_ = 1;                  // of this batch
+    std::vector<Moments> moments_;   // [block][channel]
+    std::vector<Sums> sums_;         // [block][channel]
+    std::vector<Channel> channels_;  // [part][channel]
 };

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -17,10 +18,6 @@ bool same(const NativeValue& one, const NativeValue& two) {
     return one.channels == two.channels && one.height == two.height && one.width == two.width;
 }
 
-int windows(int side, int size, int stride, int padding) {
-    return (side + 2 * padding - size) / stride + 1;
-}
-
 /// Goes through a program in the order in which it runs.
 class Check {
 public:
@@ -33,7 +30,9 @@ private:
     void operation(const NativeOperation&);
     void convolution(const NativeOperation&);
     void batch_norm(const NativeOperation&);
+    void group_norm(const NativeOperation&);
     void pool(const NativeOperation&);
+    void window(const NativeOperation&);
 
     void need(bool right, const char* what) const {
         if (right) return;
@@ -46,6 +45,10 @@ private:
     bool has(int parameter, std::int64_t size) const {
         return is_within(parameter, 0, program_.parameter_count - 1) &&
                program_.parameters[parameter].size == size;
+    }
+    /// A norm without a scale has no shift either.
+    bool has_affine(const NativeOperation& it, std::int64_t size) const {
+        return it.weight == -1 ? it.bias == -1 : has(it.weight, size) && has(it.bias, size);
     }
 
     const NativeProgram& program_;
@@ -72,8 +75,7 @@ void Check::all() {
         operation(it);
         made_[it.output] = true;
     }
-    const NativeValue& logits = value(program_.value_count - 1);
-    need(made_.back(), "the last value is not made");
+    const NativeValue& logits = value(program_.operations[program_.operation_count - 1].output);
     need(logits.height == 1 && logits.width == 1, "the last value is a map");
 }
 
@@ -94,8 +96,10 @@ void Check::shapes() {
     for (int index = 0; index < program_.value_count; ++index) {
         const NativeValue& it = value(index);
         need(is_within(it.channels, 1, MOST_COUNT), "channels of a value");
-        need(is_within(it.height, 1, MOST_SIDE) && it.width == it.height, "sides of a value");
+        need(is_within(it.height, 1, MOST_SIDE) && is_within(it.width, 1, MOST_SIDE),
+             "sides of a value");
     }
+    need(value(0).height == value(0).width, "images are no squares");
 }
 
 void Check::operation(const NativeOperation& it) {
@@ -104,21 +108,25 @@ void Check::operation(const NativeOperation& it) {
         case NATIVE_CONVOLUTION: return convolution(it);
         case NATIVE_BATCH_NORM: return batch_norm(it);
         case NATIVE_POOLING: return pool(it);
-        case NATIVE_GROUP_NORM:
-            need(has(it.weight, in.channels) && has(it.bias, in.channels), "scale and shift");
-            need(is_within(it.groups, 1, in.channels) && in.channels % it.groups == 0, "groups");
-            break;
+        case NATIVE_GROUP_NORM: group_norm(it); break;
         case NATIVE_ACTIVATION:
             need(is_within(it.function, 0, int(Function::SIGMOID)), "function");
-            need(it.function != int(Function::PRELU) || has(it.weight, 1), "slope");
+            need(it.function != int(Function::PRELU) || has(it.weight, 1) ||
+                     has(it.weight, in.channels),
+                 "slopes");
             break;
         case NATIVE_DROPOUT: need(it.rate >= 0 && it.rate < 1, "rate"); break;
         case NATIVE_SUM: need(is_made(it.other) && same(in, value(it.other)), "term"); break;
         case NATIVE_SCALE:
             need(it.other > 0 && is_made(it.other), "factors");
-            need(value(it.other).channels == in.channels && value(it.other).height == 1,
-                 "shape of the factors");
+            need(same(value(it.other), {in.channels, 1, 1}), "shape of the factors");
             break;
+        case NATIVE_CONCATENATION: {
+            need(is_made(it.other), "second map");
+            const NativeValue& two = value(it.other);
+            need(same(two, {two.channels, in.height, in.width}), "shape of the second map");
+            return need(same(out, {in.channels + two.channels, in.height, in.width}), "shape");
+        }
         default: need(false, "kind");
     }
     need(same(in, out), "shape");
@@ -126,37 +134,60 @@ void Check::operation(const NativeOperation& it) {
 
 void Check::convolution(const NativeOperation& it) {
     const NativeValue &in = value(it.input), &out = value(it.output);
-    need(is_within(it.size, 1, MOST_SIDE) && is_within(it.stride, 1, MOST_SIDE), "window");
-    need(is_within(it.padding, 0, it.size - 1), "padding");
-    need(in.height + 2 * it.padding >= it.size, "kernel larger than the map");
+    window(it);
     need(is_within(it.groups, 1, in.channels) && in.channels % it.groups == 0 &&
              out.channels % it.groups == 0,
          "groups");
-    const int side = windows(in.height, it.size, it.stride, it.padding);
-    need(out.height == side, "shape");
-    const std::int64_t taps = std::int64_t(in.channels / it.groups) * it.size * it.size;
+    const std::int64_t taps = std::int64_t(in.channels / it.groups) * it.rows * it.columns;
     need(has(it.weight, taps * out.channels), "weight");
     need(it.bias == -1 || has(it.bias, out.channels), "bias");
 }
 
 void Check::batch_norm(const NativeOperation& it) {
     const NativeValue &in = value(it.input), &out = value(it.output);
-    need(has(it.weight, in.channels) && has(it.bias, in.channels), "scale and shift");
+    need(it.input > 0, "a norm of the images");
+    need(has_affine(it, in.channels), "scale and shift");
+    need(it.epsilon > 0, "epsilon");
+    need(is_within(it.parts, 1, MOST_COUNT), "parts of a batch");
     need(is_within(it.running, 0, program_.running_count - 1) &&
              program_.running_sizes[it.running] == in.channels,
          "running statistics");
     need(readers_[it.input] == 1, "what is normed is read by others, too");
     need(it.other == -1 || (is_made(it.other) && same(out, value(it.other)) && !it.pools), "term");
     need(it.input_bias == -1 || has(it.input_bias, in.channels), "bias of the input");
-    need(out.channels == in.channels && out.height == (it.pools ? in.height / 2 : in.height),
-         "shape");
+    const int step = it.pools ? 2 : 1;
+    need(same(out, {in.channels, in.height / step, in.width / step}), "shape");
+}
+
+void Check::group_norm(const NativeOperation& it) {
+    const NativeValue& in = value(it.input);
+    const std::int64_t values = std::int64_t(in.channels) * in.height * in.width;
+    need(it.input > 0, "a norm of the images");
+    need(has_affine(it, 1) || has_affine(it, in.channels) || has_affine(it, values),
+         "scale and shift");
+    need(it.epsilon > 0, "epsilon");
+    need(is_within(it.groups, 1, in.channels) && in.channels % it.groups == 0, "groups");
 }
 
 void Check::pool(const NativeOperation& it) {
     const NativeValue &in = value(it.input), &out = value(it.output);
-    need(is_within(it.size, 1, in.height) && is_within(it.stride, 1, MOST_SIDE), "window");
-    const int side = windows(in.height, it.size, it.stride, 0);
-    need(out.channels == in.channels && out.height == side, "shape");
+    window(it);
+    need(std::max(it.top, it.bottom) < it.rows && std::max(it.left, it.right) < it.columns,
+         "a window of padding alone");
+    need(out.channels == in.channels, "shape");
+}
+
+void Check::window(const NativeOperation& it) {
+    const NativeValue &in = value(it.input), &out = value(it.output);
+    need(is_within(it.rows, 1, MOST_SIDE) && is_within(it.columns, 1, MOST_SIDE), "window");
+    need(is_within(it.stride, 1, MOST_SIDE), "stride");
+    for (const int side : {it.top, it.bottom, it.left, it.right})
+        need(is_within(side, 0, MOST_SIDE), "padding");
+    const int high = in.height + it.top + it.bottom, wide = in.width + it.left + it.right;
+    need(high >= it.rows && wide >= it.columns, "window larger than the map");
+    need(out.height == (high - it.rows) / it.stride + 1 &&
+             out.width == (wide - it.columns) / it.stride + 1,
+         "shape");
 }
 
 }  // namespace

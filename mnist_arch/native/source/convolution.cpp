@@ -13,69 +13,92 @@ int in_phase(int size, int phase, int step) { return size > phase ? (size - phas
 }  // namespace
 
 /// Where F(2×2, 3×3) was faster than sums over the kernel: see docs/performance.md.
-bool Window::is_for_winograd(const Map& input, const Map& output) const {
-    return kernel == 3 && stride == 1 && groups == 1 && input.channels >= 4 &&
-           output.channels >= 4 && output.width >= 4;
+bool Kernel::is_for_winograd(const Map& input, const Map& output) const {
+    const auto fits = [](const Axis& it) {
+        return it.size == 3 && it.before < 3 && it.after < 3;
+    };
+    return fits(rows) && fits(columns) && stride == 1 && groups == 1 && input.channels >= 4 &&
+           output.channels >= 4 && output.width >= 4 && output.height >= 4;
 }
 
-int Window::input_border(const Map& input, const Map& output) const {
-    return padding + (is_for_winograd(input, output) && output.width % 2 == 1 ? 1 : 0);
+Border Kernel::input_border(const Map& input, const Map& output) const {
+    const bool winograd = is_for_winograd(input, output);
+    const auto around = [&](const Axis& it, int size) {
+        return std::max(it.before, it.after + (winograd ? size % 2 : 0));
+    };
+    return {around(rows, output.height), around(columns, output.width)};
 }
 
-int Window::gradient_border(const Map& input, const Map& output) const {
-    const int tiles = is_for_winograd(input, output) ? kernel - 1 - padding + input.width % 2 : 0;
-    const int before = kernel - 1 - padding, extra = replicates ? padding : 0;
-    const int last = floor_divided(input.width - 1 + extra + padding, stride);
-    const int first = floor_divided(-extra - before, stride);
-    return std::max({tiles, -first, last - (output.width - 1)});
+Border Kernel::gradient_border(const Map& input, const Map& output) const {
+    const bool winograd = is_for_winograd(input, output);
+    const Window more = padded();
+    const auto around = [&](const Axis& it, const Axis& extra, int from, int to) {
+        const int first = floor_divided(it.before - extra.before - (it.size - 1), stride);
+        const int last = floor_divided(from - 1 + it.before + extra.after, stride);
+        const int tiles =
+            winograd ? std::max({2 - it.before, 2 - it.after + from % 2, to % 2}) : 0;
+        return std::max({tiles, -first, last - (to - 1)});
+    };
+    return {around(rows, more.rows, input.height, output.height),
+            around(columns, more.columns, input.width, output.width)};
 }
 
-Convolution::Convolution(const Batch& batch, const Parameters& parameters, Window window,
+Window Kernel::padded() const {
+    Window more;
+    if (!replicates) return more;
+    more.rows = rows;
+    more.columns = columns;
+    return more;
+}
+
+Convolution::Convolution(const Batch& batch, const Parameters& parameters, Kernel kernel,
                          Port input, Port output, Options options)
-    : batch_(batch), parameters_(parameters), window_(window), input_(input), output_(output),
-      options_(options), inputs_(input.value.channels / window.groups),
-      outputs_(output.value.channels / window.groups), forward_(forward_stencil()),
+    : batch_(batch), parameters_(parameters), kernel_(kernel), input_(input), output_(output),
+      options_(options), inputs_(input.value.channels / kernel.groups),
+      outputs_(output.value.channels / kernel.groups), forward_(forward_stencil()),
       products_(forward_.stencil) {
     const Map& change = output.gradient;
-    products_.to = {change.border * (change.row() + LANES), change.row(), LANES, change.plane()};
+    const int top = kernel.rows.before, left = kernel.columns.before;
+    products_.to = {change.inside(), change.row(), LANES, change.plane()};
     for (int output_channel = 0; output_channel < output.value.channels; ++output_channel)
         for (int c = 0; c < inputs_; ++c)
-            for (int ky = 0; ky < window_.kernel; ++ky)
-                for (int kx = 0; kx < window_.kernel; ++kx)
+            for (int ky = 0; ky < kernel.rows.size; ++ky)
+                for (int kx = 0; kx < kernel.columns.size; ++kx)
                     places_.push_back(place(output_channel, c, ky, kx));
-    const bool winograd = window_.is_for_winograd(input.value, output.value);
+    const bool winograd = kernel.is_for_winograd(input.value, output.value);
     if (winograd) {
-        winograd_.emplace(input.value, output.value, window_.padding, Winograd::TILES);
-        winograd_products_.emplace(input.value, output.gradient, window_.padding,
+        winograd_.emplace(input.value, output.value, top, left, Winograd::TILES);
+        winograd_products_.emplace(input.value, output.gradient, top, left,
                                    Winograd::TILES_OF_PRODUCTS);
     }
     if (!input_.wanted()) return;
-    if (winograd && !window_.replicates) {
+    if (winograd && !kernel.replicates) {
         for (int c = 0; c < inputs_; ++c)
             for (int o = 0; o < outputs_; ++o)
                 for (int k = 8; k >= 0; --k) mirrored_.push_back(places_[(o * inputs_ + c) * 9 + k]);
-        winograd_backward_.emplace(output.gradient, input.gradient, 2 - window_.padding,
+        winograd_backward_.emplace(output.gradient, input.gradient, 2 - top, 2 - left,
                                    Winograd::TILES);
         return;
     }
-    for (int y = 0; y < window_.stride; ++y)
-        for (int x = 0; x < window_.stride; ++x) backward_.push_back(backward_stencil(y, x));
+    for (int y = 0; y < kernel.stride; ++y)
+        for (int x = 0; x < kernel.stride; ++x) backward_.push_back(backward_stencil(y, x));
 }
 
-std::size_t Convolution::scratch(const Window& window, const Map& input, const Map& output) {
-    const int inputs = input.channels / window.groups, outputs = output.channels;
-    std::size_t most = std::size_t(inputs) * outputs * window.kernel * window.kernel * LANES;
-    if (window.is_for_winograd(input, output))
+std::size_t Convolution::scratch(const Kernel& kernel, const Map& input, const Map& output) {
+    const int inputs = input.channels / kernel.groups, outputs = output.channels;
+    std::size_t most =
+        std::size_t(inputs) * outputs * kernel.rows.size * kernel.columns.size * LANES;
+    if (kernel.is_for_winograd(input, output))
         for (const int tiles : {Winograd::TILES, Winograd::TILES_OF_PRODUCTS})
-            for (const int side : {input.width, output.width})
-                most = std::max(most, Winograd::scratch(inputs, outputs, side, tiles));
+            for (const Map& to : {input, output})
+                most = std::max(most, Winograd::scratch(inputs, outputs, to, tiles));
     return most;
 }
 
 int Convolution::place(int output, int input, int ky, int kx) const {
-    const int kernel = window_.kernel;
-    return window_.channels_last ? ((output * kernel + ky) * kernel + kx) * inputs_ + input
-                                 : ((output * inputs_ + input) * kernel + ky) * kernel + kx;
+    const int high = kernel_.rows.size, wide = kernel_.columns.size;
+    return kernel_.channels_last ? ((output * high + ky) * wide + kx) * inputs_ + input
+                                 : ((output * inputs_ + input) * high + ky) * wide + kx;
 }
 
 void Convolution::Packed::pack(const float* from) {
@@ -84,27 +107,28 @@ void Convolution::Packed::pack(const float* from) {
 
 Convolution::Packed Convolution::forward_stencil() const {
     const Map &in = input_.value, &out = output_.value;
-    const std::ptrdiff_t corner = (in.border - window_.padding) * (in.row() + LANES);
+    const int high = kernel_.rows.size, wide = kernel_.columns.size;
+    const std::ptrdiff_t corner = in.inside(-kernel_.rows.before, -kernel_.columns.before);
     Packed packed;
     Stencil& stencil = packed.stencil;
     stencil.rows = out.height;
     stencil.columns = out.width;
-    stencil.groups = window_.groups;
+    stencil.groups = kernel_.groups;
     stencil.inputs = inputs_;
     stencil.outputs = outputs_;
     stencil.blocks = blocks_of(outputs_);
-    stencil.from = {corner, window_.stride * in.row(), window_.stride * LANES, in.plane()};
-    stencil.to = {out.border * (out.row() + LANES), out.row(), LANES, out.plane()};
+    stencil.from = {corner, kernel_.stride * in.row(), kernel_.stride * LANES, in.plane()};
+    stencil.to = {out.inside(), out.row(), LANES, out.plane()};
     for (int c = 0; c < inputs_; ++c)
-        for (int ky = 0; ky < window_.kernel; ++ky)
-            for (int kx = 0; kx < window_.kernel; ++kx)
+        for (int ky = 0; ky < high; ++ky)
+            for (int kx = 0; kx < wide; ++kx)
                 stencil.taps.push_back(int(c * in.plane() + ky * in.row() + kx * LANES));
-    for (int group = 0; group < window_.groups; ++group) {
+    for (int group = 0; group < kernel_.groups; ++group) {
         int first = group * outputs_;
         for (const int size : stencil.blocks) {
             for (int c = 0; c < inputs_; ++c)
-                for (int ky = 0; ky < window_.kernel; ++ky)
-                    for (int kx = 0; kx < window_.kernel; ++kx)
+                for (int ky = 0; ky < high; ++ky)
+                    for (int kx = 0; kx < wide; ++kx)
                         for (int o = 0; o < size; ++o)
                             packed.places.push_back(place(first + o, c, ky, kx));
             first += size;
@@ -118,33 +142,33 @@ Convolution::Packed Convolution::forward_stencil() const {
 // padding repeats the map's edge its pixels get a gradient of their own, which is then added there.
 Convolution::Packed Convolution::backward_stencil(int phase_y, int phase_x) const {
     const Map &in = input_.gradient, &out = output_.gradient;
-    const int stride = window_.stride, kernel = window_.kernel;
-    const int extra = window_.replicates ? window_.padding : 0;
-    const int padding = window_.padding - extra;
-    const std::ptrdiff_t corner = (in.border - extra) * (in.row() + LANES);
+    const Window more = kernel_.padded();
+    const int stride = kernel_.stride;
+    const int top = kernel_.rows.before - more.rows.before;
+    const int left = kernel_.columns.before - more.columns.before;
     Packed packed;
     Stencil& stencil = packed.stencil;
-    stencil.rows = in_phase(in.height + 2 * extra, phase_y, stride);
-    stencil.columns = in_phase(in.width + 2 * extra, phase_x, stride);
-    stencil.groups = window_.groups;
+    stencil.rows = in_phase(in.height + more.rows.before + more.rows.after, phase_y, stride);
+    stencil.columns = in_phase(in.width + more.columns.before + more.columns.after, phase_x, stride);
+    stencil.groups = kernel_.groups;
     stencil.inputs = outputs_;
     stencil.outputs = inputs_;
     stencil.blocks = blocks_of(inputs_);
-    stencil.from = {out.border * (out.row() + LANES), out.row(), LANES, out.plane()};
-    stencil.to = {corner + phase_y * in.row() + phase_x * LANES, stride * in.row(), stride * LANES,
-                  in.plane()};
+    stencil.from = {out.inside(), out.row(), LANES, out.plane()};
+    stencil.to = {in.inside(phase_y - more.rows.before, phase_x - more.columns.before),
+                  stride * in.row(), stride * LANES, in.plane()};
     struct Tap { int output, ky, kx; };
     std::vector<Tap> taps;
     for (int o = 0; o < outputs_; ++o)
-        for (int ky = kernel - 1; ky >= 0; --ky)
-            for (int kx = kernel - 1; kx >= 0; --kx) {
-                const int y = phase_y + padding - ky, x = phase_x + padding - kx;
+        for (int ky = kernel_.rows.size - 1; ky >= 0; --ky)
+            for (int kx = kernel_.columns.size - 1; kx >= 0; --kx) {
+                const int y = phase_y + top - ky, x = phase_x + left - kx;
                 if (y % stride != 0 || x % stride != 0) continue;
                 taps.push_back({o, ky, kx});
                 stencil.taps.push_back(int(o * out.plane() + floor_divided(y, stride) * out.row() +
                                            floor_divided(x, stride) * LANES));
             }
-    for (int group = 0; group < window_.groups; ++group) {
+    for (int group = 0; group < kernel_.groups; ++group) {
         int first = 0;
         for (const int size : stencil.blocks) {
             for (const Tap& tap : taps)
@@ -168,7 +192,7 @@ void Convolution::prepare() {
 
 void Convolution::forward(int group, float* scratch) {
     const Map &in = input_.value, &out = output_.value;
-    if (window_.replicates) in.replicate_border(group);
+    if (kernel_.replicates || options_.shares_border) fill_border(group);
     Epilogue epilogue;
     epilogue.bias = options_.bias < 0 ? nullptr : parameters_.value(options_.bias);
     epilogue.rectifies = options_.rectifies;
@@ -182,9 +206,14 @@ void Convolution::forward(int group, float* scratch) {
 void Convolution::backward(int group, float* scratch) {
     if (options_.rectifies && options_.masks) mask_gradient(group);
     if (options_.bias >= 0 && options_.sums_bias) bias_gradient(group);
-    if (output_.gradient.border > 0) output_.gradient.clear_border(group);
+    if (output_.gradient.has_border()) output_.gradient.clear_border(group);
+    if (options_.shares_border) fill_border(group);
     weight_gradient(group, scratch);
     if (input_.wanted()) input_gradient(group, scratch);
+}
+
+void Convolution::fill_border(int group) const {
+    kernel_.replicates ? input_.value.replicate_border(group) : input_.value.clear_border(group);
 }
 
 void Convolution::mask_gradient(int group) const {
@@ -226,11 +255,11 @@ void Convolution::weight_gradient(int group, float* sums) const {
 
 void Convolution::input_gradient(int group, float* scratch) const {
     const Map &in = input_.gradient, &out = output_.gradient;
-    if (window_.replicates) in.clear_border(group);
+    if (kernel_.replicates) in.clear_border(group);
     Epilogue epilogue;
     epilogue.adds = input_.adds;
     if (winograd_backward_) return winograd_backward_->apply(group, epilogue, scratch);
     for (const Packed& packed : backward_)
         apply(packed.stencil, packed.weights.data(), out.start(group), in.start(group), epilogue);
-    if (window_.replicates) in.fold_border(group);
+    if (kernel_.replicates) in.fold_border(group);
 }

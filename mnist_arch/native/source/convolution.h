@@ -6,22 +6,26 @@
 #include "operation.h"
 #include "kernels.h"
 #include "stencil.h"
+#include "window.h"
 #include "winograd.h"
 
 /// What a convolution is, whatever its maps.
-struct Window {
-    int kernel = 1, stride = 1, padding = 0, groups = 1;
+struct Kernel : Window {
+    int groups = 1;
     bool replicates = false;     // pads with the nearest pixel instead of zeros
     bool channels_last = false;  // weights are [output][row][column][input], else [output][input]…
 
     /// Whether it is computed by Winograd's algorithm.
     bool is_for_winograd(const Map& input, const Map& output) const;
 
-    /// Rows and columns around the input that are read.
-    int input_border(const Map& input, const Map& output) const;
+    /// What is read around the input.
+    Border input_border(const Map& input, const Map& output) const;
 
-    /// Rows and columns around the gradient of the output that are read.
-    int gradient_border(const Map& input, const Map& output) const;
+    /// What is read around the gradient of the output.
+    Border gradient_border(const Map& input, const Map& output) const;
+
+    /// Where padding repeats the edge of the map: its gradient is of pixels of its own first.
+    Window padded() const;
 };
 
 class Convolution : public Operation {
@@ -32,13 +36,14 @@ public:
         float slope = 0;
         bool masks = true;         // its gradient is not of the rectifier's input yet
         bool sums_bias = true;     // nobody else adds up the gradient of the bias
+        bool shares_border = false;  // another convolution fills that of the input otherwise
         float* sums = nullptr;     // [group][channel][3][LANES]: see Epilogue
     };
 
-    Convolution(const Batch&, const Parameters&, Window, Port input, Port output, Options);
+    Convolution(const Batch&, const Parameters&, Kernel, Port input, Port output, Options);
 
     /// Floats that a thread lends to a convolution between such maps while it works.
-    static std::size_t scratch(const Window&, const Map& input, const Map& output);
+    static std::size_t scratch(const Kernel&, const Map& input, const Map& output);
 
     void prepare() override;
     void forward(int group, float* scratch) override;
@@ -56,6 +61,7 @@ private:
     Packed forward_stencil() const;
     Packed backward_stencil(int phase_y, int phase_x) const;
     int place(int output, int input, int ky, int kx) const;
+    void fill_border(int group) const;
     void mask_gradient(int group) const;
     void bias_gradient(int group) const;
     void weight_gradient(int group, float* sums) const;
@@ -63,7 +69,7 @@ private:
 
     const Batch& batch_;
     const Parameters& parameters_;
-    Window window_;
+    Kernel kernel_;
     Port input_, output_;
     Options options_;
     int inputs_, outputs_;  // channels of a group

@@ -51,8 +51,7 @@ Vector slope_of(Function function, Vector x, float slope) {
 template <typename Visit>
 void over(const Map& map, Visit visit) {
     for (int c = 0; c < map.channels; ++c)
-        for (int y = 0; y < map.height; ++y)
-            for (int x = 0; x < map.width * LANES; x += LANES) visit(c, y, x);
+        over_channel(map, [&](int y, int x) { visit(c, y, x); });
 }
 
 }  // namespace
@@ -60,38 +59,45 @@ void over(const Map& map, Visit visit) {
 // ------------------------------------------------------------------------------------- activation
 
 Activation::Activation(const Parameters& parameters, Port input, Port output, Options options)
-    : parameters_(parameters), input_(input), output_(output), options_(options) {}
+    : parameters_(parameters), input_(input), output_(output), options_(options) {
+    if (options.weight >= 0 && parameters.tensors[options.weight].size > 1) slope_step_ = 1;
+}
 
-float Activation::slope() const {
-    return options_.function == Function::PRELU ? *parameters_.value(options_.weight)
-                                                : options_.slope;
+float Activation::slope(int channel) const {
+    return options_.function == Function::PRELU
+               ? parameters_.value(options_.weight)[channel * slope_step_]
+               : options_.slope;
 }
 
 void Activation::forward(int group, float*) {
     const Map &in = input_.value, &out = output_.value;
     const Function function = options_.function;
-    const float slope = this->slope();
-    over(in, [&](int c, int y, int x) {
-        store(out.at(group, c, y) + x, value_of(function, load(in.at(group, c, y) + x), slope));
-    });
+    for (int c = 0; c < in.channels; ++c) {
+        const float slope = this->slope(c);
+        over_channel(in, [&](int y, int x) {
+            store(out.at(group, c, y) + x, value_of(function, load(in.at(group, c, y) + x), slope));
+        });
+    }
 }
 
 void Activation::backward(int group, float*) {
     const Map &in = input_.value, &change = output_.gradient;
     const Function function = options_.function;
-    const float slope = this->slope();
-    Vector below{};
-    over(in, [&](int c, int y, int x) {
-        const Vector value = load(in.at(group, c, y) + x);
-        const Vector gradient = load(change.at(group, c, y) + x);
+    for (int c = 0; c < in.channels; ++c) {
+        const float slope = this->slope(c);
+        Vector below{};
+        over_channel(in, [&](int y, int x) {
+            const Vector value = load(in.at(group, c, y) + x);
+            const Vector gradient = load(change.at(group, c, y) + x);
+            if (function == Function::PRELU)
+                below = below + (value > 0.0f ? Vector{} : value * gradient);
+            if (input_.wanted())
+                put(input_.gradient.at(group, c, y) + x,
+                    gradient * slope_of(function, value, slope), input_.adds);
+        });
         if (function == Function::PRELU)
-            below = below + (value > 0.0f ? Vector{} : value * gradient);
-        if (input_.wanted())
-            put(input_.gradient.at(group, c, y) + x, gradient * slope_of(function, value, slope),
-                input_.adds);
-    });
-    if (function == Function::PRELU)
-        *parameters_.gradient(group, options_.weight) += sum(below);
+            parameters_.gradient(group, options_.weight)[c * slope_step_] += sum(below);
+    }
 }
 
 // ---------------------------------------------------------------------------------------- dropout
@@ -142,7 +148,7 @@ void Dropout::scale(int group, const Map& from, const Map& to, bool adds) const 
     }
 }
 
-// ---------------------------------------------------------------------------------- sum and scale
+// ------------------------------------------------------------------ sum, concatenation and scale
 
 void Sum::forward(int group, float*) {
     const Map &one = ports_[0].value, &two = ports_[1].value, &out = output_.value;
@@ -159,6 +165,28 @@ void Sum::backward(int group, float*) {
             put(port.gradient.at(group, c, y) + x, load(output_.gradient.at(group, c, y) + x),
                 port.adds);
         });
+    }
+}
+
+void Concatenation::forward(int group, float*) {
+    int first = 0;
+    for (const Port& port : ports_) {
+        over(port.value, [&](int c, int y, int x) {
+            store(output_.value.at(group, first + c, y) + x, load(port.value.at(group, c, y) + x));
+        });
+        first += port.value.channels;
+    }
+}
+
+void Concatenation::backward(int group, float*) {
+    int first = 0;
+    for (const Port& port : ports_) {
+        if (port.wanted())
+            over(port.value, [&](int c, int y, int x) {
+                put(port.gradient.at(group, c, y) + x,
+                    load(output_.gradient.at(group, first + c, y) + x), port.adds);
+            });
+        first += port.value.channels;
     }
 }
 

@@ -1,4 +1,4 @@
-// What is done to each value by itself, or to two of the same place.
+// What is done to each value by itself, or to two of the same place; and maps one after the other.
 #pragma once
 
 #include "operation.h"
@@ -9,7 +9,7 @@ class Activation : public Operation {
 public:
     struct Options {
         Function function = Function::RELU;
-        int weight = -1;  // the place of PReLU's slope among the parameters
+        int weight = -1;  // the place of PReLU's slopes among the parameters: one, or a channel's own
         float slope = 0;  // of a leaky ReLU
     };
     Activation(const Parameters&, Port input, Port output, Options);
@@ -17,11 +17,12 @@ public:
     void backward(int group, float*) override;
 
 private:
-    float slope() const;
+    float slope(int channel) const;
 
     const Parameters& parameters_;
     Port input_, output_;
     Options options_;
+    int slope_step_ = 0;  // from a channel's slope to that of the next
 };
 
 /// Sets values, or whole channels of an image, to 0 where a mask of torch has a 0.
@@ -48,10 +49,22 @@ private:
     Options options_;
 };
 
-/// The end of a residual: one map and another.
+/// The end of a residual, or of branches: one map and another, which may be the same.
 class Sum : public Operation {
 public:
     Sum(Port one, Port two, Port output) : ports_{one, two}, output_(output) {}
+    void forward(int group, float*) override;
+    void backward(int group, float*) override;
+
+private:
+    Port ports_[2];
+    Port output_;
+};
+
+/// The end of branches: the channels of one map, and then those of another.
+class Concatenation : public Operation {
+public:
+    Concatenation(Port one, Port two, Port output) : ports_{one, two}, output_(output) {}
     void forward(int group, float*) override;
     void backward(int group, float*) override;
 

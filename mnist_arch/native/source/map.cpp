@@ -11,13 +11,13 @@ template <typename Visit>
 void around(const Map& map, int group, Visit visit) {
     for (int channel = 0; channel < map.channels; ++channel) {
         float* const first = map.at(group, channel);
-        for (int y = -map.border; y < map.height + map.border; ++y) {
+        for (int y = -map.border.rows; y < map.height + map.border.rows; ++y) {
             const bool inside = 0 <= y && y < map.height;
             float* const row = first + y * map.row();
             float* const from = first + nearest(y, map.height) * map.row();
-            for (int x = -map.border; x < map.width + map.border; ++x) {
+            for (int x = -map.border.columns; x < map.width + map.border.columns; ++x) {
                 if (inside && x == 0) x = map.width;
-                if (x == map.width + map.border) break;
+                if (x == map.width + map.border.columns) break;
                 visit(row + x * LANES, from + nearest(x, map.width) * LANES);
             }
         }

@@ -12,7 +12,7 @@ Network::Network(const NativeProgram& program, const NativeRecipe& recipe, int i
       team_(std::min(threads, batch_.groups())) {
     check(program);
     Assembly(*this, program).build(team_.size());
-    loss_ = std::make_unique<CrossEntropy>(batch_, ports_.back());
+    loss_ = std::make_unique<CrossEntropy>(batch_, ports_[logits_]);
 }
 
 void Network::bind(const NativeTensors& it) {
@@ -50,7 +50,7 @@ void Network::start(const NativeImages& images, bool trains) {
 
 float Network::learn(const NativeStep& step) {
     start(step.images, true);
-    const int classes = ports_.back().value.channels;
+    const int classes = ports_[logits_].value.channels;
     for (int image = 0; image < step.images.count; ++image)
         if (step.labels[image] < 0 || step.labels[image] >= classes)
             throw std::invalid_argument("label");
@@ -63,11 +63,11 @@ float Network::learn(const NativeStep& step) {
         team_.meet();
         optimizer_.sum_gradients(batch_.groups(), thread, team_.size());
         team_.meet([&] { optimizer_.settle(); });
-        optimizer_.move(step.rate, step.average_weight, thread, team_.size());
+        optimizer_.move(step, thread, team_.size());
         if (thread == 0 && step.average_weight >= 0)
             optimizer_.average_statistics(step.average_weight);
     });
-    return loss_->mean();
+    return loss_->mean() + float(optimizer_.penalty());
 }
 
 void Network::predict(const NativeImages& images, bool by_average, float* logits) {
@@ -153,7 +153,7 @@ void Network::backward(int thread, const std::int64_t* labels) {
 }
 
 void Network::write_logits(int group, float* logits) const {
-    const Map& map = ports_.back().value;
+    const Map& map = ports_[logits_].value;
     for (int lane = 0; lane < batch_.lanes(group); ++lane)
         for (int k = 0; k < map.channels; ++k)
             logits[(group * LANES + lane) * map.channels + k] = map.at(group, k)[lane];

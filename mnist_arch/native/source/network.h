@@ -71,6 +71,7 @@ private:
     std::vector<const float*> values_, averages_;
     std::vector<BatchNorm::Running> running_values_, running_averages_;
     std::vector<Port> ports_;
+    int logits_ = 0;  // their port
     std::vector<std::unique_ptr<Operation>> operations_;
     std::vector<std::vector<int>> again_;  // operations forward again before each one's backward
     std::vector<const float*> masks_;

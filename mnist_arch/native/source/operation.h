@@ -65,6 +65,13 @@ public:
     virtual void backward(int group, float* scratch) = 0;
 };
 
+/// Calls visit(y, offset in the row) for all pixels of a channel.
+template <typename Visit>
+void over_channel(const Map& map, Visit visit) {
+    for (int y = 0; y < map.height; ++y)
+        for (int x = 0; x < map.width * LANES; x += LANES) visit(y, x);
+}
+
 /// Stores a gradient, or adds it to what is there.
 inline void put(float* to, Vector value, bool adds) { store(to, adds ? load(to) + value : value); }
 

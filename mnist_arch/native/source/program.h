@@ -19,6 +19,7 @@ enum NativeKind : std::int32_t {
     NATIVE_DROPOUT,
     NATIVE_SUM,
     NATIVE_SCALE,
+    NATIVE_CONCATENATION,
 };
 
 /// One operation. Values, parameters and running statistics are named by their places in lists; -1
@@ -26,9 +27,12 @@ enum NativeKind : std::int32_t {
 struct NativeOperation {
     std::int32_t kind;
     std::int32_t input, other, output;  // a batch norm may add `other` at its end
-    std::int32_t weight, bias;  // of a norm: its scale and shift; `weight` is also PReLU's slope
+    std::int32_t weight, bias;  // of a norm: its scale and shift; `weight` is also PReLU's slopes
     std::int32_t running;       // statistics of a batch norm
-    std::int32_t size, stride, padding, groups;  // of a window; `groups` also of a group norm
+    std::int32_t parts;         // of a batch, that a batch norm takes apart in training
+    std::int32_t rows, columns, stride;          // of a window
+    std::int32_t top, bottom, left, right;       // pixels of its padding
+    std::int32_t groups;        // of a convolution, or a group norm
     std::int32_t replicates;    // padding with the nearest pixel
     std::int32_t channels_last;  // order of a weight, or of a mask of a dropout
     std::int32_t function;      // of an activation
@@ -40,12 +44,13 @@ struct NativeOperation {
     std::int32_t pools;         // a batch norm ends in the largest of each 2×2
     std::int32_t input_bias;    // of the convolution before a batch norm, which sums its gradient
     float slope, rate;
+    double epsilon, momentum;  // of a norm
 };
 
 /// A tensor that is learned.
 struct NativeParameter {
     std::int64_t size;
-    std::int32_t decays;
+    std::int32_t decays, is_penalized;
 };
 
 struct NativeProgram {
@@ -56,10 +61,21 @@ struct NativeProgram {
     const std::int32_t* running_sizes;
 };
 
+enum NativeOptimizer : std::int32_t {
+    NATIVE_SGD,
+    NATIVE_ADAM,
+    NATIVE_ADAMW,
+    NATIVE_RMSPROP,
+    NATIVE_ADADELTA,
+    NATIVE_ADAGRAD,
+};
+
 struct NativeRecipe {
-    std::int32_t is_adamw, is_nesterov;
-    double momentum, beta2, weight_decay, epsilon;  // `momentum` is beta1 of AdamW
-    double clip_norm;                               // 0 for none
+    std::int32_t optimizer, is_nesterov;
+    double square_decay;  // of the mean of squared gradients: beta2, alpha or rho
+    double weight_decay, epsilon;
+    double l1;         // what the loss has for each unit of the sum of absolute values
+    double clip_norm;  // 0 for none
     double label_smoothing;
 };
 
@@ -68,6 +84,7 @@ struct NativeTensors {
     float* const* values;
     float* const* momenta;
     float* const* squares;
+    float* const* means;  // of gradients, of a centred RMSprop; of squared changes, of Adadelta
     float* const* steps;
     float* const* averages;
     float* const* running_means;
@@ -96,7 +113,7 @@ struct NativeStep {
     NativeImages images;
     const std::int64_t* labels;  // [image]
     const float* const* masks;   // of each dropout, in the order of the program
-    double rate;
+    double rate, momentum;  // the latter is beta1 of Adam
     double average_weight;  // below 0 without an average
 };
 

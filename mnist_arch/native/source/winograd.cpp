@@ -12,9 +12,11 @@ constexpr int FREQUENCIES = 16;
 /// of two between them, those of a tile would take the same few places of it.
 constexpr std::ptrdiff_t APART = 16;
 
-int rows_of_strip(int side, int tiles) {
-    const int rows = (side + 1) / 2;
-    return std::clamp((tiles + rows - 1) / rows, 1, rows);
+int tiles_along(int side) { return (side + 1) / 2; }
+
+int rows_of_strip(const Map& map, int tiles) {
+    const int wide = tiles_along(map.width);
+    return std::clamp((tiles + wide - 1) / wide, 1, tiles_along(map.height));
 }
 
 /// One row of Bᵀ x B for a row of tiles: `upper` and `lower` are the rows of pixels whose sum or
@@ -145,16 +147,16 @@ void frequencies_to_weights(const float (&x)[4][4], float (&to)[3][3]) {
 
 }  // namespace
 
-Winograd::Winograd(const Map& from, const Map& to, int padding, int tiles)
-    : from_(from), to_(to), padding_(padding), tiles_wide_((to.width + 1) / 2),
-      tiles_high_((to.height + 1) / 2), strip_rows_(rows_of_strip(to.width, tiles)),
+Winograd::Winograd(const Map& from, const Map& to, int top, int left, int tiles)
+    : from_(from), to_(to), top_(top), left_(left), tiles_wide_(tiles_along(to.width)),
+      tiles_high_(tiles_along(to.height)), strip_rows_(rows_of_strip(to, tiles)),
       run_(std::ptrdiff_t(strip_rows_) * tiles_wide_ * LANES), blocks_(blocks_of(to.channels)),
       weights_(std::size_t(FREQUENCIES) * from.channels * to.channels) {
     for (int c = 0; c < from.channels; ++c) taps_.push_back(int(c * run_));
 }
 
-std::size_t Winograd::scratch(int inputs, int outputs, int side, int tiles) {
-    const std::size_t run = std::size_t((side + 1) / 2) * rows_of_strip(side, tiles) * LANES;
+std::size_t Winograd::scratch(int inputs, int outputs, const Map& to, int tiles) {
+    const std::size_t run = std::size_t(tiles_along(to.width)) * rows_of_strip(to, tiles) * LANES;
     const std::size_t pairs = std::size_t(inputs) * outputs;
     return FREQUENCIES * (run * (inputs + outputs) + 2 * APART + pairs) + 4 * pairs * LANES;
 }
@@ -189,7 +191,7 @@ void Winograd::read(int group, const Strip& strip, float* frequencies) const {
     const std::ptrdiff_t row = from_.row(), step = apart(from_.channels);
     for (int c = 0; c < from_.channels; ++c)
         for (int y = strip.first; y < strip.last; ++y) {
-            const float* const pixels = from_.at(group, c, 2 * y - padding_) - padding_ * LANES;
+            const float* const pixels = from_.at(group, c, 2 * y - top_) - left_ * LANES;
             float* const to = frequencies + c * run_ + (y - strip.first) * tiles_wide_ * LANES;
             const float *const a = pixels, *const b = a + row, *const k = b + row, *const d = k + row;
             row_to_frequencies<false>(a, k, tiles_wide_, to, step);
@@ -205,7 +207,7 @@ void Winograd::read_row(int group, const Strip& strip, int k, float* frequencies
     constexpr int UPPER[] = {0, 1, 2, 1}, LOWER[] = {2, 2, 1, 3};
     for (int c = 0; c < from_.channels; ++c)
         for (int y = strip.first; y < strip.last; ++y) {
-            const float* const pixels = from_.at(group, c, 2 * y - padding_) - padding_ * LANES;
+            const float* const pixels = from_.at(group, c, 2 * y - top_) - left_ * LANES;
             float* const to = frequencies + c * run_ + (y - strip.first) * tiles_wide_ * LANES;
             const float *const upper = pixels + UPPER[k] * row, *const lower = pixels + LOWER[k] * row;
             if (k == 1)

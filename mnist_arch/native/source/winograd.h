@@ -16,12 +16,12 @@ public:
     /// cache, and for `correlate` more, since its sums are read and written once for so many.
     static constexpr int TILES = 14, TILES_OF_PRODUCTS = 56;
 
-    /// `from` is read from `padding` pixels before its first row and column on. Of a map with odd
-    /// sides a tile reads, without consequences, one pixel more: its border has it.
-    Winograd(const Map& from, const Map& to, int padding, int tiles);
+    /// `from` is read from `top` pixels before its first row and `left` before its first column on. Of
+    /// a map with odd sides a tile reads, without consequences, one pixel more: its border has it.
+    Winograd(const Map& from, const Map& to, int top, int left, int tiles);
 
-    /// Floats that a thread lends to `apply`, or to `correlate`.
-    static std::size_t scratch(int inputs, int outputs, int side, int tiles);
+    /// Floats that a thread lends to `apply`, or to `correlate`, for such a map as `to`.
+    static std::size_t scratch(int inputs, int outputs, const Map& to, int tiles);
 
     /// Places of weights, [output][input][row][column].
     void pack(const float* weights, const std::vector<int>& places);
@@ -45,7 +45,7 @@ private:
     void write(int group, const Strip&, const float* frequencies, const Epilogue&) const;
 
     Map from_, to_;
-    int padding_, tiles_wide_, tiles_high_, strip_rows_;
+    int top_, left_, tiles_wide_, tiles_high_, strip_rows_;
     std::ptrdiff_t run_;  // floats of a channel's tiles at one frequency
     std::vector<int> blocks_;     // of outputs
     std::vector<int> taps_;       // the inputs at one frequency
