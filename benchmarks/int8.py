@@ -27,7 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for run in options.runs:
             out = Path(folder) / "c"
-            found = ma.export_network(run, format="c", int8=True, out=out)
+            found = ma.export(run, format="c", int8=True, out=out)
             assert found.int8 is not None
             assert found.c is not None
             seed = {

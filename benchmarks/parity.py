@@ -39,7 +39,7 @@ def exports(folder: Path, names: list[str]) -> list[dict[str, Any]]:
     found = []
     for name in names:
         for format, options in FORMATS.items():
-            exported = ma.export_network(f"zoo/{name}", out=folder / format, **options)
+            exported = ma.export(f"zoo/{name}", out=folder / format, **options)
             percent = json.loads(exported.metadata["accuracy"])["percent"]
             if exported.int8 is not None:
                 percent = 100 * exported.int8.correct / exported.int8.images

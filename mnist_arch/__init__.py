@@ -7,7 +7,7 @@
     ma.evaluate("s6")                                               # the latest run of that name
     board = ma.sweep("experiments.yaml")                            # a leaderboard
     ma.load_predictor("s6").predict("seven.png").label              # of a picture from anywhere
-    ma.export_network("s6", out="s6.onnx")                          # for other programs
+    ma.export("s6", out="s6.onnx")                                  # for other programs
 
 Every name is imported when it is first used, so that counting stays instant. The rooms below have
 more, such as the loop itself in `mnist_arch.training.loop`.
@@ -23,7 +23,7 @@ from mnist_arch.machine.waiting import threads_spin as _threads_spin
 _threads_spin()  # before torch is imported, by whomever
 
 if TYPE_CHECKING:
-    from mnist_arch.api import evaluate, export_network, load_predictor, summary, sweep, train
+    from mnist_arch.api import evaluate, export, load_predictor, summary, sweep, train
     from mnist_arch.counting.counted import CountedExperiment
     from mnist_arch.data.load import load_split
     from mnist_arch.errors import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         TrialsLost,
         WeightsError,
     )
-    from mnist_arch.export.exporting import Exported
+    from mnist_arch.exports.exporting import Exported
     from mnist_arch.network.build import build
     from mnist_arch.predict import Prediction, Predictor
     from mnist_arch.runs.result import Result
@@ -59,13 +59,11 @@ if TYPE_CHECKING:
     from mnist_arch.zoo.index import zoo_names
 
 _WHERE = {
-    **dict.fromkeys(
-        ("evaluate", "export_network", "load_predictor", "summary", "sweep", "train"), "api"
-    ),
+    **dict.fromkeys(("evaluate", "export", "load_predictor", "summary", "sweep", "train"), "api"),
     "Budget": "spec.experiment",
     "CountedExperiment": "counting.counted",
     "Experiment": "spec.experiment",
-    "Exported": "export.exporting",
+    "Exported": "exports.exporting",
     "Leaderboard": "sweeps.standings",
     "Prediction": "predict",
     "Predictor": "predict",
@@ -113,7 +111,7 @@ __all__ = [
     "WeightsError",
     "build",
     "evaluate",
-    "export_network",
+    "export",
     "load",
     "load_predictor",
     "load_split",

@@ -7,7 +7,7 @@
     ma.evaluate("s6")
     board = ma.sweep("experiments.yaml")
     ma.load_predictor("s6").predict("seven.png").label
-    ma.export_network("s6", out="s6.onnx")
+    ma.export("s6", out="s6.onnx")
 
 They print nothing, and show a progress bar where `progress=True` asks for it. They raise the tree
 of `errors.py`, with the way out as a note of the exception, and warn where `auto` means the
@@ -46,7 +46,7 @@ from mnist_arch.verbs.arguments import (
 from mnist_arch.verbs.silent import Silent, SilentSweep, SilentTraining
 
 if TYPE_CHECKING:
-    from mnist_arch.export.exporting import Exported, FormatName
+    from mnist_arch.exports.exporting import Exported, FormatName
     from mnist_arch.predict import Predictor
     from mnist_arch.sweeps.standings import Leaderboard
     from mnist_arch.verbs.display import SweepEvent
@@ -284,7 +284,7 @@ def _text(given: Named | None) -> str | None:
 
 
 @ways_out
-def export_network(
+def export(
     what: Named | None = None,
     *,
     format: FormatName = "onnx",
@@ -301,8 +301,8 @@ def export_network(
     `out` is the network's name in this folder unless given. Raises ExportDiffers,
     ExtraMissing, RunError, WeightsError, SpecError, DataUnavailable and StorageError.
     """
-    from mnist_arch.export.exporting import FORMATS, ExportRequest
-    from mnist_arch.export.exporting import export as write
+    from mnist_arch.exports.exporting import FORMATS, ExportRequest
+    from mnist_arch.exports.exporting import export as write
 
     check_choice("format", format, FORMATS)
     request = ExportRequest.of(

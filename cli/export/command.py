@@ -18,8 +18,8 @@ from ..options import DataDir, Json, Runs, WeightsSpec, at_home, complete_spec
 from ..prose import say
 
 if TYPE_CHECKING:
-    from mnist_arch.export.c_export import CFigures
-    from mnist_arch.export.exporting import Exported, Int8
+    from mnist_arch.exports.c_export import CFigures
+    from mnist_arch.exports.exporting import Exported, Int8
 
 
 class FormatChoice(StrEnum):
@@ -97,8 +97,8 @@ def export(
 
       mnist-arch export runs/mine-1a2b3c4d-seed-0 --format torch
     """
-    from mnist_arch.export.exporting import ExportRequest
-    from mnist_arch.export.exporting import export as write
+    from mnist_arch.exports.exporting import ExportRequest
+    from mnist_arch.exports.exporting import export as write
 
     request = ExportRequest.of(
         what,

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mnist_arch.export.javascript import engine, network_object
+from mnist_arch.exports.javascript import engine, network_object
 from mnist_arch.pages.rendering import rendered
 from mnist_arch.runs.find import TrainedNetwork
 
@@ -23,7 +23,7 @@ def page_of(networks: Sequence[TrainedNetwork]) -> str:
 
 def network_of(trained: TrainedNetwork) -> dict[str, Any]:
     """What the page runs of a trained network. Raises WeightsError and StorageError."""
-    from mnist_arch.export.exporting import program_of
+    from mnist_arch.exports.exporting import program_of
     from mnist_arch.network.weights import build_with, read_weights
 
     tensors, _ = read_weights(trained.weights)

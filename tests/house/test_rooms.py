@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import mnist_arch as ma
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "mnist_arch"
 
@@ -43,7 +45,7 @@ ROOMS = (
     "claims",
     "verbs",
     "predict",
-    "export",
+    "exports",
     "play",
     "api",
     "__init__",
@@ -75,14 +77,14 @@ TORCH_FREE = (
     "claims.handed_in",
     "claims.rules",
     "claims.stated",
-    "export.exporting",
-    "export.javascript",
-    "export.lowering",
-    "export.onnx_file",
-    "export.onnx_integer",
-    "export.parity",
-    "export.program",
-    "export.reference",
+    "exports.exporting",
+    "exports.javascript",
+    "exports.lowering",
+    "exports.onnx_file",
+    "exports.onnx_integer",
+    "exports.parity",
+    "exports.program",
+    "exports.reference",
     "play",
     "predict",
     "convert.blocks",
@@ -206,6 +208,11 @@ def test_arrows_between_rooms_lead_downward() -> None:
 
 def test_there_is_no_circle_inside_a_room() -> None:
     TopologicalSorter(imports()).prepare()
+
+
+def test_no_room_hides_a_public_name() -> None:
+    """A room that is imported is an attribute of the package, in place of what is found lazily."""
+    assert not set(ma.__all__) & set(ROOMS)
 
 
 def test_a_wrong_arrow_and_a_circle_are_found(tmp_path: Path) -> None:

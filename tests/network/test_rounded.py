@@ -12,9 +12,9 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
-from mnist_arch.export.integer import LargestOf
-from mnist_arch.export.lowering import lower
-from mnist_arch.export.quantization import quantized
+from mnist_arch.exports.integer import LargestOf
+from mnist_arch.exports.lowering import lower
+from mnist_arch.exports.quantization import quantized
 from mnist_arch.network import rounded as rounded_module
 from mnist_arch.network.rounded import RoundedNetwork, rounded_values, rounded_weights
 from mnist_arch.spec.loading import loads

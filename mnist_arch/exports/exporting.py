@@ -12,7 +12,7 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName, SplitName
 from mnist_arch.errors import DataUnavailable, ExtraMissing, Problem, SpecError
-from mnist_arch.export.parity import Parity, in_batches, onnx_runner
+from mnist_arch.exports.parity import Parity, in_batches, onnx_runner
 from mnist_arch.files import is_folder, is_there, make_folder, shown, write_whole
 from mnist_arch.html import table
 from mnist_arch.runs.evidence import evidence_beside
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnist_arch.data.split import Split
-    from mnist_arch.export.c_export import CFigures
-    from mnist_arch.export.integer import IntegerProgram
-    from mnist_arch.export.program import Program
+    from mnist_arch.exports.c_export import CFigures
+    from mnist_arch.exports.integer import IntegerProgram
+    from mnist_arch.exports.program import Program
     from mnist_arch.network.build import Classifier
 
 FormatName = Literal["onnx", "torch", "c", "js"]
@@ -149,17 +149,17 @@ def export(request: ExportRequest) -> Exported:
         return _as_c(request, model, by_torch, metadata=metadata, notes=notes)
     match request.format:
         case "onnx":
-            from mnist_arch.export.onnx_file import onnx_bytes
+            from mnist_arch.exports.onnx_file import onnx_bytes
 
             content = onnx_bytes(program_of(trained, model), name=name, metadata=metadata)
             found_NK = in_batches(onnx_runner(content), images_NHW)
         case "torch":
-            from mnist_arch.export.torch_file import torch_bytes, torch_runner
+            from mnist_arch.exports.torch_file import torch_bytes, torch_runner
 
             content = torch_bytes(model, by, metadata=metadata)
             found_NK = in_batches(torch_runner(content), images_NHW)
         case "js":
-            from mnist_arch.export.javascript import module, module_runner, network_object
+            from mnist_arch.exports.javascript import module, module_runner, network_object
 
             program = program_of(trained, model)
             content = module(network_object(program, trained), metadata).encode()
@@ -206,16 +206,16 @@ def _as_c(
     Of floats that is what torch says, which is `right`; of whole numbers what the reference in
     NumPy says, to the last bit. Raises ExtraMissing without a C compiler, and ExportDiffers.
     """
-    from mnist_arch.export.c_export import about, figures_of, logits_here, need_compiler
-    from mnist_arch.export.c_float import float_source
+    from mnist_arch.exports.c_export import about, figures_of, logits_here, need_compiler
+    from mnist_arch.exports.c_float import float_source
 
     need_compiler()
     trained, figures = request.trained, None
     name, floats = trained.experiment.name, program_of(trained, model)
     source = float_source(floats, name=name, about=about(metadata, "floats"))
     if request.int8:
-        from mnist_arch.export import integer
-        from mnist_arch.export.c_integer import integer_source
+        from mnist_arch.exports import integer
+        from mnist_arch.exports.c_integer import integer_source
 
         program, judged = whole_numbers(trained, model, request.data_dir)
         right = Reference(judged, trained.dataset, right.logits_NK)
@@ -261,8 +261,8 @@ def _in_whole_numbers(
     import numpy as np
 
     from mnist_arch.evaluation.metrics import predict
-    from mnist_arch.export import integer
-    from mnist_arch.export.onnx_integer import integer_onnx_bytes
+    from mnist_arch.exports import integer
+    from mnist_arch.exports.onnx_integer import integer_onnx_bytes
 
     trained = float_file.trained
     dataset, by = trained.dataset, trained.normalization
@@ -320,7 +320,7 @@ def whole_numbers(
 
     from mnist_arch.data.load import load_split
     from mnist_arch.data.split import hold_out
-    from mnist_arch.export.quantization import CALIBRATION_IMAGES, quantized
+    from mnist_arch.exports.quantization import CALIBRATION_IMAGES, quantized
 
     training = load_split(trained.dataset, "train", data_dir=data_dir)
     if trained.holdout:
@@ -333,7 +333,7 @@ def whole_numbers(
 
 def program_of(trained: TrainedNetwork, model: Classifier) -> Program:
     """The network as plain operations, with the norms folded."""
-    from mnist_arch.export.lowering import lower
+    from mnist_arch.exports.lowering import lower
     from mnist_arch.network.weights import unique_tensors
 
     arrays = {name: it.detach().numpy() for name, it in unique_tensors(model).items()}

@@ -14,22 +14,22 @@ from trained import arrays, trained
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.errors import SpecError
-from mnist_arch.export import integer, reference
-from mnist_arch.export.arena import Lifetime, arena_of
-from mnist_arch.export.c_float import float_source
-from mnist_arch.export.c_integer import integer_source
-from mnist_arch.export.c_run import (
+from mnist_arch.exports import integer, reference
+from mnist_arch.exports.arena import Lifetime, arena_of
+from mnist_arch.exports.c_float import float_source
+from mnist_arch.exports.c_integer import integer_source
+from mnist_arch.exports.c_run import (
     BOARDS,
     Board,
     footprint,
     host_compiler,
     run_here,
 )
-from mnist_arch.export.c_text import comment, prefix_of
-from mnist_arch.export.integer import IntegerConvolution, IntegerProgram
-from mnist_arch.export.lowering import lower
-from mnist_arch.export.program import LeakyRelu, Pixels, Pool, Program
-from mnist_arch.export.quantization import quantized, range_of
+from mnist_arch.exports.c_text import comment, prefix_of
+from mnist_arch.exports.integer import IntegerConvolution, IntegerProgram
+from mnist_arch.exports.lowering import lower
+from mnist_arch.exports.program import LeakyRelu, Pixels, Pool, Program
+from mnist_arch.exports.quantization import quantized, range_of
 from mnist_arch.spec.loading import loads
 
 pytestmark = pytest.mark.slow

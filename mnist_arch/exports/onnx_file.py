@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from mnist_arch.export.program import (
+from mnist_arch.exports.program import (
     Add,
     AnyOperation,
     Convolution,

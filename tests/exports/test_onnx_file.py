@@ -16,12 +16,12 @@ from trained import arrays, trained
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
-from mnist_arch.export import reference
-from mnist_arch.export.lowering import lower
-from mnist_arch.export.onnx_file import onnx_bytes
-from mnist_arch.export.parity import Parity, in_batches, onnx_runner
-from mnist_arch.export.program import Program
-from mnist_arch.export.torch_file import METADATA, torch_bytes, torch_runner
+from mnist_arch.exports import reference
+from mnist_arch.exports.lowering import lower
+from mnist_arch.exports.onnx_file import onnx_bytes
+from mnist_arch.exports.parity import Parity, in_batches, onnx_runner
+from mnist_arch.exports.program import Program
+from mnist_arch.exports.torch_file import METADATA, torch_bytes, torch_runner
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.zoo.index import zoo_names
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.export import reference
-from mnist_arch.export.integer import (
+from mnist_arch.exports import reference
+from mnist_arch.exports.integer import (
     AnyIntegerOperation,
     HardSwish,
     IntegerConvolution,
@@ -33,7 +33,7 @@ from mnist_arch.export.integer import (
     computed,
     convolved,
 )
-from mnist_arch.export.program import (
+from mnist_arch.exports.program import (
     Add,
     AnyOperation,
     Convolution,

@@ -19,9 +19,9 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.errors import SpecError
-from mnist_arch.export import reference
-from mnist_arch.export.lowering import lower, not_lowered
-from mnist_arch.export.program import Convolution, LeakyRelu, Program, Relu, Scale
+from mnist_arch.exports import reference
+from mnist_arch.exports.lowering import lower, not_lowered
+from mnist_arch.exports.program import Convolution, LeakyRelu, Program, Relu, Scale
 from mnist_arch.network.build import Classifier
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load, loads

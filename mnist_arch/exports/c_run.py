@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mnist_arch.errors import ExportDiffers
-from mnist_arch.export.c_text import CSource
+from mnist_arch.exports.c_text import CSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

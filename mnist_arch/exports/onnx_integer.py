@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import numpy as np
 
-from mnist_arch.export.integer import (
+from mnist_arch.exports.integer import (
     AnyIntegerOperation,
     HardSwish,
     IntegerConvolution,
@@ -28,7 +28,7 @@ from mnist_arch.export.integer import (
     Table,
     computed,
 )
-from mnist_arch.export.onnx_file import INPUT, OUTPUT, Graph
+from mnist_arch.exports.onnx_file import INPUT, OUTPUT, Graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,14 +19,14 @@ import mnist_arch as ma
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data import load as loading
 from mnist_arch.data.catalog import INFO
-from mnist_arch.export import integer
-from mnist_arch.export.integer import IntegerProgram
-from mnist_arch.export.lowering import lower
-from mnist_arch.export.onnx_file import onnx_bytes
-from mnist_arch.export.onnx_integer import integer_onnx_bytes
-from mnist_arch.export.parity import in_batches, onnx_runner
-from mnist_arch.export.program import GroupNorm, Program
-from mnist_arch.export.quantization import quantized
+from mnist_arch.exports import integer
+from mnist_arch.exports.integer import IntegerProgram
+from mnist_arch.exports.lowering import lower
+from mnist_arch.exports.onnx_file import onnx_bytes
+from mnist_arch.exports.onnx_integer import integer_onnx_bytes
+from mnist_arch.exports.parity import in_batches, onnx_runner
+from mnist_arch.exports.program import GroupNorm, Program
+from mnist_arch.exports.quantization import quantized
 from mnist_arch.spec.loading import load, loads
 from mnist_arch_cli.app import app
 
@@ -100,7 +100,7 @@ def test_the_command_says_what_whole_numbers_cost(
     given = ["export", "tiny", "--int8", "--out", str(path), "--runs", str(tmp_path / "runs")]
     done = CliRunner(env={"NO_COLOR": "1"}).invoke(app, given)
     assert done.exit_code == 0, done.stderr
-    exported = ma.export_network("tiny", int8=True, out=path, runs=tmp_path / "runs")
+    exported = ma.export("tiny", int8=True, out=path, runs=tmp_path / "runs")
     assert exported.int8 is not None
     assert exported.bytes > exported.int8.float_bytes
     _, accuracy, size, wrote = done.stdout.splitlines()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from mnist_arch.export.arena import Arena
-from mnist_arch.export.c_text import (
+from mnist_arch.exports.arena import Arena
+from mnist_arch.exports.c_text import (
     NEAREST,
     CSource,
     Tables,
@@ -16,7 +16,7 @@ from mnist_arch.export.c_text import (
     places,
     prefix_of,
 )
-from mnist_arch.export.integer import (
+from mnist_arch.exports.integer import (
     AnyIntegerOperation,
     HardSwish,
     IntegerConvolution,

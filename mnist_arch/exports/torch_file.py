@@ -17,7 +17,7 @@ from mnist_arch.network.build import Classifier
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnist_arch.export.parity import Run
+    from mnist_arch.exports.parity import Run
 
 METADATA: Final = "metadata.json"
 """Of the extra files of the archive."""

@@ -30,7 +30,7 @@ from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer, Shape, every, joins
 from mnist_arch.data.catalog import IMAGE_SHAPE, Normalization
 from mnist_arch.errors import Problem, SpecError
-from mnist_arch.export.program import (
+from mnist_arch.exports.program import (
     IMAGE,
     Add,
     AnyOperation,

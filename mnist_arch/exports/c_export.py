@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnist_arch.errors import ExportDiffers, ExtraMissing
-from mnist_arch.export.c_run import (
+from mnist_arch.exports.c_run import (
     BOARDS,
     STRICT,
     Footprint,
@@ -20,7 +20,7 @@ from mnist_arch.export.c_run import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnist_arch.export.c_text import CSource
+    from mnist_arch.exports.c_text import CSource
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.framing import FRAMINGS, WHOLE
 from mnist_arch.errors import ExportDiffers, WeightsError
-from mnist_arch.export.program import AnyOperation, Program
-from mnist_arch.export.reference import logits
+from mnist_arch.exports.program import AnyOperation, Program
+from mnist_arch.exports.reference import logits
 from mnist_arch.runs.find import TrainedNetwork
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnist_arch.export.parity import Run
+    from mnist_arch.exports.parity import Run
 
 FORMAT: Final = 1
 
@@ -71,7 +71,7 @@ console.log(JSON.stringify(found));
 
 def engine() -> str:
     """The interpreter, as functions of a script."""
-    return (resources.files("mnist_arch.export") / "engine.js").read_text("utf-8")
+    return (resources.files("mnist_arch.exports") / "engine.js").read_text("utf-8")
 
 
 def network_object(program: Program, trained: TrainedNetwork) -> dict[str, Any]:

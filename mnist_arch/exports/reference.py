@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from mnist_arch.export.program import (
+from mnist_arch.exports.program import (
     Add,
     AnyOperation,
     Convolution,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mnist_arch.counting.layers import Shape
-from mnist_arch.export.arena import Arena, Lifetime, arena_of
+from mnist_arch.exports.arena import Arena, Lifetime, arena_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from mnist_arch.export.arena import Arena
-from mnist_arch.export.c_text import (
+from mnist_arch.exports.arena import Arena
+from mnist_arch.exports.c_text import (
     NEAREST,
     CSource,
     Tables,
@@ -18,7 +18,7 @@ from mnist_arch.export.c_text import (
     places,
     prefix_of,
 )
-from mnist_arch.export.program import (
+from mnist_arch.exports.program import (
     Add,
     AnyOperation,
     Convolution,

@@ -21,8 +21,8 @@ from mnist_arch.data.framing import FRAMINGS, WHOLE, framed
 from mnist_arch.data.load import load_split
 from mnist_arch.errors import ImageError, WeightsError
 from mnist_arch.evaluation.metrics import predict
-from mnist_arch.export.javascript import engine, module, module_runner, network_object
-from mnist_arch.export.lowering import lower
+from mnist_arch.exports.javascript import engine, module, module_runner, network_object
+from mnist_arch.exports.lowering import lower
 from mnist_arch.network.build import Classifier
 from mnist_arch.network.weights import build_with, read_weights, save_weights
 from mnist_arch.play.page import network_of

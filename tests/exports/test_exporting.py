@@ -21,9 +21,9 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data import load as loading
 from mnist_arch.data.catalog import INFO
-from mnist_arch.export import c_export, onnx_file
-from mnist_arch.export.c_run import CORTEX_M4, RV32IMC
-from mnist_arch.export.lowering import lower
+from mnist_arch.exports import c_export, onnx_file
+from mnist_arch.exports.c_run import CORTEX_M4, RV32IMC
+from mnist_arch.exports.lowering import lower
 from mnist_arch.network.build import build
 from mnist_arch.network.weights import save_weights
 from mnist_arch.spec.loading import loads
@@ -44,7 +44,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.mark.parametrize("format", ["onnx", "torch", "js"])
 def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None:
-    exported = ma.export_network("tiny", format=format, runs=runs)
+    exported = ma.export("tiny", format=format, runs=runs)
     suffixes = {"onnx": ".onnx", "torch": ".pt2", "js": ".mjs"}
     assert exported.path == Path("tiny").with_suffix(suffixes[format])
     assert exported.bytes == exported.path.stat().st_size
@@ -64,7 +64,7 @@ def test_images_are_normalised_as_the_recipe_has_it(runs: Path, format: Any) -> 
     experiment = tiny(dataset="mnist", recipe={"normalize": "none"})
     model = build(experiment, seed=5).eval()
     save_weights(Path("bare.safetensors"), model, experiment)
-    exported = ma.export_network("bare.safetensors", format=format, runs=runs)
+    exported = ma.export("bare.safetensors", format=format, runs=runs)
     assert (exported.parity.same, exported.parity.images) == (94, 94)
     assert json.loads(exported.metadata["normalization"]) == {"mean": 0.0, "std": 1.0}
     found = ma.load_predictor("bare.safetensors").predict(images("mnist", "test").images[0].numpy())
@@ -74,7 +74,7 @@ def test_images_are_normalised_as_the_recipe_has_it(runs: Path, format: Any) -> 
 
 
 def test_the_file_says_what_it_is(runs: Path) -> None:
-    exported = ma.export_network("tiny", runs=runs, out="net.onnx")
+    exported = ma.export("tiny", runs=runs, out="net.onnx")
     props = {it.key: it.value for it in onnx.load("net.onnx").metadata_props}
     assert props == dict(exported.metadata)
     experiment = tiny(dataset="mnist")
@@ -133,7 +133,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(runs: Path) -> None:
     assert run("tiny", "--runs", runs, "--out", runs).exit_code == 2
     assert run("nothing", "--runs", runs).exit_code == 2
     with pytest.raises(ma.SpecError, match="'tflite' is not one"):
-        ma.export_network("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]
+        ma.export("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]
 
 
 def test_without_mnist_the_sample_stands_in(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,12 +160,12 @@ def test_a_network_that_diverged_is_not_exported(runs: Path) -> None:
     path = Path("nan.safetensors")
     save_weights(path, model, tiny())
     with pytest.raises(ma.WeightsError, match="not finite"):
-        ma.export_network(path, out="net.onnx")
+        ma.export(path, out="net.onnx")
     assert not Path("net.onnx").exists()
 
 
 def test_the_zoo_ships_its_accuracy_with_the_weights(runs: Path) -> None:
-    exported = ma.export_network("zoo/s6", out="s6.onnx")
+    exported = ma.export("zoo/s6", out="s6.onnx")
     accuracy = json.loads(exported.metadata["accuracy"])
     assert (accuracy["correct"], accuracy["images"], accuracy["seed"]) == (9963, 10_000, 0)
 
@@ -174,7 +174,7 @@ def test_the_zoo_ships_its_accuracy_with_the_weights(runs: Path) -> None:
 @pytest.mark.mnist
 @pytest.mark.slow
 def test_s6_is_equal_on_all_10000_images(tmp_path: Path) -> None:
-    exported = ma.export_network("zoo/s6", out=tmp_path / "s6.onnx")
+    exported = ma.export("zoo/s6", out=tmp_path / "s6.onnx")
     assert (exported.parity.same, exported.parity.images) == (10_000, 10_000)
     assert exported.parity.largest < 5e-5
     assert exported.bytes < 78_000
@@ -204,13 +204,13 @@ def test_c_is_a_folder_of_two_files(runs: Path, int8: bool) -> None:
 
 @pytest.mark.slow
 def test_what_c_takes_is_in_the_object(runs: Path) -> None:
-    found = ma.export_network("tiny", format="c", int8=True, runs=runs)
+    found = ma.export("tiny", format="c", int8=True, runs=runs)
     assert found.path == Path("tiny-c")
     assert found.c is not None
     assert found.int8 is not None
     assert found.parity.largest == 0
     assert found.c.data_bytes < found.int8.float_bytes / 2
-    again = ma.export_network("tiny", format="c", int8=True, runs=runs, out="again")
+    again = ma.export("tiny", format="c", int8=True, runs=runs, out="again")
     texts = [(it.path / "tiny.c").read_bytes() for it in (found, again)]
     assert texts[0] == texts[1]
 
