@@ -1,38 +1,42 @@
-"""Training with 8-bit rounding in the loop: the network as an int8 export will compute it.
+"""Training with rounding in the loop: the network as an export in whole numbers will compute it.
 
-Weights of each output channel, and values where an export stores them, are rounded to 8 bits; the
-gradient passes as if they were not (straight through; Jacob et al. 2018, Bengio et al. 2013). A
-norm that an export folds into a convolution is folded for the rounding: behind a convolution it
-only scales the channel, which the scale of its weights takes up, and in front of one it scales the
-weights before they are rounded. The range of a value is that of its batch, so that nothing has to
-be kept from step to step; the export takes its own from training images.
+Weights of each output channel are rounded to 8 or to 4 bits, and values where an export stores them
+to 8; the gradient passes as if they were not (straight through; Jacob et al. 2018, Bengio et al.
+2013). A norm that an export folds into a convolution is folded for the rounding: behind a
+convolution it only scales the channel, which the scale of its weights takes up, and in front of one
+it scales the weights before they are rounded. The range of a value is that of its batch, so that
+nothing has to be kept from step to step; the export takes its own from training images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+import copy
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import Layer
+from mnist_arch.counting.layers import Layer, every
 from mnist_arch.network.build import Classifier
 
-LARGEST_WEIGHT: Final = 127
+Quantization = Literal["int8", "int4"]
+"""What weights are rounded to."""
+LARGEST_WEIGHT: Final[dict[Quantization, int]] = {"int8": 127, "int4": 7}
 LARGEST_VALUE: Final = 255
 
 
-def rounded_weights(weight: Tensor, scale: Tensor | None = None) -> Tensor:
-    """(out, ...) → the same, each output channel rounded to -127…127 times a scale of its own.
+def rounded_weights(weight: Tensor, scale: Tensor | None = None, *, largest: int) -> Tensor:
+    """(out, ...) → the same, each output channel rounded to -largest…largest times its own scale.
 
     `scale`, (in / groups,) or broadcast to the weights, is what they are multiplied with for it.
     """
     folded = weight if scale is None else weight * scale
     with torch.no_grad():
-        step = folded.abs().amax(tuple(range(1, folded.dim())), keepdim=True) / LARGEST_WEIGHT
+        step = folded.abs().amax(tuple(range(1, folded.dim())), keepdim=True) / largest
         step = step.clamp_min(torch.finfo(step.dtype).tiny)
         error = torch.round(folded / step) * step - folded
         if scale is not None:
@@ -53,22 +57,41 @@ def rounded_values(x: Tensor) -> Tensor:
 class RoundedNetwork:
     """What a step calls in place of the network: (N, 1, 28, 28) float32 → logits (N, classes)."""
 
-    def __init__(self, model: Classifier, layers: tuple[Layer, ...]) -> None:
+    def __init__(
+        self, model: Classifier, layers: tuple[Layer, ...], *, quantize: Quantization = "int8"
+    ) -> None:
         self.model, self.layers = model, layers
+        self.largest = LARGEST_WEIGHT[quantize]
+        uses = Counter(it.op.weights for it in every(layers) if isinstance(it.op, ops.Convolution))
+        shared = {weights for weights, count in uses.items() if count > 1}
+        self.norms = dict(_weighted(layers, model.layers, shared))
+        """Of each module with weights the norm in front of it that an export folds into them."""
 
     def __call__(self, x_NCHW: Tensor) -> Tensor:
         return self._sequence(self.layers, self.model.layers, x_NCHW, ends=True).flatten(1)
+
+    @torch.no_grad()
+    def stored(self) -> Classifier:
+        """The network with rounded weights: what is judged and kept; its values are not rounded."""
+        found = copy.deepcopy(self.model)
+        for module, other in zip(self.model.modules(), found.modules(), strict=True):
+            if module in self.norms:
+                other.weight.copy_(self._weight(module))  # type: ignore[operator]
+        return found
+
+    def _weight(self, module: Any) -> Tensor:
+        norm = self.norms[module]
+        scale = None if norm is None else _of_inputs(_scale_of(norm), module)
+        return rounded_weights(module.weight, scale, largest=self.largest)
 
     def _sequence(
         self, layers: Sequence[Layer], modules: Iterable[Any], x: Tensor, *, ends: bool = False
     ) -> Tensor:
         """`ends` says whether the last layer makes the logits, which are not rounded."""
-        folded: Tensor | None = None  # the scale of a norm that the next convolution takes
         for at, (layer, module) in enumerate(zip(layers, modules, strict=True)):
             match layer.op:
                 case ops.Convolution() | ops.Linear():
-                    weight = rounded_weights(module.weight, _of_inputs(folded, module))
-                    x, folded = functional_call(module, {"weight": weight}, (x,)), None
+                    x = functional_call(module, {"weight": self._weight(module)}, (x,))
                 case ops.Residual(body=body, skip=skip):
                     grown = self._sequence(body, module.body, x)
                     across = x if skip is None else self._sequence((skip,), (module.skip,), x)
@@ -79,8 +102,6 @@ class RoundedNetwork:
                 case ops.SqueezeExcitation():
                     x = x * self._factors(module, x)
                 case _:
-                    if _is_before_convolution(layers, at):
-                        folded = _scale_of(module)
                     x = module(x)
             is_logits = ends and not any(map(_computes, layers[at + 1 :]))
             if _is_stored(layers, at) and not is_logits:
@@ -92,8 +113,7 @@ class RoundedNetwork:
         pool, first, relu, second, sigmoid = module.factors
         x = rounded_values(pool(x))
         for convolution, function in ((first, relu), (second, sigmoid)):
-            weight = rounded_weights(convolution.weight)
-            x = functional_call(convolution, {"weight": weight}, (x,))
+            x = functional_call(convolution, {"weight": self._weight(convolution)}, (x,))
             x = rounded_values(function(x if function is relu else rounded_values(x)))
         return x
 
@@ -125,8 +145,21 @@ def _is_stored(layers: Sequence[Layer], at: int) -> bool:
             return True
 
 
+def _scales_what_follows(layers: Sequence[Layer], at: int) -> bool:
+    """Whether an export multiplies weights behind this norm with it, and not those in front of it.
+
+    Those in front of a ReLU take it where zeros are padded.
+    """
+    if not _is_before_convolution(layers, at):
+        return False
+    following = next(it.op for it in layers[at:] if isinstance(it.op, ops.Convolution | ops.Linear))
+    if isinstance(following, ops.Linear):
+        return True
+    return following.padding == 0 or following.padding_mode == "replicate"
+
+
 def _is_before_convolution(layers: Sequence[Layer], at: int) -> bool:
-    """Whether this is a batch norm that an export folds into the convolution that follows."""
+    """Whether an export folds a batch norm behind a ReLU, and stores nothing between them."""
     match layers[at].op, _previous(layers, at):
         case ops.Normalization(kind="batch"), ops.Activation(kind="relu"):
             pass
@@ -147,7 +180,37 @@ def _previous(layers: Sequence[Layer], at: int) -> ops.Op | None:
     return next((it.op for it in reversed(layers[:at]) if _computes(it)), None)
 
 
-def _scale_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
+def _weighted(
+    layers: Sequence[Layer], modules: Iterable[Any], shared: set[str]
+) -> Iterator[tuple[nn.Module, nn.Module | None]]:
+    """Modules whose weights are rounded, each with the norm that an export folds into them."""
+    norm: nn.Module | None = None
+    for at, (layer, module) in enumerate(zip(layers, modules, strict=True)):
+        match layer.op:
+            case ops.Convolution(weights=weights):
+                yield module, None if weights in shared else norm
+                norm = None
+            case ops.Linear():
+                yield module, norm
+                norm = None
+            case ops.Residual(body=body, skip=skip):
+                yield from _weighted(body, module.body, shared)
+                if skip is not None:
+                    yield module.skip, None
+            case ops.Join(branches=branches):
+                for branch, way in zip(branches, module.ways(), strict=True):
+                    yield from _weighted(branch, way or (), shared)
+            case ops.SqueezeExcitation():
+                _, first, _, second, _ = module.factors
+                yield first, None
+                yield second, None
+            case ops.Normalization() if _scales_what_follows(layers, at):
+                norm = module
+            case _:
+                pass
+
+
+def _scale_of(norm: Any) -> Tensor:
     """What a batch norm multiplies each channel with in an export, (channels,)."""
     assert norm.running_var is not None
     weight = norm.weight if norm.affine else torch.ones_like(norm.running_var)
@@ -155,10 +218,8 @@ def _scale_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
     return scale
 
 
-def _of_inputs(scale: Tensor | None, taker: nn.Conv2d | nn.Linear) -> Tensor | None:
+def _of_inputs(scale: Tensor, taker: nn.Conv2d | nn.Linear) -> Tensor:
     """The scale of each input channel as that of each weight of what takes them."""
-    if scale is None:
-        return None
     if isinstance(taker, nn.Linear):
         return scale.repeat_interleave(taker.in_features // len(scale))
     by_group = scale.reshape(taker.groups, -1)

@@ -632,8 +632,9 @@ class Recipe(Spec):
     """How pixels become numbers, of all images: a word, or constants."""
     initialize: Initialize = Initialize()
     """How the weights begin."""
-    quantize: Literal["int8"] | None = None
-    """Rounds weights and values in training as an export to int8 does; not at all unless set."""
+    quantize: Literal["int8", "int4"] | None = None
+    """Rounds weights, to so many bits, and values, to 8, in training as an export in whole numbers
+    does; not at all unless set."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

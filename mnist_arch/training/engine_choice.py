@@ -56,7 +56,7 @@ GRAPH_CAPABILITY: Final = (7, 0)
 BFLOAT16_CAPABILITY: Final = (8, 0)
 """Compute capability of the oldest GPU that has bfloat16."""
 
-ONLY_PLAIN: Final = "plain steps: no other kind rounds as `recipe.quantize: int8` asks for"
+ONLY_PLAIN: Final = "plain steps: no other kind rounds as `recipe.quantize` asks for"
 """The note of a training that rounds."""
 
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

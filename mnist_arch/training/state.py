@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.network.build import Classifier, build
+from mnist_arch.network.rounded import RoundedNetwork
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.recipe import Plateau
 from mnist_arch.training.optimizer import Optimizer
@@ -81,8 +82,14 @@ class State:
 
     @property
     def result(self) -> Classifier:
-        """The network that the training is about: the average where there is one."""
-        return self.model if self.average is None else self.average
+        """The network that the training is about: the average where there is one.
+
+        Where weights are rounded in training, it is a copy with rounded ones.
+        """
+        found, quantize = self.average or self.model, self.experiment.recipe.quantize
+        if quantize is None:
+            return found
+        return RoundedNetwork(found, self.plan.layers, quantize=quantize).stored()
 
     @property
     def device(self) -> torch.device:

@@ -33,8 +33,8 @@ class PlainStep:
         self.state, self.training = state, training
         self.normalization = state.experiment.normalization
         self.network: Callable[[Tensor], Tensor] = state.model
-        if state.experiment.recipe.quantize is not None:
-            self.network = RoundedNetwork(state.model, state.plan.layers)
+        if (quantize := state.experiment.recipe.quantize) is not None:
+            self.network = RoundedNetwork(state.model, state.plan.layers, quantize=quantize)
         self.autocast = torch.autocast(
             state.device.type,
             dtype=torch.bfloat16,

@@ -46,7 +46,7 @@ head: {pool: flatten, linear: true}""",
 @pytest.mark.slow  # the first to import torch
 def test_weights_are_rounded_in_each_output_channel() -> None:
     weight = torch.tensor([[1.0, -0.5, 0.001], [0.0, 0.0, 0.0]], requires_grad=True)
-    found = rounded_weights(weight)
+    found = rounded_weights(weight, largest=127)
     expected = torch.tensor([[127, -64, 0], [0, 0, 0]]) / 127
     torch.testing.assert_close(found.detach(), expected)
     found.sum().backward()
@@ -56,7 +56,7 @@ def test_weights_are_rounded_in_each_output_channel() -> None:
 
 def test_weights_are_rounded_as_the_norm_before_them_scales_them() -> None:
     weight, scale = torch.tensor([[[[1.0]], [[1.0]]]]), torch.tensor([1.0, 0.01])
-    found = rounded_weights(weight, scale[None, :, None, None])
+    found = rounded_weights(weight, scale[None, :, None, None], largest=127)
     torch.testing.assert_close(found.flatten(), torch.tensor([1.0, 1 / 1.27]))
 
 
@@ -110,6 +110,38 @@ def test_a_step_trains_what_is_rounded_and_keeps_float_weights() -> None:
     assert len(after.unique()) > 30
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ema", [None, 0.998])
+def test_what_is_judged_and_kept_has_weights_of_four_bits(ema: float | None) -> None:
+    """So what a run says of itself is of what an export stores."""
+    experiment = loaded(recipe__quantize="int4", recipe__epochs=2, recipe__ema=ema).experiment
+    state = State.fresh(experiment, seed=0)
+    list(train(state, synthetic(64, seed=1), synthetic(32, seed=2)))
+    kept = state.result.state_dict()["layers.0.weight"]
+    for channel, one in enumerate(kept):
+        levels = one / one.abs().max() * 7
+        assert levels.round().sub(levels).abs().max() < 1e-4, channel
+    assert not torch.equal(kept, state.model.state_dict()["layers.0.weight"])
+
+
+@pytest.mark.parametrize(("padding", "scales"), [("valid", True), ("same", False)])
+def test_a_norm_behind_a_relu_scales_what_follows_unless_that_pads_zeros(
+    padding: str, scales: bool
+) -> None:
+    """There an export folds it into what stands before the ReLU."""
+    text = f"""
+name: test
+blocks:
+  - {{channels: [4]}}
+  - {{channels: [4], padding: {padding}}}
+head: {{linear: true}}"""
+    experiment = loads(text, source="test.yaml").experiment
+    model = trained(experiment)
+    norms = RoundedNetwork(model, plan_network(experiment).layers).norms
+    assert norms[model.layers[0]] is None
+    assert norms[model.layers[3]] is (model.layers[2] if scales else None)
+
+
 def test_other_steps_are_plain_ones() -> None:
     """Also where an engine of a sweep has others."""
     experiment = loaded(recipe__quantize="int8").experiment
@@ -130,4 +162,5 @@ def test_the_engine_is_the_plain_one_and_a_note_names_the_option(wanted: EngineN
 
 def test_the_digest_has_it_where_it_is_set() -> None:
     assert digest(loaded().experiment) == digest(loaded(recipe__quantize=None).experiment)
-    assert digest(loaded().experiment) != digest(loaded(recipe__quantize="int8").experiment)
+    digests = [digest(loaded(recipe__quantize=it).experiment) for it in (None, "int8", "int4")]
+    assert len(set(digests)) == 3

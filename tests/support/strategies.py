@@ -625,7 +625,7 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
                 "augment": _AUGMENTS,
                 "normalize": _NORMALIZES,
                 "initialize": st.sampled_from(["torch", "keras", "he", "xavier", "orthogonal"]),
-                "quantize": st.none() | st.just("int8"),
+                "quantize": st.sampled_from([None, "int8", "int4"]),
             },
         ),
         "budget": st.fixed_dictionaries(
