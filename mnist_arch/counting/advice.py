@@ -192,8 +192,9 @@ def _norms_that_stay(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     if by_image:
         yield Advice(
             _first_and_more(by_image),
-            "a group or instance norm, which stays in an exported network",
-            "it takes mean and variance of each image; a batch norm costs nothing once trained",
+            "a norm of each image, which stays in an exported network, and has no whole numbers",
+            "its mean and variance are known only once the image is: an export in floats computes "
+            "them, one with `int8` is refused; a batch norm costs nothing once trained",
         )
 
 
@@ -238,6 +239,8 @@ def _goes_on(after: list[ops.Op], own: Set[str]) -> bool:
     """Whether a norm becomes part of what stands after it, through pools."""
     for op in after:
         match op:
+            case ops.Pooling(kind="average", padding=padding) if padding:
+                return False  # its zeros are not scaled
             case ops.Pooling() | ops.GlobalPooling():
                 continue
             case ops.Convolution():

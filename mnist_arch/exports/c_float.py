@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
+import numpy as np
+
+from mnist_arch.counting.layers import Shape
+from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.exports.arena import Arena
 from mnist_arch.exports.c_text import (
     NEAREST,
+    WINDOW,
     CSource,
     Tables,
     comment,
@@ -17,10 +23,13 @@ from mnist_arch.exports.c_text import (
     one_line,
     places,
     prefix_of,
+    window,
 )
 from mnist_arch.exports.program import (
+    IMAGE,
     Add,
     AnyOperation,
+    Concat,
     Convolution,
     Curve,
     GroupNorm,
@@ -48,27 +57,29 @@ static void normalize(float scale, float shift, const uint8_t image[784], float 
 
 _STRUCT: Final = """
 struct convolution {
-    const float *weights; /* [outputs][inputs / groups][kernel][kernel] */
+    const float *weights; /* [outputs][inputs / groups][height][width] */
     const float *biases;  /* NULL where all are 0 */
     uint16_t inputs, outputs, groups;
-    uint8_t side, out_side, kernel, stride, padding;
+    struct window window;
 };
 """
 
 _CONVOLVE: Final = """
 static void convolve@SUFFIX@(const struct convolution *it, const float *in, float *out)
 {
-    const int kernel = it->kernel, side = it->side, inputs = it->inputs / it->groups;
+    const struct window *window = &it->window;
+    const int rows = window->rows, columns = window->columns, stride = window->stride;
+    const int inputs = it->inputs / it->groups, taps = window->height * window->width;
 
     for (int output = 0; output < it->outputs; output++) {
-        const float *maps = in + output / (it->outputs / it->groups) * inputs * side * side;
-        const float *weights = it->weights + (size_t)(output * inputs * kernel * kernel);
+        const float *maps = in + output / (it->outputs / it->groups) * inputs * rows * columns;
+        const float *weights = it->weights + (size_t)(output * inputs * taps);
         const float bias = it->biases == NULL ? 0.0f : it->biases[output];
 
-        for (int row = 0; row < it->out_side; row++, out += it->out_side) {
-            for (int column = 0; column < it->out_side; column++)
+        for (int row = 0; row < window->out_rows; row++, out += window->out_columns) {
+            for (int column = 0; column < window->out_columns; column++)
                 out[column] = bias;
-            for (int tap = 0; tap < kernel * kernel; tap++) {
+            for (int tap = 0; tap < taps; tap++) {
 @TAP@
             }
         }
@@ -77,32 +88,32 @@ static void convolve@SUFFIX@(const struct convolution *it, const float *in, floa
 """
 
 _TAP: Final = """\
-                const int y = row * it->stride + tap / kernel - it->padding;
-                const int left = tap % kernel - it->padding;
-                const int from = left < 0 ? (it->stride - 1 - left) / it->stride : 0;
-                const int end = (side - 1 - left) / it->stride + 1;
-                const int to = end < it->out_side ? end : it->out_side;
+                const int y = row * stride + tap / window->width - window->top;
+                const int left = tap % window->width - window->left;
+                const int from = left < 0 ? (stride - 1 - left) / stride : 0;
+                const int end = left < columns ? (columns - 1 - left) / stride + 1 : 0;
+                const int to = end < window->out_columns ? end : window->out_columns;
 
-                if (y < 0 || y >= side)
+                if (y < 0 || y >= rows)
                     continue;
                 for (int input = 0; input < inputs; input++) {
-                    const float *x = maps + (input * side + y) * side + from * it->stride + left;
-                    const float weight = weights[input * kernel * kernel + tap];
+                    const float *x = maps + (input * rows + y) * columns + from * stride + left;
+                    const float weight = weights[input * taps + tap];
 
-                    for (int column = from; column < to; column++, x += it->stride)
+                    for (int column = from; column < to; column++, x += stride)
                         out[column] += weight * *x;
                 }"""
 
 _BORDER_TAP: Final = """\
-                const int y = nearest(row * it->stride + tap / kernel - it->padding, side);
-                const int left = tap % kernel - it->padding;
+                const int y = nearest(row * stride + tap / window->width - window->top, rows);
+                const int left = tap % window->width - window->left;
 
                 for (int input = 0; input < inputs; input++) {
-                    const float *line = maps + (input * side + y) * side;
-                    const float weight = weights[input * kernel * kernel + tap];
+                    const float *line = maps + (input * rows + y) * columns;
+                    const float weight = weights[input * taps + tap];
 
-                    for (int column = 0; column < it->out_side; column++)
-                        out[column] += weight * line[nearest(column * it->stride + left, side)];
+                    for (int column = 0; column < window->out_columns; column++)
+                        out[column] += weight * line[nearest(column * stride + left, columns)];
                 }"""
 
 _SCALE: Final = """
@@ -116,10 +127,11 @@ static void scale(int channels, int size, const float *by, const float *shift, c
 """
 
 _GROUP_NORM: Final = """
-static void group_norm(int channels, int size, int groups, float eps, const float *by,
+/* each: how many values that follow each other have one scale and one shift */
+static void group_norm(int size, int groups, int each, float eps, const float *by,
                        const float *shift, const float *in, float *out)
 {
-    const int length = channels / groups * size;
+    const int length = size / groups;
 
     for (int group = 0; group < groups; group++, in += length, out += length) {
         float mean = 0.0f, variance = 0.0f;
@@ -129,9 +141,9 @@ static void group_norm(int channels, int size, int groups, float eps, const floa
         for (int at = 0; at < length; at++)
             variance += (in[at] - mean) * (in[at] - mean) / (float)length;
         for (int at = 0; at < length; at++) {
-            const int channel = (group * length + at) / size;
+            const int place = (group * length + at) / each;
 
-            out[at] = (in[at] - mean) / sqrtf(variance + eps) * by[channel] + shift[channel];
+            out[at] = (in[at] - mean) / sqrtf(variance + eps) * by[place] + shift[place];
         }
     }
 }
@@ -150,10 +162,11 @@ static void relu(int channels, int size, const float *floors, const float *in, f
 """
 
 _LEAKY: Final = """
-static void leaky_relu(int size, float slope, const float *in, float *out)
+static void leaky_relu(int channels, int size, const float *slopes, const float *in, float *out)
 {
-    for (int at = 0; at < size; at++)
-        out[at] = in[at] >= 0.0f ? in[at] : in[at] * slope;
+    for (int channel = 0; channel < channels; channel++)
+        for (int at = 0; at < size; at++, in++)
+            *out++ = *in >= 0.0f ? *in : *in * slopes[channel];
 }
 """
 
@@ -175,40 +188,43 @@ _CURVES: Final = {
     "sigmoid": "1.0f / (1.0f + expf(-x))",
 }
 
-_LARGEST: Final = """
-static void largest(int channels, int side, int out_side, int size, int stride, const float *in,
-                    float *out)
+_POOL: Final = """
+static void @NAME@(int channels, const struct window *it, const float *in, float *out)
 {
-    for (int channel = 0; channel < channels; channel++, in += side * side)
-        for (int row = 0; row < out_side; row++)
-            for (int column = 0; column < out_side; column++) {
-                const float *window = in + row * stride * side + column * stride;
-                float found = *window;
+    for (int channel = 0; channel < channels; channel++, in += it->rows * it->columns)
+        for (int row = 0; row < it->out_rows; row++)
+            for (int column = 0; column < it->out_columns; column++) {
+                const int top = row * it->stride - it->top;
+                const int left = column * it->stride - it->left;
+                const int from = top < 0 ? 0 : top, start = left < 0 ? 0 : left;
+                float found = @FIRST@;
 
-                for (int y = 0; y < size; y++)
-                    for (int x = 0; x < size; x++)
-                        if (window[y * side + x] > found)
-                            found = window[y * side + x];
-                *out++ = found;
+                for (int y = from; y < top + it->height && y < it->rows; y++)
+                    for (int x = start; x < left + it->width && x < it->columns; x++)
+                        @TAKE@;
+                *out++ = @FOUND@;
             }
 }
 """
 
-_MEAN: Final = """
-static void average(int channels, int side, int out_side, int size, int stride, const float *in,
-                    float *out)
-{
-    for (int channel = 0; channel < channels; channel++, in += side * side)
-        for (int row = 0; row < out_side; row++)
-            for (int column = 0; column < out_side; column++) {
-                const float *window = in + row * stride * side + column * stride;
-                float sum = 0.0f;
+_LARGEST: Final = {
+    "@NAME@": "largest",
+    "@FIRST@": "in[from * it->columns + start]",
+    "@TAKE@": "found = in[y * it->columns + x] > found ? in[y * it->columns + x] : found",
+    "@FOUND@": "found",
+}
+_AVERAGE: Final = {
+    "@NAME@": "average",
+    "@FIRST@": "0.0f",
+    "@TAKE@": "found += in[y * it->columns + x]",
+    "@FOUND@": "found / (float)(it->height * it->width)",
+}
 
-                for (int y = 0; y < size; y++)
-                    for (int x = 0; x < size; x++)
-                        sum += window[y * side + x];
-                *out++ = sum / (float)(size * size);
-            }
+_COPY: Final = """
+static void copy(int size, const float *in, float *out)
+{
+    for (int at = 0; at < size; at++)
+        out[at] = in[at];
 }
 """
 
@@ -247,21 +263,34 @@ class _Writer:
 
     def operation(self, number: int, it: AnyOperation) -> str:
         """The line that computes an operation."""
+        ins, out = [self.at(value) for value in it.inputs], self.at(number + 1)
+        if isinstance(it, Concat):
+            return self.concat(it, ins, out)
         function, *options = self.call(it)
         self.needs.add(function)
-        ins = [self.at(value) for value in it.inputs]
-        return f"    {function}({', '.join([*options, *ins, self.at(number + 1)])});\n"
+        return f"    {function}({', '.join([*options, *ins, out])});\n"
+
+    def concat(self, it: Concat, ins: list[str], out: str) -> str:
+        """The lines that put values one after the other."""
+        self.needs.add("copy")
+        lines, done = "", 0
+        for value, place in zip(it.inputs, ins, strict=True):
+            size = math.prod(self.program.operations[value - 1].shape)
+            lines += f"    copy({size}, {place}, {out} + {done});\n"
+            done += size
+        return lines
 
     def call(self, it: AnyOperation) -> Sequence[str]:
         """Function and arguments, but for where its values are."""
-        channels, height, _ = it.shape
-        size = height * height
-        side = self.program.operations[it.inputs[0] - 1].shape[1]
+        channels, height, width = it.shape
+        size = height * width
+        taken = it.inputs[0]
+        before = IMAGE_SHAPE if taken == IMAGE else self.program.operations[taken - 1].shape
         match it:
             case Pixels(scale=scale, shift=shift):
                 return "normalize", floating(scale), floating(shift)
             case Convolution() as op:
-                name = self.convolution(op, side)
+                name = self.convolution(op, before)
                 return "convolve_with_border" if op.repeats_border else "convolve", f"&{name}"
             case Scale(scale=by, shift=moved):
                 tables = (
@@ -275,35 +304,43 @@ class _Writer:
                     self.tables.name("float", "shifts", op.shift),
                 )
                 eps = floating(op.eps)
-                return "group_norm", f"{channels}", f"{size}", f"{op.groups}", eps, *tables
+                values = channels * size
+                numbers = f"{values}", f"{op.groups}", f"{values // op.scale.size}"
+                return "group_norm", *numbers, eps, *tables
             case Relu(floor=floor):
                 table = self.tables.name("float", "floors", floor)
                 return "relu", f"{channels}", f"{size}", table
             case LeakyRelu(slope=slope):
-                return "leaky_relu", f"{channels * size}", floating(slope)
+                slopes = np.broadcast_to(slope, channels).copy()
+                table = self.tables.name("float", "slopes", slopes)
+                return "leaky_relu", f"{channels}", f"{size}", table
             case Curve(kind=kind):
                 return kind, f"{channels * size}"
             case Pool() as op:
-                sizes = channels, side, height, op.size, op.stride
-                return "largest" if op.kind == "max" else "average", *map(str, sizes)
+                name = f"window_{len(self.structs)}"
+                text = window(before, op.shape, op.size, op.stride, op.sides)
+                self.structs.append(f"static const struct window {name} = {text};\n")
+                return "largest" if op.kind == "max" else "average", f"{channels}", f"&{name}"
             case Add():
                 return "add", f"{channels * size}"
+            case Concat():
+                raise AssertionError(it)  # which is several calls
             case Multiply():
                 return "multiply", f"{channels}", f"{size}"
             case never:
                 assert_never(never)
 
-    def convolution(self, op: Convolution, side: int) -> str:
+    def convolution(self, op: Convolution, before: Shape) -> str:
         """The name of the constant that describes it."""
         outputs, inputs = len(op.weight), op.weight.shape[1] * op.groups
         weights = self.tables.name("float", "weights", op.weight)
         biases = self.tables.name("float", "biases", op.bias if op.bias.any() else None)
         sizes = f"{inputs}, {outputs}, {op.groups}"
-        window = f"{side}, {op.shape[1]}, {op.kernel}, {op.stride}, {op.padding}"
+        slides = window(before, op.shape, op.kernel, op.stride, op.sides)
         name = f"convolution_{len(self.structs)}"
         self.structs.append(
             f"static const struct convolution {name} = {{ /* {op.place} */\n"
-            f"    {weights}, {biases}, {sizes}, {window}\n}};\n"
+            f"    {weights}, {biases}, {sizes}, {slides}\n}};\n"
         )
         return name
 
@@ -323,12 +360,19 @@ class _Writer:
                 kind: _CURVE.replace("@KIND@", kind).replace("@VALUE@", value)
                 for kind, value in _CURVES.items()
             },
-            "largest": _LARGEST,
-            "average": _MEAN,
+            "largest": _filled(_POOL, _LARGEST),
+            "average": _filled(_POOL, _AVERAGE),
+            "copy": _COPY,
             "add": _ADD,
             "multiply": _MULTIPLY,
         }
         return "".join(text for name, text in texts.items() if name in self.needs)
+
+
+def _filled(text: str, places: dict[str, str]) -> str:
+    for place, value in places.items():
+        text = text.replace(place, value)
+    return text
 
 
 def float_source(program: Program, *, name: str, about: str) -> CSource:
@@ -339,7 +383,7 @@ def float_source(program: Program, *, name: str, about: str) -> CSource:
     writer = _Writer(program, places([it.shape for it in operations], program.uses, in_place))
     prefix = prefix_of(name)
     calls = "".join(writer.operation(number, it) for number, it in enumerate(operations))
-    kernels = writer.kernels()
+    kernels, structs = writer.kernels(), "".join(writer.structs)
     includes = "#include <math.h>\n" if writer.needs & _MATH else ""
     source = f"""{comment(about)}
 
@@ -348,9 +392,9 @@ def float_source(program: Program, *, name: str, about: str) -> CSource:
 {includes}#include <stddef.h>
 
 static float memory[{writer.arena.size}];
-{_STRUCT if writer.structs else ""}{kernels}
+{WINDOW if writer.structs else ""}{_STRUCT if "convolution_" in structs else ""}{kernels}
 {"".join(writer.tables.texts)}
-{"".join(writer.structs)}
+{structs}
 int {prefix}_predict(const uint8_t image[784], float logits[{prefix.upper()}_CLASSES])
 {{
     const float *const scores = {writer.at(len(operations))};

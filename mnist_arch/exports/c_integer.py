@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
+import numpy as np
+
+from mnist_arch.counting.layers import Shape
+from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.exports.arena import Arena
 from mnist_arch.exports.c_text import (
     NEAREST,
+    WINDOW,
     CSource,
     Tables,
     comment,
@@ -15,9 +21,11 @@ from mnist_arch.exports.c_text import (
     one_line,
     places,
     prefix_of,
+    window,
 )
 from mnist_arch.exports.integer import (
     AnyIntegerOperation,
+    ConcatOf,
     HardSwish,
     IntegerConvolution,
     IntegerProgram,
@@ -60,14 +68,22 @@ static uint8_t stored(int32_t value, int32_t low)
 
 _STRUCT: Final = """
 struct convolution {
-    const int8_t *weights;       /* [outputs][inputs / groups][kernel][kernel] */
-    const int16_t *biases;       /* NULL where all are 0 */
+    const @NUMBER@ *weights; /* [outputs][inputs / groups][height][width] */
+    const int16_t *biases; /* NULL where all are 0 */
     const uint8_t *multipliers;
-    const uint8_t *lows;         /* the least that is stored; NULL where it is 0 */
+    const uint8_t *lows; /* the least that is stored; NULL where it is 0 */
     uint16_t inputs, outputs, groups;
-    uint8_t side, out_side, kernel, stride, padding;
+    struct window window;
     uint8_t zero, out_zero, bias_shift, shift;
 };
+"""
+
+_WEIGHT: Final = """
+/* two weights lie in a byte, the first in its lower half, and 8 is added to each */
+static int32_t weight_at(const uint8_t *weights, int at)
+{
+    return (weights[at / 2] >> at % 2 * 4 & 15) - 8;
+}
 """
 
 _SUM_ROW: Final = """
@@ -75,49 +91,51 @@ _SUM_ROW: Final = """
 static void sum_row@SUFFIX@(const struct convolution *it, const uint8_t *in, int output, int row,
                     int32_t sums[LONGEST_ROW])
 {
-    const int kernel = it->kernel, side = it->side, inputs = it->inputs / it->groups;
-    const uint8_t *maps = in + output / (it->outputs / it->groups) * inputs * side * side;
-    const int8_t *weights = it->weights + (size_t)(output * inputs * kernel * kernel);
+    const struct window *window = &it->window;
+    const int rows = window->rows, columns = window->columns, stride = window->stride;
+    const int inputs = it->inputs / it->groups, taps = window->height * window->width;
+    const uint8_t *maps = in + output / (it->outputs / it->groups) * inputs * rows * columns;
+    const int first = output * inputs * taps;
     const int32_t bias =
         it->biases == NULL ? 0 : it->biases[output] * ((int32_t)1 << it->bias_shift);
 
-    for (int column = 0; column < it->out_side; column++)
+    for (int column = 0; column < window->out_columns; column++)
         sums[column] = bias;
-    for (int tap = 0; tap < kernel * kernel; tap++) {
+    for (int tap = 0; tap < taps; tap++) {
 @TAP@
     }
-    for (int column = 0; column < it->out_side; column++)
+    for (int column = 0; column < window->out_columns; column++)
         sums[column] = scaled(sums[column], it->multipliers[output], it->shift);
 }
 """
 
 _TAP: Final = """\
-        const int y = row * it->stride + tap / kernel - it->padding;
-        const int left = tap % kernel - it->padding;
-        const int from = left < 0 ? (it->stride - 1 - left) / it->stride : 0;
-        const int end = (side - 1 - left) / it->stride + 1;
-        const int to = end < it->out_side ? end : it->out_side;
+        const int y = row * stride + tap / window->width - window->top;
+        const int left = tap % window->width - window->left;
+        const int from = left < 0 ? (stride - 1 - left) / stride : 0;
+        const int end = left < columns ? (columns - 1 - left) / stride + 1 : 0;
+        const int to = end < window->out_columns ? end : window->out_columns;
 
-        if (y < 0 || y >= side)
+        if (y < 0 || y >= rows)
             continue;
         for (int input = 0; input < inputs; input++) {
-            const uint8_t *pixel = maps + (input * side + y) * side + from * it->stride + left;
-            const int32_t weight = weights[input * kernel * kernel + tap];
+            const uint8_t *pixel = maps + (input * rows + y) * columns + from * stride + left;
+            const int32_t weight = @WEIGHT@;
 
-            for (int column = from; column < to; column++, pixel += it->stride)
+            for (int column = from; column < to; column++, pixel += stride)
                 sums[column] += weight * (*pixel - it->zero);
         }"""
 
 _BORDER_TAP: Final = """\
-        const int y = nearest(row * it->stride + tap / kernel - it->padding, side);
-        const int left = tap % kernel - it->padding;
+        const int y = nearest(row * stride + tap / window->width - window->top, rows);
+        const int left = tap % window->width - window->left;
 
         for (int input = 0; input < inputs; input++) {
-            const uint8_t *line = maps + (input * side + y) * side;
-            const int32_t weight = weights[input * kernel * kernel + tap];
+            const uint8_t *line = maps + (input * rows + y) * columns;
+            const int32_t weight = @WEIGHT@;
 
-            for (int column = 0; column < it->out_side; column++) {
-                const int x = nearest(column * it->stride + left, side);
+            for (int column = 0; column < window->out_columns; column++) {
+                const int x = nearest(column * stride + left, columns);
 
                 sums[column] += weight * (line[x] - it->zero);
             }
@@ -129,9 +147,9 @@ static void convolve@SUFFIX@(const struct convolution *it, const uint8_t *in, ui
     int32_t sums[LONGEST_ROW];
 
     for (int output = 0; output < it->outputs; output++)
-        for (int row = 0; row < it->out_side; row++) {
+        for (int row = 0; row < it->window.out_rows; row++) {
             sum_row@SUFFIX@(it, in, output, row, sums);
-            for (int column = 0; column < it->out_side; column++)
+            for (int column = 0; column < it->window.out_columns; column++)
                 *out++ = stored(it->out_zero + sums[column],
                                 it->lows == NULL ? 0 : it->lows[output]);
         }
@@ -147,13 +165,14 @@ static void look_up(const uint8_t table[256], int size, const uint8_t *in, uint8
 """
 
 _LEAKY: Final = """
-static void leaky(int size, int zero, int32_t positive, int32_t negative, int shift, int out_zero,
-                  const uint8_t *in, uint8_t *out)
+/* each: how many values that follow each other have one factor below zero */
+static void leaky(int size, int each, int zero, int32_t positive, const int16_t *negatives,
+                  int shift, int out_zero, const uint8_t *in, uint8_t *out)
 {
     for (int at = 0; at < size; at++) {
         const int32_t a = in[at] - zero;
 
-        out[at] = stored(out_zero + scaled(a, a >= 0 ? positive : negative, shift), 0);
+        out[at] = stored(out_zero + scaled(a, a >= 0 ? positive : negatives[at / each], shift), 0);
     }
 }
 """
@@ -172,19 +191,19 @@ static void hard_swish(int size, int zero, int32_t three, int32_t multiplier, in
 """
 
 _LARGEST: Final = """
-static void largest(int channels, int side, int out_side, int size, int stride, const uint8_t *in,
-                    uint8_t *out)
+static void largest(int channels, const struct window *it, const uint8_t *in, uint8_t *out)
 {
-    for (int channel = 0; channel < channels; channel++, in += side * side)
-        for (int row = 0; row < out_side; row++)
-            for (int column = 0; column < out_side; column++) {
-                const uint8_t *window = in + row * stride * side + column * stride;
+    for (int channel = 0; channel < channels; channel++, in += it->rows * it->columns)
+        for (int row = 0; row < it->out_rows; row++)
+            for (int column = 0; column < it->out_columns; column++) {
+                const int top = row * it->stride - it->top;
+                const int left = column * it->stride - it->left;
                 uint8_t found = 0;
 
-                for (int y = 0; y < size; y++)
-                    for (int x = 0; x < size; x++)
-                        if (window[y * side + x] > found)
-                            found = window[y * side + x];
+                for (int y = top < 0 ? 0 : top; y < top + it->height && y < it->rows; y++)
+                    for (int x = left < 0 ? 0 : left; x < left + it->width && x < it->columns; x++)
+                        if (in[y * it->columns + x] > found)
+                            found = in[y * it->columns + x];
                 *out++ = found;
             }
 }
@@ -192,29 +211,39 @@ static void largest(int channels, int side, int out_side, int size, int stride, 
 
 _SUM: Final = """
 /* the sum of a window, without the zero points */
-static int32_t window_sum(const uint8_t *window, int side, int size, int zero)
+static int32_t window_sum(const struct window *it, int row, int column, int zero,
+                          const uint8_t *in)
 {
+    const int top = row * it->stride - it->top, left = column * it->stride - it->left;
     int32_t sum = 0;
 
-    for (int y = 0; y < size; y++)
-        for (int x = 0; x < size; x++)
-            sum += window[y * side + x] - zero;
+    for (int y = top < 0 ? 0 : top; y < top + it->height && y < it->rows; y++)
+        for (int x = left < 0 ? 0 : left; x < left + it->width && x < it->columns; x++)
+            sum += in[y * it->columns + x] - zero;
     return sum;
 }
 """
 
 _MEAN: Final = """
-static void average(int channels, int side, int out_side, int size, int stride, int zero,
-                    int32_t multiplier, int shift, int out_zero, const uint8_t *in, uint8_t *out)
+static void average(int channels, const struct window *it, int zero, int32_t multiplier, int shift,
+                    int out_zero, const uint8_t *in, uint8_t *out)
 {
-    for (int channel = 0; channel < channels; channel++, in += side * side)
-        for (int row = 0; row < out_side; row++)
-            for (int column = 0; column < out_side; column++) {
-                const uint8_t *window = in + row * stride * side + column * stride;
-                const int32_t sum = window_sum(window, side, size, zero);
+    for (int channel = 0; channel < channels; channel++, in += it->rows * it->columns)
+        for (int row = 0; row < it->out_rows; row++)
+            for (int column = 0; column < it->out_columns; column++) {
+                const int32_t sum = window_sum(it, row, column, zero, in);
 
                 *out++ = stored(out_zero + scaled(sum, multiplier, shift), 0);
             }
+}
+"""
+
+_RESCALE: Final = """
+static void rescale(int size, int zero, int32_t multiplier, int shift, int out_zero,
+                    const uint8_t *in, uint8_t *out)
+{
+    for (int at = 0; at < size; at++)
+        out[at] = stored(out_zero + scaled(in[at] - zero, multiplier, shift), 0);
 }
 """
 
@@ -256,20 +285,20 @@ class _Writer:
         """Where a value lies."""
         return "image" if value == 0 else f"memory + {self.arena.offsets[value - 1]}"
 
-    def side(self, value: int) -> int:
-        return 28 if value == 0 else self.program.operations[value - 1].shape[1]
+    def shape(self, value: int) -> Shape:
+        return IMAGE_SHAPE if value == 0 else self.program.operations[value - 1].shape
 
     def operation(self, number: int, it: AnyIntegerOperation) -> str:
         """The lines that compute an operation, the last of which makes the logits."""
         is_last = number + 1 == len(self.program.operations)
         ins = [self.at(value) for value in it.inputs]
         zeros = [self.program.zero(value) for value in it.inputs]
-        out, (channels, height, _) = self.at(number + 1), it.shape
-        side = self.side(it.inputs[0])
+        out, (channels, height, width) = self.at(number + 1), it.shape
+        size, before = channels * height * width, self.shape(it.inputs[0])
         call: str
         match it:
             case IntegerConvolution() as op:
-                name = self.convolution(op, side, zeros[0])
+                name = self.convolution(op, before, zeros[0])
                 suffix = "_with_border" if op.repeats_border else ""
                 if is_last:
                     self.needs |= {f"sum_row{suffix}"}
@@ -280,71 +309,101 @@ class _Writer:
             case Table(values=values):
                 self.needs.add("look_up")
                 name = self.tables.name("uint8_t", "table", values)
-                call = f"look_up({name}, {channels * height**2}, {ins[0]}, {out})"
-            case Leaky(multipliers=(positive, negative), shift=shift):
+                call = f"look_up({name}, {size}, {ins[0]}, {out})"
+            case Leaky(positive=positive, negative=negative, shift=shift):
                 self.needs |= {"scaled", "leaky", "stored"}
-                scales = f"{zeros[0]}, {positive}, {negative}, {shift}, {it.zero}"
-                call = f"leaky({channels * height**2}, {scales}, {ins[0]}, {out})"
+                table = self.tables.name("int16_t", "slopes", negative)
+                scales = f"{zeros[0]}, {positive}, {table}, {shift}, {it.zero}"
+                call = f"leaky({size}, {size // len(negative)}, {scales}, {ins[0]}, {out})"
             case HardSwish() as op:
                 self.needs |= {"scaled", "hard_swish", "stored"}
                 scales = f"{zeros[0]}, {op.three}, {op.multiplier}, {op.shift}, {op.zero}"
-                call = f"hard_swish({channels * height**2}, {scales}, {ins[0]}, {out})"
-            case LargestOf(size=size, stride=stride):
+                call = f"hard_swish({size}, {scales}, {ins[0]}, {out})"
+            case LargestOf() as op:
                 self.needs.add("largest")
-                sizes = f"{channels}, {side}, {height}, {size}, {stride}"
-                call = f"largest({sizes}, {ins[0]}, {out})"
+                call = f"largest({channels}, &{self.window(op, before)}, {ins[0]}, {out})"
             case MeanOf() as op:
+                name = self.window(op, before)
                 if is_last:
                     self.needs |= {"window_sum", "scaled"}
-                    window = f"{ins[0]} + at * {side**2}, {side}, {op.size}, {zeros[0]}"
-                    scaled = f"scaled(window_sum({window}), {op.multiplier}, {op.shift})"
-                    return _each(scaled, channels)
+                    map_at = f"{ins[0]} + at * {before[1] * before[2]}"
+                    total = f"window_sum(&{name}, 0, 0, {zeros[0]}, {map_at})"
+                    return _each(f"scaled({total}, {op.multiplier}, {op.shift})", channels)
                 self.needs |= {"window_sum", "scaled", "average", "stored"}
-                sizes = f"{channels}, {side}, {height}, {op.size}, {op.stride}"
                 scales = f"{zeros[0]}, {op.multiplier}, {op.shift}, {op.zero}"
-                call = f"average({sizes}, {scales}, {ins[0]}, {out})"
+                call = f"average({channels}, &{name}, {scales}, {ins[0]}, {out})"
             case SumOf(multipliers=by, shift=shift):
                 self.needs |= {"scaled", "add", "stored"}
                 both = ", ".join(f"{i}, {z}, {m}" for i, z, m in zip(ins, zeros, by, strict=True))
-                call = f"add({channels * height**2}, {both}, {shift}, {it.zero}, {out})"
+                call = f"add({size}, {both}, {shift}, {it.zero}, {out})"
+            case ConcatOf(multipliers=by, shift=shift):
+                self.needs |= {"scaled", "rescale", "stored"}
+                calls, done = [], 0
+                for value, place, zero, multiplier in zip(it.inputs, ins, zeros, by, strict=True):
+                    length = math.prod(self.shape(value))
+                    scales = f"{zero}, {multiplier}, {shift}, {it.zero}"
+                    calls.append(f"rescale({length}, {scales}, {place}, {out} + {done})")
+                    done += length
+                call = ";\n    ".join(calls)
             case ProductOf(multiplier=multiplier, shift=shift):
                 self.needs |= {"scaled", "multiply", "stored"}
                 both = ", ".join(f"{i}, {z}" for i, z in zip(ins, zeros, strict=True))
                 scales = f"{multiplier}, {shift}, {it.zero}"
-                call = f"multiply({channels}, {height**2}, {both}, {scales}, {out})"
+                call = f"multiply({channels}, {height * width}, {both}, {scales}, {out})"
             case never:
                 assert_never(never)
         if is_last:
             return f"    {call};\n" + _each(f"({out})[at] - {it.zero}", channels)
         return f"    {call};\n"
 
-    def convolution(self, op: IntegerConvolution, side: int, zero: int) -> str:
+    def window(self, op: LargestOf | MeanOf, before: Shape) -> str:
+        """The name of the constant that says what a pool sees."""
+        name = f"window_{len(self.structs)}"
+        text = window(before, op.shape, op.size, op.stride, op.sides)
+        self.structs.append(f"static const struct window {name} = {text};\n")
+        return name
+
+    def convolution(self, op: IntegerConvolution, before: Shape, zero: int) -> str:
         """The name of the constant that describes it."""
         self.needs.add("scaled")
         outputs, inputs = len(op.weight), op.weight.shape[1] * op.groups
         pointers = ", ".join(
             (
-                self.tables.name("int8_t", "weights", op.weight),
+                self.weights(op),
                 self.tables.name("int16_t", "biases", op.bias),
                 self.tables.name("uint8_t", "multipliers", op.multiplier),
                 self.tables.name("uint8_t", "lows", op.low),
             )
         )
         sizes = f"{inputs}, {outputs}, {op.groups}"
-        window = f"{side}, {op.shape[1]}, {op.kernel}, {op.stride}, {op.padding}"
+        slides = window(before, op.shape, op.kernel, op.stride, op.sides)
         scales = f"{zero}, {op.zero}, {op.bias_shift}, {op.shift}"
         name = f"convolution_{len(self.structs)}"
         self.structs.append(
             f"static const struct convolution {name} = {{ /* {op.place} */\n"
-            f"    {pointers},\n    {sizes}, {window}, {scales}\n}};\n"
+            f"    {pointers},\n    {sizes}, {slides}, {scales}\n}};\n"
         )
         return name
 
+    def weights(self, op: IntegerConvolution) -> str:
+        """The name of a table of weights."""
+        if self.program.weight_bits == 8:
+            return self.tables.name("int8_t", "weights", op.weight)
+        halves = np.append(op.weight.ravel() + 8, 8)[: op.weight.size + op.weight.size % 2]
+        low, high = halves.reshape(-1, 2).astype(np.uint8).T
+        return self.tables.name("uint8_t", "weights", low | high << 4)
+
     def kernels(self) -> str:
         """The functions that are called."""
+        at = "first + input * taps + tap"
+        is_whole = self.program.weight_bits == 8
+        weight = f"it->weights[{at}]" if is_whole else f"weight_at(it->weights, {at})"
+        if not is_whole and self.needs & {"sum_row", "sum_row_with_border"}:
+            self.needs.add("weight")
         texts = {
             "scaled": _ROUNDED,
             "stored": _CUT,
+            "weight": _WEIGHT,
             "sum_row": _SUM_ROW.replace("@TAP@", _TAP).replace("@SUFFIX@", ""),
             "convolve": _CONVOLVE.replace("@SUFFIX@", ""),
             "sum_row_with_border": NEAREST
@@ -356,10 +415,12 @@ class _Writer:
             "largest": _LARGEST,
             "window_sum": _SUM,
             "average": _MEAN,
+            "rescale": _RESCALE,
             "add": _ADD,
             "multiply": _MULTIPLY,
         }
-        return "".join(text for name, text in texts.items() if name in self.needs)
+        found = "".join(text for name, text in texts.items() if name in self.needs)
+        return found.replace("@WEIGHT@", weight)
 
 
 def _each(value: str, classes: int, *, before: tuple[str, str] | None = None) -> str:
@@ -391,8 +452,9 @@ def integer_source(program: IntegerProgram, *, name: str, about: str) -> CSource
     calls = "".join(writer.operation(number, it) for number, it in enumerate(operations))
     size = max(writer.arena.size, 1)
     kernels = writer.kernels()
-    sides = [it.shape[1] for it in operations if isinstance(it, IntegerConvolution)]
-    longest = f"#define LONGEST_ROW {max(sides)}\n\n" if sides else ""
+    widths = [it.shape[2] for it in operations if isinstance(it, IntegerConvolution)]
+    longest = f"#define LONGEST_ROW {max(widths)}\n\n" if widths else ""
+    struct = _STRUCT.replace("@NUMBER@", "int8_t" if program.weight_bits == 8 else "uint8_t")
     source = f"""{comment(about)}
 {comment(one_line(RULE))}
 
@@ -401,7 +463,7 @@ def integer_source(program: IntegerProgram, *, name: str, about: str) -> CSource
 #include <stddef.h>
 
 {longest}static uint8_t memory[{size}];
-{_STRUCT if writer.structs else ""}{kernels}
+{WINDOW if writer.structs else ""}{struct if widths else ""}{kernels}
 {"".join(writer.tables.texts)}
 {"".join(writer.structs)}
 int {prefix}_predict(const uint8_t image[784], int32_t logits[{prefix.upper()}_CLASSES])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mnist_arch.counting.layers import Shape
+from mnist_arch.counting.layers import Shape, Sides
 from mnist_arch.exports.arena import Arena, Lifetime, arena_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,21 @@ static int nearest(int at, int side)
 }
 """
 """Of a border that is repeated: the place on the map that a place beside it has its value from."""
+
+
+WINDOW: Final = """
+struct window {
+    uint16_t rows, columns, out_rows, out_columns; /* of the maps */
+    uint16_t height, width, stride;
+    uint8_t top, left; /* padding */
+};
+"""
+
+
+def window(before: Shape, after: Shape, size: tuple[int, int], stride: int, sides: Sides) -> str:
+    """Such a struct of what slides over a map."""
+    numbers = *before[1:], *after[1:], *size, stride, sides[0], sides[2]
+    return f"{{{', '.join(map(str, numbers))}}}"
 
 
 @dataclass(frozen=True)

@@ -53,16 +53,16 @@ const OPERATIONS = {
     const { stride, groups, shape } = operation, [outs, height, width] = shape;
     const weight = tensor(operation.weight), bias = tensor(operation.bias);
     const { values, shape: [channels, rows, columns] } = padded(map, operation);
-    const inputs = channels / groups, kernel = Math.sqrt(weight.length / (outs * inputs));
+    const inputs = channels / groups, [high, wide] = operation.kernel;
     const found = new Float64Array(outs * height * width);
     for (let out = 0; out < outs; out++) {
       const first = Math.floor(out / (outs / groups)) * inputs, start = out * height * width;
       found.fill(bias[out], start, start + height * width);
       for (let input = 0; input < inputs; input++) {
-        const at = (out * inputs + input) * kernel * kernel, from = (first + input) * rows * columns;
+        const at = (out * inputs + input) * high * wide, from = (first + input) * rows * columns;
         const target = { found, start, height, width }, source = { values, from, columns };
-        if (kernel === 3 && stride === 1) addThreeByThree(target, source, weight, at);
-        else addConvolved(target, source, weight, at, kernel, stride);
+        if (high === 3 && wide === 3 && stride === 1) addThreeByThree(target, source, weight, at);
+        else addConvolved(target, source, weight, at, operation);
       }
     }
     return found;
@@ -82,10 +82,10 @@ const OPERATIONS = {
       return [mean, 1 / Math.sqrt(variance + eps)];
     });
     const scale = tensor(operation.scale), shift = tensor(operation.shift);
-    const each = map.shape[0] / groups;
-    return byChannel(map, (value, channel) => {
-      const [mean, factor] = norms[Math.floor(channel / each)];
-      return (value - mean) * factor * scale[channel] + shift[channel];
+    const each = map.values.length / scale.length; // values with one scale
+    return map.values.map((value, at) => {
+      const [mean, factor] = norms[Math.floor(at / size)], place = Math.floor(at / each);
+      return (value - mean) * factor * scale[place] + shift[place];
     });
   },
 
@@ -95,30 +95,32 @@ const OPERATIONS = {
     return byChannel(map, (value, channel) => Math.max(value, floor[channel]));
   },
 
-  LeakyRelu({ slope }, [{ values }]) {
-    return values.map((value) => (value < 0 ? value * slope : value));
+  LeakyRelu(operation, [map], tensor) {
+    const slope = tensor(operation.slope), each = map.values.length / slope.length;
+    return map.values.map((value, at) => (value < 0 ? value * slope[Math.floor(at / each)] : value));
   },
 
   Curve({ kind }, [{ values }]) {
     return values.map(CURVES[kind]);
   },
 
-  Pool({ kind, size, stride, shape }, [map]) {
-    const [channels, height, width] = shape, [, rows, columns] = map.shape;
+  Pool({ kind, size: [high, wide], stride, sides, shape }, [map]) {
+    const [channels, height, width] = shape;
+    const { values, shape: [, rows, columns] } = padded(map, { sides, fill: FILLS[kind] });
     const found = new Float64Array(channels * height * width);
     let to = 0;
     for (let channel = 0; channel < channels; channel++) {
       for (let y = 0; y < height; y++) {
         for (let x = 0; x < width; x++) {
           let sum = 0, most = -Infinity;
-          for (let row = 0; row < size; row++) {
+          for (let row = 0; row < high; row++) {
             const from = (channel * rows + y * stride + row) * columns + x * stride;
-            for (let at = from; at < from + size; at++) {
-              sum += map.values[at];
-              most = Math.max(most, map.values[at]);
+            for (let at = from; at < from + wide; at++) {
+              sum += values[at];
+              most = Math.max(most, values[at]);
             }
           }
-          found[to++] = kind === "max" ? most : sum / (size * size);
+          found[to++] = kind === "max" ? most : sum / (high * wide);
         }
       }
     }
@@ -129,10 +131,22 @@ const OPERATIONS = {
     return one.values.map((value, at) => value + other.values[at]);
   },
 
+  Concat(operation, maps) {
+    const found = new Float64Array(maps.reduce((sum, { values }) => sum + values.length, 0));
+    let at = 0;
+    for (const { values } of maps) {
+      found.set(values, at);
+      at += values.length;
+    }
+    return found;
+  },
+
   Multiply(operation, [map, factors]) {
     return byChannel(map, (value, channel) => value * factors.values[channel]);
   },
 };
+
+const FILLS = { average: 0, max: -Infinity };
 
 const CURVES = {
   sigmoid,
@@ -162,11 +176,11 @@ function byChannel({ values, shape: [channels] }, change) {
 }
 
 /** Adds to one channel of the result what another channel gives to it; `at` is its first weight. */
-function addConvolved({ found, start, height, width }, source, weight, at, kernel, stride) {
-  const { values, from, columns } = source;
-  for (let row = 0; row < kernel; row++) {
-    for (let column = 0; column < kernel; column++) {
-      const factor = weight[at + row * kernel + column];
+function addConvolved({ found, start, height, width }, source, weight, at, { kernel, stride }) {
+  const { values, from, columns } = source, [high, wide] = kernel;
+  for (let row = 0; row < high; row++) {
+    for (let column = 0; column < wide; column++) {
+      const factor = weight[at + row * wide + column];
       for (let y = 0; y < height; y++) {
         let to = start + y * width, next = from + (y * stride + row) * columns + column;
         for (const end = to + width; to < end; to++, next += stride) {
@@ -197,20 +211,20 @@ function addThreeByThree({ found, start, height, width }, { values, from, column
   }
 }
 
-/** The map with a border of zeros, or of the nearest values. */
-function padded(map, { padding, repeats_border: repeats }) {
-  if (!padding) return map;
+/** The map with a border of one value, or of the nearest ones. */
+function padded(map, { sides: [top, bottom, left, right], repeats_border: repeats, fill = 0 }) {
+  if (!(top || bottom || left || right)) return map;
   const [channels, height, width] = map.shape;
-  const rows = height + 2 * padding, columns = width + 2 * padding;
-  const values = new Float64Array(channels * rows * columns);
+  const rows = height + top + bottom, columns = width + left + right;
+  const values = new Float64Array(channels * rows * columns).fill(fill);
   const within = (at, size) => Math.min(Math.max(at, 0), size - 1);
   for (let channel = 0; channel < channels; channel++) {
     for (let row = 0; row < rows; row++) {
-      const y = within(row - padding, height);
-      if (!repeats && y !== row - padding) continue;
+      const y = within(row - top, height);
+      if (!repeats && y !== row - top) continue;
       for (let column = 0; column < columns; column++) {
-        const x = within(column - padding, width);
-        if (!repeats && x !== column - padding) continue;
+        const x = within(column - left, width);
+        if (!repeats && x !== column - left) continue;
         const to = (channel * rows + row) * columns + column;
         values[to] = map.values[(channel * height + y) * width + x];
       }

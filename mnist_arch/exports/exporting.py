@@ -78,6 +78,11 @@ class ExportRequest:
         if format == "onnx":
             need_onnx()
         trained = find(what, runs=runs, spec=spec)
+        if more.get("int8"):
+            from mnist_arch.exports.lowering import not_whole
+
+            if problem := not_whole(plan_network(trained.experiment).layers):
+                raise SpecError((problem,))
         path = out or Path(trained.experiment.name + SUFFIXES[format])
         if format == "c":
             check_folder(path)
@@ -221,7 +226,8 @@ def _as_c(
         right = Reference(judged, trained.dataset, right.logits_NK)
         right = replace(right, logits_NK=integer.logits(program, right.pixels_NHW))
         figures = _figures(right, model, trained, float_bytes=source.data_bytes)
-        source = integer_source(program, name=name, about=about(metadata, "whole numbers"))
+        numbers = "whole numbers" + (", weights of 4 bits" if program.weight_bits == 4 else "")
+        source = integer_source(program, name=name, about=about(metadata, numbers))
     found_NK = logits_here(source, right.pixels_NHW)
     split = right.images.name
     parity = Parity.of(found_NK, right.logits_NK, dataset=right.dataset, split=split)
@@ -272,7 +278,8 @@ def _in_whole_numbers(
     labels_N = judged.labels.numpy()
 
     def written(accuracy: Mapping[str, object] | None) -> tuple[bytes, dict[str, str]]:
-        metadata = {**float_file.metadata, "quantization": "int8 weights, uint8 values"}
+        weights = f"int{program.weight_bits} weights"
+        metadata = {**float_file.metadata, "quantization": f"{weights}, uint8 values"}
         metadata.pop("accuracy", None)
         if accuracy is not None:
             metadata["accuracy"] = json.dumps(accuracy)
@@ -328,7 +335,8 @@ def whole_numbers(
     else:
         judged = load_split(trained.dataset, "test", data_dir=data_dir)
     some_NHW = np.ascontiguousarray(training.images[:CALIBRATION_IMAGES, 0].numpy())
-    return quantized(program_of(trained, model), some_NHW), judged
+    bits: Literal[8, 4] = 4 if trained.experiment.recipe.quantize == "int4" else 8
+    return quantized(program_of(trained, model), some_NHW, weight_bits=bits), judged
 
 
 def program_of(trained: TrainedNetwork, model: Classifier) -> Program:

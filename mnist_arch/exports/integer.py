@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
 
 import numpy as np
 
-from mnist_arch.counting.layers import Shape
+from mnist_arch.counting.layers import Shape, Sides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class IntegerConvolution(IntegerOperation):
     """weight * (x - zero of x) + bias · 2^bias_shift, scaled."""
 
     weight: NDArray[Any]
-    """(out, in / groups, kernel, kernel) int8."""
+    """(out, in / groups, height, width) int8; of weights of 4 bits from -7 to 7."""
     bias: NDArray[Any] | None
     """(out,) int16; none where all are 0."""
     bias_shift: int
@@ -60,13 +60,15 @@ class IntegerConvolution(IntegerOperation):
     low: NDArray[Any] | None = None
     """(out,) uint8, the least that is stored; none is 0."""
     stride: int = 1
-    padding: int = 0
+    sides: Sides = (0, 0, 0, 0)
     repeats_border: bool = False
     groups: int = 1
 
     @property
-    def kernel(self) -> int:
-        return int(self.weight.shape[-1])
+    def kernel(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.weight.shape[2:]
+        return int(height), int(width)
 
     @property
     def scalars(self) -> int:
@@ -82,14 +84,16 @@ class Table(IntegerOperation):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Leaky(IntegerOperation):
-    """(x - zero of x) · multipliers[0] where that is 0 or more, else · multipliers[1], scaled."""
+    """(x - zero of x) · positive where that is 0 or more, else · negative, scaled."""
 
-    multipliers: tuple[int, int]
+    positive: int
+    negative: NDArray[Any]
+    """(channels,), or (1,) for all, int16."""
     shift: int
 
     @property
     def scalars(self) -> int:
-        return 6
+        return 4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,20 +112,22 @@ class HardSwish(IntegerOperation):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LargestOf(IntegerOperation):
-    """The maximum of each window."""
+    """The maximum of each window, without what is padded."""
 
-    size: int
+    size: tuple[int, int]
     stride: int
+    sides: Sides = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MeanOf(IntegerOperation):
     """The sum of x - zero of each window, scaled."""
 
-    size: int
+    size: tuple[int, int]
     stride: int
     multiplier: int
     shift: int
+    sides: Sides = (0, 0, 0, 0)
 
     @property
     def scalars(self) -> int:
@@ -141,6 +147,18 @@ class SumOf(IntegerOperation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ConcatOf(IntegerOperation):
+    """Values by channels, one after the other, each multiplier · (a - zero of a), scaled."""
+
+    multipliers: tuple[int, ...]
+    shift: int
+
+    @property
+    def scalars(self) -> int:
+        return 2 + 2 * len(self.multipliers)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ProductOf(IntegerOperation):
     """(a - zero of a) · (b - zero of b), scaled; b has one value for each channel."""
 
@@ -153,7 +171,15 @@ class ProductOf(IntegerOperation):
 
 
 AnyIntegerOperation = (
-    IntegerConvolution | Table | Leaky | HardSwish | LargestOf | MeanOf | SumOf | ProductOf
+    IntegerConvolution
+    | Table
+    | Leaky
+    | HardSwish
+    | LargestOf
+    | MeanOf
+    | SumOf
+    | ConcatOf
+    | ProductOf
 )
 
 
@@ -166,6 +192,8 @@ class IntegerProgram:
     """What of a pixel stands for 0, which is what the border is filled with."""
     logit_scale: float
     """A logit of the float network is about this times one of these."""
+    weight_bits: Literal[8, 4] = 8
+    """That a weight is stored in."""
 
     @property
     def classes(self) -> int:
@@ -188,7 +216,9 @@ class IntegerProgram:
     def stored_bytes(self) -> int:
         """Of weights, biases and what scales: all numbers that are not sizes of something."""
         scalars = sum(it.scalars for it in self.operations)
-        return sum(it.nbytes for it in self.arrays) + scalars + 1  # of the image
+        weights = [it.weight for it in self.operations if isinstance(it, IntegerConvolution)]
+        saved = sum(it.nbytes - -(-it.size * self.weight_bits // 8) for it in weights)
+        return sum(it.nbytes for it in self.arrays) - saved + scalars + 1  # of the image
 
 
 def logits(program: IntegerProgram, images_NHW: NDArray[Any]) -> NDArray[Any]:
@@ -228,20 +258,26 @@ def computed(
             low = 0 if op.low is None else op.low[:, None, None]
         case Table(values=table):
             scaled = table[x].astype(np.int64) - operation.zero
-        case Leaky(multipliers=(positive, negative), shift=shift):
+        case Leaky(positive=positive, shift=shift):
             a = x.astype(np.int64) - zero
+            negative = operation.negative.astype(np.int64)[:, None, None]
             scaled = _scaled(np.where(a >= 0, a * positive, a * negative), 1, shift)
         case HardSwish(three=three) as op:
             a = x.astype(np.int64) - zero
             scaled = _scaled(a * np.clip(a + three, 0, 2 * three), op.multiplier, op.shift)
-        case LargestOf(size=size, stride=stride):
-            scaled = _windows(x, size, stride).max((4, 5)).astype(np.int64) - operation.zero
+        case LargestOf() as op:
+            windows = _windows(_padded(x, op.sides), op.size, op.stride)
+            scaled = windows.max((4, 5)).astype(np.int64) - operation.zero
         case MeanOf() as op:
-            sums = _windows(x, op.size, op.stride).sum((4, 5), dtype=np.int64)
-            scaled = _scaled(sums - zero * op.size**2, op.multiplier, op.shift)
+            windows = _windows(_padded(x.astype(np.int64) - zero, op.sides), op.size, op.stride)
+            scaled = _scaled(windows.sum((4, 5)), op.multiplier, op.shift)
         case SumOf(multipliers=(first, second), shift=shift):
             a, b = (it.astype(np.int64) - z for it, z in zip(inputs, zeros, strict=True))
             scaled = _scaled(a * first + b * second, 1, shift)
+        case ConcatOf(multipliers=multipliers, shift=shift):
+            parts = [it.astype(np.int64) - z for it, z in zip(inputs, zeros, strict=True)]
+            both = zip(parts, multipliers, strict=True)
+            scaled = np.concatenate([_scaled(a, by, shift) for a, by in both], axis=1)
         case ProductOf(multiplier=multiplier, shift=shift):
             a, b = (it.astype(np.int64) - z for it, z in zip(inputs, zeros, strict=True))
             scaled = _scaled(a * b, multiplier, shift)
@@ -256,16 +292,14 @@ def computed(
 
 def convolved(op: IntegerConvolution, x: NDArray[Any], zero: int) -> NDArray[Any]:
     """The sums of a convolution, int64; exact, since float64 holds each of them."""
-    x = x.astype(np.float64) - zero
-    if op.padding:
-        sides = ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding))
-        x = np.pad(x, sides, mode="edge" if op.repeats_border else "constant")
-    out, (height, width) = op.shape[0], op.shape[1:]
-    weight = op.weight.astype(np.float64).reshape(op.groups, out // op.groups, -1, op.kernel**2)
+    mode = "edge" if op.repeats_border else "constant"
+    x = _padded(x.astype(np.float64) - zero, op.sides, mode)
+    out, (height, width), (rows, columns) = op.shape[0], op.shape[1:], op.kernel
+    weight = op.weight.astype(np.float64).reshape(op.groups, out // op.groups, -1, rows * columns)
     grouped = x.reshape(len(x), op.groups, -1, *x.shape[2:])
     sums = np.zeros((len(x), op.groups, out // op.groups, height * width))
-    for tap in range(op.kernel**2):
-        row, column = divmod(tap, op.kernel)
+    for tap in range(rows * columns):
+        row, column = divmod(tap, columns)
         seen = grouped[
             :,
             :,
@@ -287,8 +321,13 @@ def _scaled(sums: NDArray[Any], multiplier: NDArray[Any] | int, shift: int) -> N
     return found
 
 
-def _windows(x: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
-    """(N, C, H, W) → (N, C, height, width, size, size)."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+def _padded(x: NDArray[Any], sides: Sides, mode: Any = "constant") -> NDArray[Any]:
+    top, bottom, left, right = sides
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode) if any(sides) else x
+
+
+def _windows(x: NDArray[Any], size: tuple[int, int], stride: int) -> NDArray[Any]:
+    """(N, C, H, W) → (N, C, height, width, *size)."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(2, 3))
     found: NDArray[Any] = windows[:, :, ::stride, ::stride]
     return found

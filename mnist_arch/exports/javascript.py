@@ -23,7 +23,7 @@ from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
 from mnist_arch.data.framing import FRAMINGS, WHOLE
 from mnist_arch.errors import ExportDiffers, WeightsError
-from mnist_arch.exports.program import AnyOperation, Program
+from mnist_arch.exports.program import AnyOperation, Convolution, Program
 from mnist_arch.exports.reference import logits
 from mnist_arch.runs.find import TrainedNetwork
 
@@ -46,16 +46,35 @@ export function logits(pixels) {
 }
 
 /**
- * The class of any grey picture of `width` × `height` bytes, row by row: its number, its name, the
- * probability of each class, and the 28×28 `pixels` that the network saw. The picture is inverted
- * where its background is light, scaled and centred; null where nothing is to be seen on it.
+ * The class of a picture: its number, its name, the probability of each class, and the 28×28
+ * `pixels` that the network saw. The picture is an ImageData, such as `getImageData` of a canvas
+ * gives, or `width` × `height` grey bytes, row by row. It is inverted where its background is
+ * light, scaled and centred; null where nothing is to be seen on it.
  */
-export function predict(picture, width = SIDE, height = SIDE) {
-  const pixels = framed(picture, width, height, NETWORK.framing);
+export function predict(picture, width = picture.width ?? SIDE, height = picture.height ?? SIDE) {
+  const grey = picture.data === undefined ? picture : greyOf(picture.data);
+  const pixels = framed(grey, width, height, NETWORK.framing);
   if (pixels === null) return null;
   const probabilities = softmax(logits(pixels));
   const label = probabilities.indexOf(largest(probabilities));
   return { label, name: classNames[label], probabilities, pixels };
+}
+
+/** Grey bytes of red, green, blue and opacity (ITU-R BT.601): what is dark is put on white. */
+function greyOf(data) {
+  const count = data.length / 4, grey = new Float64Array(count);
+  let sum = 0, opacities = 0;
+  for (let at = 0; at < count; at++) {
+    const [red, green, blue, opacity] = data.subarray(4 * at, 4 * at + 4);
+    grey[at] = 0.299 * red + 0.587 * green + 0.114 * blue;
+    sum += grey[at] * opacity;
+    opacities += opacity;
+  }
+  const behind = sum < 128 * opacities || opacities === 0 ? 255 : 0;
+  return grey.map((value, at) => {
+    const share = data[4 * at + 3] / 255;
+    return rounded(value * share + behind * (1 - share));
+  });
 }
 """
 
@@ -147,6 +166,8 @@ def _object(operation: AnyOperation, arrays: list[NDArray[Any]]) -> dict[str, An
         if hasattr(value, "dtype"):
             value = _number(value, arrays)
         found[field.name] = value
+    if isinstance(operation, Convolution):
+        found["kernel"] = operation.kernel
     return found
 
 

@@ -4,8 +4,8 @@ A batch norm in a trained network is a scale and a shift for each channel.
 
 1. Right behind a convolution it becomes part of its weights and bias.
 2. In front of one it does, too, where that pads nothing or repeats the border. Pools may stand
-   between: the mean of scaled values is the scaled mean, and the largest one is where no scale is
-   below 0.
+   between: the mean of scaled values is the scaled mean, unless it counts zeros of a padding, and
+   the largest one is where no scale is below 0.
 3. Behind a ReLU it goes through that into the convolution before, and leaves a floor in it: with a
    scale s ≥ 0 and a shift t, s · max(y, 0) + t = max(s · y + t, t). Where s < 0, that is done with
    -s and -t, and the convolution that follows, if it takes the value alone, changes its sign.
@@ -13,8 +13,8 @@ A batch norm in a trained network is a scale and a shift for each channel.
 
 All this is exact but for rounding, which is in float64 here. A norm is kept behind another
 activation than ReLU, unless 2 is possible; where a scale below 0 is followed by a pool of maxima, a
-residual or a gate; and beside weights that several convolutions share, since each of them would
-need a copy of its own.
+residual, branches or a gate; and beside weights that several convolutions share, since each of
+them would need a copy of its own.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
 from mnist_arch.counting import layers as ops
-from mnist_arch.counting.layers import Layer, Shape, every, joins
+from mnist_arch.counting.layers import Layer, Shape, every
 from mnist_arch.data.catalog import IMAGE_SHAPE, Normalization
-from mnist_arch.errors import Problem, SpecError
+from mnist_arch.errors import Problem
 from mnist_arch.exports.program import (
     IMAGE,
     Add,
     AnyOperation,
+    Concat,
     Convolution,
     Curve,
     GroupNorm,
@@ -50,34 +51,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def not_lowered(layers: Iterable[Layer]) -> Problem | None:
-    """The first layer that programs have no operation for, by the option that asks for it."""
-    layers = tuple(layers)
-    for layer in joins(layers):
-        if isinstance(layer.op, ops.Join) and layer.op.kind == "concat":
-            message = "an export cannot have `join: concat` of branches"
-            return Problem(message, layer.place, hint=_OTHERWISE)
+def not_whole(layers: Iterable[Layer]) -> Problem | None:
+    """The first layer that has no form in whole numbers; every one has one in floats."""
     for layer in every(layers):
-        what = ""
-        match layer.op:
-            case ops.Convolution(kernel=tuple()):
-                what = "a kernel that is no square"
-            case ops.Convolution(padding=tuple()):
-                what = "`padding: same-end`, which pads the sides differently"
-            case ops.Normalization(affine="value"):
-                what = "`affine: value` of a norm"
-            case ops.Activation(by_channel=True):
-                what = "`slopes: channel` of a PReLU"
-            case ops.Pooling(padding=padding) if padding:
-                what = "`padding` of a pool"
-            case _ if layer.in_shape[1] != layer.in_shape[2]:
-                what = "a map that is no square"
-        if what:
-            return Problem(f"an export cannot have {what}", layer.place, hint=_OTHERWISE)
+        if isinstance(layer.op, ops.Normalization) and layer.op.kind != "batch":
+            message = "a norm of each image has no whole numbers: its mean is not known before"
+            hint = "`norm: batch`, or an export without int8"
+            return Problem(message, layer.place, hint=hint)
     return None
-
-
-_OTHERWISE: Final = "train and evaluate it here, or use an option that exports have"
 
 
 def lower(
@@ -92,11 +73,8 @@ def lower(
 
     These have the names of the file, such as `layers.0.weight`. `by` is the normalisation that
     it was trained with. Without `fold` every batch norm is a Scale. Arrays of the program are
-    `dtype`; whatever it is, they are computed in float64. Dropout is left out. Raises SpecError for
-    what programs have no operation for; see `not_lowered`.
+    `dtype`; whatever it is, they are computed in float64. Dropout is left out.
     """
-    if (problem := not_lowered(layers)) is not None:
-        raise SpecError((problem,))
     writer = _Writer(tensors)
     scale, shift = 1 / (255 * by.std), -by.mean / by.std
     pixels = Pixels(
@@ -152,8 +130,7 @@ class _Writer:
                 return self.add(self._convolution(op, name, at))
             case ops.Linear(out=out):
                 weight = self._array(f"{name}.weight")
-                side = self._side(value)
-                weight = weight.reshape(out, -1, side, side)
+                weight = weight.reshape(out, -1, *self.operations[value - 1].shape[1:])
                 bias = self._array(f"{name}.bias") if layer.op.bias else np.zeros(out)
                 return self.add(Convolution(**at, weight=weight, bias=bias))
             case ops.Normalization(kind="batch"):
@@ -169,16 +146,16 @@ class _Writer:
             case ops.Activation(kind="relu"):
                 return self.add(Relu(**at))
             case ops.Activation(kind="leaky_relu"):
-                return self.add(LeakyRelu(**at, slope=layer.op.slope))
+                return self.add(LeakyRelu(**at, slope=np.array([layer.op.slope])))
             case ops.Activation(kind="prelu"):
-                return self.add(LeakyRelu(**at, slope=self._array(f"{name}.weight").item()))
+                return self.add(LeakyRelu(**at, slope=self._array(f"{name}.weight")))
             case ops.Activation(kind=("gelu" | "silu" | "hardswish") as kind):
                 return self.add(Curve(**at, kind=kind))
-            case ops.Pooling(kind=kind, size=size, stride=stride):
-                return self.add(Pool(**at, kind=kind, size=size, stride=stride))
+            case ops.Pooling(kind=kind, size=size, stride=stride) as op:
+                window = (size, size)
+                return self.add(Pool(**at, kind=kind, size=window, stride=stride, sides=op.sides))
             case ops.GlobalPooling(kind=kind):
-                side = layer.in_shape[1]
-                return self.add(Pool(**at, kind=kind, size=side, stride=side))
+                return self.add(Pool(**at, kind=kind, size=layer.in_shape[1:], stride=1))
             case ops.SqueezeExcitation(hidden=hidden):
                 return self._gate(layer, hidden, f"{name}.factors", value)
             case ops.Residual(body=body, skip=skip):
@@ -190,6 +167,8 @@ class _Writer:
                     self.sequence(branch, f"{name}.branches.{number}", value)
                     for number, branch in enumerate(branches)
                 ]
+                if layer.op.kind == "concat":
+                    return self.add(Concat(**{**at, "inputs": tuple(ends)}))
                 total = ends[0]
                 for end in ends[1:]:
                     total = self.add(Add(**{**at, "inputs": (total, end)}))
@@ -200,11 +179,13 @@ class _Writer:
                 assert_never(never)
 
     def _affine(self, layer: Layer, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Scale and shift of a norm for each channel, (channels,) each."""
+        """Scale and shift of a norm, (channels,) each, or of each value the shape of the map."""
         channels = layer.in_shape[0]
         if isinstance(layer.op, ops.Normalization) and layer.op.affine == "none":
             return np.ones(channels), np.zeros(channels)
         scale, shift = (self._array(f"{name}.{it}") for it in ("weight", "bias"))
+        if scale.size > channels:
+            return scale.reshape(layer.in_shape), shift.reshape(layer.in_shape)
         return np.broadcast_to(scale, channels).copy(), np.broadcast_to(shift, channels).copy()
 
     def _convolution(self, op: ops.Convolution, name: str, at: dict[str, Any]) -> Convolution:
@@ -219,14 +200,14 @@ class _Writer:
             weight=weight,
             bias=bias,
             stride=op.stride,
-            padding=op.sides[0],
-            repeats_border=op.sides[0] > 0 and op.padding_mode == "replicate",
+            sides=op.sides,
+            repeats_border=any(op.sides) and op.padding_mode == "replicate",
             groups=op.groups,
         )
 
     def _gate(self, layer: Layer, hidden: int, name: str, value: int) -> int:
         """The factors of a squeeze-and-excitation, and the product with them."""
-        channels, side, _ = layer.in_shape
+        channels, height, width = layer.in_shape
         whole: Shape = (channels, 1, 1)
         place = layer.place
 
@@ -235,17 +216,13 @@ class _Writer:
             at: dict[str, Any] = {"inputs": (value,), "shape": shape, "place": place}
             return self.add(Convolution(**at, weight=weight, bias=bias))
 
-        mean = Pool(
-            inputs=(value,), shape=whole, place=place, kind="average", size=side, stride=side
-        )
+        at: dict[str, Any] = {"inputs": (value,), "shape": whole, "place": place}
+        mean = Pool(**at, kind="average", size=(height, width), stride=1)
         inner = pointwise(1, (hidden, 1, 1), self.add(mean))
         inner = self.add(Relu(inputs=(inner,), shape=(hidden, 1, 1), place=place))
         outer = pointwise(3, whole, inner)
         factors = self.add(Curve(inputs=(outer,), shape=whole, place=place, kind="sigmoid"))
         return self.add(Multiply(inputs=(value, factors), shape=layer.out_shape, place=place))
-
-    def _side(self, value: int) -> int:
-        return self.operations[value - 1].shape[1]
 
     def _array(self, name: str) -> NDArray[Any]:
         return np.asarray(self.tensors[name], dtype=np.float64)
@@ -292,7 +269,7 @@ def _without(
         return _removed(found, at)
     follows = _follows(operations, uses, at)
     ahead = own(follows)
-    if ahead is not None and (ahead.padding == 0 or ahead.repeats_border):
+    if ahead is not None and (ahead.repeats_border or not any(ahead.sides)):
         found[follows] = _before(ahead, scale.scale, scale.shift)
         return _removed(found, at)
     relu = operations[behind] if behind >= 0 else None
@@ -321,7 +298,9 @@ def _follows(operations: Sequence[AnyOperation], uses: Sequence[Sequence[int]], 
         match operations[number]:
             case Convolution():
                 return number
-            case Pool(kind=kind) if kind == "average" or rises:
+            case Pool(kind="max") if rises:
+                value = number + 1
+            case Pool(kind="average", sides=(0, 0, 0, 0)):
                 value = number + 1
             case _:
                 return -1

@@ -10,9 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from mnist_arch.counting.layers import Sides
+from mnist_arch.exports.integer import IntegerConvolution, LargestOf, MeanOf
 from mnist_arch.exports.program import (
     Add,
     AnyOperation,
+    Concat,
     Convolution,
     Curve,
     GroupNorm,
@@ -75,8 +78,8 @@ class Graph:
         return self.known[key]
 
     def channels(self, values: NDArray[Any], dtype: str = "float32") -> str:
-        """A constant of one number a channel."""
-        return self.constant(values[:, None, None], dtype)
+        """A constant of one number a channel, or of one for each value of a map."""
+        return self.constant(values.reshape(len(values), *values.shape[1:] or (1, 1)), dtype)
 
     def file(self, *, classes: int, name: str, metadata: Mapping[str, str]) -> bytes:
         """The graph as a checked file."""
@@ -119,14 +122,18 @@ def _written(graph: Graph, operation: AnyOperation, inputs: list[str]) -> str:
         case Relu(floor=floor):
             assert floor is not None
             return add("Max", x, graph.channels(floor))
+        case LeakyRelu(slope=slope) if len(slope) == 1:
+            return add("LeakyRelu", x, alpha=slope.item())
         case LeakyRelu(slope=slope):
-            return add("LeakyRelu", x, alpha=slope)
+            return add("PRelu", x, graph.channels(slope))
         case Curve() as op:
             return _curve(graph, op, x)
         case Pool() as op:
-            return pool(graph, op, x)
+            return add("MaxPool" if op.kind == "max" else "AveragePool", x, **window(op))
         case Add():
             return add("Add", *inputs)
+        case Concat():
+            return add("Concat", *inputs, axis=1)
         case Multiply():
             return add("Mul", *inputs)
         case never:
@@ -143,23 +150,36 @@ def pixels(graph: Graph, op: Pixels, x: str) -> str:
     return graph.add("Add", graph.add("Mul", x, graph.constant(op.scale)), graph.constant(op.shift))
 
 
-def pool(graph: Graph, op: Pool, x: str) -> str:
-    """Of windows, which may be one of the whole map."""
-    name = "MaxPool" if op.kind == "max" else "AveragePool"
-    return graph.add(name, x, kernel_shape=[op.size] * 2, strides=[op.stride] * 2)
+def window(op: Pool | LargestOf | MeanOf) -> dict[str, Any]:
+    """Attributes of a pool, whose window may be the whole map."""
+    given: dict[str, Any] = {"kernel_shape": op.size, "strides": [op.stride] * 2}
+    if any(op.sides):
+        given["pads"] = _pads(op.sides)
+        if isinstance(op, MeanOf) or (isinstance(op, Pool) and op.kind == "average"):
+            given["count_include_pad"] = 1
+    return given
 
 
-def padded(graph: Graph, op: Convolution, x: str) -> tuple[str, dict[str, Any]]:
+def padded(
+    graph: Graph, op: Convolution | IntegerConvolution, x: str
+) -> tuple[str, dict[str, Any]]:
     """What a convolution reads, and its attributes."""
     given: dict[str, Any] = {"strides": [op.stride] * 2} if op.stride > 1 else {}
     if op.groups > 1:
         given["group"] = op.groups
     if op.repeats_border:
-        sides = [0, 0, op.padding, op.padding] * 2
+        top, left, bottom, right = _pads(op.sides)
+        sides = [0, 0, top, left, 0, 0, bottom, right]
         x = graph.add("Pad", x, graph.constant(sides, "int64"), mode="edge")
-    elif op.padding:
-        given["pads"] = [op.padding] * 4
+    elif any(op.sides):
+        given["pads"] = _pads(op.sides)
     return x, given
+
+
+def _pads(sides: Sides) -> list[int]:
+    """In ONNX's order: the beginning of each axis, and then the ends."""
+    top, bottom, left, right = sides
+    return [top, left, bottom, right]
 
 
 def _convolution(graph: Graph, op: Convolution, x: str) -> str:
@@ -176,7 +196,7 @@ def _group_norm(graph: Graph, op: GroupNorm, x: str) -> str:
     """A group norm is an instance norm of the groups, each with its own scale and shift."""
     import numpy as np
 
-    if op.groups == op.shape[0]:
+    if op.groups == op.shape[0] and op.scale.ndim == 1:
         scale, shift = graph.constant(op.scale), graph.constant(op.shift)
         return graph.add("InstanceNormalization", x, scale, shift, epsilon=op.eps)
     rows = graph.add("Reshape", x, graph.constant([0, op.groups, -1], "int64"))

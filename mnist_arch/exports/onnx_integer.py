@@ -10,6 +10,7 @@ digits, and cut, by onnxruntime on a CPU with AVX2 alone, which makes other resu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from mnist_arch.exports.integer import (
     AnyIntegerOperation,
+    ConcatOf,
     HardSwish,
     IntegerConvolution,
     IntegerProgram,
@@ -28,7 +30,7 @@ from mnist_arch.exports.integer import (
     Table,
     computed,
 )
-from mnist_arch.exports.onnx_file import INPUT, OUTPUT, Graph
+from mnist_arch.exports.onnx_file import INPUT, OUTPUT, Graph, padded, window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +66,7 @@ class _Writer:
         if isinstance(last, IntegerConvolution):
             from onnx import TensorProto
 
-            x, given = self._padded(last, x)
+            x, given = padded(self.graph, last, x)
             sums = add("ConvInteger", x, self._weight(last), zero, self._weight_zero(), **given)
             if last.bias is not None:
                 bias = last.bias.astype(np.int64) << last.bias_shift
@@ -74,8 +76,8 @@ class _Writer:
             whole = add("Floor", add("Add", scaled, self.graph.constant(0.5)))
             return add("Mul", whole, scale)
         if isinstance(last, MeanOf):
-            ratio = float(_ratio(last.multiplier, last.shift)) * last.size**2
-            mean = add("AveragePool", self._real(x, 1.0, zero), **_window(last))
+            ratio = float(_ratio(last.multiplier, last.shift)) * math.prod(last.size)
+            mean = add("AveragePool", self._real(x, 1.0, zero), **window(last))
             return add("Mul", add("Mul", mean, self.graph.constant(ratio)), scale)
         return self._real(self._stored(last), self.program.logit_scale, self._byte(last.zero))
 
@@ -88,21 +90,31 @@ class _Writer:
                 return self._convolution(op, x, zero)
             case Table(values=values):
                 return self._looked_up(x, values)
+            case Leaky(negative=negative) as op if len(negative) > 1:
+                return self._by_channel(op, x, zero)
             case Leaky() | HardSwish() as op:
-                stored = np.arange(256, dtype=np.uint8)
+                stored = np.arange(256, dtype=np.uint8).reshape(1, 1, 256)
                 zero_of_x = self.program.zero(op.inputs[0])
-                return self._looked_up(x, computed(op, [stored], [zero_of_x], is_last=False))
+                values = computed(op, [stored], [zero_of_x], is_last=False)
+                return self._looked_up(x, values.ravel())
             case LargestOf() as op:
-                return add("MaxPool", x, **_window(op))
+                return add("MaxPool", x, **window(op))
             case MeanOf() as op:
-                ratio = float(_ratio(op.multiplier, op.shift)) * op.size**2
-                mean = add("AveragePool", self._real(x, ratio, zero), **_window(op))
+                ratio = float(_ratio(op.multiplier, op.shift)) * math.prod(op.size)
+                mean = add("AveragePool", self._real(x, ratio, zero), **window(op))
                 return self._quantized(mean, op.zero)
             case SumOf(multipliers=(first, second), shift=shift):
                 other, its_zero = self._input(operation, 1)
                 a = self._real(x, first / 2.0**shift, zero)
                 b = self._real(other, second / 2.0**shift, its_zero)
                 return self._quantized(add("Add", a, b), operation.zero)
+            case ConcatOf(multipliers=multipliers, shift=shift):
+                ends = []
+                for place, multiplier in enumerate(multipliers):
+                    part, its_zero = self._input(operation, place)
+                    real = self._real(part, multiplier / 2.0**shift, its_zero)
+                    ends.append(self._quantized(real, operation.zero))
+                return add("Concat", *ends, axis=1)
             case ProductOf(multiplier=multiplier, shift=shift):
                 other, its_zero = self._input(operation, 1)
                 a = self._real(x, 1.0, zero)
@@ -113,7 +125,7 @@ class _Writer:
 
     def _convolution(self, op: IntegerConvolution, x: str, zero: str) -> str:
         """One node; with scales of 1 for the bytes, those of the weights are what scales sums."""
-        x, given = self._padded(op, x)
+        x, given = padded(self.graph, op, x)
         one, ratio = self.graph.constant(1.0), self.graph.constant(_ratio(op.multiplier, op.shift))
         inputs = [x, one, zero, self._weight(op), ratio, self._weight_zero(), one]
         inputs.append(self._byte(op.zero))
@@ -125,6 +137,14 @@ class _Writer:
             return made
         return self._at_least(made, op.low)
 
+    def _by_channel(self, op: Leaky, x: str, zero: str) -> str:
+        """A leaky ReLU with a slope for each channel."""
+        add, real = self.graph.add, self._real(x, 1.0, zero)
+        above = add("Mul", add("Relu", real), self.graph.constant(op.positive / 2.0**op.shift))
+        low = add("Min", real, self.graph.constant(0.0))
+        below = add("Mul", low, self.graph.channels(_ratio(op.negative, op.shift)))
+        return self._quantized(add("Add", above, below), op.zero)
+
     def _looked_up(self, x: str, values: NDArray[Any]) -> str:
         """The place of each number of x in these 256."""
         from onnx import TensorProto
@@ -135,17 +155,6 @@ class _Writer:
     def _at_least(self, x: str, low: NDArray[Any]) -> str:
         """Not less than a number for each channel."""
         return self.graph.add("Max", x, self.graph.channels(low, "uint8"))
-
-    def _padded(self, op: IntegerConvolution, x: str) -> tuple[str, dict[str, Any]]:
-        given: dict[str, Any] = {"strides": [op.stride] * 2} if op.stride > 1 else {}
-        if op.groups > 1:
-            given["group"] = op.groups
-        if op.repeats_border:
-            sides = [0, 0, op.padding, op.padding] * 2
-            x = self.graph.add("Pad", x, self.graph.constant(sides, "int64"), mode="edge")
-        elif op.padding:
-            given["pads"] = [op.padding] * 4
-        return x, given
 
     def _weight(self, op: IntegerConvolution) -> str:
         return self.graph.constant(op.weight.astype(np.int16) + WEIGHT_ZERO, "uint8")
@@ -171,7 +180,3 @@ class _Writer:
 def _ratio(multiplier: NDArray[Any] | int, shift: int) -> NDArray[Any]:
     """multiplier / 2^shift, which float32 holds exactly."""
     return np.asarray(multiplier) / np.float64(2.0**shift)
-
-
-def _window(op: LargestOf | MeanOf) -> dict[str, Any]:
-    return {"kernel_shape": [op.size] * 2, "strides": [op.stride] * 2}

@@ -2,18 +2,18 @@
 
 A program is a list of operations. Value 0 is the image, (28, 28) uint8; operation number i, from 0,
 makes value i + 1 out of the values that its `inputs` name. The last value is the logits. Values are
-float32 of the shape (channels, height, width), all maps are square, and no operation looks at more
-than one image.
+float32 of the shape (channels, height, width), and no operation looks at more than one image.
 
     Pixels       x · scale + shift, from the image to (1, 28, 28); always the first operation
     Convolution  also a linear layer: its kernel is as large as the map, read channel by channel
     Scale        x · scale + shift for each channel: a batch norm that could not be folded
     GroupNorm    also an instance norm, which has a group for each channel
     Relu         max(x, floor), where the floor is 0 or a number for each channel
-    LeakyRelu    x, and below 0 x · slope; also a PReLU, which has one slope
+    LeakyRelu    x, and below 0 x · slope; also a PReLU
     Curve        GELU, SiLU, hard swish, or sigmoid
-    Pool         windows without padding; one as large as the map is a pool of the whole map
+    Pool         of windows; one as large as the map is a pool of the whole map
     Add          of two values of one shape
+    Concat       values one after the other, channel by channel
     Multiply     of a value and of one factor for each of its channels
 
 Arrays are float32 and in C order. Two convolutions that share their weights have the same array.
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mnist_arch.counting.layers import Shape
+from mnist_arch.counting.layers import Shape, Sides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,20 +68,22 @@ class Convolution(Operation):
     """A convolution, of the image's neighbours at each place, with a bias that may be all 0."""
 
     weight: NDArray[Any]
-    """(out, in / groups, kernel, kernel)."""
+    """(out, in / groups, height, width)."""
     bias: NDArray[Any]
     """(out,)."""
     stride: int = 1
-    padding: int = 0
-    """Rows and columns added on each side."""
+    sides: Sides = (0, 0, 0, 0)
+    """Rows and columns added above, below, left and right."""
     repeats_border: bool = False
     """Whether padding repeats the nearest value of the map; else it is 0."""
     groups: int = 1
     """Output channel o takes the input channels of group o // (out / groups)."""
 
     @property
-    def kernel(self) -> int:
-        return int(self.weight.shape[-1])
+    def kernel(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.weight.shape[2:]
+        return int(height), int(width)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -104,9 +106,9 @@ class GroupNorm(Operation):
 
     groups: int
     scale: NDArray[Any]
-    """(channels,)."""
+    """(channels,), or of each value (channels, height, width)."""
     shift: NDArray[Any]
-    """(channels,)."""
+    """As the scale."""
     eps: float
 
 
@@ -122,7 +124,8 @@ class Relu(Operation):
 class LeakyRelu(Operation):
     """x where x ≥ 0, else x · slope."""
 
-    slope: float
+    slope: NDArray[Any]
+    """(channels,), or (1,) for all."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,8 +140,12 @@ class Pool(Operation):
     """The maximum or the mean of each window; what does not fill a window is left out."""
 
     kind: Literal["max", "average"]
-    size: int
+    size: tuple[int, int]
+    """Height and width of the window."""
     stride: int
+    sides: Sides = (0, 0, 0, 0)
+    """Rows and columns added above, below, left and right: zeros that count in a mean, and nothing
+    in a maximum. Every window has a value of the map."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -147,12 +154,27 @@ class Add(Operation):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Concat(Operation):
+    """Values of one height and width, one after the other by channels: the end of branches."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Multiply(Operation):
     """The first value times the second, (channels, 1, 1): the end of a squeeze-and-excitation."""
 
 
 AnyOperation = (
-    Pixels | Convolution | Scale | GroupNorm | Relu | LeakyRelu | Curve | Pool | Add | Multiply
+    Pixels
+    | Convolution
+    | Scale
+    | GroupNorm
+    | Relu
+    | LeakyRelu
+    | Curve
+    | Pool
+    | Add
+    | Concat
+    | Multiply
 )
 
 

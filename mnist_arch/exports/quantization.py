@@ -4,7 +4,8 @@
    the mean square of the error smaller.
 2. The weights of each output channel have a scale of their own. It is not the least that fits them,
    but the next one with which the scaling of the sums is exact: its multiplier is a whole number of
-   one byte, with one shift for the layer.
+   one byte, with one shift for the layer. Weights of 4 bits are what the training rounded them to,
+   with the multiplier that is nearest to their scale.
 3. A bias is moved by the mean error of its channel on those images (Nagel et al. 2019), which takes
    back what the rounding of weights, here and before, adds up to.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mnist_arch.errors import Problem, SpecError
 from mnist_arch.exports import reference
 from mnist_arch.exports.integer import (
     AnyIntegerOperation,
+    ConcatOf,
     HardSwish,
     IntegerConvolution,
     IntegerProgram,
@@ -36,6 +38,7 @@ from mnist_arch.exports.integer import (
 from mnist_arch.exports.program import (
     Add,
     AnyOperation,
+    Concat,
     Convolution,
     Curve,
     GroupNorm,
@@ -79,12 +82,14 @@ class Range:
         return found
 
 
-def quantized(program: Program, images_NHW: NDArray[Any]) -> IntegerProgram:
+def quantized(
+    program: Program, images_NHW: NDArray[Any], *, weight_bits: Literal[8, 4] = 8
+) -> IntegerProgram:
     """A program of whole numbers, calibrated on these training images, (N, 28, 28) uint8.
 
-    Raises SpecError for an operation that has none.
+    It has no norm of each image; see `not_whole`. Raises SpecError for sums that are too large.
     """
-    return _Quantizer(program, images_NHW).program()
+    return _Quantizer(program, images_NHW, weight_bits).program()
 
 
 def range_of(real: NDArray[Any]) -> Range:
@@ -106,8 +111,10 @@ def _between(low: float, high: float) -> Range:
 class _Quantizer:
     """Goes through a program, operation by operation, with the values of both."""
 
-    def __init__(self, program: Program, images_NHW: NDArray[Any]) -> None:
-        self.source = program
+    def __init__(
+        self, program: Program, images_NHW: NDArray[Any], weight_bits: Literal[8, 4]
+    ) -> None:
+        self.source, self.weight_bits = program, weight_bits
         self.real = reference.values(program, images_NHW)
         self.operations: list[AnyIntegerOperation] = []
         pixels = program.operations[0]
@@ -132,7 +139,10 @@ class _Quantizer:
             self.number[end + 1] = len(self.operations)
             at = end + 1
         return IntegerProgram(
-            tuple(self.operations), image_zero=self.ranges[0].zero, logit_scale=self.logit_scale
+            tuple(self.operations),
+            image_zero=self.ranges[0].zero,
+            logit_scale=self.logit_scale,
+            weight_bits=self.weight_bits,
         )
 
     def _is_rectified(self, at: int) -> bool:
@@ -180,35 +190,40 @@ class _Quantizer:
                 made = HardSwish(**at, three=three, multiplier=multiplier, shift=shift)
             case LeakyRelu(slope=slope):
                 ratio = given[0].scale / found_range.scale
-                _, shift = _multiplier(ratio * max(1.0, abs(slope)))
-                positive, negative = (round(it * ratio * 2.0**shift) for it in (1.0, slope))
-                made = Leaky(**at, multipliers=(positive, negative), shift=shift)
+                _, shift = _multiplier(ratio * max(1.0, float(np.abs(slope).max())))
+                factors = np.append(slope, 1.0).astype(np.float64) * ratio * 2.0**shift
+                *negative, positive = np.clip(np.rint(factors), -32767, 32767).astype(int).tolist()
+                below = np.array(negative, np.int16)
+                made = Leaky(**at, positive=positive, negative=below, shift=shift)
             case Relu() | Curve():
                 stored = np.arange(256, dtype=np.uint8)
                 real = reference.computed(operation, [given[0].real(stored)], dtype=np.float64)
                 made = Table(**at, values=found_range.stored(real))
-            case Pool(kind="max", size=size, stride=stride):
-                made = LargestOf(**at, size=size, stride=stride)
-            case Pool(size=size, stride=stride):
-                ratio = given[0].scale / size**2 / found_range.scale
-                multiplier, shift = _multiplier(ratio)
-                made = MeanOf(**at, size=size, stride=stride, multiplier=multiplier, shift=shift)
-                if is_last:
-                    found_range = Range(given[0].scale / size**2, 0)
+            case Pool(kind=kind, size=size, stride=stride, sides=sides):
+                at |= {"size": size, "stride": stride, "sides": sides}
+                if kind == "max":
+                    made = LargestOf(**at)
+                else:
+                    unit = given[0].scale / math.prod(size)  # what 1 of a sum stands for
+                    multiplier, shift = _multiplier(unit / found_range.scale)
+                    made = MeanOf(**at, multiplier=multiplier, shift=shift)
+                if is_last and isinstance(made, MeanOf):
+                    found_range = Range(unit, 0)
                     made = replace(made, zero=0, multiplier=1, shift=0)
             case Add():
                 ratios = [it.scale / found_range.scale for it in given]
                 _, shift = _multiplier(max(ratios))
                 first, second = (round(it * 2.0**shift) for it in ratios)
                 made = SumOf(**at, multipliers=(first, second), shift=shift)
+            case Concat():
+                ratios = [it.scale / found_range.scale for it in given]
+                _, shift = _multiplier(max(ratios))
+                by = tuple(round(it * 2.0**shift) for it in ratios)
+                made = ConcatOf(**at, multipliers=by, shift=shift)
             case Multiply():
                 multiplier, shift = _multiplier(given[0].scale * given[1].scale / found_range.scale)
                 made = ProductOf(**at, multiplier=multiplier, shift=shift)
-            case GroupNorm():
-                message = "a norm of each image has no integer form: its mean is not known before"
-                hint = "`norm: batch`, or an export without int8"
-                raise SpecError((Problem(message, place=operation.place, hint=hint),))
-            case Pixels():
+            case GroupNorm() | Pixels():  # which `not_whole` names
                 raise AssertionError(operation)
         zeros = [it.zero for it in given]
         self.operations.append(made)
@@ -238,13 +253,18 @@ class _Quantizer:
         given = self.ranges[taken]
         weight = op.weight.astype(np.float64)
         rows = weight.reshape(len(weight), -1)
-        least = given.scale * np.abs(rows).max(1) / 127
+        largest = 2 ** (self.weight_bits - 1) - 1
+        grid = np.maximum(np.abs(rows).max(1), 1e-30) / largest
+        least = given.scale * grid
         finest = max(float(least.max()) / 255, 1e-30)
         found = Range(finest, 0) if is_last else replace(wanted, scale=max(wanted.scale, finest))
         shift = max(0, min(40, math.floor(math.log2(255 * found.scale / max(least.max(), 1e-30)))))
-        multiplier = np.clip(np.ceil(least / found.scale * 2.0**shift - 1e-9), 1, 255)
+        wanted_by = least / found.scale * 2.0**shift
+        rounded = np.ceil(wanted_by - 1e-9) if self.weight_bits == 8 else np.rint(wanted_by)
+        multiplier = np.clip(rounded, 1, 255)
         step = multiplier * found.scale / 2.0**shift / given.scale  # of each channel's weights
-        whole = np.clip(np.rint(rows / step[:, None]), -127, 127).astype(np.int8)
+        unrounded = rows / (step if self.weight_bits == 8 else grid)[:, None]
+        whole = np.clip(np.rint(unrounded), -largest, largest).astype(np.int8)
         bias = op.bias.astype(np.float64) + (self.left * rows.sum(1) if taken == 0 else 0)
         made = IntegerConvolution(
             **{**at, "zero": found.zero},
@@ -254,7 +274,7 @@ class _Quantizer:
             multiplier=multiplier.astype(np.uint8),
             shift=shift,
             stride=op.stride,
-            padding=op.padding,
+            sides=op.sides,
             repeats_border=op.repeats_border,
             groups=op.groups,
         )
@@ -301,7 +321,8 @@ def _checked(
     if made.bias is not None:
         largest = largest + (np.abs(made.bias.astype(np.int64)) << made.bias_shift)
     if int(largest.max()) > LARGEST_SUM:
-        problem = Problem("its sums do not fit into 32 binary digits", place=made.place)
+        message = "its sums do not fit into 32 binary digits"
+        problem = Problem(message, place=made.place, hint="fewer inputs, or an export without int8")
         raise SpecError((problem,))
     scaled = int((largest * made.multiplier).max()) >> made.shift
     more = max(0, (scaled + 1).bit_length() - 31) if is_last else 0

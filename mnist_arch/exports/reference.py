@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
+from mnist_arch.counting.layers import Sides
 from mnist_arch.exports.program import (
     Add,
     AnyOperation,
+    Concat,
     Convolution,
     Curve,
     GroupNorm,
@@ -64,14 +66,17 @@ def computed(
         case Relu(floor=floor):
             found = np.maximum(x, 0 if floor is None else floor[:, None, None].astype(x.dtype))
         case LeakyRelu(slope=slope):
-            found = np.where(x >= 0, x, x * dtype(slope))
+            found = np.where(x >= 0, x, x * slope[:, None, None].astype(x.dtype))
         case Curve(kind=kind):
             found = _curve(kind, x)
         case Pool() as op:
-            windows = _windows(x, op.size, op.stride)
+            fill = 0 if op.kind == "average" else -np.inf
+            windows = _windows(_padded(x, op.sides, constant_values=fill), op.size, op.stride)
             found = windows.max((4, 5)) if op.kind == "max" else windows.mean((4, 5))
         case Add():
             found = x + others[0]
+        case Concat():
+            found = np.concatenate([x, *others], axis=1)
         case Multiply():
             found = x * others[0]
         case never:
@@ -80,22 +85,27 @@ def computed(
 
 
 def _by_channel(x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any]) -> NDArray[Any]:
-    scale, shift = (it[:, None, None].astype(x.dtype) for it in (scale, shift))
+    """Also of each value, where there are as many of both."""
+    scale, shift = (it.reshape(len(it), *it.shape[1:] or (1, 1)) for it in (scale, shift))
+    scale, shift = scale.astype(x.dtype), shift.astype(x.dtype)
     found: NDArray[Any] = x * scale + shift
     return found
 
 
-def _windows(x: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
-    """(N, C, H, W) → (N, C, height, width, size, size)."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+def _padded(x: NDArray[Any], sides: Sides, **how: Any) -> NDArray[Any]:
+    top, bottom, left, right = sides
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), **how) if any(sides) else x
+
+
+def _windows(x: NDArray[Any], size: tuple[int, int], stride: int) -> NDArray[Any]:
+    """(N, C, H, W) → (N, C, height, width, *size)."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(2, 3))
     found: NDArray[Any] = windows[:, :, ::stride, ::stride]
     return found
 
 
 def _convolution(op: Convolution, x: NDArray[Any]) -> NDArray[Any]:
-    if op.padding:
-        sides = ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding))
-        x = np.pad(x, sides, mode="edge" if op.repeats_border else "constant")
+    x = _padded(x, op.sides, mode="edge" if op.repeats_border else "constant")
     windows = _windows(x, op.kernel, op.stride)
     parts = [
         np.einsum("nchwij,ocij->nohw", part, weight.astype(x.dtype), optimize=True)

@@ -199,7 +199,7 @@ function showShares(body, labels, what) {
 }
 
 function showPixels(canvas, pixels) {
-  paint(canvas, [{ values: pixels ?? new Uint8Array(SIDE * SIDE), side: SIDE, low: 0, high: 255 }], 1);
+  paint(canvas, [{ values: pixels ?? new Uint8Array(SIDE * SIDE), width: SIDE, low: 0, high: 255 }], 1);
   canvas.setAttribute("aria-label", pixels ? "the drawing, scaled and centred" : "nothing yet");
 }
 
@@ -213,19 +213,19 @@ function showBlocks(place, network, values) {
     if (operation.op !== "Pixels") blocks.set(block, values[index + 1]);
   });
   let index = 0;
-  for (const [block, { values: numbers, shape: [channels, side] }] of blocks) {
+  for (const [block, { values: numbers, shape: [channels, height, width] }] of blocks) {
     const figure = place.children[index++] ?? place.appendChild(figureOf());
     const [canvas, caption] = figure.children, shown = Math.min(channels, MAPS);
-    caption.textContent = `${inWords(block)}: ${shown < channels ? `${shown} of ` : ""}${channels} maps of ${side}×${side}`;
+    caption.textContent = `${inWords(block)}: ${shown < channels ? `${shown} of ` : ""}${channels} maps of ${height}×${width}`;
     canvas.setAttribute("aria-label", `activations of ${inWords(block)}`);
-    const least = side === 1 ? numbers : null; // of single numbers all have one scale
+    const size = height * width, least = size === 1 ? numbers : null; // of single numbers all have one scale
     const maps = Array.from({ length: shown }, (_, channel) => {
-      const part = numbers.subarray(channel * side * side, (channel + 1) * side * side);
+      const part = numbers.subarray(channel * size, (channel + 1) * size);
       const scaledBy = least ?? part;
-      return { values: part, side, low: -largest(scaledBy.map((value) => -value)), high: largest(scaledBy) };
+      return { values: part, width, low: -largest(scaledBy.map((value) => -value)), high: largest(scaledBy) };
     });
     paint(canvas, maps, MAPS_IN_ROW);
-    canvas.style.width = `min(100%, ${Math.min(Math.max(4 * side, 24), 72) * Math.min(shown, MAPS_IN_ROW)}px)`;
+    canvas.style.width = `min(100%, ${Math.min(Math.max(4 * width, 24), 72) * Math.min(shown, MAPS_IN_ROW)}px)`;
   }
 }
 
@@ -245,13 +245,14 @@ function figureOf() {
 
 /** Maps beside each other, with a line of one pixel between them. */
 function paint(canvas, maps, inRow) {
-  const side = maps[0].side, step = side + 1, columns = Math.min(inRow, maps.length);
-  const width = columns * step - 1, height = Math.ceil(maps.length / columns) * step - 1;
+  const side = maps[0].width, across = side + 1, down = maps[0].values.length / side + 1;
+  const columns = Math.min(inRow, maps.length), width = columns * across - 1;
+  const height = Math.ceil(maps.length / columns) * down - 1;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const image = context.createImageData(width, height);
   maps.forEach(({ values, low, high }, index) => {
-    const left = (index % columns) * step, top = Math.floor(index / columns) * step;
+    const left = (index % columns) * across, top = Math.floor(index / columns) * down;
     values.forEach((value, pixel) => {
       const x = left + (pixel % side), y = top + Math.floor(pixel / side);
       image.data.fill(((value - low) * 255) / (high - low || 1), 4 * (y * width + x), 4 * (y * width + x) + 3);

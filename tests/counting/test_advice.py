@@ -283,4 +283,4 @@ def test_a_norm_that_stays_in_an_exported_network() -> None:
 
 def test_a_norm_of_each_image_stays() -> None:
     found = changed("{channels: [16, 16]}", "{channels: [16, 16], norm: instance}")
-    assert only(found, "group or instance norm").place == "blocks[2].channels[0] and 1 more"
+    assert only(found, "a norm of each image").place == "blocks[2].channels[0] and 1 more"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +204,20 @@ def test_c_is_a_folder_of_two_files(runs: Path, int8: bool) -> None:
     text = Path("here/tiny.c").read_text()
     assert "malloc" not in text
     assert ("float " in text.replace("float network", "")) != int8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_the_program_of_the_documentation_asks_the_c(runs: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+    following = page.split("A program that asks it")[1].replace("s6", "tiny")
+    (_, program), (_, commands) = re.findall(r"```(\w+)\n(.*?)```", following, re.DOTALL)[:2]
+    ma.export("tiny", format="c", int8=True, runs=runs, out="firmware")
+    Path("main.c").write_text(program)
+    subprocess.run(shlex.split(commands.splitlines()[0]), check=True)
+    pixels = images("mnist", "test").images[:5].numpy().tobytes()
+    done = subprocess.run("./tiny", input=pixels, capture_output=True, check=True)
+    assert [int(it) in range(10) for it in done.stdout.split()] == [True] * 5
 
 
 @pytest.mark.slow

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from every_option import experiment_of
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,7 +16,6 @@ from trained import arrays, trained
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO
-from mnist_arch.errors import SpecError
 from mnist_arch.exports import integer, reference
 from mnist_arch.exports.arena import Lifetime, arena_of
 from mnist_arch.exports.c_float import float_source
@@ -26,11 +28,14 @@ from mnist_arch.exports.c_run import (
     run_here,
 )
 from mnist_arch.exports.c_text import comment, prefix_of
+from mnist_arch.exports.exporting import whole_numbers
 from mnist_arch.exports.integer import IntegerConvolution, IntegerProgram
 from mnist_arch.exports.lowering import lower
-from mnist_arch.exports.program import LeakyRelu, Pixels, Pool, Program
+from mnist_arch.exports.program import Convolution, LeakyRelu, Pixels, Pool, Program
 from mnist_arch.exports.quantization import quantized, range_of
-from mnist_arch.spec.loading import loads
+from mnist_arch.network.rounded import RoundedNetwork
+from mnist_arch.network.weights import build_with, read_weights
+from mnist_arch.runs.find import find
 
 pytestmark = pytest.mark.slow
 
@@ -70,13 +75,9 @@ LEAST_ALIKE = 0.97
 
 
 def program(text: str) -> Program:
-    experiment = loads(f"name: test\n{_unindented(text)}", source="test.yaml").experiment
+    experiment = experiment_of(text)
     tensors = arrays(trained(experiment))
     return lower(plan_network(experiment).layers, tensors, INFO["mnist"])
-
-
-def _unindented(text: str) -> str:
-    return "\n".join(line[8:] for line in text.splitlines())
 
 
 def images(count: int = 24, *, seed: int = 0) -> NDArray[np.uint8]:
@@ -158,8 +159,10 @@ def test_a_leaky_relu_is_the_real_one_to_rounding(slope: float) -> None:
                 mean=0.4,
                 std=1.0,
             ),
-            LeakyRelu(inputs=(1,), shape=(1, 28, 28), place="here", slope=slope),
-            Pool(inputs=(2,), shape=(1, 1, 1), place="head", kind="average", size=28, stride=28),
+            LeakyRelu(inputs=(1,), shape=(1, 28, 28), place="here", slope=np.array([slope])),
+            Pool(
+                inputs=(2,), shape=(1, 1, 1), place="head", kind="average", size=(28, 28), stride=1
+            ),
         )
     )
     whole = quantized(floats, images())
@@ -182,8 +185,7 @@ def test_hardswish_is_computed_and_another_curve_is_looked_up() -> None:
     assert all("Table" in found for found in kinds.values())
 
 
-def test_floats_have_norms_of_each_image_and_whole_numbers_do_not() -> None:
-    """Which an export says before anything is written."""
+def test_floats_have_norms_of_each_image() -> None:
     text = """
         blocks: [{channels: [4], norm: group, activation: gelu, pool: {kind: max, size: 4}}]
         head: {pool: flatten, linear: true}"""
@@ -192,8 +194,6 @@ def test_floats_have_norms_of_each_image_and_whole_numbers_do_not() -> None:
     source = float_source(floats, name="net", about="")
     _, logits = run_here(source, images(), compiler=_compiler(), flags=("-O1",))
     np.testing.assert_allclose(logits, right, rtol=1e-4, atol=1e-4 * np.abs(right).max())
-    with pytest.raises(SpecError, match=r"blocks\[0\].channels\[0\].*no integer form"):
-        quantized(floats, images())
 
 
 STRICTLY = {
@@ -245,6 +245,44 @@ def test_only_weights_scales_and_biases_are_counted() -> None:
         head: {pool: flatten, linear: true}"""
     whole = quantized(program(text), images())
     assert whole.stored_bytes == 40 + 20 + 10 + 3 + 1 + 1  # and a zero point of pool and of image
+
+
+def test_weights_of_four_bits_are_those_of_the_training_and_take_half_a_byte() -> None:
+    """Each is a whole number from -7 to 7 times the scale of its channel."""
+    experiment = experiment_of(NETWORKS["norm last, which leaves floors"])
+    layers = plan_network(experiment).layers
+    stored = RoundedNetwork(trained(experiment, signs=1), layers, quantize="int4").stored()
+    floats = lower(layers, arrays(stored), INFO["mnist"])
+    whole = quantized(floats, images(), weight_bits=4)
+    taken = [it for it in whole.operations if isinstance(it, IntegerConvolution)]
+    given = [it for it in floats.operations if isinstance(it, Convolution)]
+    for one, real in zip(taken, given, strict=True):
+        rows = real.weight.reshape(len(real.weight), -1)
+        grid = np.abs(rows).max(1, keepdims=True) / 7
+        np.testing.assert_allclose(one.weight.reshape(rows.shape) * grid, rows, atol=1e-6)
+    weights = sum(it.weight.size for it in taken)
+    assert whole.stored_bytes == replace(whole, weight_bits=8).stored_bytes - weights // 2
+    right = integer.logits(whole, images(seed=1)).ravel() * whole.logit_scale
+    found = reference.logits(floats, images(seed=1)).ravel()
+    assert np.corrcoef(right, found)[0, 1] > LEAST_ALIKE
+
+
+@pytest.mark.gate
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", ["int8", "tiny"])
+def test_every_logit_of_c_is_the_reference_on_all_10000_images(name: str) -> None:
+    """One compiled program answers all of them."""
+    known = find(f"zoo/{name}", runs=Path("none"))
+    tensors, _ = read_weights(known.weights)
+    model = build_with(known.experiment, tensors, known.weights)
+    whole, judged = whole_numbers(known, model, None)
+    pixels = np.ascontiguousarray(judged.images[:, 0].numpy())
+    source = integer_source(whole, name=name, about="A test.")
+    labels, logits = run_here(source, pixels, compiler=_compiler())
+    right = integer.logits(whole, pixels)
+    assert right.shape == (10_000, 10)
+    np.testing.assert_array_equal(logits, right)
+    np.testing.assert_array_equal(labels, right.argmax(1))
 
 
 def test_scaling_is_exact_for_the_scale_of_the_weights() -> None:

@@ -207,6 +207,40 @@ def test_a_picture_is_framed_as_predict_does_it(tmp_path: Path) -> None:
         assert mine == theirs, (number, cases[number][1], known[number])
 
 
+@pytest.mark.slow
+@needs_node
+def test_a_canvas_is_seen_as_a_picture_with_its_transparency(tmp_path: Path) -> None:
+    """Black on nothing, white on nothing, colours on paper, and a canvas that is empty."""
+    drawn = drawings(8)
+    stroke = drawn[0]
+    none = np.zeros_like(stroke)
+    canvases = [
+        np.stack([none, none, none, stroke], 2),
+        np.stack([stroke, stroke, stroke, stroke], 2),
+        np.stack([255 - drawn[3], 255 - drawn[3] // 2, drawn[3] * 0 + 255, drawn[3] * 0 + 255], 2),
+        np.zeros((30, 40, 4), np.uint8),
+    ]
+    it, _ = s6()
+    (tmp_path / "net.mjs").write_text(module(network_of(it), {}))
+    sides = [[canvas.shape[1], canvas.shape[0]] for canvas in canvases]
+    script = f"""
+import fs from "fs";
+import {{ predict }} from "./net.mjs";
+const bytes = fs.readFileSync("data.bin"), found = [];
+let at = 0;
+for (const [width, height] of {json.dumps(sides)}) {{
+  const data = Uint8ClampedArray.from(bytes.subarray(at, (at += 4 * width * height)));
+  const one = predict({{ data, width, height }});
+  found.push(one && [...one.pixels]);
+}}
+console.log(JSON.stringify(found));
+"""
+    *found, empty = run(script, tmp_path, b"".join(it.tobytes() for it in canvases))
+    assert empty is None
+    for mine, canvas in zip(found, canvases, strict=False):
+        assert mine == framed(canvas, "mnist").pixels.ravel().tolist()
+
+
 # --------------------------------------------------------------------------------------- the object
 
 

@@ -23,12 +23,14 @@ def trained(network: Network, *, seed: int = 0, signs: int = -1) -> Classifier:
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
-            norms = nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d | LayerNorm
+            if isinstance(module, nn.PReLU):
+                module.weight.copy_(uniform(module.weight, -0.2, 0.6, rng))
+            norms = nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d | LayerNorm
             if isinstance(module, norms) and module.weight is not None:
                 module.weight.copy_(uniform(module.weight, 0.3, 1.5, rng))
                 module.weight[::3] *= signs
                 module.bias.copy_(uniform(module.bias, -1, 1, rng))
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 assert module.running_mean is not None
                 assert module.running_var is not None
                 module.running_mean.copy_(uniform(module.running_mean, -0.5, 0.5, rng))
