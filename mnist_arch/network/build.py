@@ -185,9 +185,11 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         self.splits = splits
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        if not self.training:  # first, since an export by torch has batches of any size
+            return super().forward(x_NCHW)
         values = x_NCHW[:1, 0].numel()
         splits = min(self.splits, len(x_NCHW) if values > 1 else len(x_NCHW) // 2)
-        if not self.training or splits < 2:
+        if splits < 2:
             return super().forward(x_NCHW)
         assert self.running_mean is not None
         assert self.running_var is not None
