@@ -117,6 +117,11 @@ class MnistArchError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """Message and hint in one, for a row of a table."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class Origin(str):
     """Where a value was written, such as `net.yaml:14`, with the line and the place in it.
@@ -164,6 +169,12 @@ class SpecError(MnistArchError):
         self.problems = problems
         self.source = source
         super().__init__("\n".join(str(problem) for problem in problems))
+
+    @property
+    def sentence(self) -> str:
+        """Every problem, and the first way out."""
+        hints = [problem.hint for problem in self.problems if problem.hint]
+        return "; ".join([*map(str, self.problems), *hints[:1]])
 
 
 class ShapeError(SpecError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from ..grade_book import grade_book
 
 if TYPE_CHECKING:
     from mnist_arch.claims.audit import Audit
@@ -48,13 +48,7 @@ def _defence_object(it: Defence) -> dict[str, Any]:
 
 
 def csv_text(found: Sequence[tuple[Audit, Defence | None]]) -> str:
-    text = io.StringIO()
-    rows = [_flat(audit_object(*it)) for it in found]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(row)
-    return text.getvalue()
+    return grade_book([_flat(audit_object(*it)) for it in found])
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

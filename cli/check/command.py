@@ -15,6 +15,7 @@ from .. import errors
 from ..consoles import stderr, write_data, write_json
 from ..options import DataDir, Json, Quiet, at_home
 from ..prose import say
+from ..quoting import printable
 
 if TYPE_CHECKING:
     from mnist_arch.claims.check import CheckedRun
@@ -68,9 +69,13 @@ def check(
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json are two forms of one answer: choose one")
-    from mnist_arch.claims.handed_in import handed_in
+    from mnist_arch.claims.handed_in import handed_in, passed_over
 
-    places = [it for path in _all_there(folders) for it in handed_in(path)]
+    paths = _all_there(folders)
+    places = [it for path in paths for it in handed_in(path)]
+    left = [it for path in paths for it in passed_over(path)]
+    for line in left:
+        say(stderr(), printable(f"passed over: {line}"), style="dim")
     from mnist_arch.claims.check import Checker, with_copies
     from mnist_arch.claims.rules import read_budget
     from mnist_arch.spec.experiment import Budget
@@ -81,7 +86,7 @@ def check(
     checks = Checker(rules, data_dir, rerun).checks(places)
     runs = with_copies([*(checks if quiet else _said(checks, of=len(places)))])
     if as_json:
-        write_json(to_json(as_object(runs, rules)))
+        write_json(to_json(as_object(runs, rules, passed_over=left)))
     elif as_csv:
         write_data(csv_text(runs))
     else:
@@ -103,5 +108,6 @@ def _said(checks: Iterable[CheckedRun], *, of: int) -> Iterator[CheckedRun]:
     """Says each of several runs as it is checked."""
     for number, run in enumerate(checks, start=1):
         if of > 1:
-            say(stderr(), f"{number} of {of}: {run.name}: {run.state}", style="dim")
+            text = printable(f"{number} of {of}: {run.name}: {run.state}")
+            say(stderr(), text, style="dim")
         yield run

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,13 +12,12 @@ from mnist_arch.claims.check import CheckedRun, reasons
 from mnist_arch.spec.experiment import Budget
 
 from ..consoles import stdout
+from ..grade_book import grade_book
 from ..prose import say
 from ..quoting import printable
 from ..tables import Column, print_tables
 
 _STYLES: Final = {"as stated": "green", "differs": "bold red", "cannot be read": "bold red"}
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
 
 
 def show(runs: Sequence[CheckedRun], budget: Budget) -> None:
@@ -91,21 +88,13 @@ def _row(run: CheckedRun) -> dict[str, Any]:
 
 
 def csv_text(runs: Sequence[CheckedRun]) -> str:
-    """A line for each run, below one of headings; no cell is taken for a formula."""
-    text = io.StringIO()
-    rows = [_row(run) for run in runs]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _plain(value) for key, value in row.items()})
-    return text.getvalue()
+    """A line for each run, below one of headings."""
+    return grade_book([_row(run) for run in runs])
 
 
-def _plain(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def as_object(runs: Sequence[CheckedRun], budget: Budget) -> dict[str, Any]:
+def as_object(
+    runs: Sequence[CheckedRun], budget: Budget, *, passed_over: Sequence[str]
+) -> dict[str, Any]:
     """All that was found, exact."""
     return {
         "format": 1,
@@ -119,4 +108,5 @@ def as_object(runs: Sequence[CheckedRun], budget: Budget) -> dict[str, Any]:
             }
             for run in runs
         ],
+        "passed_over": list(passed_over),
     }

@@ -38,12 +38,12 @@ _CURVE: Final = 3
 
 @dataclass(frozen=True)
 class Printed:
-    """The test accuracies of the last training, in percent."""
+    """The test accuracies of one training, in percent."""
 
-    best: float | None = None
-    final: float | None = None
-    trainings: int = 0
-    """Cells that printed one each."""
+    best: float
+    final: float
+    cells: tuple[str, ...]
+    """Where they were printed, in order."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def read_accuracies(
     fitting: frozenset[str],
     judging: frozenset[str],
     validates_on: Literal["test", "train", ""],
-) -> Printed:
-    """What the outputs say.
+) -> tuple[Printed, ...]:
+    """What the outputs say, training by training.
 
     `fitting` has the cells that call `fit`. `judging` has those whose code judges by test and
     trains nothing; there an accuracy needs no other word. `validates_on` says of which images a
@@ -87,10 +87,14 @@ def read_accuracies(
         is_curve = is_curve or is_long
         runs[-1] += own
         last = at
-    percents = [it.percent for it in runs[-1]] if runs else []
-    finals = [it.percent for it in runs[-1] if not it.is_best] if runs else []
-    best = max(percents, default=None)
-    return Printed(best, finals[-1] if finals else best, len(runs))
+    return tuple(map(_printed, runs))
+
+
+def _printed(values: list[_Value]) -> Printed:
+    best = max(it.percent for it in values)
+    finals = [it.percent for it in values if not it.is_best]
+    cells = tuple(dict.fromkeys(it.cell for it in values))
+    return Printed(best, finals[-1] if finals else best, cells)
 
 
 def _number(cell: str) -> int:

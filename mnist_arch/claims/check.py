@@ -14,7 +14,9 @@ from mnist_arch.claims.stated import (
     Stated,
     disagreements,
     header_spec,
+    of_normalization,
     of_rates,
+    of_reading,
     read_stated,
     too_large,
     verdicts_under,
@@ -34,7 +36,7 @@ from mnist_arch.evaluation.comparison import ArmRun, compare_with_first
 from mnist_arch.evaluation.judgement import Judgement
 from mnist_arch.runs.agreement import Contradiction, compared, signed
 from mnist_arch.runs.provenance import package_versions
-from mnist_arch.spec.experiment import Budget, Verdicts
+from mnist_arch.spec.experiment import Budget, Experiment, Verdicts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 MARGIN: Final = 0.01
 """Logits that are nearer to each other may change places by rounding on another machine."""
+MOST_SHOWN: Final = 20
+"""Most differences of a run that are said; the first ones say what is wrong."""
 _LOSS_TOLERANCE: Final = 1e-3
 """Of a loss judged on another machine, in nats, and as a share of it."""
 _SIGNIFICANT_BELOW: Final = 0.05
@@ -134,7 +138,7 @@ class Checker:
         try:
             stated = read_stated(place.read())
         except (RunError, SpecError, StorageError) as error:
-            return CheckedRun(place.name, "cannot be read", reason=str(error))
+            return CheckedRun(place.name, "cannot be read", reason=error.sentence)
         return _Check(self, stated, images).checked()
 
 
@@ -192,12 +196,12 @@ class _Check:
 
         path = Path(self.stated.name) / "weights.safetensors"
         tensors, metadata = weights_in(self.stated.weights, path)
-        return tensors, header_spec(metadata, self.stated.name)
+        header = header_spec(metadata, self.stated.name)
+        self.found += of_normalization(metadata, header)
+        return tensors, header
 
     def _images(self) -> RunImages:
         """The images of the run, which are held against the checksum in its manifest."""
-        from mnist_arch.runs.images import read_images
-
         experiment = self.stated.experiment
         if experiment.dataset == "auto":
             raise unreadable("its manifest does not say on which dataset it was trained")
@@ -205,11 +209,7 @@ class _Check:
         if experiment.classes != INFO[name].classes:
             message = f"its network has {experiment.classes} outputs, which do not fit {name}"
             raise unreadable(message)
-        key = (name, experiment.holdout)
-        if key not in self.images:
-            self._look_for(name)
-            self.images[key] = read_images(experiment, data_dir=self.checker.data_dir, device="cpu")
-        images = self.images[key]
+        images = self._read(experiment)
         self.found += compared(
             "manifest.json: data_sha256",
             self.stated.manifest.data_sha256,
@@ -217,6 +217,16 @@ class _Check:
             by=f"the images of {name} have",
         )
         return images
+
+    def _read(self, experiment: Experiment) -> RunImages:
+        from mnist_arch.runs.images import read_images
+
+        name = experiment.resolved_dataset
+        key = (name, experiment.holdout)
+        if key not in self.images:
+            self._look_for(name)
+            self.images[key] = read_images(experiment, data_dir=self.checker.data_dir, device="cpu")
+        return self.images[key]
 
     def _look_for(self, name: DatasetName) -> None:
         """Refuses a dataset that is neither here nor that of the budget: a run fetches nothing."""
@@ -240,7 +250,26 @@ class _Check:
         loss, tolerance = judged.judgement.loss, _LOSS_TOLERANCE * (1 + judged.judgement.loss)
         if abs(result.loss - loss) > tolerance:
             self.found += compared("result.json: loss", result.loss, loss, by=_BY_WEIGHTS)
+        if stated.readings:
+            self._compare_readings(model)
         return judged
+
+    def _compare_readings(self, model: Classifier) -> None:
+        """What was read on test later, by a run that was judged on a hold-out."""
+        experiment = self.stated.experiment
+        images = self._read(experiment.model_copy(update={"holdout": 0}))
+        judged = _judged(model, images, experiment.normalization)
+        correct, of = judged.judgement.correct, judged.judgement.images
+        for number, it in enumerate(self.stated.readings, 1):
+            place = f"readings.jsonl, line {number}:"
+            self.found += of_reading(it, number)
+            self.found += compared(
+                f"{place} dataset", it.dataset, experiment.dataset, by="the run is of"
+            )
+            self.found += compared(f"{place} images", it.images, of, by="the images have")
+            if abs(it.correct - correct) > len(judged.uncertain):
+                self.found += compared(f"{place} correct", it.correct, correct, by=_BY_WEIGHTS)
+        self.notes.append(f"on the test split: {correct:,} of {of:,} correct, judged here")
 
     def _compare_mistakes(self, judged: _Judged) -> None:
         """Which images the result has right, but for those that rounding decides."""
@@ -249,6 +278,11 @@ class _Check:
             if abs(result.correct - correct) > len(judged.uncertain):
                 self.found += compared(
                     "result.json: correct", result.correct, correct, by=_BY_WEIGHTS
+                )
+            elif result.correct != correct:
+                more = signed(result.correct - correct)
+                self.notes.append(
+                    f"{more} correct of what the weights have, which rounding decides"
                 )
             return
         others = set(result.mistakes) ^ judged.mistakes
@@ -378,7 +412,12 @@ class _Check:
                 if tensor.numel()
             )
             self.found.append(
-                Contradiction("weights.safetensors", "other weights", "differs", by, largest)
+                Contradiction(
+                    "weights.safetensors",
+                    "its own values",
+                    f"others, up to {largest:.4g} apart",
+                    f"{by} gives",
+                )
             )
         elif repeat.p_value < _SIGNIFICANT_BELOW:
             low, high = repeat.interval_percent
@@ -416,7 +455,7 @@ class _kept:
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
         if isinstance(error, RunError | WeightsError | SpecError | DeviceUnavailable):
-            self.text = str(error)
+            self.text = error.sentence
             return True
         return False
 
@@ -544,7 +583,10 @@ def with_copies(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
             ]
             if others:
                 names = ", ".join(it.name for it in others[:4])
-                found.append(Contradiction(mark[0], "its own", "the same", f"{names} has"))
+                names += f" and {len(others) - 4:,} more" if len(others) > 4 else ""
+                have = "has" if len(others) == 1 else "have"
+                same = "the same: one is a copy, and this does not show which"
+                found.append(Contradiction(mark[0], "its own", same, f"{names} {have}"))
         if len(found) > len(run.contradictions):
             run = replace(run, contradictions=tuple(found), state="differs")
         checked.append(run)
@@ -553,7 +595,9 @@ def with_copies(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
 
 def reasons(run: CheckedRun) -> list[str]:
     """What differs, and what is to be known, a sentence each."""
-    found = [str(it) for it in run.contradictions]
+    found = [str(it) for it in run.contradictions[:MOST_SHOWN]]
+    if (left := len(run.contradictions) - MOST_SHOWN) > 0:
+        found.append(f"and {left:,} more that differ")
     if run.reason:
         found.append(run.reason)
     if (repeat := run.repeat) is not None:
@@ -561,8 +605,10 @@ def reasons(run: CheckedRun) -> list[str]:
             found.append("repeated: the same bits")
         else:
             low, high = repeat.interval_percent
-            why = f"; no equal bits to be expected: {repeat.why_not_bits}" * bool(
-                repeat.why_not_bits
+            why = (
+                f"; no equal bits to be expected: {repeat.why_not_bits}"
+                if repeat.why_not_bits
+                else "; an honest run on another kind of processor has other bits, too"
             )
             found.append(
                 f"repeated: {repeat.correct:,} correct, {signed(round(repeat.percent, 3))} points "

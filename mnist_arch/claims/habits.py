@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from mnist_arch.convert.source import Source
@@ -39,6 +39,13 @@ class Finding:
     """A word for it, such as `test-chooses`."""
     line: Origin
     reason: str
+    network: str = ""
+    """The class whose code it is about; empty where it is about none alone."""
+
+    @property
+    def cell(self) -> str:
+        """Where its line is, without the number of that."""
+        return str(self.line).rpartition(":")[0]
 
 
 @dataclass
@@ -58,6 +65,8 @@ class Code:
     """Names of transforms to the split that they are of."""
     derived: set[str] = field(default_factory=set)
     """Names of values that come from test."""
+    filled: set[str] = field(default_factory=set)
+    """Names of lists that a function which is given test, and no training images, appends to."""
 
     _starts: dict[int, Origin] = field(default_factory=dict)
 
@@ -102,12 +111,31 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """What a cell of code does that belongs to one training among several."""
+
+    place: str
+    epochs: tuple[int, Origin] | None
+    """The most epochs that it names, and where."""
+    networks: tuple[tuple[str, str], ...]
+    """Names that hold a network, and its class, as far as that is seen, in order."""
+    reads: frozenset[str]
+    """Names that it uses."""
+    datasets: frozenset[str]
+    """Those that it loads."""
+
+
+@dataclass(frozen=True)
 class Habits:
     """What the code of a source shows."""
 
     findings: list[Finding]
     epochs: tuple[int, Origin] | None
     """The most epochs that the code names, and where."""
+    by_cell: tuple[Cell, ...]
+    """What each cell does, in order."""
+    parts: dict[str, frozenset[str]]
+    """The classes of modules, each with those that it has inside or inherits from, and itself."""
     seeds: int
     """Of a loop that sets each; 1 where there is none."""
     is_code: bool
@@ -145,7 +173,9 @@ def read_habits(source: Source) -> Habits:
     unique = {(it.habit, str(it.line)): it for it in found if it.line}
     return Habits(
         list(unique.values()),
-        _epochs(code),
+        _epochs(code, code.nodes),
+        _by_cell(code),
+        _parts(code),
         _seeds_tried(code),
         bool(code.trees),
         _has_one_network(code),
@@ -158,24 +188,64 @@ def read_habits(source: Source) -> Habits:
 def _follow(code: Code) -> None:
     """Which names hold numbers, splits, transforms, and what comes from test."""
     code.functions |= {it.name: it for it in code.nodes if isinstance(it, ast.FunctionDef)}
+    loads = any(isinstance(it, ast.Attribute) and it.attr == "load_data" for it in code.nodes)
     for _ in range(2):  # what is deeper comes later
         for node in code.nodes:
-            _assigned(code, node)
+            _assigned(code, node, loads=loads)
     _arguments(code)
     for node in code.nodes:
         if isinstance(node, ast.Assign) and _reads_test(code, node.value):
             for target in node.targets:
                 items = target.elts if isinstance(target, ast.Tuple) else [target]
                 code.derived |= {it.id for it in items if isinstance(it, ast.Name)}
+    code.filled |= _filled(code)
+    code.derived |= code.filled
 
 
-def _assigned(code: Code, node: ast.AST) -> None:
+def _filled(code: Code) -> set[str]:
+    """Lists to which a function appends that is called with test alone, by their names outside."""
+    found: set[str] = set()
+    for name, function in code.functions.items():
+        calls = [it for it in code.nodes if isinstance(it, ast.Call) and _last(it.func) == name]
+        if not calls or not all(_reads_test(code, it) for it in calls):
+            continue
+        own = {it.arg: at for at, it in enumerate(function.args.args)}
+        assigned = {
+            it.id
+            for it in ast.walk(function)
+            if isinstance(it, ast.Name) and isinstance(it.ctx, ast.Store)
+        }
+        for node in ast.walk(function):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=filled), attr="append")) if (
+                    filled in own
+                ):
+                    at = own[filled]
+                    given = [
+                        it.args[at] if at < len(it.args) else _keyword(it, filled) for it in calls
+                    ]
+                    found |= {_name(it) for it in given if it is not None} - {""}
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=filled), attr="append")) if (
+                    filled not in assigned
+                ):
+                    found.add(filled)
+    return found
+
+
+def _assigned(code: Code, node: ast.AST, *, loads: bool) -> None:
     match node:
-        case ast.Assign(
-            targets=[ast.Tuple(elts=[_, ast.Tuple(elts=test)])],
-            value=ast.Call(func=ast.Attribute(attr="load_data")),
+        case ast.Assign(targets=[ast.Tuple(elts=[_, ast.Tuple(elts=test)])], value=value) if (
+            loads and not isinstance(value, ast.Tuple)
         ):
-            code.held |= {it.id: "test" for it in test if isinstance(it, ast.Name)}
+            names = [it.id for it in test if isinstance(it, ast.Name)]
+            if not any("val" in it for it in names):
+                code.held |= dict.fromkeys(names, "test")
+        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(
+            targets
+        ) == len(values):
+            for to, each in zip(targets, values, strict=True):
+                if name := _key(to):
+                    _named(code, name, each)
         case (
             ast.Assign(targets=[target], value=value)
             | ast.AnnAssign(target=target, value=ast.expr() as value)
@@ -187,8 +257,8 @@ def _assigned(code: Code, node: ast.AST) -> None:
         ):
             _number(code, "." + flag.lstrip("-").replace("-", "_"), _keyword(node, "default"))
         case ast.ClassDef(name=of, body=body):
-            for it in body:
-                match it:
+            for part in body:
+                match part:
                     case (
                         ast.Assign(targets=[ast.Name(id=name)], value=value)
                         | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
@@ -319,6 +389,17 @@ def _names(node: ast.AST) -> set[str]:
     return {it.id for it in ast.walk(node) if isinstance(it, ast.Name)}
 
 
+def _valued(node: ast.AST) -> set[str]:
+    """Names whose values some code depends on, and not their length alone."""
+    lengths = {
+        id(it)
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and _name(call.func) == "len"
+        for it in ast.walk(call)
+    }
+    return {it.id for it in ast.walk(node) if isinstance(it, ast.Name) and id(it) not in lengths}
+
+
 def _key(node: ast.AST) -> str:
     """A name, an attribute of one, or an item of one by a text, as it is written; else empty."""
     match node:
@@ -345,7 +426,16 @@ def _keyword(call: ast.Call, name: str) -> ast.expr | None:
 # ------------------------------------------------------------------------------------- the choice
 
 
+_KEEPS: Final = {"save", "save_weights", "save_model", "save_checkpoint", "deepcopy"}
+"""What keeps weights."""
+
+
 def _choosing(code: Code) -> Iterator[Finding]:
+    keeps = _KEEPS | {
+        name
+        for name, function in code.functions.items()
+        if any(isinstance(it, ast.Call) and _last(it.func) in _KEEPS for it in ast.walk(function))
+    }
     callbacks = [it for it in code.nodes if isinstance(it, ast.Call) and _last(it.func) in _STOPS]
     for node in code.nodes:
         match node:
@@ -354,14 +444,12 @@ def _choosing(code: Code) -> Iterator[Finding]:
             ):
                 reason = "the schedule follows a value of the test split"
                 yield Finding("test-chooses", code.at(node), reason)
-            case ast.If(test=ast.Compare() as test, body=body) if _names(test) & code.derived:
+            case ast.If(test=ast.Compare() as test, body=body) if _valued(test) & code.derived:
                 for inner in (it for part in body for it in ast.walk(part)):
                     if isinstance(inner, ast.Break):
                         reason = "training stops by a value of the test split"
                         yield Finding("test-chooses", code.at(inner), reason)
-                    elif isinstance(inner, ast.Call) and (
-                        _last(inner.func) in ("save", "save_weights", "deepcopy")
-                    ):
+                    elif isinstance(inner, ast.Call) and _last(inner.func) in keeps:
                         reason = "weights are kept by a value of the test split"
                         yield Finding("test-chooses", code.at(inner), reason)
             case ast.Call(func=ast.Attribute(attr="fit")) if _validates_on_test(code, node):
@@ -428,26 +516,26 @@ def _name(node: ast.expr) -> str:
 
 
 def _best(code: Code) -> Iterator[Finding]:
-    """The largest of several test accuracies, where it is printed."""
-    lists: set[str] = set()
-    largest: dict[str, ast.AST] = {}
+    """The largest of several test accuracies, where it is printed after the training."""
+    lists = {it for it in code.filled if "loss" not in it.lower()}
     for node in code.nodes:
         match node:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id=name), attr="append"), args=[value]
-            ) if _names(value) & code.derived:
+            ) if _names(value) & code.derived and "loss" not in name.lower():
                 lists.add(name)
     validated = any(
         isinstance(node, ast.Call) and _last(node.func) == "fit" and _validates_on_test(code, node)
         for node in code.nodes
     )
-    for node in code.nodes:
-        match node:
-            case ast.Assign(
-                targets=[ast.Name(id=name)],
-                value=ast.Call(func=ast.Name(id="max"), args=args),
-            ) if any(_names(it) & (code.derived | lists) for it in args):
-                largest[name] = node
+    largest = _largest(code, lists)
+    loops = [it for it in code.nodes if isinstance(it, ast.For | ast.While)]
+    within = [  # says how far it is, epoch by epoch
+        {id(it) for it in ast.walk(loop)}
+        for loop in loops
+        if any(isinstance(it, ast.Name) and isinstance(it.ctx, ast.Store) and it.id in largest
+               for it in ast.walk(loop))
+    ]  # fmt: skip
     for node in code.nodes:
         if not (isinstance(node, ast.Call) and _name(node.func) == "print"):
             continue
@@ -456,9 +544,47 @@ def _best(code: Code) -> Iterator[Finding]:
         maxima = [it for it in inside if _name(it.func) in ("max", "amax")]
         of_test = any(_names(it) & lists for it in maxima)
         of_history = validated and any("val_acc" in ast.unparse(it) for it in maxima)
-        if of_test or of_history or (_names(node) & largest.keys()):
+        of_name = _names(node) & largest and not any(id(node) in it for it in within)
+        if of_test or of_history or of_name:
             reason = f"the best epoch on test is reported: {text[:60]}"
             yield Finding("best", code.at(node), reason)
+
+
+def _largest(code: Code, lists: set[str]) -> set[str]:
+    """Names that hold the largest of several test accuracies."""
+    found: set[str] = set()
+    for node in code.nodes:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(func=ast.Name(id="max"), args=args),
+            ) if any(_names(it) & (code.derived | lists) for it in args):
+                found.add(name)
+            case ast.If(test=ast.Compare() as test, body=body) if _names(test) & code.derived:
+                for inner in body:
+                    match inner:
+                        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=value)) if (
+                            value in code.derived and {name, value} <= _names(test)
+                        ):
+                            found.add(name)
+    found = {it for it in found if "loss" not in it.lower()}
+    for name, function in code.functions.items():
+        returned = [it.value for it in ast.walk(function) if isinstance(it, ast.Return)]
+        if len(returned) != 1 or returned[0] is None:
+            continue
+        for node in code.nodes:
+            match node:
+                case ast.Assign(targets=[target], value=ast.Call(func=func)) if _last(func) == name:
+                    found |= {
+                        _name(to)
+                        for to, it in zip(_items(target), _items(returned[0]), strict=False)
+                        if _name(it) in found
+                    }
+    return found - {""}
+
+
+def _items(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
 # ------------------------------------------------------------------------------------- evaluation
@@ -466,6 +592,7 @@ def _best(code: Code) -> Iterator[Finding]:
 
 def _evaluation(code: Code) -> Iterator[Finding]:
     """Where test is judged without eval mode, by a network with dropout or batch norm."""
+    yield from _always_dropped(code)
     calls = [it for it in code.nodes if isinstance(it, ast.Call)]
     has_drops = any("Dropout" in _last(it.func) for it in calls)
     has_norms = any("BatchNorm" in _last(it.func) for it in calls)
@@ -501,6 +628,25 @@ def _evaluation(code: Code) -> Iterator[Finding]:
         if loops and "backward" not in used and used & _COUNTS and not used & {"break"}:
             reason = f"test is judged here, and nothing calls eval(): {what} is as in training"
             yield Finding("dropout-on", code.at(node), reason)
+
+
+def _always_dropped(code: Code) -> Iterator[Finding]:
+    """Dropout as a function, which is on unless it is told that nothing is trained."""
+    for node, _, forward in _classes(code):
+        for it in ast.walk(forward):
+            match it:
+                case ast.Call(func=ast.Attribute(value=of, attr=name), args=args) if (
+                    name in _DROPS
+                    and ast.unparse(of) in _FUNCTIONS
+                    and len(args) < 3
+                    and not any(key.arg in ("training", None) for key in it.keywords)
+                    and code.number(_keyword(it, "p") or next(iter(args[1:]), None)) != 0
+                ):
+                    reason = f"{name} is not given training=self.training: it drops in evaluation"
+                    yield Finding("dropout-on", code.at(it), reason, node.name)
+
+
+_DROPS: Final = ("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
 
 
 def _is_eval(call: ast.Call) -> bool:
@@ -571,16 +717,58 @@ def _transforms(code: Code) -> Iterator[Finding]:
         yield Finding(
             "normalises-otherwise", code.at(norms["test"][1]), reason.format(norms["test"][0], said)
         )
+    yield from _fills(code)
+
+
+def _fills(code: Code) -> Iterator[Finding]:
+    """What moves digits and fills in another value than they stand on there."""
+    after: dict[int, float | None] = {}
     for node in code.nodes:
-        if isinstance(node, ast.Call) and _last(node.func).startswith("Random"):
-            given = _keyword(node, "fill")
-            if isinstance(given, ast.Tuple) and given.elts:
-                given = given.elts[0]
-            value = code.number(given)
+        match node:
+            case ast.Call(func=func, args=[ast.List(elts=steps), *_]) if _last(func) == "Compose":
+                background: float | None = 0.0
+                is_after = False
+                for step in steps:
+                    if is_after:
+                        after |= {id(it): background for it in ast.walk(step)}
+                    if isinstance(step, ast.Call) and _last(step.func) == "Normalize":
+                        is_after, background = True, _background(code, step)
+    for node in code.nodes:
+        if not isinstance(node, ast.Call) or not _last(node.func).startswith("Random"):
+            continue
+        name, given = _last(node.func), _keyword(node, "fill")
+        value = code.number(next(iter(_items(given)), None) if given is not None else None)
+        if id(node) not in after:
             if value is not None and value > 0:
                 filled = f"{value:g} (of 255, where it stands before ToTensor)"
-                reason = f"{_last(node.func)} fills with {filled}, and digits stand on 0"
+                reason = f"{name} fills with {filled}, and digits stand on 0"
                 yield Finding("fill", code.at(node), reason)
+            continue
+        value = 0.0 if given is None and name in _MOVES else value
+        stands = after[id(node)]
+        if value is not None and stands is not None and abs(value - stands) > _NEAR:
+            reason = (
+                f"{name} fills with {value:g} after Normalize, where digits stand on {stands:.4g}"
+            )
+            yield Finding("fill", code.at(node), reason)
+
+
+_MOVES: Final = ("RandomRotation", "RandomAffine", "RandomPerspective")
+"""They fill with 0 unless told otherwise."""
+_NEAR: Final = 0.05
+
+
+def _background(code: Code, normalize: ast.Call) -> float | None:
+    """What 0 becomes."""
+    given = [
+        _keyword(normalize, name) or (normalize.args[at] if at < len(normalize.args) else None)
+        for at, name in enumerate(("mean", "std"))
+    ]
+    firsts = [
+        it.elts[0] if isinstance(it, ast.Tuple | ast.List) and it.elts else it for it in given
+    ]
+    mean, std = (code.number(it) for it in firsts)
+    return None if mean is None or not std else -mean / std
 
 
 def _is_schedule(func: ast.expr) -> bool:
@@ -592,9 +780,22 @@ def _is_schedule(func: ast.expr) -> bool:
 
 
 def _classes(code: Code) -> Iterator[tuple[ast.ClassDef, dict[str, ast.Call], ast.FunctionDef]]:
-    """Modules with their layers, by attribute, and their forward."""
-    for node in code.nodes:
-        if not isinstance(node, ast.ClassDef) or not any("Module" in _last(b) for b in node.bases):
+    """Modules with their layers, by attribute, and their forward.
+
+    Where some are made into networks, those that nothing makes are passed over.
+    """
+    modules = [
+        it
+        for it in code.nodes
+        if isinstance(it, ast.ClassDef) and any("Module" in _last(b) for b in it.bases)
+    ]
+    called = {_last(it.func) for it in code.nodes if isinstance(it, ast.Call)}
+    called |= {
+        _last(base) for it in code.nodes if isinstance(it, ast.ClassDef) for base in it.bases
+    }
+    is_made = any(it.name in called for it in modules)
+    for node in modules:
+        if is_made and node.name not in called:
             continue
         functions = {it.name: it for it in node.body if isinstance(it, ast.FunctionDef)}
         if "forward" not in functions or "__init__" not in functions:
@@ -614,9 +815,15 @@ def _layers(code: Code) -> Iterator[Finding]:
                and isinstance(it.ctx, ast.Load) and _name(it.value) != "self"}  # fmt: skip
     own = {node.name for node, *_ in _classes(code)}
     for node, layers, _ in _classes(code):
+        heirs = [
+            it
+            for it in code.nodes
+            if isinstance(it, ast.ClassDef) and node.name in {_last(base) for base in it.bases}
+        ]
         read = {
             it.attr
-            for it in ast.walk(node)
+            for one in (node, *heirs)
+            for it in ast.walk(one)
             if isinstance(it, ast.Attribute)
             and isinstance(it.ctx, ast.Load)
             and _name(it.value) == "self"
@@ -627,7 +834,7 @@ def _layers(code: Code) -> Iterator[Finding]:
         for name, call in layers.items():
             if name not in read | outside and _is_layer(call, own):
                 reason = f"self.{name} is declared and never called"
-                yield Finding("never-called", code.at(call), reason)
+                yield Finding("never-called", code.at(call), reason, node.name)
 
 
 def _has_one_network(code: Code) -> bool:
@@ -654,8 +861,8 @@ _NN: Final = ("nn", "torch.nn")
 
 
 def _logits(code: Code) -> Iterator[Finding]:
-    """Dropout as the last layer that is called in forward."""
-    for _, layers, forward in _classes(code):
+    """Dropout as the last layer that is called in forward, or the last step on the outputs."""
+    for node, layers, forward in _classes(code):
         calls = [
             it
             for statement in forward.body
@@ -664,11 +871,20 @@ def _logits(code: Code) -> Iterator[Finding]:
             and _name(it.func.value) == "self"
             and it.func.attr in layers
         ]
-        kinds = [
-            _last(layers[it.func.attr].func) for it in calls if isinstance(it.func, ast.Attribute)
-        ]
-        if kinds and kinds[-1].startswith("Dropout"):
-            yield Finding("dropout-on-logits", code.at(calls[-1]), "dropout on the logits")
+        made = [layers[it.func.attr] for it in calls if isinstance(it.func, ast.Attribute)]
+        last = made[-1] if made else None
+        if last is not None and _last(last.func) == "Sequential" and last.args:
+            last = last.args[-1] if isinstance(last.args[-1], ast.Call) else None
+        steps = [it for it in _backwards(forward, layers) if it.kind not in _SAME]
+        on = "dropout on the logits"
+        if last is not None and _last(last.func).startswith("Dropout"):
+            yield Finding("dropout-on-logits", code.at(calls[-1]), on, node.name)
+        elif steps and steps[0].kind.startswith("dropout"):
+            yield Finding("dropout-on-logits", code.at(steps[0].call), on, node.name)
+
+
+_SAME: Final = {"view", "reshape", "flatten", "squeeze", "log_softmax", "logsoftmax", "softmax"}
+"""What is still of the same outputs."""
 
 
 @dataclass(frozen=True)
@@ -700,7 +916,7 @@ def _bounded(code: Code) -> Iterator[Finding]:
     losses = {_last(it.func).lower() for it in calls} & _LOSSES
     has_own = bool(losses) and all("cross" in it for it in losses)  # it applies softmax itself
     twice = "softmax before a loss that applies softmax itself"
-    for forward, layers in _networks(code):
+    for name, forward, layers in _networks(code):
         steps = [it for it in _backwards(forward, layers) if it.kind not in _UNCHANGED]
         while steps and steps[0].kind in ("log_softmax", "logsoftmax"):
             has_own = False
@@ -709,10 +925,10 @@ def _bounded(code: Code) -> Iterator[Finding]:
             continue
         before = [it for it in steps[1:] if it.kind not in _NORMS]
         if steps[0].kind == "softmax" and has_own:
-            yield Finding("bounded-logits", code.at(steps[0].call), twice)
+            yield Finding("bounded-logits", code.at(steps[0].call), twice, name)
         elif steps[0].kind in _BOUNDS and before and _outputs(code, before[0]) in _OUTPUTS:
             reason = f"{_BOUNDS[steps[0].kind]} on the outputs, before the loss"
-            yield Finding("bounded-logits", code.at(steps[0].call), reason)
+            yield Finding("bounded-logits", code.at(steps[0].call), reason, name)
     made = {
         it.targets[0].id
         for it in code.nodes
@@ -736,22 +952,35 @@ def _bounded(code: Code) -> Iterator[Finding]:
 
 def _bounded_in_keras(code: Code, calls: list[ast.Call]) -> Iterator[Finding]:
     compiled = [it for it in calls if _last(it.func) == "compile"]
-    losses = [_keyword(it, "loss") for it in compiled]
-    if not losses or not all(it and "crossentropy" in ast.unparse(it).lower() for it in losses):
+    losses = [ast.unparse(it) if it else "" for it in (_keyword(it, "loss") for it in compiled)]
+    if not losses or not all("crossentropy" in it.lower() for it in losses):
         return
+    has_own = all(re.search(r"from_logits\s*=\s*True", it) for it in losses)
+    last: dict[str, ast.Call] = {}
     for call in calls:
-        if _last(call.func) != "Sequential" or not call.args:
+        match call:
+            case ast.Call(func=func, args=[ast.List(elts=[*_, ast.Call() as layer]), *_]) if (
+                _last(func) == "Sequential"
+            ):
+                last[str(len(last))] = layer
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="add"), args=[ast.Call() as layer]
+            ):
+                last[name] = layer
+    for layer in last.values():
+        given = _keyword(layer, "activation")
+        if _last(layer.func) != "Dense" or not isinstance(given, ast.Constant):
             continue
-        match call.args[0]:
-            case ast.List(elts=[*_, ast.Call() as last]) if _last(last.func) == "Dense":
-                given = _keyword(last, "activation")
-                if isinstance(given, ast.Constant) and given.value in ("relu", "tanh"):
-                    reason = f"{_BOUNDS[given.value]} on the outputs, before the loss"
-                    yield Finding("bounded-logits", code.at(last), reason)
+        if given.value in ("relu", "tanh"):
+            reason = f"{_BOUNDS[given.value]} on the outputs, before the loss"
+            yield Finding("bounded-logits", code.at(layer), reason)
+        elif given.value == "softmax" and has_own:
+            reason = "softmax before a loss that applies softmax itself"
+            yield Finding("bounded-logits", code.at(layer), reason)
 
 
-def _networks(code: Code) -> Iterator[tuple[ast.FunctionDef, dict[str, ast.Call]]]:
-    """Forward, without branches, of modules that are no parts of other modules of torch."""
+def _networks(code: Code) -> Iterator[tuple[str, ast.FunctionDef, dict[str, ast.Call]]]:
+    """Name and forward, without branches, of modules that are no parts of others of torch."""
     parts = {
         _last(it.func)
         for one in code.nodes
@@ -762,7 +991,7 @@ def _networks(code: Code) -> Iterator[tuple[ast.FunctionDef, dict[str, ast.Call]
     for node, layers, forward in _classes(code):
         branches = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.With)
         if node.name not in parts and not any(isinstance(it, branches) for it in ast.walk(forward)):
-            yield forward, layers
+            yield node.name, forward, layers
 
 
 def _backwards(forward: ast.FunctionDef, layers: dict[str, ast.Call]) -> Iterator[_Step]:
@@ -924,15 +1153,15 @@ def _length(code: Code, looped: ast.expr) -> float | None:
     return None
 
 
-def _epochs(code: Code) -> tuple[int, Origin] | None:
-    """The most epochs that the code names, and where."""
+def _epochs(code: Code, nodes: Sequence[ast.AST]) -> tuple[int, Origin] | None:
+    """The most epochs that some code names, and where."""
     found: list[tuple[float, ast.AST]] = []
-    loops = [it for it in code.nodes if isinstance(it, ast.For | ast.While)]
+    loops = [it for it in nodes if isinstance(it, ast.For | ast.While)]
     repeated = {id(it) for loop in loops for it in ast.walk(loop) if isinstance(it, ast.Call)}
-    if any(id(it) in repeated and _last(it.func) == "fit" for it in code.nodes
-           if isinstance(it, ast.Call)):  # fmt: skip
+    fits = [it for it in nodes if isinstance(it, ast.Call) and _last(it.func) == "fit"]
+    if any((code.number(_keyword(it, "epochs")) or 1) <= 1 for it in fits if id(it) in repeated):
         return None  # as often as the loop, which is not followed
-    for node in code.nodes:
+    for node in nodes:
         match node:
             case ast.For(target=ast.Name(id=name), iter=looped) if (
                 "epoch" in name.lower() or _EPOCHS.search(ast.unparse(looped))
@@ -945,7 +1174,7 @@ def _epochs(code: Code) -> tuple[int, Origin] | None:
                         if (number := code.number(it.value)) is not None:
                             found.append((number, node))
     if not found:  # the loop is elsewhere
-        for node in code.nodes:
+        for node in nodes:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if _EPOCHS.fullmatch(
                     name
@@ -957,6 +1186,108 @@ def _epochs(code: Code) -> tuple[int, Origin] | None:
         return None
     most, node = max(found, key=lambda it: it[0])
     return int(most), code.at(node)
+
+
+def _by_cell(code: Code) -> tuple[Cell, ...]:
+    modules = set(_parts(code))
+    cells = []
+    until = Code()
+    for tree, origin in code.trees:
+        nodes = list(ast.walk(tree))
+        for node in nodes:
+            _assigned(until, node, loads=False)
+        here = replace(code, numbers=code.numbers | until.numbers)  # as they are in this cell
+        made = [
+            (name, _last(call.func))
+            for statement in tree.body
+            for name, value in _bindings(statement)
+            for call in ast.walk(value)
+            if isinstance(call, ast.Call) and _last(call.func) in modules
+        ]
+        reads = {it.id for it in nodes if isinstance(it, ast.Name) and isinstance(it.ctx, ast.Load)}
+        cells.append(
+            Cell(
+                str(origin).rpartition(":")[0],
+                _epochs(here, nodes),
+                tuple(made),
+                frozenset(reads),
+                frozenset(_datasets(nodes)),
+            )
+        )
+    return tuple(cells)
+
+
+def _bindings(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """Names that a statement, or one inside a loop, gives a value."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            yield name, value
+        case ast.For(body=body) | ast.While(body=body) | ast.If(body=body) | ast.With(body=body):
+            for inner in body:
+                yield from _bindings(inner)
+
+
+_DATASETS: Final = {
+    "mnist": "mnist",
+    "fashionmnist": "fashion-mnist",
+    "fashion_mnist": "fashion-mnist",
+    "kmnist": "kmnist",
+    "emnist": "emnist",
+    "qmnist": "qmnist",
+    "cifar10": "cifar10",
+    "cifar100": "cifar100",
+    "svhn": "svhn",
+    "usps": "usps",
+    "imdb": "imdb",
+    "reuters": "reuters",
+    "image_dataset_from_directory": "pictures in a folder",
+    "imagefolder": "pictures in a folder",
+}
+"""By what loads them, in small letters."""
+
+
+def _datasets(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """What some code loads: `MNIST(…)`, `mnist.load_data()`, `load_dataset("mnist")`."""
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Attribute(value=of, attr="load_data")):
+                name = _last(of)
+            case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]) if _last(func) in (
+                "load",
+                "load_dataset",
+                "fetch_openml",
+            ):
+                name = name.rpartition("/")[2].removesuffix("_784")
+            case ast.Call(func=func):
+                name = _last(func)
+            case _:
+                continue
+        if found := _DATASETS.get(name.lower()):
+            yield found
+
+
+def _parts(code: Code) -> dict[str, frozenset[str]]:
+    """Classes of modules, with what they have inside or inherit from, and themselves."""
+    classes = {it.name: it for it in code.nodes if isinstance(it, ast.ClassDef)}
+    direct = {
+        name: {_last(it.func) for it in ast.walk(node) if isinstance(it, ast.Call)}
+        | {_last(it) for it in node.bases}
+        for name, node in classes.items()
+    }
+    modules = {
+        name
+        for name, node in classes.items()
+        if any("Module" in _last(it) or _last(it) in classes for it in node.bases)
+    }
+    found = {}
+    for name in modules:
+        inside, more = {name}, [name]
+        while more:
+            new = (direct[more.pop()] & modules) - inside
+            inside |= new
+            more += new
+        found[name] = frozenset(inside)
+    return found
 
 
 def _is_other(func: ast.expr) -> bool:

@@ -23,6 +23,7 @@ LIMITS: Final = {
     "manifest.json": 1 << 20,
     "metrics.jsonl": 8 << 20,
     "result.json": 8 << 20,
+    "readings.jsonl": 1 << 20,
     "weights.safetensors": 64 << 20,
 }
 """What is read of a run, and the most bytes of each."""
@@ -36,7 +37,13 @@ _ENTRY: Final = b"PK\x01\x02"
 """What each entry of an archive's table begins with."""
 _READ: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Ways to compress that are undone piece by piece, within bounds."""
-_MAC: Final = "__MACOSX/"
+_MAC: Final = "__MACOSX"
+_CLAIM: Final = "claim.json"
+"""What `runs pack` writes beside the folders of runs."""
+_MOST_CLAIM: Final = 1 << 20
+_OTHER_ARCHIVES: Final = {".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst"}
+"""Handed in, too, and not to be passed over."""
+_LINK: Final = "is a link, which is not followed"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class HandedIn:
     name: str
     """What was handed in, as it was named."""
     files: dict[str, bytes]
+    folder: str = ""
+    """The name of its folder."""
+    claim: bytes | None = None
+    """The claim that was packed with it, and with the runs beside it."""
+    beside: frozenset[str] = frozenset()
+    """Names of the folders that are where the claim is."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +80,16 @@ class Place:
 
         Raises RunCorrupt for what is no run, is too large, or has links, and StorageError.
         """
+        claim: bytes | None = None
+        if self.path.is_symlink():
+            raise RunCorrupt(f"{self.name} {_LINK}", hint="name what it leads to")
         if is_folder(self.path):
             files = {name: _file(self.path / name, limit) for name, limit in LIMITS.items()}
             found = {name: content for name, content in files.items() if content is not None}
+            parent, folder = self.path.absolute().parent, self.path.absolute().name
+            if is_file(parent / _CLAIM):
+                claim = _file(parent / _CLAIM, _MOST_CLAIM)
+            beside = frozenset(names_in(parent)) if claim is not None else frozenset()
         else:
             with _archive(self.path) as archive:
                 runs = _entries(archive, shown(self.path))
@@ -78,9 +98,16 @@ class Place:
                     file: _member(archive, entry, LIMITS[file], shown(self.path))
                     for file, entry in runs.get(inside, {}).items()
                 }
+                above, slash, folder = inside.rpartition("/")
+                beside = frozenset(
+                    it.rpartition("/")[2] for it in runs if it.rpartition("/")[0] == above
+                )
+                for entry in archive.infolist():
+                    if entry.filename == f"{above}{slash}{_CLAIM}" and folder:
+                        claim = _member(archive, entry, _MOST_CLAIM, shown(self.path))
         if not found:
             raise unreadable(f"{self.name} is no run: it has none of {', '.join(LIMITS)}")
-        return HandedIn(self.name, found)
+        return HandedIn(self.name, found, folder, claim, beside)
 
 
 def handed_in(path: Path) -> list[Place]:
@@ -91,21 +118,45 @@ def handed_in(path: Path) -> list[Place]:
     """
     if not is_there(path):
         raise PathError(f"there is no {shown(path)}", hint="name the folder of a run, or a zip")
+    if path.is_symlink():
+        return [Place(path)]
     if not is_folder(path):
         return _in_archive(path)
     if any(is_there(path / name) for name in LIMITS):
         return [Place(path)]
     found: list[Place] = []
-    for name in names_in(path):
-        inside = path / name
-        if name.startswith(".") or inside.is_symlink():
+    for inside, why in _inside(path):
+        if why:
             continue
         if is_folder(inside):
             found.append(Place(inside))  # also what is no run: nobody's is to be passed over
-        elif inside.suffix.lower() == ".zip" and is_file(inside):
+        else:
             found += _in_archive(inside)
     has_runs = any(not is_folder(it.path) or is_there(it.path / "manifest.json") for it in found)
     return found if has_runs else [Place(path)]
+
+
+def passed_over(path: Path) -> list[str]:
+    """What is in a folder of hand-ins and is not read, with the reason, a sentence each."""
+    if path.is_symlink() or not is_folder(path) or any(is_there(path / name) for name in LIMITS):
+        return []
+    return [f"{shown(inside)} {why}" for inside, why in _inside(path) if why]
+
+
+def _inside(path: Path) -> Iterator[tuple[Path, str]]:
+    """What is in a folder of hand-ins, and why it is passed over; empty where it is not."""
+    for name in names_in(path):
+        inside = path / name
+        if name.startswith(".") or name in (_MAC, _CLAIM):
+            continue
+        if inside.is_symlink():
+            yield inside, _LINK
+        elif is_folder(inside):
+            yield inside, ""
+        elif inside.suffix.lower() in {".zip", *_OTHER_ARCHIVES} and is_file(inside):
+            yield inside, ""
+        else:
+            yield inside, "is neither a folder nor an archive"
 
 
 def _in_archive(path: Path) -> list[Place]:
@@ -179,7 +230,7 @@ def _entries(archive: zipfile.ZipFile, name: str) -> dict[str, dict[str, zipfile
     found: dict[str, dict[str, zipfile.ZipInfo]] = {}
     for entry in archive.infolist():
         folder, _, file = entry.filename.rpartition("/")
-        if file not in LIMITS or entry.filename.startswith(_MAC):
+        if file not in LIMITS or entry.filename.startswith(f"{_MAC}/"):
             continue
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise unreadable(f"{entry.filename!r} in {name} is a link")

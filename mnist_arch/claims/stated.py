@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -14,7 +18,7 @@ from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import ShapeError
 from mnist_arch.runs.agreement import Contradiction, compared, contradictions
 from mnist_arch.runs.manifest import Manifest
-from mnist_arch.runs.result import Result
+from mnist_arch.runs.result import Reading, Result
 from mnist_arch.spec.experiment import Budget, Counts, Experiment, Verdicts
 from mnist_arch.spec.recipe import Plateau
 from mnist_arch.training.events import EpochRecord
@@ -27,13 +31,18 @@ MOST_MACS: Final = 500_000_000
 MOST_MEMORY: Final = 16 << 20
 """Largest network that is judged, in bytes of maps and weights of one image."""
 
+MOST_READINGS: Final = 1_000
+"""Most readings of the test split that are looked at."""
+_AHEAD: Final = timedelta(days=1)
+"""By how much the clock of a student's machine may be ahead."""
+
 RecordT = TypeVar("RecordT", bound=Record)
 
 
 class _EpochLine(BaseModel):
     """A line of metrics.jsonl has no other fields."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     format: int
     epoch: int
     train_loss: float
@@ -57,6 +66,9 @@ class Stated:
     plan: Plan
     """Of the network in the manifest."""
     weights: bytes
+    readings: tuple[Reading, ...]
+    """Later readings of the test split, by a run with a hold-out."""
+    handed_in: HandedIn
 
     @property
     def experiment(self) -> Experiment:
@@ -86,7 +98,14 @@ def read_stated(handed_in: HandedIn) -> Stated:
         raise unreadable(f"the network of {handed_in.name} cannot be built: {error}") from None
     records = tuple(_records(handed_in))
     return Stated(
-        handed_in.name, manifest, result, records, plan, handed_in.files["weights.safetensors"]
+        handed_in.name,
+        manifest,
+        result,
+        records,
+        plan,
+        handed_in.files["weights.safetensors"],
+        tuple(_readings(handed_in)),
+        handed_in,
     )
 
 
@@ -100,7 +119,8 @@ def _record(handed_in: HandedIn, file: str, kind: type[RecordT]) -> RecordT:
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
-        raise unreadable(f"{place} is damaged: {where}{first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise unreadable(f"{place} is damaged: {where}{message}") from None
     _check_format(getattr(record, "format", None), place)
     return record
 
@@ -124,6 +144,20 @@ def _records(handed_in: HandedIn) -> Iterator[EpochRecord]:
         yield EpochRecord(**values)
 
 
+def _readings(handed_in: HandedIn) -> Iterator[Reading]:
+    text = handed_in.files.get("readings.jsonl", b"").decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        place = f"line {number} of readings.jsonl in {handed_in.name}"
+        if number > MOST_READINGS:
+            raise unreadable(f"readings.jsonl in {handed_in.name} has more than {MOST_READINGS:,}")
+        try:
+            reading = Reading.model_validate_json(line)
+        except ValidationError as error:
+            raise unreadable(f"{place} is damaged: {error.errors()[0]['msg']}") from None
+        _check_format(reading.format, place)
+        yield reading
+
+
 def too_large(plan: Plan) -> str:
     """Why a network is not judged, in a sentence; empty where it is."""
     if plan.macs > MOST_MACS:
@@ -140,6 +174,8 @@ def disagreements(stated: Stated, header: Experiment | None) -> Iterator[Contrad
     """
     yield from contradictions(stated.manifest, stated.result, stated.records, stated.plan)
     yield from _of_epochs(stated)
+    yield from _of_clocks(stated)
+    yield from _of_claim(stated.handed_in)
     budgets = [stated.experiment.budget]
     if header is not None:
         yield from _of_header(stated.experiment, header)
@@ -166,6 +202,73 @@ def _of_epochs(stated: Stated) -> Iterator[Contradiction]:
         before = record.seconds
 
 
+def _of_clocks(stated: Stated) -> Iterator[Contradiction]:
+    """Times that no clock shows."""
+    for name in ("seconds", "command_seconds"):
+        value = getattr(stated.result, name)
+        if not (math.isfinite(value) and value >= 0):
+            yield Contradiction(f"result.json: {name}", str(value), "0 or more", "a clock shows")
+    place, said = "manifest.json: started", stated.manifest.started
+    try:
+        started = datetime.fromisoformat(said)
+    except ValueError:
+        yield Contradiction(place, said, "2026-01-31T12:00:00+00:00", "a time is written as")
+        return
+    now = datetime.now(UTC)
+    if (started if started.tzinfo else started.replace(tzinfo=UTC)) > now + _AHEAD:
+        here = now.isoformat(timespec="seconds")
+        yield Contradiction(place, said, here, "the clock of this machine")
+
+
+def _of_claim(handed_in: HandedIn) -> Iterator[Contradiction]:
+    """The runs and their files against the claim that they were packed with."""
+    if handed_in.claim is None:
+        return
+    try:
+        packed = _Claim.model_validate_json(handed_in.claim).sha256
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        yield Contradiction("claim.json", "no claim", reason, "reading it")
+        return
+    runs = {name.rpartition("/")[0] for name in packed}
+    for name in sorted(runs - handed_in.beside):
+        yield Contradiction("claim.json", f"{name} was packed", "not", "it is here")
+    if handed_in.folder not in runs:
+        others = ", ".join(sorted(runs)) or "nothing"
+        yield Contradiction("claim.json", f"{others} was packed", handed_in.folder, "this run is")
+        return
+    for file, content in sorted(handed_in.files.items()):
+        said = packed.get(f"{handed_in.folder}/{file}", "nothing")
+        found = hashlib.sha256(content).hexdigest()
+        yield from compared(f"claim.json: sha256 of {file}", said, found, by="the file has")
+
+
+class _Claim(BaseModel):
+    """What is read of a claim that runs were packed with."""
+
+    sha256: dict[str, str]
+
+
+def of_normalization(metadata: Mapping[str, str], header: Experiment) -> Iterator[Contradiction]:
+    """The normalisation in the header of weights, which other programs read, against the spec."""
+    if "normalization" in metadata:
+        found = json.dumps(asdict(header.normalization))
+        place = "weights.safetensors: normalization"
+        yield from compared(place, metadata["normalization"], found, by="its spec has")
+
+
+def of_reading(reading: Reading, number: int) -> Iterator[Contradiction]:
+    """A reading of the test split against itself."""
+    place = f"readings.jsonl, line {number}:"
+    yield from compared(f"{place} split", reading.split, "test", by="a reading is of")
+    if reading.images <= 0:
+        yield Contradiction(f"{place} images", f"{reading.images:,}", "1 or more", "there are")
+        return
+    percent = 100 * reading.correct / reading.images
+    by = f"{reading.correct:,} correct of {reading.images:,} are"
+    yield from compared(f"{place} accuracy_percent", reading.accuracy_percent, percent, by=by)
+
+
 def of_rates(stated: Stated, *, training_images: int) -> Iterator[Contradiction]:
     """The learning rates of the epochs against those of the recipe."""
     recipe = stated.experiment.recipe
@@ -190,9 +293,9 @@ def of_rates(stated: Stated, *, training_images: int) -> Iterator[Contradiction]
 
 
 def _of_header(experiment: Experiment, header: Experiment) -> Iterator[Contradiction]:
-    """The manifest's spec against that in the weights."""
+    """The manifest's spec against that in the weights; the names first."""
     ours, theirs = _leaves(experiment.model_dump()), _leaves(header.model_dump())
-    for place in sorted(ours.keys() | theirs.keys()):
+    for place in sorted(ours.keys() | theirs.keys(), key=lambda it: (it != "name", it)):
         said, found = ours.get(place, "nothing"), theirs.get(place, "nothing")
         yield from compared(
             f"manifest.json: {place}", said, found, by="the spec in weights.safetensors"
@@ -200,12 +303,14 @@ def _of_header(experiment: Experiment, header: Experiment) -> Iterator[Contradic
 
 
 def _leaves(value: Any, place: str = "") -> dict[str, Any]:
-    """Every value of a tree by its place."""
+    """Every value of a tree that is not None, by its place."""
     match value:
         case Mapping():
             inside = [(f"{place}.{key}".strip("."), item) for key, item in value.items()]
         case list() | tuple():
             inside = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+        case None:
+            return {}
         case _:
             return {place: value}
     return {key: leaf for name, item in inside for key, leaf in _leaves(item, name).items()}

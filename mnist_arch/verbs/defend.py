@@ -9,6 +9,7 @@ from typing import Literal
 from mnist_arch.convert.importing import Imported, Note, import_network
 from mnist_arch.counting.counted import count
 from mnist_arch.errors import BudgetExceeded, NonFiniteLoss, SpecError
+from mnist_arch.files import is_folder
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.loading import loads
@@ -66,6 +67,8 @@ def defend(
     Raises DataUnavailable, DeviceUnavailable, RunError and StorageError.
     """
     imported: Imported | None = None
+    if Path(path).is_symlink() or is_folder(Path(path)):
+        return Defence(budget, reason="links are not followed, and folders are not read")
     try:
         imported = import_network(path)
         loaded = loads(imported.text, source=f"the spec of {path}")
@@ -82,7 +85,7 @@ def defend(
         )
         trained = train(request, count(loaded), display=display, caller=caller)
     except (SpecError, BudgetExceeded, NonFiniteLoss) as error:
-        score, reason = None, str(error)
+        score, reason = None, error.sentence
     else:
         score, reason = Score.of([it.result for it in trained], budget), ""
     if imported is None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from notebooks_of_others import Example, examples
+from notebooks_of_others import DATA, NETWORK, RUN, Example, examples
 from typer.testing import CliRunner
 
-from mnist_arch.claims.audit import audit
+from mnist_arch.claims.audit import Audit, audit
 from mnist_arch.spec.experiment import Budget
 from mnist_arch_cli.app import app
 
@@ -141,3 +141,115 @@ def test_seeds_are_those_of_a_loop_that_sets_them(tmp_path: Path) -> None:
         found = audit(str(path), Budget())
         assert found.seeds == seeds
         assert found.verdict == f"holds on {'one seed' if seeds == 1 else 'several seeds'}"
+
+
+def cell(source: str, printed: str = "") -> dict[str, object]:
+    outputs = [{"output_type": "stream", "name": "stdout", "text": printed}] if printed else []
+    return {"cell_type": "code", "source": source, "outputs": outputs, "metadata": {}}
+
+
+def with_cells(tmp_path: Path, *cells: dict[str, object], of: str = "torch-plain") -> Audit:
+    """The audit of a correct notebook without its last cell, and of other cells after it."""
+    (example,) = (it for it in ALL if it.name == of)
+    path = example.write(tmp_path)
+    book = json.loads(path.read_text())
+    book["cells"][-1:] = cells
+    path.write_text(json.dumps(book))
+    return audit(str(path), Budget())
+
+
+def training(network: str, epochs: int, correct: int, *, first: int = 9_900) -> dict[str, object]:
+    source = RUN.replace("Net()", f"{network}()").replace("EPOCHS = 15", f"EPOCHS = {epochs}")
+    return cell(source, "".join(f"Test set: Accuracy: {it}/10000\n" for it in (first, 1, correct)))
+
+
+def wide(name: str) -> dict[str, object]:
+    return cell(NETWORK.replace("Net", name).replace("nn.Conv2d(16, 10, 7)", WIDE))
+
+
+WIDE = "nn.Sequential(nn.Conv2d(16, 64, 7), nn.Conv2d(64, 10, 1))"
+
+
+def test_epochs_parameters_and_accuracies_are_of_one_training(tmp_path: Path) -> None:
+    """The row is of the training that stands best, whatever others did."""
+    found = with_cells(
+        tmp_path, wide("Big"), training("Big", 30, 9_960), training("Net", 12, 9_945)
+    )
+    assert (found.verdict, found.parameters, found.epochs) == ("holds on one seed", 9_114, 12)
+    assert (found.final_percent, found.trainings) == (99.45, 2)
+    assert found.reason == "2 trainings printed accuracies; the row is of cell 6"
+    found = with_cells(tmp_path, training("Net", 12, 9_945), training("Net", 30, 9_920))
+    assert (found.verdict, found.epochs, found.final_percent) == ("holds on one seed", 12, 99.45)
+    assert found.reason.endswith("the row is of cell 4")
+    found = with_cells(tmp_path, training("Net", 12, 9_920), training("Net", 15, 9_921))
+    assert (found.verdict, found.epochs, found.final_percent) == ("missed", 15, 99.21)
+    found = with_cells(tmp_path, wide("Big"), training("Net", 9, 9_945), training("Big", 9, 9_950))
+    assert (found.verdict, found.parameters) == ("holds on one seed", 9_114)
+    found = with_cells(tmp_path, wide("Big"), training("Big", 9, 9_945), training("Big", 9, 9_950))
+    assert found.verdict == "exceeds"
+
+
+def test_a_network_is_defined_again_for_each_training(tmp_path: Path) -> None:
+    found = with_cells(
+        tmp_path, training("Net", 12, 9_945), wide("Net"), training("Net", 12, 9_960)
+    )
+    assert (found.verdict, found.parameters, found.final_percent) == (
+        "holds on one seed", 9_114, 99.45,
+    )  # fmt: skip
+
+
+def test_habits_of_another_training_do_not_count(tmp_path: Path) -> None:
+    stops = training("Net", 12, 9_945)
+    stops["source"] = str(stops["source"]) + "    if test_acc > 99.4:\n        break\n"
+    found = with_cells(tmp_path, stops)
+    assert found.verdict == "test was used to choose"
+    found = with_cells(tmp_path, stops, training("Net", 12, 9_946))
+    assert (found.verdict, found.findings) == ("holds on one seed", ())
+
+
+@pytest.mark.parametrize("name", ["FashionMNIST", "EMNIST", "CIFAR10"])
+def test_another_dataset_is_not_the_claim(tmp_path: Path, name: str) -> None:
+    data = cell(DATA.replace("datasets.MNIST", f"datasets.{name}"))
+    found = with_cells(tmp_path, training("Net", 12, 9_945), data, training("Net", 40, 9_970))
+    assert (found.verdict, found.epochs, found.final_percent) == ("holds on one seed", 12, 99.45)
+    script = tmp_path / "alone.ipynb"
+    cells = [cell(NETWORK), data, training("Net", 12, 9_970)]
+    script.write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
+    found = audit(str(script), Budget())
+    assert found.verdict == "cannot be read"
+    assert found.reason.endswith("and the rules ask for mnist")
+    if name == "FashionMNIST":
+        assert audit(str(script), Budget(dataset="fashion-mnist")).verdict == "holds on one seed"
+
+
+def test_parameters_may_stand_alone_in_a_line(tmp_path: Path) -> None:
+    for line, count in {
+        "Params: 7784": 7_784,
+        "parameters = 7,784": 7_784,
+        "Model parameters: 7784 params": 7_784,
+        "Params: 7784 of which": None,
+        "Non-trainable params: 7784": None,
+    }.items():
+        done = training("Net", 12, 9_945)
+        found = with_cells(tmp_path, cell("print(n)", f"{line}\n"), done)
+        assert found.printed_parameters == count, line
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (example,) = (it for it in ALL if it.name == "torch-plain")
+    link = tmp_path / "link.ipynb"
+    link.symlink_to(example.write(tmp_path))
+    found = audit(str(link), Budget())
+    assert found.verdict == "cannot be read"
+    assert found.reason == "it is a link, which is not followed: name what it leads to"
+
+
+def test_a_cell_of_the_grade_book_is_no_formula(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.py").write_text("import torch\n")
+    result = CliRunner().invoke(app, ["audit", "=1+1.py", "--csv"])
+    assert "\n'=1+1.py," in result.stdout
+    Path("\x1b[31m.py").write_text("import torch\n")
+    assert "\x1b" not in CliRunner().invoke(app, ["audit", "\x1b[31m.py", "--csv"]).stdout

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from handed_in import (
     change,
     change_epoch,
@@ -24,13 +25,15 @@ from handed_in import (
 )
 
 from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
-from mnist_arch.claims.handed_in import MOST_RUNS, handed_in
+from mnist_arch.claims.handed_in import MOST_RUNS, handed_in, passed_over
 from mnist_arch.claims.rules import read_budget
 from mnist_arch.data.load import Loader
 from mnist_arch.errors import PathError, SpecError
+from mnist_arch.network.weights import weights_in
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.keeping import pack
 from mnist_arch.spec.experiment import Budget
+from mnist_arch.values import FORMAT
 
 RULES = Budget(accuracy_percent=1.0)
 
@@ -248,7 +251,11 @@ def test_other_versions_are_compared_by_their_accuracies(
 
 
 def test_a_copy_among_several_is_found(runs: dict[str, Path], tmp_path: Path) -> None:
-    copy = edited(runs["seed"], tmp_path / "copy", change("manifest.json", started="2026"))
+    copy = edited(
+        runs["seed"],
+        tmp_path / "copy",
+        change("manifest.json", started="2026-01-01T00:00:00+00:00"),
+    )
     found = check(runs["own"], runs["seed"], copy)
     assert [run.state for run in found] == ["as stated", "differs", "differs"]
     assert places(found[2]) == {"metrics.jsonl"}
@@ -414,3 +421,212 @@ def test_mutated_files_end_in_a_row(runs: dict[str, Path], tmp_path: Path) -> No
     assert len(states) == 2_000
     assert {*states} == {"as stated", "differs", "cannot be read"}
     assert states.count("as stated") < 300
+
+
+# ------------------------------------------------------------------------- what nobody has listed
+
+
+def header(**values: str) -> Callable[[Path], object]:
+    """Other values in the header of the weights, whose checksum is left out."""
+
+    def edit(folder: Path) -> None:
+        path = folder / "weights.safetensors"
+        tensors, metadata = weights_in(path.read_bytes(), path)
+        metadata = {key: it for key, it in metadata.items() if key != "sha256"} | values
+        path.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+
+    return edit
+
+
+def not_finite(folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    tensors, metadata = weights_in(path.read_bytes(), path)
+    tensors = {
+        key: it * float("nan") if it.is_floating_point() else it for key, it in tensors.items()
+    }
+    del metadata["sha256"]
+    path.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+
+
+def repeated(times: int) -> Callable[[Path], object]:
+    def edit(folder: Path) -> None:
+        path = folder / "metrics.jsonl"
+        path.write_text(path.read_text() * times)
+
+    return edit
+
+
+OTHERS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    # kind: whose run is edited, how, and where it shows
+    "started tomorrow": (
+        "own",
+        change("manifest.json", started="2999-01-01T00:00:00+00:00"),
+        "manifest.json: started",
+    ),
+    "started at no time": ("own", change("manifest.json", started="May"), "manifest.json: started"),
+    "normalisation": ("own", header(normalization="{}"), "weights.safetensors: normalization"),
+    "seconds that are none": (
+        "own",
+        change("result.json", seconds=float("nan")),
+        "result.json: seconds",
+    ),
+    "a hold-out called test": (
+        "held out",
+        change("result.json", split="test"),
+        "result.json: split",
+    ),
+    "a hold-out left out": (
+        "held out",
+        change("manifest.json", experiment__holdout=0),
+        "manifest.json: digest",
+    ),
+    "folds left out": ("fold", change("result.json", folds=None), "result.json: folds"),
+    "a smoother recipe": (
+        "own",
+        change("manifest.json", experiment__recipe__label_smoothing=0.3),
+        "manifest.json: recipe.label_smoothing",
+    ),
+    "digests alike": (
+        "own",
+        lambda it: [change(file, digest="0" * 8)(it) for file in ("manifest.json", "result.json")],
+        "manifest.json: digest",
+    ),
+    "fewer MACs": ("own", change("result.json", macs=1), "result.json: macs"),
+    "fewer bytes": (
+        "own",
+        change("result.json", inference_bytes=1),
+        "result.json: inference_bytes",
+    ),
+    "another best epoch": ("own", change("result.json", best_epoch=9), "result.json: best_epoch"),
+    "a narrow interval": (
+        "own",
+        change("result.json", interval_percent=[99.0, 99.1]),
+        "result.json: interval_percent",
+    ),
+    "no mistakes kept": (
+        "own",
+        change("result.json", mistakes=None, correct=lambda it: it - 9, accuracy_percent=1.0),
+        "result.json: correct",
+    ),
+    "epochs said twice": ("own", repeated(2), "result.json: epochs"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_edits_are_caught_from_the_folder(
+    runs: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    of, edit, place = OTHERS[kind]
+    (run,) = check(edited(runs[of], tmp_path / "forged", edit))
+    assert run.state == "differs"
+    assert place in places(run), reasons(run)
+
+
+def test_weights_that_are_no_numbers_are_not_judged(runs: dict[str, Path], tmp_path: Path) -> None:
+    (run,) = check(edited(runs["own"], tmp_path / "forged", not_finite))
+    assert run.reason == "its weights give values that are not finite"
+    edit = change("manifest.json", engine__step="native")
+    assert "engine: native steps" in reason(edited(runs["own"], tmp_path / "steps", edit))
+    edit = change_epoch(1, seconds=float("nan"))
+    assert "is damaged" in reason(edited(runs["own"], tmp_path / "clock", edit))
+
+
+def test_many_differences_are_said_in_few_lines(runs: dict[str, Path], tmp_path: Path) -> None:
+    def edit(folder: Path) -> None:
+        change("result.json", images=10_000)(folder)
+        repeated(500)(folder)
+
+    (run,) = check(edited(runs["own"], tmp_path / "forged", edit))
+    assert len(run.contradictions) > 1_000
+    assert len(reasons(run)) < 30
+    assert "more that differ" in " ".join(reasons(run))
+
+
+def test_an_engine_that_is_not_here_excuses_other_bits(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    """The engine cannot be proven: the row says why no bits are compared."""
+    edit = change("manifest.json", engine__device="cuda")
+    (run,) = check(edited(runs["own"], tmp_path / "forged", edit), rerun=True)
+    assert run.repeat is not None
+    assert run.state == "as stated"
+
+
+def test_runs_are_held_against_the_claim_they_were_packed_with(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "anna.zip"
+    pack(Run(runs["own"]).name, out, runs=runs["own"].parent)
+    whole = tmp_path / "whole"
+    with zipfile.ZipFile(out) as it:
+        it.extractall(whole)
+    own, seed = runs["own"].name, runs["seed"].name
+    assert [it.state for it in check(whole)] == ["as stated", "as stated"]
+
+    shutil.rmtree(whole / seed)
+    (run,) = check(whole)
+    assert reasons(run) == [f"claim.json says {seed} was packed, and it is here not"]
+
+    shutil.copytree(runs["network"], whole / seed)
+    swapped = check(whole)
+    assert [it.state for it in swapped] == ["as stated", "differs"]
+    assert "claim.json: sha256 of result.json" in places(swapped[1])
+
+    (whole / seed).rename(whole / "zoe")
+    assert "claim.json" in places(check(whole)[1])
+    (whole / "claim.json").write_text("[" * 9)
+    assert [it.state for it in check(whole)] == ["differs", "differs"]
+    with zipfile.ZipFile(out, "a") as it, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        it.writestr("zoe/manifest.json", "{")
+    assert [it.state for it in check(out)] == ["as stated", "as stated", "cannot be read"]
+    assert check(whole / own)[0].state == "differs"
+
+
+def test_readings_of_the_test_split_are_judged_again(runs: dict[str, Path], tmp_path: Path) -> None:
+    def read_as(correct: int, percent: float) -> Callable[[Path], object]:
+        reading = {
+            "format": FORMAT, "time": "2026-01-01", "dataset": "mnist", "split": "test",
+            "correct": correct, "images": 50, "accuracy_percent": percent, "command": [],
+        }  # fmt: skip
+        return lambda it: (it / "readings.jsonl").write_text(json.dumps(reading) + "\n")
+
+    (run,) = check(edited(runs["held out"], tmp_path / "forged", read_as(50, 99.0)))
+    assert places(run) == {
+        "readings.jsonl, line 1: correct",
+        "readings.jsonl, line 1: accuracy_percent",
+    }
+    (note,) = run.notes
+    correct = int(note.split()[4])
+    assert note == f"on the test split: {correct} of 50 correct, judged here"
+    (run,) = check(edited(runs["held out"], tmp_path / "true", read_as(correct, 2.0 * correct)))
+    assert (run.state, run.notes) == ("as stated", (note,))
+    bad = edited(
+        runs["held out"], tmp_path / "bad", lambda it: (it / "readings.jsonl").write_text("[")
+    )
+    assert "line 1 of readings.jsonl" in reason(bad)
+
+
+def test_what_is_passed_over_is_said(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Links are never followed, in a folder or by name; other archives are somebody's hand-in."""
+    group = tmp_path / "class"
+    group.mkdir()
+    shutil.copytree(runs["own"], group / "anna")
+    (group / "bert").symlink_to(runs["seed"])
+    (group / "carl.zip").symlink_to("/etc/passwd")
+    (group / "dora.7z").write_bytes(b"7z")
+    (group / "notes.txt").write_text("")
+    (group / ".DS_Store").write_text("")
+    found = check(group)
+    assert [it.state for it in found] == ["as stated", "cannot be read"]
+    assert "cannot be read as a zip archive" in found[1].reason
+    assert found[1].reason.endswith("; ask for the folder of the run, or a zip of it")
+    link = "is a link, which is not followed"
+    assert passed_over(group) == [
+        f"{group}/bert {link}",
+        f"{group}/carl.zip {link}",
+        f"{group}/notes.txt is neither a folder nor an archive",
+    ]
+    for name in ("bert", "carl.zip"):
+        assert reason(group / name) == f"{group}/{name} {link}; name what it leads to"
+    assert passed_over(group / "anna") == []

@@ -71,3 +71,14 @@ def test_what_cannot_be_trained_says_why(mnist_arch: Terminal, tmp_path: Path) -
     assert "no network" in second["reason"]
     assert mnist_arch.folders == []
     assert "not trained: " in audit(too_long, "--defend", "2").stdout
+
+
+def test_links_and_folders_end_no_list(mnist_arch: Terminal, tmp_path: Path) -> None:
+    """They are rows that are not trained; the others are."""
+    (tmp_path / "link.ipynb").symlink_to(notebook(tmp_path))
+    (tmp_path / "folder.ipynb").mkdir()
+    result = audit(tmp_path / "link.ipynb", tmp_path / "folder.ipynb", "--defend", "1", "--json")
+    assert result.exit_code == 1
+    found = [it["defended"] for it in json.loads(result.stdout)["files"]]
+    assert [it["outcome"] for it in found] == ["not trained", "not trained"]
+    assert found[0]["reason"] == "links are not followed, and folders are not read"

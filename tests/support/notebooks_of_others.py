@@ -427,6 +427,128 @@ def _outputs() -> Iterator[Example]:
         text = KERAS.replace("activation='softmax'", f"activation={kind!r}")
         yield Example(f"keras-outputs-{kind}", (text,), _set(habit), KEPT)
 
+    yield from _in_public()
+
+
+TEST_PRINTS = "    print(f'Test set: Accuracy: {correct}/{len(loader.dataset)}')"
+STEP = "    scheduler.step()"
+ACC = "    test_loss, test_acc = test(model, device, test_loader)"
+KEEP = "    if test_acc > best:\n        best = test_acc\n"
+AFTER = ("transforms.RandomRotation((-7.0, 7.0), fill=(0,)),\n", "")
+NORM = "    transforms.Normalize((0.1307,), (0.3081,)),\n])\ntest_tf"
+OTHER = """
+class Other(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 10, 28)
+        self.spare = nn.Conv2d(10, 10, 1)
+    def forward(self, x):
+        return self.conv(x).view(-1, 10)
+"""
+ROOT = """
+class Root(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Identity()
+    def forward(self, x):
+        return x
+"""
+SOURCES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    # name, habit, what is replaced by what: forms that notebooks in public have
+    ("list-outside", "test-chooses", ((TEST_PRINTS, TEST_PRINTS + "\n    losses.append(loss)"),
+     (ACC, "    test(model, device, test_loader)"), (STEP, "    scheduler.step(losses[epoch])"),
+     ("EPOCHS = 15", "EPOCHS = 15\nlosses = []"))),
+    ("list-of-training", "", ((TEST_PRINTS, TEST_PRINTS + "\n    losses.append(loss)"),
+     (ACC, "    test(model, device, test_loader)\n    test(model, device, train_loader)"),
+     (STEP, "    scheduler.step(losses[epoch])"), ("EPOCHS = 15", "EPOCHS = 15\nlosses = []"))),
+    ("list-given", "test-chooses", (("def test(model, device, loader)",
+     "def test(model, device, loader, kept)"), (TEST_PRINTS, TEST_PRINTS + "\n    kept.append(1)"),
+     (ACC, "    test(model, device, test_loader, accs)\n    if accs[-1] > 99.4:\n        break"),
+     ("EPOCHS = 15", "EPOCHS = 15\naccs = []"))),
+    ("list-only-kept", "", (("def test(model, device, loader)",
+     "def test(model, device, loader, kept)"), (TEST_PRINTS, TEST_PRINTS + "\n    kept.append(1)"),
+     (ACC, "    test(model, device, test_loader, accs)"),
+     ("EPOCHS = 15", "EPOCHS = 15\naccs = []"))),
+    ("list-counted", "", (("def test(model, device, loader)",
+     "def test(model, device, loader, kept)"), (TEST_PRINTS, TEST_PRINTS + "\n    kept.append(1)"),
+     (ACC, "    test(model, device, test_loader, accs)\n    if len(accs) > 12:\n        break"),
+     ("EPOCHS = 15", "EPOCHS = 15\naccs = []"))),
+    ("list-shown", "best", (("def test(model, device, loader)",
+     "def test(model, device, loader, kept)"), (TEST_PRINTS, TEST_PRINTS + "\n    kept.append(1)"),
+     (ACC, "    test(model, device, test_loader, accs)"), (STEP, STEP + "\nprint(max(accs))"),
+     ("EPOCHS = 15", "EPOCHS = 15\naccs = []"))),
+    ("best-by-if", "best", ((STEP, STEP + "\n" + KEEP + "print('best', best)"),
+     ("EPOCHS = 15", "EPOCHS = 15\nbest = 0"))),
+    ("best-so-far", "", ((STEP, STEP + "\n" + KEEP + "        print('so far', best)"),
+     ("EPOCHS = 15", "EPOCHS = 15\nbest = 0"))),
+    ("own-save", "test-chooses", ((STEP, STEP + "\n    if test_acc > 99:\n        keep(model)"),
+     ("EPOCHS = 15", "EPOCHS = 15\ndef keep(it):\n    torch.save(it.state_dict(), 'a.pt')"))),
+    ("own-show", "", ((STEP, STEP + "\n    if test_acc > 99:\n        keep(model)"),
+     ("EPOCHS = 15", "EPOCHS = 15\ndef keep(it):\n    print(len(it.state_dict()))"))),
+    ("functional-dropout", "dropout-on", (("x = self.conv3(x)",
+     "x = self.conv3(F.dropout(x, 0.1))"),)),
+    ("told-dropout", "", (("x = self.conv3(x)",
+     "x = self.conv3(F.dropout(x, 0.1, training=self.training))"),)),
+    ("logits-in-block", "dropout-on-logits", ((CONV3,
+     "self.conv3 = nn.Sequential(nn.Conv2d(16, 10, 7), nn.Dropout(0.1))"),)),
+    ("block-before", "", ((CONV3,
+     "self.conv3 = nn.Sequential(nn.Dropout(0.1), nn.Conv2d(16, 10, 7))"),)),
+    ("logits-by-function", "dropout-on-logits", (("x = self.conv3(x)",
+     "x = F.dropout(self.conv3(x), training=self.training)"),)),
+    ("not-made", "", (("\nclass Net", OTHER + "\nclass Net"),)),
+    ("made", "never-called", (("\nclass Net", OTHER + "\nclass Net"),
+     ("        self.drop = nn.Dropout(0.1)", "        self.drop = nn.Dropout(0.1)\n"
+      "        self.other = Other()"),
+     ("x = self.drop(", "y = self.other(x)\n        x = self.drop("))),
+    ("heir", "", (("\nclass Net(nn.Module)", ROOT + "\nclass Net(Root)"),
+     ("self.bn1(F.relu(self.conv1(x)))", "self.bn1(F.relu(self.conv1(self.first(x))))"))),
+    ("turned-after", "fill", (AFTER, (NORM, NORM.replace("]",
+     "    transforms.RandomRotation(7),\n]", 1)))),
+    ("turned-right", "", (AFTER, (NORM, NORM.replace("]",
+     "    transforms.RandomRotation(7, fill=-0.4242),\n]", 1)))),
+    ("turned-grey", "fill", (AFTER, (NORM, NORM.replace("]",
+     "    transforms.RandomAffine(7, fill=0.1307),\n]", 1)))),
+    ("turned-between", "", (AFTER, (NORM, "    transforms.RandomRotation(7, fill=0),\n" + NORM))),
+)  # fmt: skip
+KERAS_SOURCES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    ("unpacked", "test-chooses", (("= keras.datasets.mnist.load_data()", "= data"),
+     ("(x_train, y_train), (x", "data = keras.datasets.mnist.load_data()\n(x_train, y_train), (x"),
+     ("epochs=15,", "epochs=15, callbacks=[keras.callbacks.EarlyStopping()],"))),
+    ("unpacked-validation", "", (("x_test", "x_val"), ("= keras.datasets.mnist.load_data()",
+     "= split(keras.datasets.mnist.load_data())"),
+     ("epochs=15,", "epochs=15, callbacks=[keras.callbacks.EarlyStopping()],"))),
+    ("softmax-twice", "bounded-logits", (("'sparse_categorical_crossentropy'",
+     "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"),)),
+    ("logits-and-own", "", ((", activation='softmax'", ""), ("'sparse_categorical_crossentropy'",
+     "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"))),
+    ("added-relu", "bounded-logits", (("layers.Dense(10, activation='softmax'),\n])",
+     "])\nmodel.add(layers.Dense(16, activation='relu'))\n"
+     "model.add(layers.Dense(10, activation='relu'))"),)),
+    ("added-softmax", "", (("layers.Dense(10, activation='softmax'),\n])",
+     "])\nmodel.add(layers.Dense(16, activation='relu'))\n"
+     "model.add(layers.Dense(10, activation='softmax'))"),)),
+    ("fit-in-loop", "epochs", (("history = model", "for rate in (1, 2):\n    history = model"),
+     ("epochs=15", "epochs=25"))),
+    ("fit-each-epoch", "", (("history = model", "for it in range(25):\n    history = model"),
+     ("epochs=15", "epochs=1"))),
+)  # fmt: skip
+
+
+def _in_public() -> Iterator[Example]:
+    """Forms of public notebooks, each beside a right one that looks like it."""
+    for name, habit, edits in SOURCES:
+        text = "\n\0".join((NETWORK, DATA, LOOP, RUN))
+        for old, new in edits:
+            assert old in text, (name, old)
+            text = text.replace(old, new)
+        yield Example(f"public-{name}", tuple(text.split("\0")), _set(habit), KEPT)
+    for name, habit, edits in KERAS_SOURCES:
+        text = KERAS
+        for old, new in edits:
+            assert old in text, (name, old)
+            text = text.replace(old, new)
+        yield Example(f"public-keras-{name}", (text,), _set(habit), KEPT)
+
 
 def _set(habit: str) -> frozenset[str]:
     return frozenset({habit} - {""})
