@@ -174,13 +174,3 @@ def every(layers: Iterable[Layer]) -> Iterator[Layer]:
                     yield from every(branch)
             case _:
                 yield layer
-
-
-def joins(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """The joins among layers and inside of residuals; one inside of another does not count."""
-    for layer in layers:
-        match layer.op:
-            case Residual(body=body):
-                yield from joins(body)
-            case Join():
-                yield layer
