@@ -23,7 +23,7 @@ from mnist_arch.claims.stated import (
 )
 from mnist_arch.data.catalog import INFO, SPLITS, DatasetName, Normalization, SplitName
 from mnist_arch.data.folders import find
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut
 from mnist_arch.errors import (
     DeviceUnavailable,
     NonFiniteLoss,
@@ -58,7 +58,7 @@ CheckStatus = Literal["as stated", "differs", "cannot be read"]
 """The result of a check."""
 
 
-ReadImages = dict[tuple[DatasetName, int | Folds], "RunImages"]
+ReadImages = dict[tuple[DatasetName, AnyHoldOut], "RunImages"]
 """What was read, by dataset and hold-out."""
 
 

@@ -12,6 +12,8 @@ from mnist_arch.convert.libraries import Recorded, canonical
 
 PIXELS: Final = 28
 WHITE: Final = 255
+_MANY: Final = 1_000
+"""Images from which on a part of an array is no picture to look at."""
 NORMALIZED: Final = (0.1307, 0.3081)
 _DATASETS: Final = ("MNIST", "FashionMNIST", "KMNIST")
 _DATASET: Final = "root train=True transform=None target_transform=None download=False"
@@ -111,6 +113,13 @@ class _Images:
             if call.last in _SPLITS and not call.name.startswith("?"):
                 what = f"{call.last}, which {_SPLITS[call.last]}"
                 self._drop(f"{what}: here all images are trained on; see `holdout`", call.place)
+        for node, piece in self.calls.nodes:
+            if isinstance(node, ast.Subscript) and isinstance(part := node.slice, ast.Slice):
+                ends = [it.value for it in (part.lower, part.upper) if isinstance(it, ast.Constant)]
+                is_large = any(isinstance(it, int) and it >= _MANY for it in ends)
+                if is_large and "train" in (words := text(node)[:60]):
+                    what = f"{words}, a part of the training images: here all are trained on"
+                    self._drop(f"{what}; see `holdout`", piece.at(node))
 
     # ------------------------------------------------------------------------- loaders and datasets
 

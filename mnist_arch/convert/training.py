@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -51,6 +52,7 @@ _KERAS_OPTIMIZERS: Final = {
     "Adadelta": "learning_rate=0.001 rho=0.95 epsilon=1e-07 weight_decay=None",
     "Adagrad": "learning_rate=0.001 initial_accumulator_value=0.1 epsilon=1e-07 weight_decay=None",
 }
+_TRAINING_IMAGES: Final = 60_000
 _FIT: Final = ("x", "y", "batch_size", "epochs")
 _FIT_GENERATOR: Final = ("x", "steps_per_epoch", "epochs")
 _ONLY_TELL: Final = ("TensorBoard", "CSVLogger", "ProgbarLogger", "History", "TqdmCallback")
@@ -99,6 +101,8 @@ class Training:
 
     recipe: dict[str, Any]
     """Empty where the source has none."""
+    holdout: dict[str, Any]
+    """Of the training images; empty where none are held out."""
     dropped: list[tuple[str, str]]
     """What is not carried over, with its place."""
     assumed: list[tuple[str, str]]
@@ -114,6 +118,7 @@ class _Reader:
         self.read = read
         self.calls = Calls(read)
         self.recipe: dict[str, Any] = {}
+        self.holdout: dict[str, Any] = {}
 
     def run(self) -> Training:
         if self.read.is_keras and self._keras():
@@ -121,7 +126,7 @@ class _Reader:
         else:
             optimizers = self.calls.of("torch.optim", (*_OPTIMIZERS, *_OTHER_OPTIMIZERS))
             if not optimizers:
-                return Training({}, [], [])
+                return Training({}, {}, [], [])
             self._epochs()
             self.recipe |= read_batches(self.calls)
             rate = self._optimizer(optimizers)
@@ -131,7 +136,8 @@ class _Reader:
             self._l1()
             self._starts()
         recipe = {name: self.recipe[name] for name in Recipe.model_fields if name in self.recipe}
-        return Training(on_plain(recipe), self.calls.dropped, self.calls.assumed)
+        notes = self.calls.dropped, self.calls.assumed
+        return Training(on_plain(recipe), self.holdout, *notes)
 
     # ------------------------------------------------------------------------------------- epochs
 
@@ -552,8 +558,7 @@ class _Reader:
             else:
                 self.calls.drop(f"{name}, which is not known: the plain one stands", call.place)
         if "validation_split" in given:
-            share = short(self.calls.value(given["validation_split"], call.piece))
-            self.calls.drop(f"the last {share} of the images held out: see `holdout`", call.place)
+            self._hold_out(self.calls.value(given["validation_split"], call.piece), call.place)
         for name in ("class_weight", "sample_weight", "steps_per_epoch"):
             if name in given:
                 self.calls.drop(f"{name} of fit ({text(given[name])[:40]})", call.place)
@@ -566,6 +571,15 @@ class _Reader:
         self._start()
         self._penalties()
         return True
+
+    def _hold_out(self, share: Any, place: str) -> None:
+        """The last images, as many as Keras takes from MNIST for its `validation_split`."""
+        if isinstance(share, float) and 0 < share < 1:
+            images = _TRAINING_IMAGES - math.floor(_TRAINING_IMAGES * (1 - share))
+            if images <= _TRAINING_IMAGES // 2:
+                self.holdout = {"last": images}
+                return
+        self.calls.drop(f"the last {short(share)} of the images held out: see `holdout`", place)
 
     def _batch_of(self, source: ast.expr, has_labels: bool, fit: Call) -> int | None:
         """The batch size where `fit` is not told one: that of what it takes images from."""

@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 from mnist_arch.counting import layers as ops
 from mnist_arch.counting.layers import Layer
 from mnist_arch.counting.unroll import unroll
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut, stated
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.recipe import (
     L1,
@@ -274,11 +274,9 @@ def joined_digest(experiment: Experiment, layers: Iterable[str], recipe: str) ->
     return hashlib.sha256(f"{{{','.join(members)}}}".encode()).hexdigest()
 
 
-def _holdout_text(holdout: int | Folds) -> str | None:
+def _holdout_text(holdout: AnyHoldOut) -> str | None:
     """Which fold it is follows the seed, so that the runs of all folds are one experiment's."""
-    if isinstance(holdout, Folds):
-        return _text({"folds": holdout.folds})
-    return _text(holdout) if holdout else None
+    return _text(stated(holdout)) if holdout else None
 
 
 def layers_text(layers: tuple[Layer, ...], tensors: int = 0) -> tuple[str, int]:

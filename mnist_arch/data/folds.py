@@ -1,4 +1,4 @@
-"""What is held out of a training split: a number of images, or one of several folds."""
+"""What is held out of a training split: a number of images, the last ones, or a fold of several."""
 
 from __future__ import annotations
 
@@ -22,29 +22,58 @@ class Folds(Spec):
         return self.model_copy(update={"fold": seed % self.folds})
 
 
+class Last(Spec):
+    """The last images of the training split as they stand, whatever their classes."""
+
+    last: Annotated[StrictInt, Field(gt=0)]
+    """How many, as `validation_split` of Keras and slices of a dataset hold them out."""
+
+
 def _sort(value: Any) -> str:
+    if isinstance(value, Last) or (isinstance(value, dict) and "last" in value):
+        return "last-of"
     return "folds-of" if isinstance(value, dict | Folds) else "images-of"
 
 
 _Of_folds = Annotated[Folds, Tag("folds-of")]
+_Of_last = Annotated[Last, Tag("last-of")]
 HoldOut = Annotated[
-    Annotated[StrictInt, Field(ge=0), Tag("images-of")] | _Of_folds, Discriminator(_sort)
+    Annotated[StrictInt, Field(ge=0), Tag("images-of")] | _Of_folds | _Of_last,
+    Discriminator(_sort),
 ]
-"""A number of images, or folds."""
+"""A number of images, the last ones, or folds."""
 SomeHoldOut = Annotated[
-    Annotated[StrictInt, Field(gt=0), Tag("images-of")] | _Of_folds, Discriminator(_sort)
+    Annotated[StrictInt, Field(gt=0), Tag("images-of")] | _Of_folds | _Of_last,
+    Discriminator(_sort),
 ]
 """The same without none."""
+AnyHoldOut = int | Folds | Last
+"""One of these as a value."""
 
 
-def folds_of(holdout: int | Folds) -> int | None:
+def folds_of(holdout: AnyHoldOut) -> int | None:
     """How many folds there are; None where a number of images is held out."""
     return holdout.folds if isinstance(holdout, Folds) else None
 
 
-def images_held_out(holdout: int | Folds, training_images: int) -> int:
+def stated(holdout: AnyHoldOut) -> Any:
+    """The hold-out as JSON has it, without the fold, which follows the seed."""
+    match holdout:
+        case Folds(folds=folds):
+            return {"folds": folds}
+        case Last(last=last):
+            return {"last": last}
+    return holdout
+
+
+def images_held_out(holdout: AnyHoldOut, training_images: int) -> int:
     """Images that a run is judged on, of so many; of folds, which differ by one, the most."""
-    return -(-training_images // holdout.folds) if isinstance(holdout, Folds) else holdout
+    match holdout:
+        case Folds(folds=folds):
+            return -(-training_images // folds)
+        case Last(last=last):
+            return last
+    return holdout
 
 
 def held_out_text(images: int, folds: int | None) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnist_arch.data.catalog import SplitName
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut, Folds, Last
 from mnist_arch.errors import Problem, SpecError
 
 HOLD_OUT_SEED: Final = 20_000
@@ -39,20 +39,24 @@ class Split:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
-def hold_out(split: Split, holdout: int | Folds) -> tuple[Split, Split]:
+def hold_out(split: Split, holdout: AnyHoldOut) -> tuple[Split, Split]:
     """`split` without what is held out of it, and these images: (train, validation).
 
     Stratified: of a number of images each class gives its share, rounded by largest remainder,
     lower labels first; the folds have as many images of each class, to one, and as many in all, to
-    one. The seed is a constant, so that every run holds out the same images. Both parts keep the
-    order of `split`.
+    one. The seed is a constant, so that every run holds out the same images. The last images are
+    the last ones, whatever their classes. Both parts keep the order of `split`.
     Raises SpecError unless every class keeps at least one training image, and is in every fold; and
     where it is not said which fold.
     """
-    if isinstance(holdout, Folds):
-        mask = _is_in_fold(split.labels.numpy(), holdout)
-    else:
-        mask = _is_of_share(split.labels.numpy(), holdout)
+    labels = split.labels.numpy()
+    match holdout:
+        case Folds():
+            mask = _is_in_fold(labels, holdout)
+        case Last(last=last):
+            mask = _is_among_last(labels, last)
+        case _:
+            mask = _is_of_share(labels, holdout)
     is_held_out = torch.from_numpy(mask)
     validation = replace(select(split, is_held_out), name="validation")
     return select(split, ~is_held_out), validation
@@ -70,6 +74,16 @@ def _is_of_share(labels: NDArray[np.int64], images: int) -> NDArray[np.bool_]:
         )
         raise SpecError((Problem(message, place="holdout", hint=f"from 0 to {allowed:,}"),))
     return _stratified(labels, images)
+
+
+def _is_among_last(labels: NDArray[np.int64], images: int) -> NDArray[np.bool_]:
+    """A mask of the last images. Raises SpecError."""
+    mask = np.arange(len(labels)) >= len(labels) - images
+    if len(np.unique(labels[~mask])) < len(np.unique(labels)):
+        message = f"the last {images:,} of {len(labels):,} images leave a class no training image"
+        hint = f"`holdout: {images}` holds out as many of each class"
+        raise SpecError((Problem(message, "holdout.last", hint=hint),))
+    return mask
 
 
 def _is_in_fold(labels: NDArray[np.int64], holdout: Folds) -> NDArray[np.bool_]:

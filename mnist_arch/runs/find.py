@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.data.catalog import INFO, DatasetName, Normalization, SplitName
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut
 from mnist_arch.errors import Problem, RunError, SpecError, WeightsError
 from mnist_arch.files import is_file, is_folder, is_there, storage_errors
 from mnist_arch.runs.agreement import agreed_result
@@ -53,7 +53,7 @@ class TrainedNetwork:
         return self.experiment.recipe.normalize.of(INFO[self.dataset])
 
     @property
-    def holdout(self) -> int | Folds:
+    def holdout(self) -> AnyHoldOut:
         """Training images that were held out, on which `validation` is judged."""
         return self.experiment.holdout
 

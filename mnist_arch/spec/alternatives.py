@@ -48,6 +48,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "holdout": 5000,
     "holdout.fold": 0,
     "holdout.folds": 12,
+    "holdout.last": 6000,
     "name": "mine",
     "recipe": {"epochs": 19},
     "recipe.augment": {"rotate_degrees": 10},

@@ -171,7 +171,8 @@ class Experiment(Network):
     dataset: Literal[DatasetName, "auto"] = "auto"
     """What it is trained on; auto is MNIST, or the embedded sample where MNIST is not available."""
     holdout: HoldOut = 0
-    """Training images held out for validation, or folds; with any, the test split is not read."""
+    """Training images held out for validation, the last ones, or folds; with any, the test split is
+    not read."""
 
     def __repr__(self) -> str:
         blocks = "1 block" if len(self.blocks) == 1 else f"{len(self.blocks)} blocks"

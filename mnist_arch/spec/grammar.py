@@ -22,7 +22,7 @@ def short_field(path: KeyPath) -> str | None:
 def keys_by_kind(path: KeyPath) -> dict[str, set[str]]:
     """Keys of the object at `path` for each of its kinds; empty where no `kind` decides on them."""
     models = models_at(path)
-    if len(models) < 2:
+    if len(models) < 2 or not all("kind" in model.model_fields for model in models):
         return {}
     return {
         str(kind): set(model.model_fields)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut, Folds, images_held_out
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.overrides import Override, changed
@@ -102,7 +102,7 @@ def check_dataset(loaded: Loaded) -> None:
         raise SpecError((Problem(message, place, loaded.near(place), hint),))
 
 
-def check_holdout(holdout: int | Folds, dataset: DatasetName, *, origin: str = "") -> None:
+def check_holdout(holdout: AnyHoldOut, dataset: DatasetName, *, origin: str = "") -> None:
     """Refuses a hold-out that leaves a class of the dataset no training image, or a fold without
     one. Raises SpecError.
     """
@@ -112,8 +112,8 @@ def check_holdout(holdout: int | Folds, dataset: DatasetName, *, origin: str = "
             message = f"{holdout.folds:,} folds, and a class of {dataset} has {info.most_folds:,}"
             message, hint = f"{message} training images", f"at most {info.most_folds:,}"
             raise SpecError((Problem(message, "holdout.folds", origin, hint),))
-    elif holdout > info.most_held_out:
-        message = f"{holdout:,} of the {info.train_images:,} training images of {dataset}"
+    elif (images := images_held_out(holdout, info.train_images)) > info.most_held_out:
+        message = f"{images:,} of the {info.train_images:,} training images of {dataset}"
         hint = f"at most {info.most_held_out:,}"
         raise SpecError((Problem(f"{message} cannot be held out", "holdout", origin, hint),))
 

@@ -327,9 +327,9 @@ REMARKS: Final[dict[str, str]] = {
         "`warmup` is a share of all steps, such as 0.25 for 5 of 20 epochs",
     ),
     "milestones": "the rate falls every `every_epochs`, not at given epochs",
-    "val_split": "`holdout` is a number of images",
-    "validation_split": "`holdout` is a number of images",
-    "valid_split": "`holdout` is a number of images",
+    "val_split": "`holdout` is a number of images, or `{last: N}`",
+    "validation_split": "`holdout` is a number of images, or `{last: N}`",
+    "valid_split": "`holdout` is a number of images, or `{last: N}`",
 }
 """What is not quite the same under the word of the language that is nearest."""
 

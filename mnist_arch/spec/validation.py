@@ -111,8 +111,7 @@ def _locate(
         if fields:
             models = {inner for field in fields for inner in models_in(field.annotation)}
         elif len(models) > 1 and not _has(node, part):  # a tag
-            kinds = {model: get_args(model.model_fields["kind"].annotation) for model in models}
-            models = {model for model in models if part in kinds[model]}
+            models = {model for model in models if part in _tags(model)}
             continue
         match node.value:
             case dict() as entries if part in entries:
@@ -123,6 +122,13 @@ def _locate(
                 continue
         path = (*path, part)
     return path, node, models
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    """How a union tells a model from others: its kinds, else its first field, such as `last-of`."""
+    if kind := model.model_fields.get("kind"):
+        return get_args(kind.annotation)
+    return (f"{next(iter(model.model_fields))}-of",)
 
 
 def _has(node: Node, part: int | str) -> bool:

@@ -14,7 +14,14 @@ from mnist_arch.counting.budget import broken_rules, counts_of, limited_counts
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.data.folds import Folds, folds_of, held_out_text, images_held_out
+from mnist_arch.data.folds import (
+    AnyHoldOut,
+    Folds,
+    folds_of,
+    held_out_text,
+    images_held_out,
+    stated,
+)
 from mnist_arch.errors import SpecError
 from mnist_arch.spec.experiment import Budget, Counts, Experiment
 from mnist_arch.spec.loading import (
@@ -121,7 +128,7 @@ class SweepPlan:
 
     definition: Definition
     dataset: DatasetName
-    holdout: int | Folds
+    holdout: AnyHoldOut
     grid: Grid = field(compare=False, repr=False)
     """The axes over the base."""
     arms: tuple[Arm, ...] = ()
@@ -203,7 +210,7 @@ class SweepPlan:
         sweep = self.definition.sweep
         content = {
             "dataset": self.dataset,
-            "holdout": self.holdout if self.folds is None else {"folds": self.folds},
+            "holdout": stated(self.holdout),
             "seeds": sweep.seeds,
             "arms": sorted((arm.digest, arm.cell or ()) for arm in self.arms),
             "base": None if sweep.search is None else self.base.digest,
@@ -326,7 +333,7 @@ def _told_apart(arms: Iterable[Arm]) -> Iterator[Arm]:
 
 
 def _placed(
-    loaded: Loaded, name: str, definition: Definition, dataset: DatasetName, holdout: int | Folds
+    loaded: Loaded, name: str, definition: Definition, dataset: DatasetName, holdout: AnyHoldOut
 ) -> Loaded:
     """The experiment of an arm: with its name, which is also that of the folders of its trials, and
     with what the sweep sets for all of them.
@@ -363,7 +370,7 @@ def _counts(
     }
 
 
-def _holdout(definition: Definition, dataset: DatasetName) -> int | Folds:
+def _holdout(definition: Definition, dataset: DatasetName) -> AnyHoldOut:
     """Images that arms are ranked on. Raises SpecError where a class would keep none of its own."""
     holdout = definition.sweep.holdout
     if holdout is None:

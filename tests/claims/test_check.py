@@ -55,6 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
             "network": train(parent, name="other", defaults__bias=False),
             "held out": train(parent, name="held", holdout=20),
             "fold": train(parent, seed=1, name="fold", holdout={"folds": 4}),
+            "last": train(parent, seed=1, name="last", holdout={"last": 20}),
         }
 
 
@@ -68,7 +69,7 @@ def places(run: CheckedRun) -> set[str]:
 
 
 @pytest.mark.parametrize("rerun", [False, True])
-@pytest.mark.parametrize("of", ["own", "seed", "network", "fold"])
+@pytest.mark.parametrize("of", ["own", "seed", "network", "fold", "last"])
 def test_an_honest_run_is_as_stated(runs: dict[str, Path], of: str, rerun: bool) -> None:
     (run,) = check(runs[of], rerun=rerun)
     assert (run.state, run.contradictions, run.reason) == ("as stated", (), "")

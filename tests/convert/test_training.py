@@ -432,8 +432,7 @@ def test_keras() -> None:
     assert (found["epochs"], found["batch_size"]) == (20, 128)
     assert found["optimizer"] == {"kind": "adam", "epsilon": 1e-7}
     assert (found["schedule"], found["normalize"]) == ({"peak": 0.003}, "none")
-    said = "\n".join(it.text for it in imported.dropped)
-    assert "the last 0.1 of the images held out" in said
+    assert imported.tree["holdout"] == {"last": 6_000}
     assert found["initialize"] == "keras"
     he = read(KERAS.replace("3, input", "3, kernel_initializer='he_normal', input") + fit)
     start = {"kind": "he", "distribution": "truncated-normal"}
@@ -503,6 +502,12 @@ def test_pixels_of_keras(lines: str, expected: dict[str, Any], dropped: str) -> 
         (COMPILE + "model.fit(data)\n", {}, "batch_size, which is not known"),
         (COMPILE + "model.fit(x, y, shuffle=False)\n", {}, "in the same order"),
         (COMPILE + "model.fit(x, y, class_weight=w)\n", {}, "class_weight of fit"),
+        (
+            "y_train = y_train[5000:]\n" + COMPILE + "model.fit(x, y)\n",
+            {},
+            "[5000:], a part of",
+        ),
+        (COMPILE + "model.fit(x, y, validation_split=s)\n", {}, "of the images held out"),
         ("model.compile('adam', loss='mse')\nmodel.fit(x, y)\n", {}, "the loss (mse)"),
         (
             "from keras.losses import SparseCategoricalCrossentropy as Loss\n"

@@ -22,7 +22,7 @@ from profiles import examples
 
 from mnist_arch.data import catalog, download, transfer
 from mnist_arch.data.catalog import INFO, SHA256, DatasetInfo, DatasetName
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import Folds, Last
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.data.split import Split, content_hash, hold_out
 from mnist_arch.errors import DataUnavailable, SpecError, StorageError
@@ -558,6 +558,16 @@ def test_folds_are_a_partition_in_equal_parts(
             assert int(of_class) in {count // folds, -(-count // folds)}
         whole += numbers(judged)
     assert sorted(whole) == list(range(len(labels)))
+
+
+def test_the_last_images_are_held_out_as_they_stand() -> None:
+    split = split_of([number % 4 for number in range(20)])
+    train, judged = hold_out(split, Last(last=6))
+    assert (numbers(train), numbers(judged)) == ([*range(14)], [*range(14, 20)])
+    assert judged.name == "validation"
+    by_class = split_of([number // 5 for number in range(20)])
+    with pytest.raises(SpecError, match="the last 5 of 20 images leave a class no training image"):
+        hold_out(by_class, Last(last=5))
 
 
 def test_a_fold_that_cannot_be_is_refused() -> None:

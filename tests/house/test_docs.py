@@ -169,6 +169,7 @@ KINDS = {
     "Initialize": "`recipe.initialize`",
     "Budget": "`budget`",
     "Folds": "`holdout`, where it is folds",
+    "Last": "`holdout`, where it is the last images",
 }
 """Objects of the schema and where they stand, in the order of the page."""
 
@@ -216,7 +217,7 @@ def _values(item: dict[str, Any]) -> str:
     if "$ref" in item:
         return "an object, or short" if _is_short(item["$ref"]) else "an object"
     if "oneOf" in item and "discriminator" not in item:
-        return " or ".join(map(_values, item["oneOf"]))
+        return " or ".join(dict.fromkeys(map(_values, item["oneOf"])))
     if "oneOf" in item:
         return "an object with a `kind`"
     if "anyOf" in item:

@@ -142,6 +142,8 @@ dataset: minst
         ("holdout: {folds: 1001}", "holdout.folds", "must be at most 1000, not 1001"),
         ("holdout: {folds: 2.5}", "holdout.folds", "must be a whole number, not 2.5"),
         ("holdout: {fold: 1}", "holdout.folds", "`folds` is missing"),
+        ("holdout: {last: 0}", "holdout.last", "must be more than 0, not 0"),
+        ("holdout: {last: 6000, folds: 2}", "holdout.folds", "unknown key `folds`"),
         ("holdout: {folds: 5, kfold: 5}", "holdout.kfold", "unknown key `kfold`"),
         ("recipe: {ema: .nan}", "recipe.ema", "must be a finite number, not .nan"),
         ("recipe: {ema: -.inf}", "recipe.ema", "must be a finite number, not -.inf"),

@@ -24,7 +24,6 @@ class Carried:
         return "exact but for refused parts" if self.refused else "exact"
 
 
-LAST_ONES: Final = "the last 6,000 images held out: here they are drawn by class"
 CHOSEN: Final = "one of the weights of all epochs is chosen"
 TURN_AND_SHIFT: Final = (
     "[{rotate_degrees: 15, resample: nearest}, "
@@ -68,7 +67,7 @@ def _keras(epochs: int, batch: int, *parts: str, more: str = "") -> str:
 
 
 _RATE = "schedule: {peak: 0.001}"
-_HELD_OUT = "holdout: 6000\n"
+_HELD_OUT = "holdout: {last: 6000}\n"
 
 RECIPES: Final[dict[str, Carried]] = {
     "A": Carried(
@@ -175,9 +174,9 @@ RECIPES: Final[dict[str, Carried]] = {
             "an early stop and the best weights by test accuracy",
         ),
     ),
-    "M02": Carried(_keras(75, 32, _RATE, more=_HELD_OUT), (CHOSEN,), (LAST_ONES,)),
-    "M03": Carried(_keras(75, 32, _RATE, more=_HELD_OUT), (CHOSEN,), (LAST_ONES,)),
-    "M04": Carried(_keras(75, 32, _RATE, more=_HELD_OUT), (CHOSEN,), (LAST_ONES,)),
+    "M02": Carried(_keras(75, 32, _RATE, more=_HELD_OUT), (CHOSEN,)),
+    "M03": Carried(_keras(75, 32, _RATE, more=_HELD_OUT), (CHOSEN,)),
+    "M04": Carried(_keras(75, 32, _RATE, more=_HELD_OUT), (CHOSEN,)),
     "M05": Carried(
         _plain(
             "epochs: 20",
@@ -189,5 +188,5 @@ RECIPES: Final[dict[str, Carried]] = {
     ),
     "M07": Carried(_keras(20, 64, _RATE)),
     "M08": Carried(_keras(20, 64, _RATE)),
-    "M11": Carried(_keras(10, 32, _RATE, more=_HELD_OUT), lacking=(LAST_ONES,)),
+    "M11": Carried(_keras(10, 32, _RATE, more=_HELD_OUT)),
 }

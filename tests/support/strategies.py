@@ -640,7 +640,9 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
             },
         ),
         "dataset": _DATASETS | st.just("auto"),
-        "holdout": st.integers(0, 60_000) | st.fixed_dictionaries({"folds": st.integers(2, 1000)}),
+        "holdout": st.integers(0, 60_000)
+        | st.fixed_dictionaries({"folds": st.integers(2, 1000)})
+        | st.fixed_dictionaries({"last": st.integers(1, 60_000)}),
     },
 )
 """The keys of a file besides its network: recipe, budget, dataset and hold-out."""

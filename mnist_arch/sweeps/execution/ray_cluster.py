@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut
 from mnist_arch.errors import ClusterFailed, DeviceUnavailable, FailureKind, MnistArchError
 from mnist_arch.failures import explain
 from mnist_arch.files import now, storage_errors
@@ -107,7 +107,7 @@ class RayExecutor:
         self.command = command
         self.running: dict[Any, _Running] = {}
         self.ended: list[TrialEvent] = []
-        self.shipped: dict[tuple[str, int | Folds], tuple[RunImages, list[Any]]] = {}
+        self.shipped: dict[tuple[str, AnyHoldOut], tuple[RunImages, list[Any]]] = {}
         self.connected = False
         self.token = contextlib.ExitStack()
 

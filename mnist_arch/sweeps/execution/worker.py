@@ -18,7 +18,7 @@ from typing import Final
 
 import torch
 
-from mnist_arch.data.folds import Folds
+from mnist_arch.data.folds import AnyHoldOut
 from mnist_arch.errors import FailureKind, MnistArchError, RunLocked
 from mnist_arch.failures import explain
 from mnist_arch.files import make_folder, now, storage_errors
@@ -71,7 +71,7 @@ class TrialWorker:
         self.setting = setting
         self.tasks: queue.Queue[Task] = queue.Queue()
         self.to_stop: set[tuple[str, int]] = set()
-        self.images: dict[tuple[str, int | Folds], RunImages] = {}
+        self.images: dict[tuple[str, AnyHoldOut], RunImages] = {}
 
     def listen(self) -> None:
         try:

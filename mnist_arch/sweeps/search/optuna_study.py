@@ -9,6 +9,7 @@ import random
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
+from mnist_arch.data.folds import stated
 from mnist_arch.spec.experiment import Budget
 from mnist_arch.spec.strict_yaml import place
 from mnist_arch.sweeps.extras import need_optuna
@@ -90,7 +91,7 @@ def study_name(plan: SweepPlan) -> str:
         "base": definition.base.plain(),
         "above": [[place(it.path), it.value.plain()] for it in definition.above],
         "dataset": plan.dataset,
-        "holdout": plan.holdout if plan.folds is None else {"folds": plan.folds},
+        "holdout": stated(plan.holdout),
     }
     text = json.dumps(content, sort_keys=True)
     return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
