@@ -23,6 +23,7 @@ from handed_in import (
     train,
     zipped,
 )
+from profiles import examples
 
 from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
 from mnist_arch.claims.handed_in import MOST_RUNS, handed_in, passed_over
@@ -291,6 +292,7 @@ def archive(path: Path, **options: object) -> zipfile.ZipFile:
     return zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, **options)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.slow
 def test_hostile_archives_end_with_a_reason(runs: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "run.zip"
     with archive(path) as it:
@@ -405,7 +407,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.slow
 def test_mutated_files_end_in_a_row(runs: dict[str, Path], tmp_path: Path) -> None:
-    """2,000 files, each of which ends as a row; few are as stated."""
+    """2,000 files in the gate, each of which ends as a row; few are as stated."""
     rng = random.Random(0)
     folder = Path(shutil.copytree(runs["own"], tmp_path / "run"))
     packed = zipped(runs["own"], tmp_path / "run.zip")
@@ -414,14 +416,13 @@ def test_mutated_files_end_in_a_row(runs: dict[str, Path], tmp_path: Path) -> No
     states = []
     for path in files:
         content = path.read_bytes()
-        for _ in range(400):
+        for _ in range(examples(400)):
             path.write_bytes(mutated(content, rng))
             run, *_ = check(packed if path == packed else folder)  # an archive may have more now
             states.append(run.state)
         path.write_bytes(content)
-    assert len(states) == 2_000
     assert {*states} == {"as stated", "differs", "cannot be read"}
-    assert states.count("as stated") < 300
+    assert 7 * states.count("as stated") < len(states)
 
 
 # ------------------------------------------------------------------------- what nobody has listed

@@ -533,6 +533,7 @@ def real(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 def test_a_sweep_in_processes_from_its_file_to_its_picture(real: Path) -> None:
     result = subprocess.run(

@@ -372,6 +372,7 @@ def test_an_interrupted_group_goes_on_with_the_same_command(
 # --------------------------------------------------------------------------------------- resuming
 
 
+@pytest.mark.slow
 def test_ctrl_c_names_the_folder_and_the_command(
     mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

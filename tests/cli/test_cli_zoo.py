@@ -13,6 +13,7 @@ from mnist_arch_cli.app import app
 RUN = CliRunner()
 
 
+@pytest.mark.slow
 def test_every_entry_is_a_line_with_its_evidence() -> None:
     text = RUN.invoke(app, ["zoo"]).stdout
     assert all(name in text for name in zoo())
@@ -24,6 +25,7 @@ def test_every_entry_is_a_line_with_its_evidence() -> None:
     assert s6["crossed_bound_percent"] < s6["bound_percent"] < s6["mean_percent"]
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_loses_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     text = RUN.invoke(app, ["zoo"]).stdout

@@ -124,6 +124,7 @@ def test_a_table_of_plainer_characters_is_in_line(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+@pytest.mark.slow
 def test_json_is_in_ascii_where_the_stream_is_not_in_unicode() -> None:
     def schema(encoding: str) -> str:
         result = CliRunner(charset=encoding).invoke(app, ["summary", "--schema"])

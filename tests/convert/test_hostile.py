@@ -183,7 +183,12 @@ def test_many_changed_files_come_out_or_are_refused() -> None:
         ("x = [[0] * 9999 for i in range(9999)]", ".py", "no network"),
         ("PK\0\0", ".pth", "no text"),
         ("", ".txt", "no network"),
-        ("Conv2d-1 [-1, 8, 28, 28] 80\n" * 5_000, ".txt", "ends in 8×28×28"),
+        pytest.param(
+            "Conv2d-1 [-1, 8, 28, 28] 80\n" * 5_000,
+            ".txt",
+            "ends in 8×28×28",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_traps_end_with_a_sentence(text: str, suffix: str, message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import small
 import tiny_sweeps
-from train_command import Terminal
+from train_command import PNG, Terminal
 from train_command import mnist_arch as mnist_arch
 
 from mnist_arch.counting.counted import count
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.counting.unroll import unroll_parts
+from mnist_arch.data.load import Loader
 from mnist_arch.errors import ShapeError
 from mnist_arch.runs.result import Result
 from mnist_arch.spec.experiment import Experiment
@@ -108,8 +109,15 @@ def test_what_cannot_be_connected_is_told_with_its_line(tmp_path: Path) -> None:
 
 SMALL: dict[str, Any] = {
     "base": {"extends": "s6", **tiny_sweeps.blocks(4), "recipe": {"epochs": 1}},
-    "holdout": 3900,
+    "holdout": 16,
 }
+
+
+@pytest.fixture
+def _quick(images_are: Callable[[Loader], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few images, and no curves, whose drawing is a million calls."""
+    images_are(lambda _, split, **__: small.synthetic(96, seed=1, name=split))
+    monkeypatch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: PNG)
 
 
 def train_all(file: Path, *, search: bool = False) -> tuple[Counter[str], int]:
@@ -128,6 +136,7 @@ def train_all(file: Path, *, search: bool = False) -> tuple[Counter[str], int]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_quick")
 def test_a_listed_experiment_is_validated_and_counted_once(tmp_path: Path) -> None:
     arms = [{"name": f"a{size}", **tiny_sweeps.blocks(size)} for size in (3, 4, 5)]
     file = tiny_sweeps.write_sweep(tmp_path / "tiny.yaml", *arms, **SMALL, seeds=1)
@@ -139,6 +148,7 @@ def test_a_listed_experiment_is_validated_and_counted_once(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_quick")
 def test_a_cell_of_a_grid_is_validated_once(tmp_path: Path) -> None:
     grid = {"blocks.0.channels.0": [3, 4, 5], "classes": [10], "recipe.ema": [0.5, 0.9]}
     file = tiny_sweeps.write_sweep(tmp_path / "tiny.yaml", **SMALL, grid=grid, seeds=1)
@@ -149,6 +159,7 @@ def test_a_cell_of_a_grid_is_validated_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_quick")
 def test_a_proposal_is_validated_and_counted_once(tmp_path: Path) -> None:
     space = {"blocks.0.channels.0": [3, 4, 5]}
     search = {"space": space, "trials": 3}

@@ -62,6 +62,7 @@ def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "torch", "js", "c"])
 def test_images_are_normalised_as_the_recipe_has_it(runs: Path, format: Any) -> None:
     """The file is compared with the network in torch; that one is written down here."""

@@ -79,11 +79,12 @@ def check_generated(name: str, generated: str) -> None:
 @pytest.mark.slow
 def test_commands_are_documented_as_they_are() -> None:
     assert set(COMMANDS) == {"", *commands()}
-    sections = []
     below = [f"{it} {name}" for it in ("runs", "zoo") for name in commands()[it].commands]
-    for command in (*COMMANDS, *below):
-        name = f"mnist-arch {command}".strip()
-        sections.append(f"## {name}\n\n```text\n{help_text(command)}```\n")
+    every = [*COMMANDS, *below]
+    sections = [
+        f"## {f'mnist-arch {command}'.strip()}\n\n```text\n{text}```\n"
+        for command, text in zip(every, help_texts(every), strict=True)
+    ]
     about = f"The help is that of Typer {metadata.version('typer').rpartition('.')[0]}.\n"
     if about not in (DOCS / "commands.md").read_text("utf-8") and not UPDATE:
         pytest.skip(f"another Typer words the help in another way. {about}")
@@ -96,15 +97,25 @@ def commands() -> dict[str, Any]:
     return found
 
 
-def help_text(command: str) -> str:
-    """The help as a pipe gets it at 80 columns."""
-    main = "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"
-    arguments = [sys.executable, "-c", main, *command.split(), "--help"]
+HELP = """
+import contextlib, sys
+from mnist_arch_cli.app import app
+for command in sys.argv[1:]:
+    with contextlib.suppress(SystemExit):
+        app([*command.split(), "--help"], prog_name="mnist-arch")
+    print(end=chr(12), flush=True)
+"""
+
+
+def help_texts(commands: list[str]) -> list[str]:
+    """The help of each command as a pipe gets it at 80 columns."""
+    program = [sys.executable, "-c", HELP, *commands]
     environment = {**os.environ, "COLUMNS": "80", "TYPER_USE_RICH": "0"}
     result = subprocess.run(
-        arguments, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
+        program, env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
     )
-    return "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+    texts = result.stdout.split(chr(12))[:-1]
+    return ["".join(f"{line.rstrip()}\n" for line in text.splitlines()) for text in texts]
 
 
 @pytest.mark.slow
@@ -519,6 +530,7 @@ def outputs_of(cell: Any) -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 def test_the_python_about_engines_trains(
     training: Split, judged_on: Split, capsys: pytest.CaptureFixture[str]

@@ -82,6 +82,7 @@ def test_the_library_does_not_know_the_terminal() -> None:
     assert broken(lambda path: imported(path) & terminal, LIBRARY_FILES) == []
 
 
+@pytest.mark.slow
 def test_the_terminal_imports_itself_relatively() -> None:
     """Its folder is called otherwise than its package, which tools that read files do not know."""
     own = {"cli", "mnist_arch_cli"}

@@ -247,6 +247,7 @@ def test_a_schedule_by_epochs_is_torchs(
             scheduler.step()
 
 
+@pytest.mark.slow
 @given(
     losses=st.lists(st.floats(0, 3), min_size=100, max_size=100),
     patience=st.integers(0, 4),

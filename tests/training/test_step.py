@@ -458,7 +458,7 @@ def test_a_compiled_step_is_the_plain_one_to_rounding(training: Split) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
-@pytest.mark.parametrize(("after", "batch"), [(1, 32), (2, 40)])
+@pytest.mark.parametrize(("after", "batch"), [(1, 32), pytest.param(2, 40, marks=pytest.mark.gate)])
 def test_compiled_steps_go_on_with_the_same_bits(
     training: Split, judged_on: Split, tmp_path: Path, after: int, batch: int
 ) -> None:
@@ -468,6 +468,7 @@ def test_compiled_steps_go_on_with_the_same_bits(
     goes_on(training, judged_on, experiment, COMPILED, tmp_path / "checkpoint", after=after)
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 @pytest.mark.usefixtures("_compiler")
 def test_one_process_compiles_for_any_number_of_runs(training: Split) -> None:
