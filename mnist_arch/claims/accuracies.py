@@ -44,6 +44,8 @@ class Printed:
     final: float
     cells: tuple[str, ...]
     """Where they were printed, in order."""
+    count: int
+    """How many were printed: of each epoch one, or more."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _printed(values: list[_Value]) -> Printed:
     best = max(it.percent for it in values)
     finals = [it.percent for it in values if not it.is_best]
     cells = tuple(dict.fromkeys(it.cell for it in values))
-    return Printed(best, finals[-1] if finals else best, cells)
+    return Printed(best, finals[-1] if finals else best, cells, len(values))
 
 
 def _number(cell: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mnist_arch.claims.accuracies import Printed, read_accuracies
-from mnist_arch.claims.habits import Cell, Finding, Habits, read_habits
+from mnist_arch.claims.habits import STOPS, Cell, Finding, Habits, read_habits
 from mnist_arch.convert.code import read_code
 from mnist_arch.convert.graph import Graph
 from mnist_arch.convert.importing import Request, finish
@@ -203,6 +203,9 @@ def _row(
         graph, printed = _of_several(source, habits, training)
         named = [it.epochs for it in training.cells if it.epochs is not None]
         epochs_at = max(named, key=lambda it: it[0]) if named else epochs_at
+    stops = any(it.reason == STOPS for it in findings)
+    if training is not None and epochs_at is not None and stops:
+        epochs_at = min(epochs_at[0], training.printed.count), epochs_at[1]  # it ended before
     epochs = None if epochs_at is None else epochs_at[0]
     if not habits.has_one_network and printed.is_table:
         graph = None  # which of them is meant, the table says
@@ -230,6 +233,8 @@ def _row(
     verdict = _verdict(findings, best, final, budget)
     reason = "it printed no test accuracy: run it, and save it with its outputs"
     reason = reason if final is None else ""
+    if verdict == "cannot be read" and any(it.habit == "test-is-training" for it in findings):
+        reason = "what it calls test are training images"
     if verdict == "holds on one seed" and parameters is None:
         verdict, reason = (
             "cannot be read",
@@ -288,7 +293,7 @@ def _verdict(
     habits = {it.habit for it in findings}
     if habits & {"parameters", "epochs", "macs", "bytes"}:
         return "exceeds"
-    if final is None or best is None:
+    if final is None or best is None or "test-is-training" in habits:
         return "cannot be read"
     if best < budget.accuracy_percent:
         return "missed"

@@ -165,6 +165,7 @@ def read_habits(source: Source) -> Habits:
         *_best(code),
         *_evaluation(code),
         *_transforms(code),
+        *_of_training(code),
         *_logits(code),
         *_bounded(code),
         *_layers(code),
@@ -240,6 +241,12 @@ def _assigned(code: Code, node: ast.AST, *, loads: bool) -> None:
             names = [it.id for it in test if isinstance(it, ast.Name)]
             if not any("val" in it for it in names):
                 code.held |= dict.fromkeys(names, "test")
+        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Call(func=func)) if (
+            _is_elsewhere(code, func) and any(_NAMED.search(_name(it)) for it in targets)
+        ):
+            for it in targets:
+                if found := _NAMED.search(_name(it)):
+                    code.held.setdefault(_name(it), found[1].lower())
         case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(
             targets
         ) == len(values):
@@ -266,6 +273,16 @@ def _assigned(code: Code, node: ast.AST, *, loads: bool) -> None:
                         code.numbers.pop(name, None)  # it is of the class
                         _number(code, f"{of}.{name}", value)
                         _number(code, f".{name}", value)
+
+
+_NAMED: Final = re.compile(r"(?i)^(train|test)_?(?:loader|data|dataset|set|ds|dl)$")
+"""Names of images that a function of another file returns."""
+
+
+def _is_elsewhere(code: Code, func: ast.expr) -> bool:
+    """Whether a function is of another file, and does not set images aside."""
+    name = _last(func)
+    return bool(name) and name not in code.functions and "split" not in name.lower()
 
 
 def _named(code: Code, name: str, value: ast.expr) -> None:
@@ -373,6 +390,10 @@ def _split(code: Code, name: str, call: ast.Call) -> None:
             code.held[name] = code.held[_key(data)]
         elif isinstance(data, ast.Call):
             _split(code, name, data)
+    elif _is_elsewhere(code, call.func) and _NAMED.search(name):
+        given = _keyword(call, "train")
+        if isinstance(given, ast.Constant) and isinstance(given.value, bool):
+            code.held[name] = "train" if given.value else "test"
 
 
 def _reads_test(code: Code, value: ast.expr) -> bool:
@@ -430,6 +451,10 @@ _KEEPS: Final = {"save", "save_weights", "save_model", "save_checkpoint", "deepc
 """What keeps weights."""
 
 
+STOPS: Final = "training stops by a value of the test split"
+"""Then fewer epochs are trained than the code names."""
+
+
 def _choosing(code: Code) -> Iterator[Finding]:
     keeps = _KEEPS | {
         name
@@ -447,8 +472,7 @@ def _choosing(code: Code) -> Iterator[Finding]:
             case ast.If(test=ast.Compare() as test, body=body) if _valued(test) & code.derived:
                 for inner in (it for part in body for it in ast.walk(part)):
                     if isinstance(inner, ast.Break):
-                        reason = "training stops by a value of the test split"
-                        yield Finding("test-chooses", code.at(inner), reason)
+                        yield Finding("test-chooses", code.at(inner), STOPS)
                     elif isinstance(inner, ast.Call) and _last(inner.func) in keeps:
                         reason = "weights are kept by a value of the test split"
                         yield Finding("test-chooses", code.at(inner), reason)
@@ -718,6 +742,22 @@ def _transforms(code: Code) -> Iterator[Finding]:
             "normalises-otherwise", code.at(norms["test"][1]), reason.format(norms["test"][0], said)
         )
     yield from _fills(code)
+
+
+def _of_training(code: Code) -> Iterator[Finding]:
+    """Images that are called test, and are those of training."""
+    for node in code.nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _CALLED_TEST.search(name):
+                for it in ast.walk(value):
+                    if isinstance(it, ast.Call) and _last(it.func) in _FIRST:
+                        given = _keyword(it, "train")
+                        if isinstance(given, ast.Constant) and given.value is True:
+                            reason = f"{name} has the training images: train=True"
+                            yield Finding("test-is-training", code.at(it), reason)
+
+
+_CALLED_TEST: Final = re.compile(r"(?i)(?:^|_)test(?:$|_|set|data|loader)")
 
 
 def _fills(code: Code) -> Iterator[Finding]:
@@ -1159,7 +1199,8 @@ def _epochs(code: Code, nodes: Sequence[ast.AST]) -> tuple[int, Origin] | None:
     loops = [it for it in nodes if isinstance(it, ast.For | ast.While)]
     repeated = {id(it) for loop in loops for it in ast.walk(loop) if isinstance(it, ast.Call)}
     fits = [it for it in nodes if isinstance(it, ast.Call) and _last(it.func) == "fit"]
-    if any((code.number(_keyword(it, "epochs")) or 1) <= 1 for it in fits if id(it) in repeated):
+    counts = [_keyword(it, "epochs") for it in fits if id(it) in repeated]
+    if counts and all((code.number(it) or 1) <= 1 for it in counts):
         return None  # as often as the loop, which is not followed
     for node in nodes:
         match node:

@@ -198,6 +198,18 @@ def test_a_network_is_defined_again_for_each_training(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_training_that_stops_has_the_epochs_that_it_printed(tmp_path: Path) -> None:
+    stops = training("Net", 30, 9_945)
+    stops["source"] = str(stops["source"]) + "    if test_acc > 99.4:\n        break\n"
+    found = with_cells(tmp_path, stops)
+    assert (found.verdict, found.epochs) == ("test was used to choose", 3)
+
+
+def test_training_images_are_no_test(tmp_path: Path) -> None:
+    assert verdict(tmp_path, "public-test-of-training", 9_945) == "cannot be read"
+    assert verdict(tmp_path, "public-test-of-test", 9_945) == "holds on one seed"
+
+
 def test_habits_of_another_training_do_not_count(tmp_path: Path) -> None:
     stops = training("Net", 12, 9_945)
     stops["source"] = str(stops["source"]) + "    if test_acc > 99.4:\n        break\n"

@@ -502,6 +502,20 @@ SOURCES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
      ("x = self.drop(", "y = self.other(x)\n        x = self.drop("))),
     ("heir", "", (("\nclass Net(nn.Module)", ROOT + "\nclass Net(Root)"),
      ("self.bn1(F.relu(self.conv1(x)))", "self.bn1(F.relu(self.conv1(self.first(x))))"))),
+    ("test-of-training", "test-is-training", (("train=False", "train=True"),)),
+    ("test-of-test", "", (("test_set = datasets", "test_data = datasets"),
+     ("DataLoader(test_set", "DataLoader(test_data"))),
+    ("loaders-elsewhere", "test-chooses", ((DATA, "from data import loaders\n"
+     "train_loader, test_loader = loaders(64)\n"), (STEP, "    scheduler.step(test_loss)"))),
+    ("loaders-split", "", ((DATA, "from data import split_loaders\n"
+     "train_loader, test_loader = split_loaders(64)\n"), (STEP, "    scheduler.step(test_loss)"))),
+    ("loader-elsewhere", "test-chooses", ((DATA, "from data import loader\n"
+     "train_loader = loader(train=True)\ntest_loader = loader(train=False)\n"),
+     (STEP, "    scheduler.step(test_loss)"))),
+    ("loader-of-validation", "", ((DATA, "from data import loaders\n"
+     "train_loader, test_loader = loaders(64)\ntrain_loader, val_loader = loaders(64)\n"),
+     ("test(model, device, test_loader)", "test(model, device, val_loader)"),
+     (STEP, "    scheduler.step(test_loss)"))),
     ("turned-after", "fill", (AFTER, (NORM, NORM.replace("]",
      "    transforms.RandomRotation(7),\n]", 1)))),
     ("turned-right", "", (AFTER, (NORM, NORM.replace("]",
@@ -529,6 +543,8 @@ KERAS_SOURCES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
      "model.add(layers.Dense(10, activation='softmax'))"),)),
     ("fit-in-loop", "epochs", (("history = model", "for rate in (1, 2):\n    history = model"),
      ("epochs=15", "epochs=25"))),
+    ("fit-beside", "epochs", (("history = model", "for rate in (1, 2):\n    trees.fit(x_train)\n"
+     "    history = model"), ("epochs=15", "epochs=25"))),
     ("fit-each-epoch", "", (("history = model", "for it in range(25):\n    history = model"),
      ("epochs=15", "epochs=1"))),
 )  # fmt: skip
