@@ -42,6 +42,7 @@ void BatchNorm::set(int part, int channel, double mean, double variance) {
     Channel& it = channels_[std::size_t(part) * input_.value.channels + channel];
     const bool has_scale = options_.scale >= 0;
     it.mean = float(mean);
+    it.rest = mean - it.mean;
     it.reciprocal = float(1 / std::sqrt(variance + options_.epsilon));
     it.factor = has_scale ? parameters_.value(options_.scale)[channel] * it.reciprocal
                           : it.reciprocal;
@@ -287,10 +288,11 @@ void BatchNorm::settle_backward() {
                 total += sums.gradient;
                 product += sums.product;
             }
-            const double through = product * it.reciprocal;
+            // Where the mean is far larger than the deviation, its rounding would be felt.
+            const double through = (product - it.rest * total) * it.reciprocal;
             const double slope = it.factor * through * it.reciprocal / count;
             it.slope = float(slope);
-            it.away = float(it.factor * total / count - it.mean * slope);
+            it.away = float(it.factor * total / count - it.rest * slope);
             scaled += through;
             shifted += total;
         }
@@ -321,13 +323,14 @@ void BatchNorm::input_gradient(int group) const {
         options_.bias < 0 ? nullptr : parameters_.gradient(group, options_.bias);
     for (int c = 0; c < in.channels; ++c) {
         const Vector factor = in_lanes(group, c, &Channel::factor);
+        const Vector mean = in_lanes(group, c, &Channel::mean);
         const Vector slope = in_lanes(group, c, &Channel::slope);
         const Vector away = in_lanes(group, c, &Channel::away);
         const std::ptrdiff_t row = change.row();
         float* const to = change.at(group, c);
         Vector total{}, row_total[2]{};
         const auto pass = [&](Vector value, Vector gradient, int y, int x, int turn) IN_LINE {
-            Vector through = fma(gradient, factor, -fma(value, slope, away));
+            Vector through = fma(gradient, factor, -fma(value - mean, slope, away));
             if (MASKS) through = through_rectifier(through, value, input_slope);
             through = images ? through : Vector{};
             row_total[turn] = row_total[turn] + through;

@@ -50,8 +50,9 @@ private:
     };
     struct Channel {
         float mean = 0, reciprocal = 0;  // of the deviation
+        double rest = 0;                 // of the mean, which rounding has taken from it
         float factor = 0, offset = 0;    // the norm is x · factor + offset
-        float slope = 0, away = 0;       // its gradient is dy · factor - (x · slope + away)
+        float slope = 0, away = 0;  // its gradient is dy · factor - ((x - mean) · slope + away)
     };
 
     /// What is summed by itself before all is put together: a group of images, or each image where

@@ -184,7 +184,7 @@ void multiply_block(const Band& band) {
     Vector sums[OUTPUTS][TAPS];
     const float *from[TAPS], *to[OUTPUTS];
     const auto place = [&](int k) { return band.sums + k / TAPS * band.sums_channel + k % TAPS * LANES; };
-    each<OUTPUTS * TAPS>([&](auto k) IN_LINE { sums[k / TAPS][k % TAPS] = load(place(k)); });
+    each<OUTPUTS * TAPS>([&](auto k) IN_LINE { sums[k / TAPS][k % TAPS] = Vector{}; });
     each<TAPS>([&](auto t) IN_LINE { from[t] = band.from + band.taps[t]; });
     each<OUTPUTS>([&](auto o) IN_LINE { to[o] = band.to + o * band.to_channel; });
     for (int y = 0; y < band.rows; ++y) {
@@ -212,7 +212,10 @@ void multiply_block(const Band& band) {
             here += band.to_column;
         }
     }
-    each<OUTPUTS * TAPS>([&](auto k) IN_LINE { store(place(k), sums[k / TAPS][k % TAPS]); });
+    // Those of a band are summed apart: a long sum of short ones loses fewer digits.
+    each<OUTPUTS * TAPS>([&](auto k) IN_LINE {
+        store(place(k), load(place(k)) + sums[k / TAPS][k % TAPS]);
+    });
 }
 
 using Multiply = void (*)(const Band&);
