@@ -142,10 +142,37 @@ def _candidates(libraries: Libraries, choices: Choices) -> list[_Candidate]:
             for model in libraries.models[-1:]
             if model.layers or model.output
         ]
+    if not found and not failed:
+        found = list(_functions(libraries))
     if found or failed:
         return [*found[-MAX_CANDIDATES:], *failed[-MAX_CANDIDATES:]]
     classes = [it for it in interpreter.globals.values() if isinstance(it, Class) and counts(it)]
     return [_Candidate(it.name, it, Origin(it.place)) for it in classes][:MAX_CANDIDATES]
+
+
+def _functions(libraries: Libraries) -> Iterator[_Candidate]:
+    """What functions give back that nobody calls, and that need no argument: models of Keras."""
+    interpreter = libraries.interpreter
+    functions = [it for it in interpreter.globals.values() if isinstance(it, Function)]
+    for function in functions[:MAX_CANDIDATES]:
+        spec = function.node.args
+        if len(spec.posonlyargs) + len(spec.args) > len(function.defaults) or spec.vararg:
+            continue
+        interpreter.steps, interpreter.depth, interpreter.limit = 0, 0, MAX_STEPS // 10
+        place = Origin(function.piece.at(function.node))
+        try:
+            made = interpreter.call_function(function, [], {}, function.node)
+        except (Unsupported, SpecError, RecursionError) as error:
+            if any(map(_makes_model, ast.walk(function.node))):
+                yield _Candidate(getattr(function.node, "name", "model"), error, place)
+            continue
+        if isinstance(made, KerasModel):
+            yield _Candidate(getattr(function.node, "name", "model"), made, place)
+
+
+def _makes_model(node: ast.AST) -> bool:
+    name = ast.unparse(node.func)[-20:] if isinstance(node, ast.Call) else ""
+    return name.rpartition(".")[2] in ("Model", "Sequential")
 
 
 def _takes_images(cls: Class) -> bool:

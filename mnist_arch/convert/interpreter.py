@@ -420,7 +420,12 @@ class Interpreter:
             case ast.Name(id=name):
                 scopes[-1][name] = value
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                values = list(self.iterated(value, target))
+                try:
+                    values = list(self.iterated(value, target))
+                except TooMuch:
+                    raise
+                except Unsupported as error:  # the parts of what is not known are not, either
+                    values = [Unknown(str(error), self.piece.at(target))] * len(parts)
                 if len(values) != len(parts) or any(isinstance(it, ast.Starred) for it in parts):
                     raise Unsupported("an assignment to several names", self.piece.at(target))
                 for part, item in zip(parts, values, strict=True):

@@ -641,7 +641,7 @@ class Libraries:
             case "torch.nn.functional":
                 return name in modules.FUNCTIONS
             case "keras.layers":
-                return name in keras_layers.SIGNATURES or name in keras_layers.ALIASES
+                return name in (*keras_layers.SIGNATURES, *keras_layers.ALIASES, "Input")
             case (
                 "torch.optim"
                 | "torch.optim.lr_scheduler"

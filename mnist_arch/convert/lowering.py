@@ -216,7 +216,8 @@ class _Lowering:
         return items
 
     def _earlier(self, items: list[Item]) -> list[Item]:
-        """The row with each ReLU that comes after a max pool before it, which is the same.
+        """The row with each ReLU that comes after a max pool or a dropout before it, which is the
+        same.
 
         A function that never falls takes the largest of a window to the largest of its values,
         and one that is 0 at 0 and straight above it takes no notice of a dropout before it.
@@ -228,11 +229,13 @@ class _Lowering:
                 while at and _lets_through(row[at - 1].op):
                     at -= 1
                 begins = at and isinstance(row[at - 1].op, our.Convolution | our.Normalization)
-                if begins and any(isinstance(it.op, our.Pooling) for it in row[at:]):
+                if begins and at < len(row):
                     shape = row[at - 1].out_shape
+                    is_pool = any(isinstance(it.op, our.Pooling) for it in row[at:])
+                    what = "a max pool" if is_pool else "a dropout"
                     row.insert(at, replace(item, in_shape=shape, out_shape=shape))
                     self.notes.append(
-                        "an activation after a max pool is written before it, which is the same"
+                        f"an activation after {what} is written before it, which is the same"
                     )
                     continue
             row.append(item)

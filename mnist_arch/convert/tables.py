@@ -17,8 +17,9 @@ MAX_ROWS: Final = 1_000
 
 _NUMBER: Final = r"\d{1,3}(?:,\d{3})+|\d+"
 _TORCHSUMMARY: Final = re.compile(
-    rf"^[\s|>#]*([A-Za-z_]\w*)-(\d+)[\s|]+(\[[-\d,\s\[\]]*\])[\s|]+({_NUMBER})[\s|]*$"
+    rf"^[\s|>#]*([A-Za-z_]\w*)-(\d+)[\s|]+(\[[-\d,\s\[\]]*\])[\s|]+({_NUMBER})(?:[\s|].*)?$"
 )
+"""A row, after which people write what they will."""
 _TORCHINFO_HEAD: Final = re.compile(r"^[\s|]*Layer \(type")
 _TREE: Final = re.compile(r"^([\s│|]*)[├└]─+\s*")
 _TREE_NAME: Final = re.compile(r"([A-Za-z_]\w*)(?: \(([^)]*)\))?(?:: (\d+)(?:-(\d+))?)?$")

@@ -278,6 +278,34 @@ def test_values_become_a_map_again_and_a_layer_of_keras_is_of_each_pixel() -> No
     assert imported.tree["blocks"] == [{"channels": [8], "reduce": 10}]
 
 
+def test_a_relu_after_a_dropout_is_one_before_it() -> None:
+    row = "nn.Conv2d(1, 10, 3), nn.BatchNorm2d(10), nn.Dropout(0.1), nn.ReLU()"
+    imported = of_code(f"{HEAD}net = nn.Sequential({row}, nn.AdaptiveAvgPool2d(1), nn.Flatten())")
+    assert imported.tree["blocks"] == [{"channels": [10], "dropout": 0.1}]
+    assert "an activation after a dropout is written before it" in imported.text
+    other = row.replace("ReLU", "GELU")
+    code = f"{HEAD}net = nn.Sequential({other}, nn.AdaptiveAvgPool2d(1), nn.Flatten())"
+    assert any("an activation after a dropout" in it for it in refused(code))
+
+
+MADE_BY = """
+from keras.datasets import mnist
+from keras.models import Model
+from keras.layers import *
+def make():
+    (x, y), (x_test, y_test) = mnist.load_data()
+    images = Input(shape=(28, 28, 1))
+    return Model(images, GlobalAveragePooling2D()({}(images)))
+"""
+
+
+def test_a_function_that_makes_a_model_and_is_not_called_is_read() -> None:
+    imported = of_code(MADE_BY.format("Conv2D(10, 3)"))
+    assert (imported.parameters, imported.origin) == (100, "net.py (the code of make)")
+    (problem,) = refused(MADE_BY.format("Conv2DTranspose(10, 3)"))
+    assert problem.startswith("net.py:8: the name Conv2DTranspose is not known")
+
+
 def test_a_log_softmax_of_the_images_is_told() -> None:
     imported = of_code(module("self.a = nn.Conv2d(1, 10, 28)", LOGITS.format(0)))
     assert "log_softmax of the images of a batch" in imported.text

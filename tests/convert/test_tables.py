@@ -232,3 +232,10 @@ def test_tables_are_found_where_people_keep_them(form: str, tmp_path: Path) -> N
 
 def test_a_text_without_a_table_is_refused() -> None:
     assert "has no network" in refused("nothing")
+
+
+def test_what_is_written_after_the_rows_is_no_part_of_them() -> None:
+    rows = SMALL.read_text().splitlines()
+    more = [f"{it}   28x28    3x3" if "Conv2d-" in it else it for it in rows]
+    tables = [find_tables(places("it", "\n".join(lines))) for lines in (rows, more)]
+    assert [[*leaves(it)] for it in tables[0]] == [[*leaves(it)] for it in tables[1]]
