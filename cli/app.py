@@ -2,38 +2,72 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from mnist_arch.errors import MnistArchError
 
 from . import errors
-from .audit.command import audit
-from .check.command import check
 from .consoles import write_data
-from .evaluate.command import evaluate
-from .export.command import export
 from .help import Command, Group
-from .importing.command import import_
-from .play.command import play
-from .predict.command import predict
-from .report.command import report
-from .runs.command import app as runs
 from .streams import mend_streams, silence
-from .summary.command import summary
-from .sweep.command import sweep
-from .train.command import train
-from .zoo.command import app as zoo
+
+_COMMANDS: Final = {
+    "summary": "summary.command:summary",
+    "train": "train.command:train",
+    "eval": "evaluate.command:evaluate",
+    "sweep": "sweep.command:sweep",
+    "audit": "audit.command:audit",
+    "check": "check.command:check",
+    "import": "importing.command:import_",
+    "report": "report.command:report",
+    "predict": "predict.command:predict",
+    "export": "export.command:export",
+    "play": "play.command:play",
+    "runs": "runs.command:app",
+    "zoo": "zoo.command:app",
+}
+"""Module and function of each command, or the Typer of a group, in the order of the help."""
+
+
+class Commands(Mapping[str, Any]):
+    """Each command by its name, imported when it is asked for, since a start needs one of them."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            module, _, function = _COMMANDS[name].partition(":")
+            found = getattr(importlib.import_module(f".{module}", __package__), function)
+            if not isinstance(found, typer.Typer):
+                alone = typer.Typer(add_completion=False)
+                alone.command(cls=Command)(found)
+                found = alone
+            self._made[name] = typer.main.get_command(found)
+            self._made[name].name = name
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
 
 
 class CommandGroup(Group):
     """The error boundary. `main` is what the console script and the tests both call."""
 
     as_json = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands()  # type: ignore[assignment]  # which is only read
 
     # Typer's own `main` names each option; here they are passed on as they come.
     def main(self, args: Sequence[str] | None = None, **options: Any) -> NoReturn:  # type: ignore[override]
@@ -113,19 +147,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=errors.EXIT_CODES_HELP,
 )
-app.command(cls=Command)(summary)
-app.command(cls=Command)(train)
-app.command("eval", cls=Command)(evaluate)
-app.command(cls=Command)(sweep)
-app.command(cls=Command)(audit)
-app.command(cls=Command)(check)
-app.command("import", cls=Command)(import_)
-app.command(cls=Command)(report)
-app.add_typer(runs, name="runs")
-app.add_typer(zoo, name="zoo")
-app.command(cls=Command)(predict)
-app.command(cls=Command)(export)
-app.command(cls=Command)(play)
 
 
 @app.callback()

@@ -25,7 +25,6 @@ from .consoles import stderr
 from .flags import in_flags
 from .prose import say
 from .quoting import printable, quoted
-from .usage import way_out
 
 DONE, INTERRUPTED, PIPE_CLOSED = 0, 130, 141
 ANSWER_IS_NO, BAD_INPUT, MACHINE_CANNOT, OUR_BUG = ExitCode
@@ -67,6 +66,8 @@ def report_interrupt(error: Interrupted, *, as_json: bool) -> int:
 
 def report_usage(error: Any, arguments: Sequence[str], *, as_json: bool) -> int:
     """Prints an error in the command line itself, which had these arguments."""
+    from .usage import way_out
+
     message = error.format_message().replace("Value error, ", "")  # pydantic's words
     message = re.sub(r" \((Possible options|Did you mean).*\)$", "", message)  # a word nearby
     problem = Problem(message, hint=way_out(error, arguments))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, TypeVar
@@ -33,7 +35,43 @@ NotNegative = Annotated[StrictFloat, Field(ge=0, le=1e6, allow_inf_nan=False)]
 class Spec(BaseModel):
     """A frozen value with strict fields; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for name, text in field_docstrings(cls).items():
+            properties[name]["description"] = text
+        return schema
+
+
+def field_docstrings(kind: type[Spec]) -> dict[str, str]:
+    """What stands below each field. pydantic would read the sources at each start."""
+    kinds = [it for it in reversed(kind.__mro__) if issubclass(it, Spec)]
+    found = {name: text for it in kinds for name, text in _own_docstrings(it).items()}
+    return {name: found[name] for name in kind.model_fields if name in found}
+
+
+@functools.cache
+def _own_docstrings(kind: type[Spec]) -> dict[str, str]:
+    import ast  # here, since few commands need it
+    import inspect
+    import textwrap
+
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in itertools.pairwise(tree.body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = inspect.cleandoc(text)
+    return found
 
 
 class ShortSpec(Spec):
@@ -50,7 +88,8 @@ class ShortSpec(Spec):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        whole = handler.resolve_ref_schema(handler(core_schema))
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        whole = handler.resolve_ref_schema(schema)
         bare = {
             key: item for key, item in whole["properties"][cls.short].items() if key != "default"
         }
@@ -64,7 +103,7 @@ FORMAT: Final = 2
 class Record(BaseModel):
     """A frozen value that is stored as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def json_text(self) -> str:
         return to_json(self.model_dump(mode="json"))

@@ -18,6 +18,7 @@ from .tables import show_entries
 
 app = typer.Typer(
     cls=Group,
+    add_completion=False,
     help="List the networks that ship and what they have reached, or show one.",
     no_args_is_help=False,
 )

@@ -569,7 +569,8 @@ class Augment(Change):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        whole = handler.resolve_ref_schema(handler(core_schema))
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        whole = handler.resolve_ref_schema(schema)
         steps = {key: it for key, it in whole["properties"]["steps"].items() if key != "default"}
         return {"anyOf": [steps, whole], "description": whole["description"]}
 

@@ -302,6 +302,21 @@ def test_other_commands_do_not_import_what_sweeps_need(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_command_starts_without_the_others_and_reads_no_source(tmp_path: Path) -> None:
+    """Which took longer than most of what a command does."""
+    script = (
+        "import inspect, sys; inspect.getsource = inspect.findsource = None\n"
+        "from typer.testing import CliRunner; from mnist_arch_cli.app import app\n"
+        "result = CliRunner().invoke(app, sys.argv[1:]); assert result.exit_code == 0, result\n"
+        "print(*(it for it in sys.modules if it[-8:] == '.command' and it[:6] == 'mnist_'))"
+    )
+    for arguments, room in ((["runs"], "runs"), (["zoo"], "zoo"), (["summary"], "summary")):
+        command = [sys.executable, "-c", script, *arguments]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert result.stdout.split() == [f"mnist_arch_cli.{room}.command"]
+
+
+@pytest.mark.slow
 def test_importing_the_library_is_light() -> None:
     script = "import sys, mnist_arch; print(*(set(sys.modules) & set(sys.argv[1:])))"
     command = [sys.executable, "-c", script, *HEAVY, "typer", "rich", "yaml"]
