@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,11 +22,17 @@ def crossed_bound_percent(mistakes: Sequence[Sequence[int]], images: int) -> flo
         return None
     import numpy as np
 
-    places = sorted({place for seed in mistakes for place in seed})
-    wrong = np.array([[place in seed for place in places] for seed in map(set, mistakes)], float)
+    seeds_of: dict[int, list[int]] = {}
+    for seed, places in enumerate(mistakes):
+        for place in places:
+            seeds_of.setdefault(place, []).append(seed)
+    # Images that the same seeds are wrong about are drawn as one kind: so many as come of them.
+    kinds = Counter(map(tuple, seeds_of.values()))
+    wrong = np.array([[seed in kind for kind in kinds] for seed in range(len(mistakes))], float)
     generator = np.random.default_rng(0)
     of_seeds = generator.multinomial(len(wrong), [1 / len(wrong)] * len(wrong), size=DRAWS)
-    shares = [1 / images] * len(places) + [1 - len(places) / images]
-    of_images = generator.multinomial(images, shares, size=DRAWS)[:, : len(places)]
+    shares = [count / images for count in kinds.values()]
+    shares.append(1 - len(seeds_of) / images)
+    of_images = generator.multinomial(images, shares, size=DRAWS)[:, :-1]
     errors = np.einsum("ds,sp,dp->d", of_seeds, wrong, of_images) / (len(wrong) * images)
     return float(100 * (1 - np.quantile(errors, 0.95)))
