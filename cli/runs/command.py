@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mnist_arch.files import to_json
+from mnist_arch.errors import RunError
+from mnist_arch.files import is_there, to_json
 from mnist_arch.runs.folder import runs_folder
 from mnist_arch.runs.listing import Condition, in_order, lines_of, matching
 
@@ -21,6 +22,7 @@ from .tables import show_comparison, show_lines
 
 app = typer.Typer(
     cls=Group,
+    add_completion=False,
     help="List runs and compare them, rename, remove and pack them; alone it lists them.",
     no_args_is_help=False,
 )
@@ -96,6 +98,9 @@ def list_(
         raise typer.BadParameter("--csv excludes --json")
     conditions = [Condition.of(text) for text in where or ()]
     folder = runs_folder(runs)
+    if runs is not None and not is_there(folder):
+        hint = "runs are in the folder that they were trained with, by --out or MNIST_ARCH_RUNS"
+        raise RunError(f"there is no folder {folder}", hint=hint)
     with heavy_imports():  # which no garbage is collected in: there are many values to read
         found = in_order(matching(lines_of(folder), pattern, conditions), sort)
         if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def _columns(lines: Sequence[Line]) -> list[Column]:
     now = datetime.datetime.now(datetime.UTC)
     differs = [", ".join(f"{k}={v}" for k, v in it.differs.items()) or "–" for it in lines]
     return [
-        Column("name", [it.name for it in lines], words=True, is_key=True),
+        Column("name", _names(lines), words=True, is_key=True),
         Column("differs", differs, words=True, goes=3),
         Column("parameters", [_number(it.parameters) for it in lines]),
         Column("dataset", [it.dataset for it in lines], words=True, goes=4),
@@ -59,6 +60,15 @@ def _columns(lines: Sequence[Line]) -> list[Column]:
         Column("state", [_state(it) for it in lines], words=True, is_whole=True),
         Column("age", [_age(it.started, now) for it in lines], goes=2),
         Column("size", [size_text(it.bytes) for it in lines], goes=1),
+    ]
+
+
+def _names(lines: Sequence[Line]) -> list[str]:
+    """Their names; experiments that have the same are told apart, and named, by their digest."""
+    count = Counter(line.name for line in lines)
+    return [
+        f"{it.name}-{it.digest[:8]}" if count[it.name] > 1 and it.digest else it.name
+        for it in lines
     ]
 
 

@@ -134,9 +134,9 @@ def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
         height, width = layer.in_shape[1:]
         match layer.op:
             case ops.Pooling(size=size) as op:
-                window = size, size
+                window, how = (size, size), "pooled"
             case ops.Convolution() as op:
-                window = op.window
+                window, how = op.window, f"with a stride of {op.stride}"
             case _:
                 continue
         top, bottom, left, right = op.sides  # padding is lost first
@@ -148,7 +148,7 @@ def _lost_pixels(layers: tuple[Layer, ...]) -> Iterator[Advice]:
             after = "×".join(map(str, layer.out_shape[1:]))
             yield Advice(
                 layer.place,
-                f"{height}×{width} pooled to {after} leaves out {_lines(*lost)}",
+                f"{height}×{width} {how} to {after} leaves out {_lines(*lost)}",
                 "the pixels at the bottom and the right never reach the output",
             )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from mnist_arch.errors import RunError
@@ -63,12 +64,23 @@ def compare(words: Sequence[str], *, runs: Path) -> list[Compared]:
     for it in found[1:]:
         if any(found[0].sha256.get(seed, sha256) != sha256 for seed, sha256 in it.sha256.items()):
             raise RunError(f"the folds of {words[0]} and {it.line.name} are of other images")
+    _check_apart(words, found)
     arms = [[arm_run(result) for result in it.results] for it in found]
     differences = compare_with_first(arms, images=common[0][2])
     return [
         Compared(it.line, Score.of(it.results, _budget(it.line)), difference)
         for it, difference in zip(found, [None, *differences], strict=True)
     ]
+
+
+def _check_apart(words: Sequence[str], found: Sequence[_Judged]) -> None:
+    """Raises RunError where a run would be compared with itself."""
+    for (word, it), (other, one) in combinations(zip(words, found, strict=True), 2):
+        if {run.folder.resolve() for run in it.line.runs} & {
+            run.folder.resolve() for run in one.line.runs
+        }:
+            message = f"{word} is named twice" if word == other else f"{other} is of {word}"
+            raise RunError(message, hint="networks are compared with others: name each once")
 
 
 def _budget(line: Line) -> Budget:

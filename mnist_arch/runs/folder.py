@@ -40,7 +40,13 @@ from mnist_arch.files import (
 )
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
-from mnist_arch.runs.stored import network_name, shown_name, stored_manifest, stored_object
+from mnist_arch.runs.stored import (
+    named_by,
+    network_name,
+    shown_name,
+    stored_manifest,
+    stored_object,
+)
 from mnist_arch.spec.loading import validated
 from mnist_arch.spec.strict_yaml import parse
 from mnist_arch.values import FORMAT, Record, check_format, read_record
@@ -255,12 +261,11 @@ def runs_folder(given: Path | None) -> Path:
 def all_runs(parent: Path, *, name: str | None = None) -> list[Run]:
     """The runs below a folder, of one name where one is given, the latest first.
 
-    A name is what a run is shown by; where no run is shown by it, it is that of a network. Folders
-    put aside, the bin and trials of sweeps do not count. Those that may not be entered are left
-    out, unless there are no others. Raises StorageError.
+    What a name is says `named_by`; those count that it is nearest to. Folders put aside, the bin
+    and trials of sweeps do not count. Those that may not be entered are left out, unless there
+    are no others. Raises StorageError.
     """
-    started: dict[Path, str] = {}
-    of_network: dict[Path, str] = {}
+    started: dict[int, dict[Path, str]] = {}
     refused: list[StorageError] = []
     for path, _ in run_folders(parent, refused=refused):
         folder = Path(path)
@@ -271,17 +276,23 @@ def all_runs(parent: Path, *, name: str | None = None) -> list[Run]:
             continue
         when = manifest.get("started")
         when = when if isinstance(when, str) else ""
-        if name in (None, shown_name(manifest, label, folder.name)):
-            started[folder] = when
-        elif name == network_name(manifest, folder.name):
-            of_network[folder] = when
-    found = started or of_network
+        near = 0 if name is None else _nearness(name, manifest, label, folder.name)
+        if near is not None:
+            started.setdefault(near, {})[folder] = when
+    found = started[min(started)] if started else {}
     if refused and not found:
         raise refused[0]
     return [
         Run(folder)
         for folder in sorted(found, key=lambda folder: (found[folder], folder), reverse=True)
     ]
+
+
+def _nearness(
+    name: str, manifest: Mapping[str, Any], label: Mapping[str, Any], folder: str
+) -> int | None:
+    shown, network = shown_name(manifest, label, folder), network_name(manifest, folder)
+    return named_by(name, shown=shown, network=network, digest=str(manifest.get("digest", "")))
 
 
 def latest(parent: Path, *, name: str | None = None) -> Run | None:

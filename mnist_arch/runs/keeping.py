@@ -155,7 +155,9 @@ def _is_same(line: Line, other: Line) -> bool:
 def _only(what: str, lines: Sequence[Line]) -> Line:
     """The one experiment that is meant. Raises RunError where there are several."""
     if len(lines) > 1:
-        folders = ", ".join(str(it.runs[0].folder) for it in lines[:4])
+        names = [f"{it.name}-{it.digest[:8]}" for it in lines]
+        if len(set(names)) < len(names):  # the same, in several folders
+            names = [str(it.runs[0].folder) for it in lines]
         message = f"{what!r} is the name of {len(lines)} experiments"
-        raise RunError(message, hint=f"name one by a folder: {folders}")
+        raise RunError(message, hint=f"name one: {', '.join(names[:4])}")
     return lines[0]

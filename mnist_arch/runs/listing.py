@@ -22,6 +22,7 @@ from mnist_arch.evaluation.judgement import Fold, Interval, SeedAccuracies, wils
 from mnist_arch.files import expanded, is_held, is_there
 from mnist_arch.runs.folder import LABEL, SWEEP, Run, run_folders
 from mnist_arch.runs.stored import (
+    named_by,
     network_name,
     shown_name,
     stored_manifest,
@@ -491,15 +492,14 @@ def in_order(lines: Sequence[Line], field: str) -> list[Line]:
 def chosen(what: str, *, runs: Path, lines: Sequence[Line] | None = None) -> list[Line]:
     """The lines that a word names: a run's folder, which is that run alone, or a name.
 
-    A name is one that `runs` shows, else that of a network. The latest comes first. Raises
-    RunError with the nearest names where there is none.
+    What a name is says `named_by`. The latest comes first. Raises RunError with the nearest names
+    where there is none.
     """
     for folder in (runs / what, expanded(what)):
         if is_there(folder / Run.MANIFEST):
             return [_alone(folder, runs)]
     lines = lines_of(runs) if lines is None else lines
-    found = [it for it in lines if it.name == what] or [it for it in lines if it.network == what]
-    if not found:
+    if not (found := named(what, lines)):
         import difflib
 
         names = list(dict.fromkeys(it.name for it in lines))
@@ -510,6 +510,16 @@ def chosen(what: str, *, runs: Path, lines: Sequence[Line] | None = None) -> lis
             raise RunError(message, hint=f"such as {arms[0]}")
         raise RunError(f"no run in {runs} is named {what!r}", hint=hint)
     return found
+
+
+def named(what: str, lines: Sequence[Line]) -> list[Line]:
+    """The lines that a name is nearest to; none where it names none."""
+    near: dict[int, list[Line]] = {}
+    for line in lines:
+        rank = named_by(what, shown=line.name, network=line.network, digest=line.digest)
+        if rank is not None:
+            near.setdefault(rank, []).append(line)
+    return near[min(near)] if near else []
 
 
 def _alone(folder: Path, runs: Path) -> Line:

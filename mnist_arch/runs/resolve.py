@@ -22,7 +22,7 @@ from typing import Final, assert_never
 from mnist_arch.errors import RunError, SpecError
 from mnist_arch.files import expanded, is_folder, is_there
 from mnist_arch.runs.folder import Run, all_runs
-from mnist_arch.runs.listing import lines_of
+from mnist_arch.runs.listing import lines_of, named
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override
@@ -53,9 +53,7 @@ class Named:
         """
         if "/" not in self.name:
             return all_runs(self.runs, name=self.name)
-        trials = [
-            run for line in lines_of(self.runs) if line.name == self.name for run in line.runs
-        ]
+        trials = [run for line in named(self.name, lines_of(self.runs)) for run in line.runs]
         trials.sort(key=lambda run: (run.started, run.folder), reverse=True)
         return [Run(run.folder) for run in trials]
 

@@ -130,6 +130,16 @@ def shown_name(manifest: Mapping[str, Any], label: Mapping[str, Any], folder: st
     return "+".join((network_name(manifest, folder), *changes))
 
 
+def named_by(what: str, *, shown: str, network: str, digest: str) -> int | None:
+    """How near a word is to naming an experiment, 0 the nearest; None where it does not.
+
+    By the name that it is shown by, then by that of its network, then by either with the start of
+    its digest behind it, as folders have it: `mine-1f0c9a3e` is one of several that are `mine`.
+    """
+    names = ((shown,), (network,), (f"{shown}-{digest[:8]}", f"{network}-{digest[:8]}"))
+    return next((rank for rank, them in enumerate(names) if what in them), None)
+
+
 def stored_value(manifest: Mapping[str, Any], where: str) -> str:
     """The value of a place in the experiment of a stored manifest, as short text."""
     value: Any = manifest.get("experiment")

@@ -36,8 +36,22 @@ def test_runs_are_a_table_json_or_csv() -> None:
     assert [(row["seed"], row["mean_percent"]) for row in rows] == [("0", "50.0"), ("1", "50.0")]
 
 
+def test_experiments_of_one_name_are_shown_by_what_tells_them_apart() -> None:
+    digests = [
+        make_run(Path("runs"), tiny("a", recipe={"epochs": epochs})).manifest().digest
+        for epochs in (3, 4)
+    ]
+    make_run(Path("runs"), tiny("b"))
+    shown = {line.split()[0] for line in invoke().stdout.splitlines()[2:5]}
+    assert shown == {f"a-{digests[0][:8]}", f"a-{digests[1][:8]}", "b"}
+
+
 def test_nothing_is_said_to_be_there() -> None:
     assert invoke().stdout == "there is no run in runs\n"
+    for arguments in (("--runs", "nowhere"), ("list", "--runs", "nowhere", "--json")):
+        result = invoke(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "there is no folder nowhere" in result.stderr
     make_run(Path("runs"), tiny("a"))
     assert invoke("list", "b").stdout == "no run in runs is like that\n"
 
@@ -60,7 +74,8 @@ def test_each_way_to_fail_has_its_code() -> None:
         ("list", "--csv", "--json"): 2,
         ("--sort", "speed"): 2,
         ("rename", "a", "b"): 0,
-        ("compare", "b", "b"): 0,
+        ("compare", "b"): 0,
+        ("compare", "b", "b"): 2,
         ("pack", "b", "--out", "claim.zip"): 0,
         ("remove", "b"): 0,
         ("remove", "--empty-bin"): 0,

@@ -229,6 +229,10 @@ def test_one_norm_is_some() -> None:
 def test_pixels_that_never_reach_the_output(block: str, place: str, lost: str) -> None:
     remark = only(changed("{channels: [16, 16]}", block), f"leaves out {lost}")
     assert remark.place == place
+    assert ("pooled to" in remark.message, "with a stride of 2 to" in remark.message) in (
+        ("kind" in block, False),
+        (False, "kind" not in block),
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from mnist_arch.errors import RunError, RunLocked, SpecError
 from mnist_arch.files import hold
 from mnist_arch.runs.comparing import compare
 from mnist_arch.runs.find import find
-from mnist_arch.runs.folder import Run
+from mnist_arch.runs.folder import Run, all_runs
 from mnist_arch.runs.keeping import empty_bin, pack, remove, rename
 from mnist_arch.runs.listing import Condition, chosen, in_order, lines_of, matching
 from mnist_arch.runs.resolve import find_run
@@ -202,6 +202,40 @@ def test_networks_are_compared_on_the_same_images_only(tmp_path: Path) -> None:
         compare(["a", "b"], runs=tmp_path)
     make_run(tmp_path, tiny("b"), started="2025-01-01")
     assert [it.score.split for it in compare(["a", "b"], runs=tmp_path)] == ["test", "test"]
+
+
+def test_nothing_is_compared_with_itself(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, tiny("a"), seed=seed) for seed in (0, 1)]
+    one, other = (run.folder.name for run in runs)
+    for words, said in {("a", "a"): "a is named twice", ("a", one): f"{one} is of a"}.items():
+        with pytest.raises(RunError, match=said):
+            compare(words, runs=tmp_path)
+    assert len(compare([one, other], runs=tmp_path)) == 2
+
+
+def test_one_of_several_experiments_of_a_name_is_named_by_its_digest(tmp_path: Path) -> None:
+    """By every command: each seed of it, and nothing else."""
+    for epochs in (3, 4):
+        one = tiny("a", recipe={"epochs": epochs})
+        them = [make_run(tmp_path, one, seed=seed) for seed in (0, 1)]
+    name = them[0].folder.name.removesuffix("-s0")
+    folders = [run.folder for run in them]
+    with pytest.raises(RunError, match="is the name of 2 experiments") as caught:
+        pack("a", tmp_path / "claim.zip", runs=tmp_path)
+    assert name in caught.value.hint
+    (line,) = chosen(name, runs=tmp_path)
+    assert [run.folder for run in line.runs] == folders
+    assert {run.folder for run in all_runs(tmp_path, name=name)} == set(folders)
+    assert find(name, runs=tmp_path).run in them
+    assert "claim.json" in pack(name, tmp_path / "claim.zip", runs=tmp_path)
+    rename(name, "b", runs=tmp_path)
+    assert len(chosen(f"b{name[1:]}", runs=tmp_path)) == len(chosen(name, runs=tmp_path)) == 1
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    trial = make_run(tmp_path / "sweep", tiny("c"))
+    named = f"sweep/{trial.folder.name.removesuffix('-s0')}"
+    assert find(named, runs=tmp_path).run == trial
+    assert len(chosen(named, runs=tmp_path)) == 1
 
 
 def test_all_seeds_get_a_new_name(tmp_path: Path) -> None:
