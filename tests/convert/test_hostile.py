@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from networks_of_others import code_of
 
 from mnist_arch.convert.importing import Request, import_network, import_source
+from mnist_arch.convert.interpreter import Interpreter
 from mnist_arch.convert.source import parsed
 from mnist_arch.errors import MnistArchError, SpecError
 from mnist_arch.spec.loading import loads
@@ -59,6 +61,25 @@ s = optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=9, steps_per_epoch=9)
 for epoch in range(9):
     s.step()
 """
+KERAS_CODE = """
+import argparse
+from keras import Input, Model
+from keras.datasets import mnist
+from keras.layers import *
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=5)
+args = parser.parse_args()
+(x, y), (x_test, y_test) = mnist.load_data()
+x, x_test = x / 255, x_test / 255
+def make(width=8):
+    images = Input(shape=(28, 28, 1))
+    one, two = [Conv2D(width, side, padding="same")(images) for side in (1, 3)]
+    joined = BatchNormalization()(Concatenate()([one, two]))
+    return Model(images, Dense(10, activation="softmax")(GlobalAveragePooling2D()(joined)))
+model = make()
+model.compile("adam", loss="sparse_categorical_crossentropy")
+model.fit(x, y, batch_size=64, epochs=args.epochs, validation_split=0.1)
+"""
 NOTEBOOK = json.dumps(
     {
         "cells": [
@@ -73,6 +94,7 @@ SEEDS = [
     (KERAS, ".txt"),
     (TREE, ".txt"),
     (CODE + TRAINING, ".py"),
+    (KERAS_CODE, ".py"),
     (NOTEBOOK, ".ipynb"),
 ]
 WORDS = [
@@ -154,7 +176,7 @@ def run(count: int, seed: int) -> None:
 
 def test_the_files_that_are_changed_are_read_as_they_are() -> None:
     partial = Request(dropout=0.1, is_partial=True)
-    assert all(check(text, suffix, partial) for text, suffix in SEEDS[:4])
+    assert all(check(text, suffix, partial) for text, suffix in SEEDS[:5])
 
 
 @pytest.mark.slow
@@ -166,6 +188,22 @@ def test_changed_files_come_out_or_are_refused() -> None:
 @pytest.mark.slow
 def test_many_changed_files_come_out_or_are_refused() -> None:
     run(2_000, seed=2)
+
+
+def test_a_file_of_many_loops_takes_bounded_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Interpreter] = []
+    start = Interpreter.__init__
+    monkeypatch.setattr("mnist_arch.convert.interpreter.MAX_READ", 30_000)
+
+    def kept(self: Interpreter, library: Any) -> None:
+        start(self, library)
+        made.append(self)
+
+    monkeypatch.setattr(Interpreter, "__init__", kept)
+    loops = "for i in range(9999):\n    a = i\n" * 500
+    with pytest.raises(SpecError, match="no network"):
+        import_source(parsed("it.py", loops.encode(), ".py"), Request())
+    assert [it.steps < 31_000 for it in made] == [True]
 
 
 @pytest.mark.parametrize(

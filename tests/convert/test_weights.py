@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,45 @@ def test_weights_that_do_not_fit_are_refused(
     change(state)
     with pytest.raises(WeightsError, match=message):
         carry_weights(imported, saved(tmp_path / "state.pth", state))
+
+
+def changed(whole: bytes, rng: random.Random) -> bytes:
+    """A file with a few bytes changed, most of them where names and sizes stand, or cut short."""
+    data = bytearray(whole)
+    for _ in range(rng.randint(1, 6)):
+        near = rng.randrange(min(2_000, len(data)))
+        at = rng.choice((near, -1 - near, rng.randrange(len(data))))
+        data[at] = rng.randrange(256)
+    return bytes(data[: rng.randrange(len(data))] if rng.random() < 0.1 else data)
+
+
+def run_changed(count: int, seed: int, net: Net, folder: Path) -> None:
+    rng = random.Random(seed)
+    path = saved(folder / "state.pth", net.state_dict())
+    other = folder / "state.safetensors"
+    safetensors.torch.save_file(net.state_dict(), other)
+    for it in (path, other):
+        whole, known = it.read_bytes(), 0
+        for _ in range(count):
+            it.write_bytes(changed(whole, rng))
+            try:
+                state = read_state(it)
+            except WeightsError:
+                continue
+            assert all(isinstance(tensor, Tensor) for tensor in state.values())
+            known += 1
+        assert known < count
+
+
+@pytest.mark.slow
+def test_weights_that_are_changed_come_out_or_are_refused(net: Net, tmp_path: Path) -> None:
+    run_changed(60, 4, net, tmp_path)
+
+
+@pytest.mark.gate
+@pytest.mark.slow
+def test_many_weights_that_are_changed_come_out_or_are_refused(net: Net, tmp_path: Path) -> None:
+    run_changed(1_000, 5, net, tmp_path)
 
 
 class Trap:
