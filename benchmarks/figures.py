@@ -471,7 +471,8 @@ def boards() -> str:
             for board in it["c"]["boards"] if it["c"] else ():
                 numbers = "whole" if "int8" in it["format"] else "floats"
                 sizes = (it["c"]["data_bytes"], it["c"]["buffer_bytes"], board["flash_bytes"])
-                cells = [f"{size:,}" for size in (*sizes, board["instructions"])]
+                counts = (*sizes, board["instructions"])
+                cells = ["–" if one is None else f"{one:,}" for one in counts]
                 yield [f"`{it['network']}`", numbers, board["board"], *cells]
 
     headings = ["network", "numbers", "board", "weights, biases, scales", "memory", "flash"]
