@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.path.parent.name == "native":
             item.add_marker(pytest.mark.slow)
         # Counting lines doubles the time of what repeats the same lines with many values.
-        if item.get_closest_marker("gate") or hypothesis.is_hypothesis_test(_function_of(item)):
+        if hypothesis.is_hypothesis_test(_function_of(item)):
             item.add_marker(pytest.mark.no_cover)
     # What takes longest begins first, so that no worker is left alone with it at the end.
     items.sort(key=lambda item: item.get_closest_marker("gate") is None)

@@ -131,6 +131,7 @@ def of_cells(content: bytes, luck: random.Random) -> bytes:
 
 @pytest.mark.gate
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("mutate", "times"), [(of_bytes, 900), (of_tree, 700), (of_cells, 500)])
 def test_a_damaged_notebook_ends_with_a_row(
     mutate: Callable[[bytes, random.Random], bytes], times: int, tmp_path: Path

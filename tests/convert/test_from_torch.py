@@ -23,6 +23,7 @@ from mnist_arch.errors import SpecError
 from mnist_arch.network.build import build
 from mnist_arch.spec.loading import load, loads
 from mnist_arch.spec.network import Network
+from mnist_arch.zoo.index import zoo_names
 
 
 @pytest.mark.slow
@@ -103,6 +104,64 @@ def test_s6_is_s6() -> None:
     experiment = load("s6").experiment
     again = from_torch(build(experiment)).experiment
     assert plan_network(again).layers == plan_network(experiment).layers
+
+
+BODIES = (
+    "[{channels: [8, 8], residual: true}, {channels: [16], stride: 2, residual: true}]",
+    "[{channels: [8]}, {channels: [8], residual: true, repeat: 3}]",
+    "[{channels: [8]}, {channels: [8], residual: true, repeat: 2, share: true}]",
+    "[{channels: [8], squeeze_excitation: 4}]",
+    "[{channels: [8]}, {channels: [8], squeeze_excitation: 2, residual: true, pool: max}]",
+    "[{channels: [4], branches: [{channels: [4]}, {channels: [{out: 4, kernel: 5}]}], pool: max}]",
+    "[{channels: [4], branches: [{channels: [4]}, []], join: add, pool: max}]",
+    "[{branches: [[4], {pool: {kind: max, size: 3, stride: 1, padding: 1}, reduce: 4}]}]",
+    "[{channels: [8], branches: [[4], {channels: [4], kernel: 1}], repeat: 2}]",
+    "[{channels: [8], branches: [[4], {channels: [4], kernel: 1}], residual: true}]",
+    "[{channels: [8], branches: [[4], [4]], squeeze_excitation: 4}]",
+    "[{channels: [8]}, {channels: [8, 8], repeat: 2, share: true}]",
+    "[{channels: [8, 8], dropout: {rate: 0.1, after: each}}, {channels: [8], dropout: 0.2}]",
+    "[{channels: [8, 8], dropout: {rate: 0.1, at: before-norm, after: each}}]",
+    "[{channels: [8], pool: convolution}, {channels: [8], pool: {kind: convolution, size: 5}}]",
+    "[{channels: [8], pool: {kind: max, norm: batch}, dropout: {rate: 0.1, at: before-norm}}]",
+    "[{channels: [16], reduce: {out: 8, at: before, norm: batch, activation: relu}, pool: max}]",
+    "[{channels: [16], reduce: {out: 8, bias: false}, pool: max}]",
+    "[{channels: [16], pool: global-max}, {channels: [8], kernel: 1}]",
+    "[{channels: [8, {out: 8, kind: depthwise}, {out: 8, kind: grouped}], groups: 2}]",
+    "[{channels: [8, 8], kind: separable, depthwise_bias: false}]",
+    "[{channels: [{out: 8, kernel: [3, 1]}, {out: 8, kernel: [1, 3]}]}]",
+    "[{channels: [{out: 8, stride: 2}, {out: 8, kernel: 4}], padding: same-end}]",
+    "[{channels: [{out: 8, norm: {splits: 2}}, {out: 8, norm: {kind: layer, affine: one}}]}]",
+    "[{channels: [8], padding_mode: replicate}]",
+)
+HEADS = (
+    "{hidden: [{out: 16, norm: batch, dropout: 0.1}, 16], pool: flatten}",
+    "{reduce: {out: 10, at: before}}",
+    "{reduce: 10, pool: global-max}",
+    "{linear: true, dropout: 0.2}",
+    "{linear: true, dropout: {rate: 0.2, kind: spatial, at: before}}",
+    "{pool: flatten, reduce: 10}",
+    "{reduce: 16, linear: true, dropout: {rate: 0.1, at: before-linear}}",
+    "{pool: average, size: 4, linear: true}",
+)
+NETWORKS = [f"blocks: {body}\nhead: {{linear: true}}\n" for body in BODIES]
+NETWORKS += [
+    f"blocks: [{{channels: [8], pool: {{kind: max, size: 6}}}}]\nhead: {it}\n" for it in HEADS
+]
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+def test_what_the_language_says_comes_back(text: str) -> None:
+    network = loads(f"name: it\n{text}", source="it.yaml").experiment
+    again = from_torch(build(network))
+    assert list(_kinds(unroll(again.experiment))) == list(_kinds(unroll(network)))
+    assert again.parameters == plan_network(network).parameters
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_the_zoo_comes_back(name: str) -> None:
+    network = load(name).experiment
+    again = from_torch(build(network)).experiment
+    assert list(_kinds(unroll(again))) == list(_kinds(unroll(network)))
 
 
 def test_a_1x1_convolution_stays_unpadded_among_padded_ones() -> None:

@@ -34,6 +34,8 @@ SAME = "use `padding: same`, so that only strides change the size"
 REDUCE = "let the last block reduce to {0}, or set `head.linear: true`; pool the whole map"
 GROUPED = "kind: grouped"
 
+DEPTHWISE_BIAS: Any = {"out": 8, "depthwise_bias": False}
+BEFORE_NORM = {"rate": 0.1, "at": "before-norm"}
 REFUSED: dict[str, tuple[Mapping, Problem]] = {
     "pool of a map that is too small": (
         {"blocks": [{"channels": [8], "pool": "max"}] * 4 + [{"pool": "max"}]},
@@ -198,6 +200,38 @@ REFUSED: dict[str, tuple[Mapping, Problem]] = {
             "`after: each` in a block without `channels`",
             "blocks[1].dropout",
             hint="after: block",
+        ),
+    ),
+    "bias of a depthwise half that is not there": (
+        {"blocks": [{"channels": [8], "depthwise_bias": False}]},
+        Problem(
+            "`depthwise_bias` without a separable convolution",
+            "blocks[0].depthwise_bias",
+            hint="kind: separable",
+        ),
+    ),
+    "bias of a depthwise half that one convolution has not": (
+        {"blocks": [{"channels": [{"out": 8, "kind": "separable"}, DEPTHWISE_BIAS]}]},
+        Problem(
+            "`depthwise_bias` without a separable convolution",
+            "blocks[0].channels[1].depthwise_bias",
+            hint="kind: separable",
+        ),
+    ),
+    "dropout before no norm": (
+        {"blocks": [{"channels": [{"out": 8, "norm": "none", "dropout": BEFORE_NORM}]}]},
+        Problem(
+            "`at: before-norm` where there is no norm",
+            "blocks[0].channels[0]",
+            hint="a `norm`, or a dropout `at: end`",
+        ),
+    ),
+    "dropout before no norm of a pool": (
+        {"blocks": [{"channels": [8], "pool": "max", "dropout": BEFORE_NORM}]},
+        Problem(
+            "`at: before-norm` at the end of a block whose pool has no norm",
+            "blocks[0].dropout",
+            hint="after: each, or a `norm` in the pool",
         ),
     ),
     "more convolutions than anyone counts": (
