@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -12,6 +13,10 @@ from mnist_arch.convert.libraries import Recorded, canonical
 
 PIXELS: Final = 28
 WHITE: Final = 255
+_ARRAYS: Final = re.compile(
+    r"(?:partial_)?(?:[xy]_?train|train_?(?:images|labels|data|dataset|set|[xy]))", re.IGNORECASE
+)
+"""What people call their training images and labels."""
 _MANY: Final = 1_000
 """Images from which on a part of an array is no picture to look at."""
 NORMALIZED: Final = (0.1307, 0.3081)
@@ -117,8 +122,10 @@ class _Images:
             if isinstance(node, ast.Subscript) and isinstance(part := node.slice, ast.Slice):
                 ends = [it.value for it in (part.lower, part.upper) if isinstance(it, ast.Constant)]
                 is_large = any(isinstance(it, int) and it >= _MANY for it in ends)
-                if is_large and "train" in (words := text(node)[:60]):
-                    what = f"{words}, a part of the training images: here all are trained on"
+                if is_large and _ARRAYS.fullmatch(text(node.value)):
+                    what = (
+                        f"{text(node)[:60]}, a part of the training images: here all are trained on"
+                    )
                     self._drop(f"{what}; see `holdout`", piece.at(node))
 
     # ------------------------------------------------------------------------- loaders and datasets

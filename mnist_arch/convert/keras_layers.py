@@ -206,6 +206,8 @@ def activated(graph: g.Graph, given: Any, value: int, place: str) -> int:
     """The activation that a layer of Keras has inside."""
     if given is None:
         return value
+    if getattr(given, "kind", "") in ("ReLU", "LeakyReLU", "Softmax", "Activation"):  # a layer
+        return apply(graph, given.kind, given.arguments, [value], place=place)
     name = given.rpartition(".")[2] if isinstance(given, str) else ""
     if name == "leaky_relu":
         return graph.add(g.Act("leaky_relu", 0.2), value, place=place)

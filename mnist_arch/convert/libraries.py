@@ -596,7 +596,7 @@ class Libraries:
                 return Unknown(why, made_at) if value is None else value
             case Tensor() | Flat() if name == "shape":
                 return receiver.shape
-            case Layer() if name in receiver.arguments:
+            case Layer() if name in receiver.arguments and name != "bias":  # that is a tensor
                 return receiver.arguments[name]
             case Box() if name in box_children(receiver):
                 return receiver.children[name]

@@ -306,6 +306,17 @@ def test_a_function_that_makes_a_model_and_is_not_called_is_read() -> None:
     assert problem.startswith("net.py:8: the name Conv2DTranspose is not known")
 
 
+def test_an_activation_of_keras_may_be_a_layer_and_a_bias_is_a_tensor() -> None:
+    imported = of_code(
+        "from keras.models import *\nfrom keras.layers import *\nnet = Sequential()\n"
+        "net.add(Conv2D(10, 3, activation=LeakyReLU(0.1), input_shape=(28, 28, 1)))\n"
+        "net.add(GlobalAveragePooling2D())"
+    )
+    assert "leaky_relu, slope: 0.1" in imported.text
+    begun = "self.a = nn.Conv2d(1, 10, 28); self.a.bias.detach().zero_()"
+    assert of_code(module(begun, LOGITS.format(1))).parameters == 7_850
+
+
 def test_a_log_softmax_of_the_images_is_told() -> None:
     imported = of_code(module("self.a = nn.Conv2d(1, 10, 28)", LOGITS.format(0)))
     assert "log_softmax of the images of a batch" in imported.text

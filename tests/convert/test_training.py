@@ -507,6 +507,7 @@ def test_pixels_of_keras(lines: str, expected: dict[str, Any], dropped: str) -> 
             {},
             "[5000:], a part of",
         ),
+        ("plot(train_acc[4000:])\n" + COMPILE + "model.fit(x, y)\n", {}, ""),
         (COMPILE + "model.fit(x, y, validation_split=s)\n", {}, "of the images held out"),
         ("model.compile('adam', loss='mse')\nmodel.fit(x, y)\n", {}, "the loss (mse)"),
         (
