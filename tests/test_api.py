@@ -164,6 +164,7 @@ def test_a_sweep_gives_its_leaderboard(
     assert capsys.readouterr() == ("", "")
     assert [standing.rank for standing in board.standings] == [1]
     assert ma.sweep("sweep.yaml", show=True) == board
+    assert ma.sweep("sweep.yaml", workers=1, device="cpu", progress=True) == board
     marked = board.model_copy(update={"name": "<i>"})._repr_html_()
     assert "&lt;i&gt;" in marked
     assert "<i>" not in marked

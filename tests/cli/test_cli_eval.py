@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,16 @@ def test_the_latest_finished_run_unless_named(run_eval: Eval) -> None:
     make_run(run_eval.runs, tiny("newer"), started="2026-01-04", finished=False)
     found = run_eval.json()
     assert (found["name"], found["seed"], found["run"]) == ("new", 3, str(newest.folder))
+
+
+@pytest.mark.slow
+def test_what_ships_is_shown_beside_its_evidence(run_eval: Eval) -> None:
+    lines = run_eval("zoo/s6").stdout.splitlines()
+    found = {line.split()[0]: line for line in lines if line.strip()}
+    assert "(test, 5 seeds), at least 99.606 % over seeds and" in found["evidence"]
+    assert re.search(r"no: [\d,]+ images are judged differently", found["repeated"])
+    other = run_eval("zoo/s6", "--split", "train").stdout
+    assert "these are other images than those of the evidence" in other
 
 
 @pytest.mark.slow

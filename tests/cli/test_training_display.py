@@ -17,11 +17,11 @@ from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import load
 from mnist_arch.training.engine import Engine
-from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress
+from mnist_arch.training.events import Compiling, EpochRecord, NotCompiled, Progress, Slow
 from mnist_arch_cli.errors import Interrupted
 from mnist_arch_cli.formats import duration, sparkline
 from mnist_arch_cli.notes import warn_of_sample
-from mnist_arch_cli.train.display import Display, LiveDisplay
+from mnist_arch_cli.train.display import Display, LiveDisplay, slow_text
 
 EXPERIMENT = load("s6").with_dataset("mnist").experiment
 ENGINE = Engine(device="cpu", threads=1)
@@ -288,3 +288,19 @@ def test_sparklines() -> None:
     assert sparkline([]) == ""
     assert sparkline([2.0, 2.0]) == "██"
     assert sparkline([0.0, 1.0, 7.0]) == "▁▂█"
+
+
+@pytest.mark.parametrize(
+    ("threads", "free", "end"),
+    [
+        (1, 0.5, "Other programs keep 1.5 of 2 CPUs busy: end them"),
+        (2, 0.5, "Other programs keep 1.5 of 2 CPUs busy: end them, or start from scratch with "),
+        (1, 2.0, "No other program is at work, so it may be the machine"),
+        (2, 2.0, "so it may be the machine; --again --threads 1 may be faster"),
+    ],
+)
+def test_a_slow_training_says_why_and_the_way_out(threads: int, free: float, end: str) -> None:
+    text = slow_text(Slow(100.0, 3_700.0, threads=threads, usable_cpus=2.0, free_cpus=free))
+    assert "100 images/s" in text
+    assert end in text
+    assert text.endswith(("end them", "--threads 1", "the machine", "may be faster"))
