@@ -128,11 +128,15 @@ class Calls:
 
     def last(self, calls: Sequence[Call], what: str) -> Call:
         """The one that counts: the last of this network, and a note where several differ."""
-        calls = [it for it in calls if self._is_of_network(it)] or calls
+        calls = self.of_network(calls)
         if len({ast.unparse(it.node)[:400] for it in calls}) > 1:
             places = ", ".join(str(it.place) for it in calls[:5])
             self.assumed.append((f"of several {what} ({places}) the last counts", calls[-1].place))
         return calls[-1]
+
+    def of_network(self, calls: Sequence[Call]) -> Sequence[Call]:
+        """Those that come after the network and before another one; all where none do."""
+        return [it for it in calls if self._is_of_network(it)] or calls
 
     def _is_of_network(self, call: Call) -> bool:
         """Whether it comes after the network is made, and before another one is."""

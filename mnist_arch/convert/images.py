@@ -20,7 +20,8 @@ _ARRAYS: Final = re.compile(
 _MANY: Final = 1_000
 """Images from which on a part of an array is no picture to look at."""
 NORMALIZED: Final = (0.1307, 0.3081)
-_DATASETS: Final = ("MNIST", "FashionMNIST", "KMNIST")
+_DATASETS: Final = {"MNIST": "mnist", "FashionMNIST": "fashion-mnist", "KMNIST": "kmnist"}
+"""Datasets of torchvision, and what they are called here."""
 _DATASET: Final = "root train=True transform=None target_transform=None download=False"
 _LOADER: Final = (
     "dataset batch_size=1 shuffle=None sampler=None batch_sampler=None num_workers=0 "
@@ -65,6 +66,17 @@ _SPLITS: Final = {
 }
 
 
+def read_dataset(calls: Calls) -> str:
+    """The dataset that some code trains on, where it is another one than MNIST; else nothing."""
+    made = {_DATASETS[it.last] for it in calls.all if it.last in _DATASETS and "sets" in it.name}
+    for it in calls.all:
+        if it.last == "load_data" and "mnist" in it.name:
+            made.add("fashion-mnist" if "fashion" in it.name else "mnist")
+    if len(made) > 1:
+        calls.drop(f"which of {', '.join(sorted(made))} is trained on: here it is mnist", "")
+    return made.pop() if len(made) == 1 and made != {"mnist"} else ""
+
+
 def read_batches(calls: Calls) -> dict[str, Any]:
     """Batch size, last batch, normalisation and changes of images, as loaders of torch say."""
     return _Images(calls).run()
@@ -99,7 +111,8 @@ class _Images:
             self._transforms(training)
             self._of_test()
         if self.recipe.get("normalize") == {"mean": NORMALIZED[0], "std": NORMALIZED[1]}:
-            del self.recipe["normalize"]  # it is that of the dataset
+            if not read_dataset(self.calls):
+                del self.recipe["normalize"]  # it is that of the dataset
         return self.recipe
 
     def run_arrays(self) -> dict[str, Any]:
@@ -133,7 +146,9 @@ class _Images:
     def _loader(self) -> Call | None:
         """The loader of the training images; None where it cannot be told."""
         loaders = [it for it in self.calls.all if it.last == "DataLoader"]
-        of_training = [it for it in loaders if _is_of_training(self._dataset(it))]
+        of_training = self.calls.of_network(
+            [it for it in loaders if _is_of_training(self._dataset(it))]
+        )
         shuffled = [
             it for it in of_training if (self.calls.keywords(it) or {}).get("shuffle") is True
         ]

@@ -149,8 +149,9 @@ def _of_code(read: Read, source: Source, choices: Choices, request: Request) -> 
         made = replace(made, source=replace(made.source, names=read.names))
     if training.recipe:
         tree["recipe"] = training.recipe
-        if training.holdout:
-            tree["holdout"] = training.holdout
+        for key, value in (("dataset", training.dataset), ("holdout", training.holdout)):
+            if value:
+                tree[key] = value
     else:
         assumed.append(Note("no recipe is found: the defaults of this program stand in its place"))
     return with_comments(replace(made, tree=tree, dropped=dropped, assumed=tuple(assumed)))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mnist_arch.convert.calls import Call, Calls, is_share, named, plain, short, text
 from mnist_arch.convert.code import Read
-from mnist_arch.convert.images import read_arrays, read_batches
+from mnist_arch.convert.images import read_arrays, read_batches, read_dataset
 from mnist_arch.convert.interpreter import Unknown
 from mnist_arch.convert.libraries import Recorded
 from mnist_arch.convert.modules import bound
@@ -103,6 +103,8 @@ class Training:
     """Empty where the source has none."""
     holdout: dict[str, Any]
     """Of the training images; empty where none are held out."""
+    dataset: str
+    """What is trained on; empty for MNIST."""
     dropped: list[tuple[str, str]]
     """What is not carried over, with its place."""
     assumed: list[tuple[str, str]]
@@ -126,7 +128,7 @@ class _Reader:
         else:
             optimizers = self.calls.of("torch.optim", (*_OPTIMIZERS, *_OTHER_OPTIMIZERS))
             if not optimizers:
-                return Training({}, {}, [], [])
+                return Training({}, {}, "", [], [])
             self._epochs()
             self.recipe |= read_batches(self.calls)
             rate = self._optimizer(optimizers)
@@ -135,9 +137,10 @@ class _Reader:
             self._clipping()
             self._l1()
             self._starts()
+        dataset = read_dataset(self.calls)
         recipe = {name: self.recipe[name] for name in Recipe.model_fields if name in self.recipe}
         notes = self.calls.dropped, self.calls.assumed
-        return Training(on_plain(recipe), self.holdout, *notes)
+        return Training(on_plain(recipe), self.holdout, dataset, *notes)
 
     # ------------------------------------------------------------------------------------- epochs
 
@@ -512,8 +515,10 @@ class _Reader:
             return
         strengths: list[float] = []
         for node, piece in self.calls.nodes:
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-                for one, other in ((node.left, node.right), (node.right, node.left)):
+            if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Mult):
+                left = node.target if isinstance(node, ast.AugAssign) else node.left
+                right = node.value if isinstance(node, ast.AugAssign) else node.right
+                for one, other in ((right, left), (left, right)):
                     words = text(other).lower()
                     if not any(it in words for it in ("l1", "reg", "norm", "abs")):
                         continue

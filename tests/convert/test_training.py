@@ -242,6 +242,29 @@ def test_the_training_images_are_those_of_the_training_loader() -> None:
     }
 
 
+def test_another_dataset_of_the_family_is_said() -> None:
+    fashion = read(NETWORK + SGD + DATA.replace("datasets.MNIST", "datasets.FashionMNIST"))
+    assert fashion.tree["dataset"] == "fashion-mnist"
+    assert fashion.experiment.dataset == "fashion-mnist"
+    assert fashion.tree["recipe"]["normalize"] == {"mean": 0.1307, "std": 0.3081}
+    both = read(NETWORK + SGD + DATA.replace("datasets.MNIST", "datasets.KMNIST", 1))
+    assert "dataset" not in both.tree
+    assert "which of kmnist, mnist is trained on" in both.text
+    images = IMAGES.replace("import mnist", "import fashion_mnist as mnist")
+    fit = "x = x / 255\n" + SOFTMAX + COMPILE + "model.fit(x, y)\n"
+    assert read(KERAS + images + fit).tree["dataset"] == "fashion-mnist"
+
+
+def test_the_loader_after_the_network_counts() -> None:
+    early = DATA.replace("batch_size=128, **options", "batch_size=32, shuffle=True")
+    late = "train_loader = torch.utils.data.DataLoader(\n    datasets.MNIST('d'), batch_size=100)\n"
+    imported = read(early.replace("def turned", NETWORK + "def turned", 1) + SGD + late)
+    assert imported.tree["recipe"]["batch_size"] == 32  # it comes after the network, and shuffles
+    imported = read(NETWORK.split("model =")[0] + early + NETWORK + SGD + late)
+    assert imported.tree["recipe"]["batch_size"] == 100
+    assert "images in the same order each epoch" in imported.text
+
+
 @pytest.mark.parametrize(
     ("old", "new", "dropped"),
     [
@@ -340,9 +363,10 @@ for param in model.parameters():
     reg_loss += l1_crit(param, torch.zeros_like(param))
 loss += 5e-4 * reg_loss
 """
-    found, said = recipe(SGD + lines)
-    assert found["l1"] == {"strength": 5e-4, "of": "all"}
-    assert said == ""
+    for own in (lines, lines.replace("loss += 5e-4 * reg_loss", "reg_loss *= 5e-4")):
+        found, said = recipe(SGD + own)
+        assert found["l1"] == {"strength": 5e-4, "of": "all"}
+        assert said == ""
 
 
 def test_a_schedule_that_is_never_stepped_is_none() -> None:
