@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from mnist_arch.runs.listing import Line
+from mnist_arch.runs.stored import short_number
 
 from ..consoles import stdout, write_data
 from ..formats import size_text
@@ -48,7 +49,9 @@ def show_lines(lines: Sequence[Line], folder: Path, *, is_all: bool) -> None:
 
 def _columns(lines: Sequence[Line]) -> list[Column]:
     now = datetime.datetime.now(datetime.UTC)
-    differs = [", ".join(f"{k}={v}" for k, v in it.differs.items()) or "–" for it in lines]
+    differs = [
+        ", ".join(f"{k}={short_number(v)}" for k, v in it.differs.items()) or "–" for it in lines
+    ]
     return [
         Column("name", _names(lines), words=True, is_key=True),
         Column("differs", differs, words=True, goes=3),

@@ -89,7 +89,10 @@ def chart(
     for y in _ticks(y_low, y_high):
         body.append(_line(_LEFT, at_y(y), WIDTH - _RIGHT, at_y(y), "grid"))
         body.append(text(_LEFT - 6, at_y(y) + 4, f"{y:.6g}", anchor="end", kind="soft"))
+    of_whole = all(x.is_integer() for x in map(float, xs))
     for x in _ticks(x_low, x_high):
+        if of_whole and not round(x, 9).is_integer():
+            continue  # there is no epoch 1.5
         body.append(text(at_x(x), HEIGHT - 24, f"{x:,.6g}", anchor="middle", kind="soft"))
     body.append(text(WIDTH - _RIGHT, HEIGHT - 4, x_label, anchor="end", kind="soft"))
     if line is not None:
@@ -190,6 +193,11 @@ def _drawn(series: Series, points: list[tuple[float, float]], at_y: object) -> I
         around = [*zip(xs, (low for low, _ in pairs), strict=True)]
         around += [*zip(xs, (high for _, high in pairs), strict=True)][::-1]
         yield Markup('<polygon points="{}" class="{} band"/>').format(_path(around), series.kind)
+    if len(points) == 1:  # a line of one epoch cannot be seen
+        yield Markup('<circle cx="{:.1f}" cy="{:.1f}" r="4" class="{} dot">{}</circle>').format(
+            *points[0], series.kind, _tip(series.tip)
+        )
+        return
     yield Markup('<polyline points="{}" class="{} line">{}</polyline>').format(
         _path(points), series.kind, _tip(series.tip)
     )

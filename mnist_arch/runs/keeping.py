@@ -14,6 +14,7 @@ from typing import Final
 
 from mnist_arch.errors import Problem, RunError, SpecError
 from mnist_arch.files import (
+    is_folder,
     is_there,
     make_folder,
     names_in,
@@ -77,6 +78,7 @@ def remove(words: Sequence[str], *, runs: Path) -> list[tuple[Path, Path]]:
     Nothing is moved where one of them is in use. Raises RunError and RunLocked.
     """
     folders: dict[Path, None] = {}
+    scores: dict[Path, str] = {}
     for word in words:
         sweep = runs / word
         if is_there(sweep / "sweep.json"):
@@ -84,19 +86,28 @@ def remove(words: Sequence[str], *, runs: Path) -> list[tuple[Path, Path]]:
         else:
             line = _only(word, chosen(word, runs=runs))
             folders |= dict.fromkeys(run.folder for run in line.runs)
+            scores |= {it.folder: f"{line.network}-{line.digest[:8]}" for it in line.runs}
     into = runs / BIN / re.sub(r"[:+]", "-", now())
     moved = []
     with ExitStack() as held:
         for folder in folders:
             held.enter_context(Run(folder).lock())
         for folder in folders:
-            inside = folder.relative_to(runs) if folder.is_relative_to(runs) else folder.name
-            target = into / inside
-            make_folder(target.parent)
-            with storage_errors(target):
-                shutil.move(folder, target)
-            moved.append((folder, target))
+            moved.append(_moved(folder, into, runs))
+        for parent, name in {(folder.parent, name): None for folder, name in scores.items()}:
+            seeds = [it for it in names_in(parent) if it.startswith(f"{name}-s")]
+            if not any(is_folder(parent / it) for it in seeds):  # scores alone are left
+                moved += [_moved(parent / it, into, runs) for it in seeds]
     return moved
+
+
+def _moved(path: Path, into: Path, runs: Path) -> tuple[Path, Path]:
+    """Moves a path below another folder; returns where it was and is. Raises StorageError."""
+    target = into / (path.relative_to(runs) if path.is_relative_to(runs) else path.name)
+    make_folder(target.parent)
+    with storage_errors(target):
+        shutil.move(path, target)
+    return path, target
 
 
 def empty_bin(runs: Path) -> int:

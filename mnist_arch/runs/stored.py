@@ -140,6 +140,13 @@ def named_by(what: str, *, shown: str, network: str, digest: str) -> int | None:
     return next((rank for rank, them in enumerate(names) if what in them), None)
 
 
+def short_number(text: str) -> str:
+    """A number that is drawn, as names of arms have it: four digits; anything else as it is."""
+    if not re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", text) or len(text) <= 6:
+        return text
+    return f"{float(text):.4g}"
+
+
 def stored_value(manifest: Mapping[str, Any], where: str) -> str:
     """The value of a place in the experiment of a stored manifest, as short text."""
     value: Any = manifest.get("experiment")

@@ -148,6 +148,18 @@ def test_axes_have_round_numbers(tmp_path: Path) -> None:
     assert numbers == [*map(str, range(50, 101, 10)), *map(str, range(2, 19, 2))]
 
 
+def test_a_single_epoch_is_a_point_and_there_is_none_and_a_half(tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny("a"))
+    for epochs, axis in ((1, ["1"]), (2, ["1", "2"])):
+        run.append_metrics({"epoch": epochs, "train_loss": 0.1, "correct": 90, "images": 200})
+        text = text_of("a", runs=tmp_path)
+        chart = text[text.index("loss by epoch") :]
+        chart = chart[: chart.index("</svg>")]
+        assert ("<circle" in chart, "<polyline" in chart) == (epochs == 1, epochs > 1)
+        below = re.findall(r'text-anchor="middle" class="soft">([\d.,]+)<', chart)
+        assert below == axis
+
+
 def test_the_latest_run_is_shown_unless_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no run in .* is finished"):
         content_of((), runs=tmp_path)
@@ -231,11 +243,11 @@ def test_a_report_is_sorted_searched_pointed_at_printed_and_read(tmp_path: Path)
         opened.run(
             "table = document.querySelector('[data-sortable]'); rows = table.tBodies[0].rows; 0"
         )
-        opened.run("heads = table.tHead.rows[0].cells, heads[3].firstElementChild.focus()")
+        opened.run("heads = table.tHead.rows[0].cells, heads[5].firstElementChild.focus()")
         opened.key("Enter")
         opened.key("Enter")
         assert opened.run("rows[0].cells[1].textContent").startswith("arm-30")
-        assert opened.run("heads[3].getAttribute('aria-sort')") == "descending"
+        assert opened.run("heads[5].getAttribute('aria-sort')") == "descending"
         opened.run("document.querySelector('[data-filter]').focus()")
         for letter in "ARM-29":
             opened.key(letter, text=letter)

@@ -19,6 +19,7 @@ from mnist_arch.runs.keeping import empty_bin, pack, remove, rename
 from mnist_arch.runs.listing import Condition, chosen, in_order, lines_of, matching
 from mnist_arch.runs.resolve import find_run
 from mnist_arch.runs.result import Result
+from mnist_arch.runs.stored import short_number
 from mnist_arch.values import read_record
 
 
@@ -236,6 +237,30 @@ def test_one_of_several_experiments_of_a_name_is_named_by_its_digest(tmp_path: P
     named = f"sweep/{trial.folder.name.removesuffix('-s0')}"
     assert find(named, runs=tmp_path).run == trial
     assert len(chosen(named, runs=tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0.029313386761146573", "0.02931"),
+        ("0.1", "0.1"),
+        ("-1.5000000000000002e-05", "-1.5e-05"),
+        ("1000000", "1000000"),
+        ("cosine", "cosine"),
+    ],
+)
+def test_a_drawn_number_is_shown_by_four_digits(value: str, shown: str) -> None:
+    assert short_number(value) == shown
+
+
+def test_the_score_of_removed_seeds_goes_with_the_last_of_them(tmp_path: Path) -> None:
+    first, last = (make_run(tmp_path, tiny("a"), seed=seed) for seed in (0, 1))
+    score = tmp_path / f"{first.folder.name.removesuffix('-s0')}-seeds2.json"
+    score.write_text("{}")
+    remove([first.folder.name], runs=tmp_path)
+    assert score.exists()
+    assert [was for was, _ in remove(["a"], runs=tmp_path)] == [last.folder, score]
+    assert not score.exists()
 
 
 def test_all_seeds_get_a_new_name(tmp_path: Path) -> None:
