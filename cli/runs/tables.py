@@ -67,7 +67,7 @@ def _columns(lines: Sequence[Line]) -> list[Column]:
 
 
 def _names(lines: Sequence[Line]) -> list[str]:
-    """Their names; experiments that have the same are told apart, and named, by their digest."""
+    """Their names; those that have the same are named by their digest."""
     count = Counter(line.name for line in lines)
     return [
         f"{it.name}-{it.digest[:8]}" if count[it.name] > 1 and it.digest else it.name
