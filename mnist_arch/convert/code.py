@@ -83,6 +83,8 @@ def read_code(source: Source, choices: Choices, *, is_partial: bool = False) -> 
         if faults:
             raise faults[0]
         return None
+    for problem in (it for fault in faults for it in fault.problems):
+        choices.assume(f"{problem.origin} is passed over: {problem.message}")
     taken, model, graph = _chosen(libraries, candidates, choices)
     is_keras = isinstance(taken.model, KerasModel)
     made = (taken.place, *(it.place for it in candidates if it.place != taken.place))

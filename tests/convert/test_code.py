@@ -317,6 +317,14 @@ def test_an_activation_of_keras_may_be_a_layer_and_a_bias_is_a_tensor() -> None:
     assert of_code(module(begun, LOGITS.format(1))).parameters == 7_850
 
 
+def test_a_cell_that_is_no_python_is_told() -> None:
+    row = "nn.Conv2d(1, 10, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()"
+    cells = (f"{HEAD}net = nn.Sequential({row})", "print 'no Python 3'")
+    pieces = tuple((Origin(f"it cell {at}:1"), it) for at, it in enumerate(cells, 1))
+    imported = import_source(Source("it", pieces), Request())
+    assert "it cell 2:1 is passed over: this is not Python 3" in imported.text
+
+
 def test_a_log_softmax_of_the_images_is_told() -> None:
     imported = of_code(module("self.a = nn.Conv2d(1, 10, 28)", LOGITS.format(0)))
     assert "log_softmax of the images of a batch" in imported.text
