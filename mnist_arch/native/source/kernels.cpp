@@ -9,7 +9,7 @@ namespace {
 
 /// Pixels in registers beside so many channels: sums, one row of operands, and a weight.
 constexpr int pixels_beside(int outputs) {
-    if (outputs == 1) return REGISTERS == 32 ? 14 : 8;  // whose operands come from memory
+    if (outputs == 1) return 8;  // whose operands come from memory
     return (REGISTERS - 1) / (outputs + 1);
 }
 
@@ -175,7 +175,7 @@ void mix_blocks(const Mix& mix) {
 
 /// Taps in registers beside so many channels: sums, a row of operands, and one of the other map.
 constexpr int taps_beside(int outputs) {
-    if (outputs == 1) return REGISTERS == 32 ? 16 : 9;  // whose operands come from memory
+    if (outputs == 1) return 9;  // whose operands come from memory
     return (REGISTERS - 1) / (outputs + 1);
 }
 
