@@ -341,6 +341,11 @@ NOT_HERE: Final[dict[str, str]] = {
     "lrn local_response_norm localresponsenorm weight_norm weightnorm spectral_norm":
         "the norms are `batch`, `group`, `instance` and `layer`",
     "dilation dilations dilation_rate atrous": "convolutions are not dilated",
+    "pre_activation preactivation pre_act preact norm_first activation-norm-conv"
+    " norm-activation-conv bn-relu-conv": "norm and activation come after their convolution",
+    "norm_after_sum activation_after_sum activation_after_add relu_after_add post_activation":
+        "after a sum comes the next layer, without a norm or an activation of its own",
+    "drop_path droppath stochastic_depth drop_connect": "dropout drops values or channels, no ways",
     "lion lamb lars lbfgs rprop shampoo muon adafactor": "the optimizers are `sgd`, `adam`,"
         " `adamw`, `rmsprop`, `adadelta` and `adagrad`",
     "sigmoid tanh softmax elu selu mish softplus hardtanh celu glu hardsigmoid softsign":

@@ -278,6 +278,10 @@ def test_a_key_in_another_case_is_told_the_right_one(text: str, right: str) -> N
     ("text", "why"),
     [
         ("dilation: 2", "convolutions are not dilated"),
+        ("defaults: {pre_activation: true}", "norm and activation come after their convolution"),
+        ("defaults: {order: norm-activation-conv}", "norm and activation come after their conv"),
+        ("defaults: {norm_after_sum: batch}", "after a sum comes the next layer"),
+        ("defaults: {drop_path: 0.1}", "dropout drops values or channels, no ways"),
         ("blocks: [{channels: [{out: 8, dilation_rate: 2}]}]", "convolutions are not dilated"),
         ("recipe: {early_stopping: true}", "the final epoch"),
         ("recipe: {loss: focal}", "cross-entropy"),
