@@ -54,6 +54,16 @@ blocks:
   - {channels: [{out: 8, kind: depthwise}, {out: 16, kernel: 1}], residual: true, pool: max}
 head: {pool: global-average, linear: true}
 """
+BRANCHED = """
+name: branched
+blocks:
+  - {channels: [{out: 6, kernel: [3, 2], padding: same-end, stride: 2}], norm: {splits: 5}}
+  - branches: [[4], {channels: [5], norm: {kind: layer, affine: value}}, []]
+    pool: {kind: max, size: 3, padding: 1, norm: {affine: none}}
+  - {branches: [[6], [6]], join: add, residual: true, activation: {kind: prelu, slopes: channel}}
+head: {pool: global-average, linear: true}
+recipe: {l1: 0.001, optimizer: {kind: rmsprop, centered: true, momentum: 0.5}}
+"""
 
 
 def small(name: str = "sgd") -> Experiment:
@@ -180,7 +190,7 @@ def test_s6_and_a_separable_network_learn_like_plain_ones(library: ctypes.CDLL) 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_number_of_threads_changes_no_bit(threads: int, library: ctypes.CDLL) -> None:
     s6 = load("s6").with_dataset("mnist-5k").experiment
-    for experiment in (s6, experiment_of(SEPARABLE)):
+    for experiment in (s6, experiment_of(SEPARABLE), experiment_of(BRANCHED)):
         one, losses = steps(experiment, count=3, images=61, library=library)
         other, found = steps(experiment, count=3, images=61, threads=threads, library=library)
         assert found == losses
