@@ -380,6 +380,7 @@ def test_set_is_for_every_network() -> None:
     assert wider["parameters"] > 18_666
 
 
+@pytest.mark.slow
 def test_schema_is_one_and_accepts_every_shipped_network() -> None:
     schema = json.loads(summary("--schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)

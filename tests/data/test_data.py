@@ -517,6 +517,7 @@ def test_the_hold_out_is_the_same_whatever_the_seed() -> None:
     assert chosen[0] != list(range(50))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("parses")
 def test_the_hold_out_of_the_sample_never_changes() -> None:
     train, validation = hold_out(load_split("mnist-5k", "train"), 333)

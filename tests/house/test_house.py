@@ -102,6 +102,7 @@ def test_functions_of_the_terminal_are_short() -> None:
     assert broken(rule, sorted(TERMINAL.rglob("*.py"))) == []
 
 
+@pytest.mark.slow
 def test_typers_own_copy_of_click_is_left_alone() -> None:
     def rule(path: Path) -> Iterator[str]:
         yield from imported(path) & {"click"}

@@ -206,6 +206,7 @@ def test_arrows_between_rooms_lead_downward() -> None:
     assert upward(rooms) == []
 
 
+@pytest.mark.slow
 def test_there_is_no_circle_inside_a_room() -> None:
     TopologicalSorter(imports()).prepare()
 

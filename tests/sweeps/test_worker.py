@@ -31,6 +31,7 @@ class Ended(BaseException):
     """Instead of the end of this process."""
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_too_slow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow(1.0, 100.0, threads=1, usable_cpus=2.0, free_cpus=2.0)
 
