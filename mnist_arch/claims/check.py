@@ -289,7 +289,8 @@ class _Check:
         certain = others - judged.uncertain
         if not certain and abs(result.correct - correct) <= len(others):
             if others:
-                self.notes.append(f"{len(others)} images are decided by rounding")
+                are = "1 image is" if len(others) == 1 else f"{len(others):,} images are"
+                self.notes.append(f"{are} decided by rounding")
             return
         self.found += compared("result.json: correct", result.correct, correct, by=_BY_WEIGHTS)
         if certain:

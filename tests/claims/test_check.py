@@ -10,16 +10,23 @@ import stat
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 from handed_in import (
+    LEAKED,
+    SAMPLE,
+    TRAINING,
+    alike,
     change,
     change_epoch,
     edited,
     load_split,
     one_more_correct,
+    stopped,
     train,
     zipped,
 )
@@ -29,6 +36,7 @@ from mnist_arch.claims.check import CheckedRun, Checker, reasons, with_copies
 from mnist_arch.claims.handed_in import MOST_RUNS, handed_in, passed_over
 from mnist_arch.claims.rules import read_budget
 from mnist_arch.data.load import Loader
+from mnist_arch.data.split import content_hash
 from mnist_arch.errors import PathError, SpecError
 from mnist_arch.network.weights import weights_in
 from mnist_arch.runs.folder import Run
@@ -217,24 +225,201 @@ def other_seed_alike(runs: dict[str, Path]) -> Callable[[Path], object]:
     return edit
 
 
-@pytest.mark.parametrize(
-    ("make", "place"),
-    [
-        (other_seed_alike, "weights.safetensors"),
-        (lambda _: change_epoch(1, train_loss=0.1), "metrics.jsonl, epoch 1: train_loss"),
-    ],
-)
+def given(runs: dict[str, Path], of: str, **values: Any) -> Callable[[Path], object]:
+    """The weights of another training, which all files say are of this one."""
+    return alike(runs[of] / "weights.safetensors", **values)
+
+
+def evidence_of_another(runs: dict[str, Path]) -> Callable[[Path], object]:
+    """The epochs of another run, but for what the last one reached."""
+
+    def edit(folder: Path) -> None:
+        replaced(runs, "seed", "metrics.jsonl")(folder)
+        alike()(folder)
+        change("result.json", seconds=10.0)(folder)
+
+    return edit
+
+
+def of_other_versions(edit: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda it: [edit(it), change("manifest.json", versions__torch="2.0")(it)]
+
+
+ALIKE: dict[str, tuple[Callable[[dict[str, Path]], Callable[[Path], object]], str]] = {
+    # kind: what all files say alike, and where a repeated training shows it
+    "accuracy, of weights trained on the judged images": (
+        lambda runs: given(runs, "leaked"),
+        "weights.safetensors",
+    ),
+    "accuracy, of those, and of other versions": (
+        lambda runs: of_other_versions(given(runs, "leaked")),
+        "weights.safetensors",
+    ),
+    "correct in an earlier epoch": (
+        lambda _: change_epoch(1, correct=lambda it: it - 1),
+        "metrics.jsonl, epoch 1: correct",
+    ),
+    "loss of the training": (
+        lambda _: change_epoch(1, train_loss=0.1),
+        "metrics.jsonl, epoch 1: train_loss",
+    ),
+    "dataset, of weights trained on another": (
+        lambda runs: given(runs, "dataset"),
+        "weights.safetensors",
+    ),
+    "dataset, said to be another": (
+        lambda _: (
+            lambda it: [
+                alike(dataset="mnist-5k", judged_on=SAMPLE[1])(it),
+                change("manifest.json", data_sha256=content_hash(*SAMPLE))(it),
+            ]
+        ),
+        "weights.safetensors",
+    ),
+    "weights of another seed": (other_seed_alike, "weights.safetensors"),
+    "weights of another network of these shapes": (
+        lambda runs: given(runs, "more dropout"),
+        "weights.safetensors",
+    ),
+    "epochs, fewer than trained": (lambda _: alike(recipe__epochs=2), "weights.safetensors"),
+    "epochs, more than said": (lambda runs: given(runs, "longer"), "weights.safetensors"),
+    "other images": (lambda runs: given(runs, "half the images"), "weights.safetensors"),
+    "metrics cut at the best epoch": (
+        lambda runs: given(runs, "stopped", recipe__epochs=2),
+        "weights.safetensors",
+    ),
+    "evidence of another run": (evidence_of_another, "metrics.jsonl, epoch 1: train_loss"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(
+    runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Path]]:
+    """Honest runs, and trainings that are handed in as the run of another recipe."""
+    parent = tmp_path_factory.mktemp("trained")
+    half = replace(TRAINING, images=TRAINING.images[::2], labels=TRAINING.labels[::2])
+    (parent / "stopped").mkdir()
+    stopped(runs["own"], epoch=2, to=parent / "stopped" / "weights.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mnist_arch.runs.finished.draw_curves", lambda *_, **__: b"")
+        yield runs | {
+            "leaked": train(parent, name="leaked", training=LEAKED, recipe__epochs=6),
+            "dataset": train(parent, name="dataset", training=SAMPLE[0]),
+            "more dropout": train(parent, name="dropout", defaults__dropout=0.4),
+            "longer": train(parent, name="longer", recipe__epochs=5),
+            "half the images": train(parent, name="half", training=half),
+            "stopped": parent / "stopped",
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ALIKE)
 def test_what_is_edited_alike_only_a_repeated_training_shows(
-    runs: dict[str, Path],
-    tmp_path: Path,
-    make: Callable[[dict[str, Path]], Callable[[Path], object]],
-    place: str,
+    trained: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
-    forged = edited(runs["own"], tmp_path / "forged", make(runs))
-    assert check(forged)[0].state == "as stated"
+    make, place = ALIKE[kind]
+    forged = edited(trained["own"], tmp_path / "forged", make(trained))
+    (run,) = check(forged)
+    assert (run.state, reasons(run)) == ("as stated", [])
     (run,) = check(forged, rerun=True)
     assert run.state == "differs"
     assert place in places(run)
+
+
+ALIKE_BUT: dict[str, tuple[Callable[[dict[str, Path]], Callable[[Path], object]], str]] = {
+    # kind: what cannot be made to agree, and where the folder shows it
+    "correct": (lambda _: one_more_correct, "result.json: mistakes"),
+    "dataset, judged on its own images": (
+        lambda _: (
+            lambda it: [
+                alike(dataset="mnist-5k")(it),
+                change("manifest.json", data_sha256=content_hash(*SAMPLE))(it),
+            ]
+        ),
+        "result.json: mistakes",
+    ),
+    "dataset, with its own checksum": (
+        lambda _: alike(dataset="mnist-5k", judged_on=SAMPLE[1]),
+        "manifest.json: data_sha256",
+    ),
+    "epochs, with the rates of the training": (
+        lambda _: alike(recipe__epochs=2, rates=False),
+        "metrics.jsonl, epoch 1: rate",
+    ),
+    "other images, with their checksum": (
+        lambda _: change("manifest.json", data_sha256=content_hash(*SAMPLE)),
+        "manifest.json: data_sha256",
+    ),
+    "other images to be judged on": (
+        lambda _: alike(judged_on=SAMPLE[1]),
+        "result.json: mistakes",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE_BUT)
+def test_what_cannot_be_edited_alike_is_caught_from_the_folder(
+    runs: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    make, place = ALIKE_BUT[kind]
+    (run,) = check(edited(runs["own"], tmp_path / "forged", make(runs)))
+    assert run.state == "differs"
+    assert place in places(run), reasons(run)
+
+
+@pytest.mark.slow
+def test_an_image_that_rounding_decides_is_held_against_equal_bits(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here every image is one; where the training gives the same bits, no rounding excuses it."""
+    monkeypatch.setattr("mnist_arch.claims.check.MARGIN", 1e9)
+    forged = edited(runs["own"], tmp_path / "forged", one_more_correct)
+    (run,) = check(forged)
+    assert (run.state, run.notes) == ("as stated", ("1 image is decided by rounding",))
+    (run,) = check(forged, rerun=True)
+    assert places(run) == {"metrics.jsonl, epoch 3: correct"}
+
+
+@pytest.mark.slow
+def test_another_network_under_this_name_is_that_network(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    """A name is a label: parameters, digest and verdicts are of the network that is there."""
+    forged = edited(runs["network"], tmp_path / "forged", alike(name="small"))
+    own, other = check(runs["own"], forged, rerun=True)
+    assert (own.network, own.state) == (other.network, other.state) == ("small", "as stated")
+    assert other.repeat is not None
+    assert other.repeat.same_bits
+    assert own.digest != other.digest
+    assert own.parameters != other.parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rerun", [False, True])
+def test_a_budget_that_is_loosened_alike_decides_nothing(
+    runs: dict[str, Path], tmp_path: Path, rerun: bool
+) -> None:
+    loosened = alike(budget__accuracy_percent=1.0, budget__epochs_below=99)
+    forged = edited(runs["own"], tmp_path / "forged", loosened)
+    assert json.loads((forged / "result.json").read_text())["verdicts"]["accuracy"] == "kept"
+    strict = Budget(accuracy_percent=99.0, epochs_below=3)
+    (run,) = check(forged, rerun=rerun, budget=strict)
+    assert places(run) == {"result.json: verdicts.accuracy", "result.json: verdicts.epochs"}
+    assert run.verdicts is not None
+    assert (run.verdicts.accuracy, run.verdicts.epochs) == ("missed", "missed")
+    (run,) = check(forged, rerun=rerun)
+    assert (run.state, run.verdicts.accuracy if run.verdicts else "") == ("as stated", "kept")
+
+
+@pytest.mark.slow
+def test_whose_run_it_is_nothing_shows(runs: dict[str, Path], tmp_path: Path) -> None:
+    """A copy has the clocks of the first; with others it is what anybody's training gives."""
+    copy = edited(runs["own"], tmp_path / "copy", lambda _: None)
+    assert [it.state for it in check(runs["own"], copy)] == ["differs", "differs"]
+    change_epoch(1, seconds=lambda it: it * 0.9)(copy)
+    found = check(runs["own"], copy, rerun=True)
+    assert [reasons(it) for it in found] == [["repeated: the same bits"]] * 2
 
 
 def test_other_versions_are_compared_by_their_accuracies(
