@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from mnist_arch.runs.listing import Line
+from mnist_arch.runs.listing import Line, names_apart
 from mnist_arch.runs.stored import short_number
 
 from ..consoles import stdout, write_data
@@ -53,7 +52,7 @@ def _columns(lines: Sequence[Line]) -> list[Column]:
         ", ".join(f"{k}={short_number(v)}" for k, v in it.differs.items()) or "–" for it in lines
     ]
     return [
-        Column("name", _names(lines), words=True, is_key=True),
+        Column("name", names_apart(lines), words=True, is_key=True),
         Column("differs", differs, words=True, goes=3),
         Column("parameters", [_number(it.parameters) for it in lines]),
         Column("dataset", [it.dataset for it in lines], words=True, goes=4),
@@ -63,15 +62,6 @@ def _columns(lines: Sequence[Line]) -> list[Column]:
         Column("state", [_state(it) for it in lines], words=True, is_whole=True),
         Column("age", [_age(it.started, now) for it in lines], goes=2),
         Column("size", [size_text(it.bytes) for it in lines], goes=1),
-    ]
-
-
-def _names(lines: Sequence[Line]) -> list[str]:
-    """Their names; those that have the same are named by their digest."""
-    count = Counter(line.name for line in lines)
-    return [
-        f"{it.name}-{it.digest[:8]}" if count[it.name] > 1 and it.digest else it.name
-        for it in lines
     ]
 
 
@@ -168,7 +158,7 @@ def show_comparison(compared: Sequence[Compared]) -> None:
     differences = [it.against_first for it in compared]
     print_tables(
         [
-            Column("name", [escape(it.line.name) for it in compared], words=True, is_key=True),
+            Column("name", [escape(it.name) for it in compared], words=True, is_key=True),
             Column("parameters", [_number(it.line.parameters) for it in compared]),
             Column("MACs", [_number(it.line.macs) for it in compared], goes=2),
             Column("epochs", [_number(it.line.epochs) for it in compared], goes=3),

@@ -13,7 +13,7 @@ from pathlib import Path
 from mnist_arch.errors import RunError
 from mnist_arch.evaluation.comparison import ArmRun, Difference, compare_with_first
 from mnist_arch.runs.folder import Run
-from mnist_arch.runs.listing import Line, chosen, lines_of
+from mnist_arch.runs.listing import Line, chosen, lines_of, names_apart
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
 from mnist_arch.spec.experiment import Budget
@@ -39,6 +39,8 @@ class Compared:
     """One of several networks."""
 
     line: Line
+    name: str
+    """What it is shown by: with its digest where others have its name."""
     score: Score
     against_first: Difference | None
     """This one minus the first; None for the first, and where there is nothing to test by."""
@@ -68,7 +70,7 @@ def compare(words: Sequence[str], *, runs: Path) -> list[Compared]:
     arms = [[arm_run(result) for result in it.results] for it in found]
     differences = compare_with_first(arms, images=common[0][2])
     return [
-        Compared(it.line, Score.of(it.results, _budget(it.line)), difference)
+        Compared(it.line, _name(it.line, lines), Score.of(it.results, _budget(it.line)), difference)
         for it, difference in zip(found, [None, *differences], strict=True)
     ]
 
@@ -81,6 +83,10 @@ def _check_apart(words: Sequence[str], found: Sequence[_Judged]) -> None:
         }:
             message = f"{word} is named twice" if word == other else f"{other} is of {word}"
             raise RunError(message, hint="networks are compared with others: name each once")
+
+
+def _name(line: Line, lines: Sequence[Line]) -> str:
+    return names_apart([line, *(it for it in lines if it.digest != line.digest)])[0]
 
 
 def _budget(line: Line) -> Budget:

@@ -512,6 +512,15 @@ def chosen(what: str, *, runs: Path, lines: Sequence[Line] | None = None) -> lis
     return found
 
 
+def names_apart(lines: Sequence[Line]) -> list[str]:
+    """Their names; those that have the same are named by their digest."""
+    count = Counter(line.name for line in lines)
+    return [
+        f"{it.name}-{it.digest[:8]}" if count[it.name] > 1 and it.digest else it.name
+        for it in lines
+    ]
+
+
 def named(what: str, lines: Sequence[Line]) -> list[Line]:
     """The lines that a name is nearest to; none where it names none."""
     near: dict[int, list[Line]] = {}

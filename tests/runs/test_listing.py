@@ -229,6 +229,9 @@ def test_one_of_several_experiments_of_a_name_is_named_by_its_digest(tmp_path: P
     assert {run.folder for run in all_runs(tmp_path, name=name)} == set(folders)
     assert find(name, runs=tmp_path).run in them
     assert "claim.json" in pack(name, tmp_path / "claim.zip", runs=tmp_path)
+    make_run(tmp_path, tiny("c"))
+    assert compare(["c", name], runs=tmp_path)[0].name == "c"
+    assert compare([name, "c"], runs=tmp_path)[0].name == name
     rename(name, "b", runs=tmp_path)
     assert len(chosen(f"b{name[1:]}", runs=tmp_path)) == len(chosen(name, runs=tmp_path)) == 1
     (tmp_path / "sweep").mkdir()
