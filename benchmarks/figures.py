@@ -189,9 +189,8 @@ def public() -> str:
     return table(["parameters", "epochs", "test accuracy", "what it is", "source"], rows, left=5)
 
 
-def fast(key: str, form: str) -> str:
-    (pair,) = report("fast")["pairs"]
-    return form.format(pair[key])
+def fast(key: str, digits: int, unit: str = "") -> str:
+    return spread([pair[key] for pair in report("fast")["pairs"]], digits) + unit
 
 
 # -------------------------------------------------------------------------------- kept runs, sweeps
@@ -358,13 +357,10 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return middle if len(values) == 1 else f"{middle} ({least}–{most})"
 
 
-STEPS: Final = ("native", "native-separable")
-
-
-def steps() -> str:
+def steps(names: Sequence[str]) -> str:
     """Least milliseconds of a step, and ratios round by round."""
     rows = []
-    for found in map(report, STEPS):
+    for found in map(report, names):
         shares = {(it["name"], it["kind"]): it for it in found["shares"]}
         for lever in found["levers"]:
             first = lever["values"]["native"]
@@ -381,7 +377,7 @@ def steps() -> str:
                     ]
                 )
     headings = ["step", "least ms", "by native's least", "round by round", "of a product"]
-    return "".join(map(made_by, STEPS)) + table(headings, rows)
+    return "".join(map(made_by, names)) + table(headings, rows)
 
 
 def whole_sweeps() -> str:
@@ -392,6 +388,63 @@ def whole_sweeps() -> str:
     ]
     headings = ["sweep", "c05f2a9, seconds", "native, seconds", "times as fast"]
     return made_by("whole_sweep") + table(headings, rows)
+
+
+def whole_training() -> str:
+    """Whole commands compared with the script, pair by pair, and what each reaches."""
+    found = report("peer")
+    rows = []
+    for name, side in found["sides"].items():
+        outcomes = side["outcomes"]
+        accuracies = " ".join(f"{it['said']['accuracy_percent']:.2f}" for it in outcomes)
+        ratio = spread(found["ratios"]) if name == "mnist-arch" else ""
+        seconds = spread([it["seconds"] for it in outcomes], 0)
+        rows.append([name.replace("peer", "plain script"), seconds, ratio, f"{accuracies} %"])
+    headings = [f"s6, {found['epochs']} epochs", "seconds", "times as fast", "final accuracy"]
+    return made_by("peer") + table(headings, rows)
+
+
+def start_up() -> str:
+    """From the start of the command to its first step, with what it is compared with."""
+    found = report("first_step")
+    bare = [one for _, one in found["pairs_seconds"]]
+    here = [one for one, _ in found["pairs_seconds"]]
+    rows = [
+        ["`mnist-arch train`, to its first step", spread(here), spread(found["ratios"])],
+        ["by c05f2a9", "", spread(found["other_ratios"])],
+        ["torch and the data, alone", spread(bare), ""],
+    ]
+    return made_by("first_step") + table(["from the start", "seconds", "ratio"], rows)
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f}"
+
+
+def memory() -> str:
+    found = report("memory")
+    rows = [
+        [
+            f"`{it['network']}`",
+            f"{it['batch_size']}",
+            it["engine"],
+            f"{it['peak_bytes'] / 1e6:,.0f}",
+        ]
+        for it in found["peaks"]
+    ]
+    rows.append(["`import torch` alone", "", "", megabytes(found["torch_bytes"])])
+    return made_by("memory") + table(["network", "batch", "engine", "peak, MB"], rows)
+
+
+def linear() -> str:
+    found = report("linear")
+    rows = [
+        [it["label"], *(f"{one:.2f}" for one in it["seconds"]), f"{it['line']['r2']:.5f}"]
+        for it in found["by_images"]
+    ]
+    rows.append(["R² by MACs", *(f"{it['line']['r2']:.5f}" for it in found["by_macs"]), ""])
+    headings = ["seconds of an epoch", *(it["label"] for it in found["by_macs"]), "R² by images"]
+    return made_by("linear") + table(headings, rows)
 
 
 def at_once() -> str:
@@ -502,12 +555,12 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "records.candidates": candidates,
     "records.levers": levers_of_recipes,
     "records.public": public,
-    "fast.epoch": partial(fast, "peer_command_seconds", "{:.1f} s"),
-    "fast.plain": partial(fast, "peer_whole_seconds", "{:,.0f} s"),
-    "fast.first": partial(fast, "first_seconds", "{:.1f} s"),
-    "fast.next": partial(fast, "next_seconds", "{:.1f} s"),
-    "fast.first-ratio": partial(fast, "first_ratio", "{:.1f}"),
-    "fast.next-ratio": partial(fast, "next_ratio", "{:.1f}"),
+    "fast.epoch": partial(fast, "peer_command_seconds", 1, " s"),
+    "fast.plain": partial(fast, "peer_whole_seconds", 0, " s"),
+    "fast.first": partial(fast, "first_seconds", 1, " s"),
+    "fast.next": partial(fast, "next_seconds", 1, " s"),
+    "fast.first-ratio": partial(fast, "first_ratio", 1),
+    "fast.next-ratio": partial(fast, "next_ratio", 1),
     "augmentations": augmentations,
     "effect.dropout": partial(effect, "dropout"),
     "effect.order": partial(effect, "order"),
@@ -528,7 +581,12 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "compiled.from-2": partial(compiled_from, 2),
     "compiled.paybacks": paybacks,
     "engines": engines,
-    "steps": steps,
+    "steps": partial(steps, ("native", "native-separable")),
+    "steps-avx2": partial(steps, ("native-avx2", "native-separable-avx2")),
+    "whole-training": whole_training,
+    "start-up": start_up,
+    "memory": memory,
+    "linear": linear,
     "whole-sweeps": whole_sweeps,
     "at-once": at_once,
     "listing": listing,

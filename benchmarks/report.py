@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from mnist_arch.native.library import vectors_here
+
 PROGRAM = [sys.executable, "-c", "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"]
 """The command `mnist-arch`, of the checkout that a benchmark is called in."""
 
@@ -43,7 +45,7 @@ def origin() -> dict[str, Any]:
     return {
         "command": ["python", *map(portable, sys.argv)],
         "commit": COMMIT,
-        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {vectors_here()}, {os.cpu_count()} cores",
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("mnist-arch", "torch")},
