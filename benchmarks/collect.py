@@ -26,7 +26,7 @@ def collected(folder: Path) -> dict[str, Any]:
     made["command"] = [portable(argument) for argument in made["command"]]
     recipe = manifest.experiment.recipe.model_dump(mode="json")
     curve = [
-        {"epoch": record["epoch"], "correct": record["correct"], "loss": record["loss"]}
+        {key: record[key] for key in ("epoch", "correct", "loss", "train_loss")}
         for record in run.metrics(epochs=result.epochs)
     ]
     return {

@@ -16,7 +16,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -324,9 +324,13 @@ ENGINES: Final = {
 }
 """Step and precision of each five runs of s6."""
 
+SEPARABLE: Final = {"plain": "separable-mnist-plain", "native": "separable-mnist-native"}
+"""Steps of each five runs of a separable network, in float32."""
 
-def engines() -> str:
-    arms = {name: results_of(file) for name, file in ENGINES.items()}
+
+def engines(files: Mapping[str, str]) -> str:
+    """Accuracy over seeds by engine, compared with the first; the last training loss, if kept."""
+    arms = {name: results_of(file) for name, file in files.items()}
     judged = [[ArmRun(it.seed, it.correct, mistakes=None) for it in arm] for arm in arms.values()]
     rows = []
     compared = [None, *compare_with_first(judged, images=10_000)]
@@ -336,8 +340,11 @@ def engines() -> str:
         if difference is not None:
             low, high = difference.interval_percent
             cells[-1] = f"{difference.percent:+.3f} ({low:+.3f} to {high:+.3f})"
-        rows.append(cells)
-    return table(["steps", "correct of 10,000", "accuracy", "difference, points"], rows, left=2)
+        last = [run["curve"][-1].get("train_loss") for run in report(files[name])["runs"]]
+        known = [it for it in last if it is not None]
+        rows.append([*cells, *([spread(known, 4)] if known else [])])
+    headings = ["steps", "correct of 10,000", "accuracy", "difference, points", "training loss"]
+    return table(headings[: len(rows[0])], rows, left=2)
 
 
 def made_by(name: str) -> str:
@@ -380,14 +387,19 @@ def steps(names: Sequence[str]) -> str:
     return "".join(map(made_by, names)) + table(headings, rows)
 
 
+SWEEPS: Final = {"AVX-512": "whole_sweep", "AVX2": "whole_sweep-avx2"}
+
+
 def whole_sweeps() -> str:
-    found = report("whole_sweep")
     rows = [
-        [name, spread(it["other"], 0), spread(it["here"], 0), spread(found["ratios"][name])]
-        for name, it in found["seconds"].items()
+        [f"{name}, {vectors}", spread(it["other"], 0), spread(it["here"], 0), spread(ratios)]
+        for vectors, found in ((key, report(file)) for key, file in SWEEPS.items())
+        for (name, it), ratios in zip(
+            found["seconds"].items(), found["ratios"].values(), strict=True
+        )
     ]
     headings = ["sweep", "c05f2a9, seconds", "native, seconds", "times as fast"]
-    return made_by("whole_sweep") + table(headings, rows)
+    return "".join(map(made_by, SWEEPS.values())) + table(headings, rows)
 
 
 def whole_training() -> str:
@@ -400,7 +412,8 @@ def whole_training() -> str:
         ratio = spread(found["ratios"]) if name == "mnist-arch" else ""
         seconds = spread([it["seconds"] for it in outcomes], 0)
         rows.append([name.replace("peer", "plain script"), seconds, ratio, f"{accuracies} %"])
-    headings = [f"s6, {found['epochs']} epochs", "seconds", "times as fast", "final accuracy"]
+    of = f"s6, {found['epochs']} epoch{'s' if found['epochs'] > 1 else ''}"
+    headings = [of, "seconds", "times as fast", "final accuracy"]
     return made_by("peer") + table(headings, rows)
 
 
@@ -580,7 +593,8 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "compiled.from-1": partial(compiled_from, 1),
     "compiled.from-2": partial(compiled_from, 2),
     "compiled.paybacks": paybacks,
-    "engines": engines,
+    "engines": partial(engines, ENGINES),
+    "engines-separable": partial(engines, SEPARABLE),
     "steps": partial(steps, ("native", "native-separable")),
     "steps-avx2": partial(steps, ("native-avx2", "native-separable-avx2")),
     "whole-training": whole_training,

@@ -140,7 +140,10 @@ def report(name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["native.json", "native-separable.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["native.json", "native-separable.json", "native-avx2.json", "native-separable-avx2.json"],
+)
 def test_a_native_step_is_ahead_of_every_other_that_was_measured(name: str) -> None:
     for lever in report(name)["levers"]:
         native, *others = (statistics.median(values) for values in lever["values"].values())
