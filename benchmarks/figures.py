@@ -321,6 +321,7 @@ ENGINES: Final = {
     "plain in float32": "s6-mnist-plain",
     "compiled in float32": "s6-mnist-compiled",
     "compiled in bfloat16": "s6-mnist-bfloat16",
+    "native in float32": "s6-mnist-native",
 }
 """Step and precision of each five runs of s6."""
 
@@ -340,9 +341,13 @@ def engines(files: Mapping[str, str]) -> str:
         if difference is not None:
             low, high = difference.interval_percent
             cells[-1] = f"{difference.percent:+.3f} ({low:+.3f} to {high:+.3f})"
-        last = [run["curve"][-1].get("train_loss") for run in report(files[name])["runs"]]
-        known = [it for it in last if it is not None]
-        rows.append([*cells, *([spread(known, 4)] if known else [])])
+        rows.append(cells)
+    losses = [
+        [run["curve"][-1].get("train_loss") for run in report(file)["runs"]]
+        for file in files.values()
+    ]
+    if all(None not in it for it in losses):
+        rows = [[*cells, spread(it, 4)] for cells, it in zip(rows, losses, strict=True)]
     headings = ["steps", "correct of 10,000", "accuracy", "difference, points", "training loss"]
     return table(headings[: len(rows[0])], rows, left=2)
 
