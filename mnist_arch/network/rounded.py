@@ -76,7 +76,7 @@ class RoundedNetwork:
         found = copy.deepcopy(self.model)
         for module, other in zip(self.model.modules(), found.modules(), strict=True):
             if module in self.norms:
-                other.weight.copy_(self._weight(module))  # type: ignore[operator]
+                other.weight.copy_(self._weight(module))  # type: ignore[operator]  # no module
         return found
 
     def _weight(self, module: Any) -> Tensor:

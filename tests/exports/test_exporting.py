@@ -46,6 +46,7 @@ def run(*arguments: object) -> Result:
     return CliRunner(env={"NO_COLOR": "1"}).invoke(app, ["export", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "torch", "js"])
 def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None:
     exported = ma.export("tiny", format=format, runs=runs)
@@ -138,7 +139,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(runs: Path) -> None:
     assert run("tiny", "--runs", runs, "--out", runs).exit_code == 2
     assert run("nothing", "--runs", runs).exit_code == 2
     with pytest.raises(ma.SpecError, match="'tflite' is not one"):
-        ma.export("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]
+        ma.export("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]  # is refused
 
 
 def test_without_mnist_the_sample_stands_in(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,7 @@ def test_typers_own_copy_of_click_is_left_alone() -> None:
     assert broken(rule, ALL_FILES) == []
 
 
+@pytest.mark.slow
 def test_the_library_neither_prints_nor_exits() -> None:
     ends = {"print", "input", "exit", "quit", "sys.exit", "os._exit", "breakpoint"}
 
@@ -138,6 +139,7 @@ def test_the_library_names_arguments_and_no_flags() -> None:
     assert broken(rule, sorted({*LIBRARY_FILES} - reads_them)) == []
 
 
+@pytest.mark.slow
 def test_layers_of_torch_are_named_in_one_room() -> None:
     allowed = {"Module", "utils", "functional"}
 
