@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mnist_arch.claims.accuracies import Printed, read_accuracies
-from mnist_arch.claims.habits import STOPS, Cell, Finding, Habits, read_habits
+from mnist_arch.claims.habits.cells import Cell
+from mnist_arch.claims.habits.choices import STOPS
+from mnist_arch.claims.habits.code import Finding
+from mnist_arch.claims.habits.reading import Habits, read_habits
 from mnist_arch.convert.code import read_code
 from mnist_arch.convert.graph import Graph
 from mnist_arch.convert.importing import Request, finish
