@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from mnist_arch.convert import blocks
+from mnist_arch.convert.blocks.lacks import AGAIN, stuck
+from mnist_arch.convert.blocks.network import MAX_OPERATIONS, Stuck, write
 from mnist_arch.convert.code import Read, read_code
 from mnist_arch.convert.graph import Graph, Norm, parameters, text
 from mnist_arch.convert.inference import NO_RATE, infer
@@ -280,8 +281,8 @@ def _classes(items: list[Item], lacks: list[Lack]) -> int:
 def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool) -> dict[str, Any]:
     """Blocks that say the row; what they cannot say is left out and added to `lacks`."""
     items = lowered.items
-    if len(items) > blocks.MAX_OPERATIONS:
-        message = f"{len(items):,} operations are more than {blocks.MAX_OPERATIONS:,}"
+    if len(items) > MAX_OPERATIONS:
+        message = f"{len(items):,} operations are more than {MAX_OPERATIONS:,}"
         raise refusal(message, items[-1].place)
     connects = all(one.out_shape == two.in_shape for one, two in pairwise(items))
     if lacks and not is_partial and not connects:
@@ -290,15 +291,15 @@ def _tree(lowered: Lowered, lacks: list[Lack], classes: int, *, is_partial: bool
         if lacks and is_partial:
             items = linked(items)
             classes = _classes(items, lacks)
-        written = blocks.write(items, classes)
-        if not isinstance(written, blocks.Stuck):
+        written = write(items, classes)
+        if not isinstance(written, Stuck):
             return written
         at = min(written.index, len(items) - 1)
         if written.index < len(items) or not lacks:  # else what is lacking is all there is to say
-            lacks.append(blocks.stuck(items, at))
+            lacks.append(stuck(items, at))
         if not is_partial:
             raise SpecError(tuple(_lacking(lack) for lack in lacks))
-        if lacks[-1].what == blocks.AGAIN and items != (apart := unshared(items)):
+        if lacks[-1].what == AGAIN and items != (apart := unshared(items)):
             items = apart
         else:
             items = [*items[:at], *items[at + 1 :]]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from networks_of_others import code_of
 from torch import nn
 
-from mnist_arch.convert.blocks import differences
+from mnist_arch.convert.blocks.comparing import differences
 from mnist_arch.convert.code import read_code
 from mnist_arch.convert.importing import Imported, Request, import_network, import_source
 from mnist_arch.convert.lowering import lower

@@ -13,7 +13,7 @@ from profiles import examples
 from strategies import Mapping, networks, text_of
 from torch import Tensor, nn
 
-from mnist_arch.convert.blocks import differences
+from mnist_arch.convert.blocks.comparing import differences
 from mnist_arch.convert.from_torch import from_torch, graph_of_module
 from mnist_arch.convert.lowering import lower
 from mnist_arch.counting import layers as our
