@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mnist_arch.convert.code import Read
-from mnist_arch.convert.interpreter import Dotted, Function, Piece, Unknown, Unsupported
+from mnist_arch.convert.interpreter.values import Dotted, Function, Piece, Unknown, Unsupported
 from mnist_arch.convert.libraries import Recorded, canonical
 from mnist_arch.convert.modules import bound
 from mnist_arch.errors import Origin, SpecError

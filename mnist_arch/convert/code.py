@@ -9,14 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mnist_arch.convert import graph as g
-from mnist_arch.convert.interpreter import (
-    MAX_STEPS,
-    Class,
-    Function,
-    Instance,
-    Piece,
-    Unsupported,
-)
+from mnist_arch.convert.interpreter.reading import MAX_STEPS
+from mnist_arch.convert.interpreter.values import Class, Function, Instance, Piece, Unsupported
 from mnist_arch.convert.libraries import Box, KerasModel, Layer, Libraries, graph_of, is_network
 from mnist_arch.convert.questions import Answer, Choices, chosen, refusal
 from mnist_arch.convert.source import Source

@@ -12,7 +12,7 @@ from mnist_arch.convert import graph as g
 from mnist_arch.convert import modules
 from mnist_arch.convert.importing import Imported, Request, finish, with_comments
 from mnist_arch.convert.inference import IMAGE
-from mnist_arch.convert.interpreter import Unknown, Unsupported
+from mnist_arch.convert.interpreter.values import Unknown, Unsupported
 from mnist_arch.convert.libraries import Libraries, Tensor
 from mnist_arch.convert.questions import refusal
 from mnist_arch.errors import Origin

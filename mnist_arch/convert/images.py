@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from mnist_arch.convert.calls import Call, Calls, is_share, name_of, named, plain, short, text
-from mnist_arch.convert.interpreter import Unknown
+from mnist_arch.convert.interpreter.values import Unknown
 from mnist_arch.convert.libraries import Recorded, canonical
 
 PIXELS: Final = 28

@@ -10,14 +10,13 @@ from typing import Any, Final
 from mnist_arch.convert import graph as g
 from mnist_arch.convert import keras_layers, modules
 from mnist_arch.convert.inference import IMAGE
-from mnist_arch.convert.interpreter import (
-    MATH,
-    MAX_STEPS,
+from mnist_arch.convert.interpreter.known import MATH
+from mnist_arch.convert.interpreter.reading import MAX_STEPS, Interpreter
+from mnist_arch.convert.interpreter.values import (
     Batch,
     Class,
     Dotted,
     Instance,
-    Interpreter,
     Method,
     Super,
     Unknown,

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mnist_arch.convert.calls import Call, Calls, is_share, named, plain, short, text
 from mnist_arch.convert.code import Read
 from mnist_arch.convert.images import read_arrays, read_batches, read_dataset
-from mnist_arch.convert.interpreter import Unknown
+from mnist_arch.convert.interpreter.values import Unknown
 from mnist_arch.convert.libraries import Recorded
 from mnist_arch.convert.modules import bound
 from mnist_arch.convert.recipes import on_plain, schedule_by_epoch

@@ -11,7 +11,7 @@ import pytest
 from networks_of_others import code_of
 
 from mnist_arch.convert.importing import Request, import_network, import_source
-from mnist_arch.convert.interpreter import Interpreter
+from mnist_arch.convert.interpreter.reading import Interpreter
 from mnist_arch.convert.source import parsed
 from mnist_arch.errors import MnistArchError, SpecError
 from mnist_arch.spec.loading import loads
@@ -193,7 +193,7 @@ def test_many_changed_files_come_out_or_are_refused() -> None:
 def test_a_file_of_many_loops_takes_bounded_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Interpreter] = []
     start = Interpreter.__init__
-    monkeypatch.setattr("mnist_arch.convert.interpreter.MAX_READ", 30_000)
+    monkeypatch.setattr("mnist_arch.convert.interpreter.reading.MAX_READ", 30_000)
 
     def kept(self: Interpreter, library: Any) -> None:
         start(self, library)

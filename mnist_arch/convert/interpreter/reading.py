@@ -2,179 +2,51 @@
 it knows.
 
 It is bounded in steps, depth and sizes. What it meets beyond its list is an `Unsupported` with its
-line. Layers, tensors and calls of libraries are what a `Library` makes of them.
+line. Layers, tensors and calls of libraries are what a `Library` makes of them; operators,
+functions and methods of Python are the tables of `known`.
 """
 
 from __future__ import annotations
 
 import ast
-import math
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
+from mnist_arch.convert.interpreter.known import (
+    COMPARE,
+    FUNCTIONS,
+    MAX_LENGTH,
+    METHODS,
+    PLAIN,
+    SIGNS,
+    NotThese,
+    computed,
+)
+from mnist_arch.convert.interpreter.library import Library
+from mnist_arch.convert.interpreter.values import (
+    MAX_DEPTH,
+    MISSING,
+    Bound,
+    Class,
+    Dotted,
+    Function,
+    Instance,
+    Method,
+    Piece,
+    Super,
+    TooMuch,
+    Unknown,
+    Unsupported,
+    member_of,
+)
 from mnist_arch.errors import Origin, SpecError
 
 MAX_STEPS: Final = 200_000
 MAX_READ: Final = 2_000_000
 """Steps for all statements of a source together."""
-MAX_DEPTH: Final = 60
-"""Calls in calls, and containers in containers."""
-MAX_LENGTH: Final = 10_000
-"""Of a list, a text, a range."""
 MAX_BITS: Final = 128
 MAX_MADE: Final = 4_000_000
 """Items and characters of all lists and texts that are made."""
-
-
-class Unsupported(Exception):
-    """Something that is not on the list, with its place."""
-
-    def __init__(self, message: str, place: str = "") -> None:
-        super().__init__(message)
-        self.place = place
-
-
-class TooMuch(Unsupported):
-    """A bound of the interpreter."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A value that is not known, and why."""
-
-    why: str
-    place: str = ""
-
-
-@dataclass(frozen=True)
-class Dotted:
-    """Something of a library, by its whole name: `torch.optim.SGD`."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The number of images, which is not known and need not be."""
-
-
-@dataclass(eq=False)
-class Function:
-    """A function of the source, with the scopes that it sees."""
-
-    node: ast.FunctionDef | ast.Lambda
-    scopes: list[dict[str, Any]]
-    piece: Piece
-    defaults: list[Any]
-    keyword_defaults: list[Any]
-    owner: Class | None = None
-
-
-@dataclass(eq=False)
-class Class:
-    """A class of the source."""
-
-    name: str
-    bases: list[Any]
-    members: dict[str, Any]
-    place: str
-
-    def order(self) -> list[Any]:
-        """This class and its bases, the nearest first; those of libraries are Dotted."""
-        found: list[Any] = [self]
-        for base in self.bases:
-            found += [it for it in (base.order() if isinstance(base, Class) else [base])]
-            if len(found) > MAX_DEPTH:
-                raise TooMuch("too many base classes", self.place)
-        return found
-
-    def is_a(self, names: Sequence[str]) -> bool:
-        return any(isinstance(it, Dotted) and it.name in names for it in self.order())
-
-
-@dataclass(eq=False)
-class Instance:
-    """An object of a class of the source."""
-
-    cls: Class
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Bound:
-    """A function of the source with the object it belongs to."""
-
-    function: Function
-    receiver: Any
-
-
-@dataclass(eq=False)
-class Method:
-    """A method of a value of a library, or of Python."""
-
-    receiver: Any
-    name: str
-
-
-@dataclass(eq=False)
-class Super:
-    """What `super()` gives: the object, seen from above a class."""
-
-    receiver: Instance
-    above: Class
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of code and where it begins."""
-
-    name: str
-    first: int
-    lines: tuple[str, ...]
-
-    def at(self, node: ast.AST) -> Origin:
-        line = int(getattr(node, "lineno", 1))
-        column = int(getattr(node, "col_offset", 0)) + 1
-        quoted = self.lines[line - 1][:500] if line <= len(self.lines) else ""
-        number = self.first + line - 1
-        return Origin(f"{self.name}:{number}", line=number, column=column, quoted=quoted)
-
-
-class Library(Protocol):
-    """What the names of libraries mean."""
-
-    def call(
-        self, name: str, arguments: list[Any], keywords: dict[str, Any], place: Origin
-    ) -> Any: ...
-
-    def method(
-        self,
-        receiver: Any,
-        name: str,
-        arguments: list[Any],
-        keywords: dict[str, Any],
-        place: Origin,
-    ) -> Any: ...
-
-    def invoke(
-        self, called: Any, arguments: list[Any], keywords: dict[str, Any], place: Origin
-    ) -> Any: ...
-
-    def not_known(self, what: str, arguments: list[Any], place: Origin) -> Any: ...
-
-    def known(self, called: Any, arguments: list[Any], place: Origin) -> Any: ...
-
-    def attribute(self, receiver: Any, name: str, place: Origin) -> Any: ...
-
-    def combine(self, sign: str, left: Any, right: Any, place: Origin) -> Any: ...
-
-    def item(self, receiver: Any, key: Any, place: Origin) -> Any: ...
-
-    def items(self, receiver: Any) -> list[Any] | None: ...
-
-    def star(self, module: str, name: str) -> bool: ...
 
 
 class _Return(Exception):
@@ -188,35 +60,6 @@ class _Break(Exception):
 
 class _Continue(Exception):
     pass
-
-
-_BINARY: Final[dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]]] = {
-    ast.Add: ("+", operator.add),
-    ast.Sub: ("-", operator.sub),
-    ast.Mult: ("*", operator.mul),
-    ast.Div: ("/", operator.truediv),
-    ast.FloorDiv: ("//", operator.floordiv),
-    ast.Mod: ("%", operator.mod),
-    ast.Pow: ("**", operator.pow),
-    ast.MatMult: ("@", operator.matmul),
-}
-_COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-    ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
-}
-_PLAIN: Final = (int, float, str, bool, type(None), tuple, list, dict, range)
-_BUILTINS: Final = (
-    "range len int float str bool list tuple dict set zip enumerate reversed sum min max abs print "
-    "isinstance super setattr getattr hasattr round sorted type map any all object vars"
-).split()
 
 
 class Interpreter:
@@ -455,7 +298,7 @@ class Interpreter:
         value = self.value(node, scopes)
         if isinstance(value, Unknown):
             raise Unsupported(f"a condition that is not known: {value.why}", self.piece.at(node))
-        if value is None or isinstance(value, _PLAIN):
+        if value is None or isinstance(value, PLAIN):
             return bool(value)
         items = self.library.items(value)
         return True if items is None else bool(items)
@@ -520,7 +363,7 @@ class Interpreter:
                 return [self.value(elt, inner) for inner in self._loops(loops, scopes)]
             case ast.DictComp(key=key, value=value, generators=loops):
                 return {
-                    self._hashable(self.value(key, inner), node): self.value(value, inner)
+                    self.hashable(self.value(key, inner), node): self.value(value, inner)
                     for inner in self._loops(loops, scopes)
                 }
             case ast.Lambda():
@@ -547,7 +390,7 @@ class Interpreter:
                 return scope[name]
         if name in self.globals:
             return self.globals[name]
-        if name in _BUILTINS:
+        if name in FUNCTIONS:
             return Dotted(f"builtins.{name}")
         for module in reversed(self.stars):
             if self.library.star(module, name):
@@ -579,10 +422,10 @@ class Interpreter:
                     raise Unsupported("`**` of something else than a dict", self.piece.at(node))
                 found.update(inner)
             else:
-                found[self._hashable(self.value(key, scopes), node)] = self.value(value, scopes)
+                found[self.hashable(self.value(key, scopes), node)] = self.value(value, scopes)
         return found
 
-    def _hashable(self, value: Any, node: ast.AST) -> Any:
+    def hashable(self, value: Any, node: ast.AST) -> Any:
         try:
             hash(value)
         except (TypeError, RecursionError):
@@ -654,10 +497,10 @@ class Interpreter:
             is_identity = isinstance(op, ast.Is | ast.IsNot)
             if isinstance(before, Unknown) or isinstance(after, Unknown):
                 return before if isinstance(before, Unknown) else after
-            if not is_identity and not (isinstance(before, _PLAIN) and isinstance(after, _PLAIN)):
+            if not is_identity and not (isinstance(before, PLAIN) and isinstance(after, PLAIN)):
                 return Unknown("a comparison of this kind", self.piece.at(node))
             try:
-                if not _COMPARE[type(op)](before, after):
+                if not COMPARE[type(op)](before, after):
                     return False
             except (TypeError, RecursionError):
                 return Unknown("a comparison of this kind", self.piece.at(node))
@@ -672,7 +515,7 @@ class Interpreter:
                 return -value
             case ast.UAdd(), int() | float():
                 return value
-            case ast.Not(), _ if isinstance(value, _PLAIN):
+            case ast.Not(), _ if isinstance(value, PLAIN):
                 return not value
         raise Unsupported("an operation of this kind", self.piece.at(node))
 
@@ -680,28 +523,11 @@ class Interpreter:
         for value in (left, right):
             if isinstance(value, Unknown):
                 return value
-        if type(op) not in _BINARY:
+        if type(op) not in SIGNS:
             raise Unsupported("an operation of this kind", self.piece.at(node))
-        sign, compute = _BINARY[type(op)]
-        if not (isinstance(left, _PLAIN) and isinstance(right, _PLAIN)):
-            return self.library.combine(sign, left, right, self.piece.at(node))
-        if sign == "**" and not (
-            isinstance(right, int | float) and abs(right) <= 64 and _is_small(left)
-        ):
-            raise TooMuch("a power is too large", self.piece.at(node))
-        if sign == "*":
-            for one, other in ((left, right), (right, left)):
-                if isinstance(one, str | list | tuple) and isinstance(other, int):
-                    if len(one) * max(other, 0) > MAX_LENGTH:
-                        raise TooMuch("a text or a list is too long", self.piece.at(node))
-        if sign == "%" and isinstance(left, str):
-            return Unknown("a text with values in it", self.piece.at(node))
-        if sign == "@":
-            raise Unsupported("a matrix product", self.piece.at(node))
-        try:
-            return self.sized(compute(left, right), node)
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise Unsupported(f"an operation that fails: {error}", self.piece.at(node)) from None
+        if not (isinstance(left, PLAIN) and isinstance(right, PLAIN)):
+            return self.library.combine(SIGNS[type(op)], left, right, self.piece.at(node))
+        return self.sized(self._placed(lambda: computed(op, left, right), node), node)
 
     # --------------------------------------------------------------------------------------- calls
 
@@ -717,17 +543,14 @@ class Interpreter:
             case Instance():
                 if name in receiver.attributes:
                     return receiver.attributes[name]
-                for cls in receiver.cls.order():
-                    if isinstance(cls, Class) and name in cls.members:
-                        member = cls.members[name]
-                        return Bound(member, receiver) if isinstance(member, Function) else member
+                if (member := receiver.cls.member(name)) is not MISSING:
+                    return Bound(member, receiver) if isinstance(member, Function) else member
                 if name == "__class__":
                     return receiver.cls
                 return self.library.attribute(receiver, name, place)
             case Class():
-                for cls in receiver.order():
-                    if isinstance(cls, Class) and name in cls.members:
-                        return cls.members[name]
+                if (member := receiver.member(name)) is not MISSING:
+                    return member
                 if name == "__name__":
                     return receiver.name
                 return Method(receiver, name)
@@ -738,10 +561,8 @@ class Interpreter:
     def _from_above(self, above: Super, name: str) -> Any:
         order = above.receiver.cls.order()
         start = order.index(above.above) + 1 if above.above in order else 0
-        for cls in order[start:]:
-            if isinstance(cls, Class) and name in cls.members:
-                member = cls.members[name]
-                return Bound(member, above.receiver) if isinstance(member, Function) else member
+        if (member := member_of(order[start:], name)) is not MISSING:
+            return Bound(member, above.receiver) if isinstance(member, Function) else member
         return Method(above, name)
 
     def _call(self, node: ast.Call, scopes: list[dict[str, Any]]) -> Any:
@@ -802,11 +623,13 @@ class Interpreter:
                             return self.call(bound, arguments, keywords, node)
                 return self.library.invoke(called, arguments, keywords, place)
             case Dotted(name=name) if name.startswith("builtins."):
-                return self._builtin(name.removeprefix("builtins."), arguments, keywords, node)
+                return self._function_of_python(
+                    name.removeprefix("builtins."), arguments, keywords, node
+                )
             case Dotted(name=name):
                 return self.library.call(name, arguments, keywords, place)
             case Method(receiver=list() | dict() | str() | tuple() | int() | float()):
-                return self._plain_method(called, arguments, node)
+                return self._method_of_python(called, arguments, node)
             case Method(receiver=receiver, name=name):
                 return self.library.method(receiver, name, arguments, keywords, place)
         return self.library.invoke(called, arguments, keywords, place)
@@ -834,7 +657,7 @@ class Interpreter:
         place = self.piece.at(node)
         if self.depth > MAX_DEPTH * 7:
             raise TooMuch("calls are nested too deep", place)
-        local = self._bind(function, arguments, dict(keywords), place)
+        local = function.bind(arguments, dict(keywords), place)
         local["__function__"] = function
         if arguments and function.owner is not None:
             local["__self__"] = arguments[0]
@@ -852,179 +675,37 @@ class Interpreter:
             self.depth -= 7
         return None
 
-    def _bind(
-        self, function: Function, arguments: list[Any], keywords: dict[str, Any], place: Origin
-    ) -> dict[str, Any]:
-        spec = function.node.args
-        names = [it.arg for it in (*spec.posonlyargs, *spec.args)]
-        local = dict(
-            zip(names[len(names) - len(function.defaults) :], function.defaults, strict=True)
-        )
-        local.update(zip(names, arguments, strict=False))
-        if len(arguments) > len(names):
-            if spec.vararg is None:
-                raise Unsupported("a call with too many arguments", place)
-            local[spec.vararg.arg] = tuple(arguments[len(names) :])
-        elif spec.vararg is not None:
-            local[spec.vararg.arg] = ()
-        for argument, default in zip(spec.kwonlyargs, function.keyword_defaults, strict=True):
-            local[argument.arg] = default
-        known = {*names, *(it.arg for it in spec.kwonlyargs)}
-        more = {name: value for name, value in keywords.items() if name not in known}
-        local.update({name: value for name, value in keywords.items() if name in known})
-        if more and spec.kwarg is None:
-            raise Unsupported(f"a call with an argument that is not taken: {min(more)}", place)
-        if spec.kwarg is not None:
-            local[spec.kwarg.arg] = more
-        if missing := [name for name in names if name not in local]:
-            raise Unsupported(f"a call without the argument {missing[0]}", place)
-        return local
-
-    def _plain_method(self, method: Method, arguments: list[Any], node: ast.AST) -> Any:
-        receiver: Any = method.receiver
-        match receiver, method.name, arguments:
-            case list(), "append", [value]:
-                receiver.append(value)
-            case list(), "extend", [value]:
-                receiver.extend(self.iterated(value, node))
-            case list(), "insert", [int() as index, value]:
-                receiver.insert(index, value)
-            case list(), "pop", [*_]:
-                index = arguments[0] if arguments and isinstance(arguments[0], int) else -1
-                if not -len(receiver) <= index < len(receiver):
-                    raise Unsupported("an item that is not there", self.piece.at(node))
-                return receiver.pop(index)
-            case dict(), "items", []:
-                return list(receiver.items())
-            case dict(), "keys", []:
-                return list(receiver)
-            case dict(), "values", []:
-                return list(receiver.values())
-            case dict(), "get", [key, *rest]:
-                return receiver.get(self._hashable(key, node), rest[0] if rest else None)
-            case dict(), "update", [dict() as more]:
-                receiver.update(more)
-            case str(), "lower" | "upper" | "strip", []:
-                return getattr(receiver, method.name)()
-            case str(), "format", _:
-                return Unknown("a text with values in it", self.piece.at(node))
-            case str(), "join", [value]:
-                parts = self.iterated(value, node)
-                if not all(isinstance(it, str) for it in parts):
-                    raise Unsupported("a text of other things", self.piece.at(node))
-                if sum(map(len, parts)) > MAX_LENGTH:
-                    raise TooMuch("a text is too long", self.piece.at(node))
-                return receiver.join(parts)
-            case _:
-                message = f"the method {method.name} of a {type(receiver).__name__}"
-                raise Unsupported(message, self.piece.at(node))
-        self.sized(receiver, node)
-        return None
-
-    def _builtin(
-        self, name: str, arguments: list[Any], keywords: Mapping[str, Any], node: ast.AST
+    def _function_of_python(
+        self, name: str, arguments: list[Any], keywords: dict[str, Any], node: ast.AST
     ) -> Any:
-        place = self.piece.at(node)
         if any(isinstance(it, Unknown) for it in arguments) and name != "print":
             return next(it for it in arguments if isinstance(it, Unknown))
-        match name, arguments:
-            case "print", _:
-                return None
-            case "range", [*numbers] if numbers and all(isinstance(it, int) for it in numbers):
-                if len(numbers) > 3 or (len(numbers) == 3 and numbers[2] == 0):
-                    raise Unsupported("a range of this kind", place)
-                if any(abs(it) > 1 << 62 for it in numbers):
-                    raise TooMuch("a range is too long", place)
-                return range(*numbers)
-            case "len", [value]:
-                return len(self.iterated(value, node))
-            case "list" | "tuple" | "set", []:
-                return () if name == "tuple" else []
-            case "list" | "set", [value]:
-                return list(self.iterated(value, node))
-            case "tuple", [value]:
-                return tuple(self.iterated(value, node))
-            case "dict", []:
-                return dict(keywords)
-            case "dict", [dict() as value]:
-                return {**value, **keywords}
-            case "zip", values:
-                return [*map(tuple, zip(*(self.iterated(it, node) for it in values), strict=False))]
-            case "enumerate", [value, *rest]:
-                start = rest[0] if rest else keywords.get("start", 0)
-                if isinstance(start, int):
-                    return [*enumerate(self.iterated(value, node), start)]
-            case "reversed", [value]:
-                return self.iterated(value, node)[::-1]
-            case "map", [function, value]:
-                return [self.call(function, [it], {}, node) for it in self.iterated(value, node)]
-            case "sum" | "min" | "max" | "sorted" | "any" | "all", _:
-                values = self.iterated(arguments[0], node) if len(arguments) == 1 else arguments
-                if values and all(isinstance(it, int | float) for it in values):
-                    functions: dict[str, Callable[[Any], Any]] = {
-                        "sum": sum,
-                        "min": min,
-                        "max": max,
-                        "sorted": sorted,
-                        "any": any,
-                        "all": all,
-                    }
-                    return functions[name](values)
-            case "int" | "float" | "str" | "bool" | "abs" | "round", [value, *rest]:
-                if isinstance(value, int | float | str) and not (name == "str" and rest):
-                    return self._converted(name, value, rest, place)
-            case "setattr", [Instance() as receiver, str() as attribute, value]:
-                receiver.attributes[attribute] = value
-                return None
-            case "getattr", [receiver, str() as attribute, *rest]:
-                return self.attribute(receiver, attribute, node)
-            case "hasattr", [Instance() as receiver, str() as attribute]:
-                return attribute in receiver.attributes
-            case "isinstance", [value, kind]:
-                return self._is_instance(value, kind, place)
-            case "type", [Instance() as receiver]:
-                return receiver.cls
-            case "object", []:
-                return Unknown("an object of no class", place)
-        raise Unsupported(f"the function {name} with these arguments", place)
+        if function := FUNCTIONS.get(name):
+            try:
+                return self._placed(lambda: function(self, arguments, keywords, node), node)
+            except NotThese:
+                pass
+        raise Unsupported(f"the function {name} with these arguments", self.piece.at(node))
 
-    def _converted(self, name: str, value: Any, rest: list[Any], place: Origin) -> Any:
+    def _method_of_python(self, method: Method, arguments: list[Any], node: ast.AST) -> Any:
+        receiver, known = method.receiver, METHODS.get(method.name)
+        if known is not None and isinstance(receiver, known[0]):
+            try:
+                result = self._placed(lambda: known[1](self, receiver, arguments, node), node)
+                self.sized(receiver, node)
+                return result
+            except NotThese:
+                pass
+        message = f"the method {method.name} of a {type(receiver).__name__}"
+        raise Unsupported(message, self.piece.at(node))
+
+    def _placed(self, compute: Callable[[], Any], node: ast.AST) -> Any:
+        """A value of Python; what is refused on the way gets the place of a node."""
         try:
-            match name:
-                case "int":
-                    if isinstance(value, str) and len(value) > 40:
-                        raise TooMuch("a number is too large", place)
-                    return int(value)
-                case "float":
-                    return float(value)
-                case "str":
-                    return str(value)
-                case "bool":
-                    return bool(value)
-                case "abs":
-                    return abs(value)
-                case _:
-                    return round(value, *[it for it in rest if isinstance(it, int)])
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise Unsupported(f"{name}() fails: {error}", place) from None
-
-    def _is_instance(self, value: Any, kind: Any, place: Origin) -> Any:
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        plain: dict[Any, Any] = {
-            Dotted("builtins.int"): int,
-            Dotted("builtins.float"): float,
-            Dotted("builtins.str"): str,
-            Dotted("builtins.list"): list,
-            Dotted("builtins.tuple"): tuple,
-            Dotted("builtins.dict"): dict,
-        }
-        if all(it in plain for it in kinds):
-            return isinstance(value, tuple(plain[it] for it in kinds))
-        return Unknown("a question after a class", place)
-
-
-def _is_small(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= 1 << 20)
+            return compute()
+        except Unsupported as error:
+            error.place = error.place or self.piece.at(node)
+            raise
 
 
 def _loaded(target: ast.expr) -> ast.expr:
@@ -1039,12 +720,3 @@ def _loaded(target: ast.expr) -> ast.expr:
         case _:
             loaded = target
     return ast.copy_location(loaded, target)
-
-
-MATH: Final[dict[str, Callable[..., Any]]] = {
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "sqrt": math.sqrt,
-    "prod": math.prod,
-}
-"""Functions of `math` that are known."""
