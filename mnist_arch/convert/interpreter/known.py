@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from mnist_arch.convert.interpreter.values import (
+    MISSING,
     Dotted,
     Instance,
     Piece,
@@ -90,8 +91,6 @@ def computed(op: ast.operator, left: Any, right: Any) -> Any:
             str() | list() | tuple() as row,
         ) if len(row) * max(times, 0) > MAX_LENGTH:
             raise TooMuch("a text or a list is too long")
-        case "%", str(), _:
-            return Unknown("a text with values in it")
         case "@", _, _:
             raise Unsupported("a matrix product")
     try:
@@ -195,7 +194,7 @@ def _of_numbers(compute: Callable[[list[Any]], Any]) -> Builtin:
 
     def made(reader: Reader, given: list[Any], keywords: Mapping[str, Any], node: ast.AST) -> Any:
         values = reader.iterated(given[0], node) if len(given) == 1 else given
-        if not values or not all(isinstance(it, int | float) for it in values):
+        if keywords or not values or not all(isinstance(it, int | float) for it in values):
             raise NotThese
         return compute(values)
 
@@ -209,8 +208,9 @@ def _converted(name: str, convert: Callable[[Any], Any]) -> Builtin:
         match given:
             case [str() as value, *_] if name == "int" and len(value) > 40:
                 raise TooMuch("a number is too large")
-            case [int() | float() | str() as value, *rest] if not (name == "str" and rest):
-                digits = [it for it in rest if isinstance(it, int)] if name == "round" else []
+            case [int() | float() | str() as value, *digits] if not keywords and (
+                not digits or name == "round"
+            ):
                 try:
                     return convert(value, *digits)
                 except (TypeError, ValueError, ArithmeticError) as error:
@@ -238,7 +238,8 @@ def _getattr(reader: Reader, given: list[Any], keywords: Mapping[str, Any], node
 def _hasattr(reader: Reader, given: list[Any], keywords: Mapping[str, Any], node: ast.AST) -> bool:
     match given:
         case [Instance() as receiver, str() as attribute]:
-            return attribute in receiver.attributes
+            is_of_class = receiver.cls.member(attribute) is not MISSING
+            return attribute in receiver.attributes or is_of_class
     raise NotThese
 
 

@@ -182,9 +182,9 @@ class Interpreter:
             case ast.If(test=test, body=body, orelse=other):
                 self.run(body if self.truth(test, scopes) else other, scopes)
             case ast.For(target=target, iter=iterable, body=body, orelse=other):
-                self._for(target, iterable, body, scopes)
-                self.run(other, scopes)
-            case ast.While(test=test, body=body):
+                if self._for(target, iterable, body, scopes):
+                    self.run(other, scopes)
+            case ast.While(test=test, body=body, orelse=other):
                 while self.truth(test, scopes):
                     self.step(node)
                     try:
@@ -193,6 +193,8 @@ class Interpreter:
                         break
                     except _Continue:
                         continue
+                else:
+                    self.run(other, scopes)
             case ast.FunctionDef(name=name):
                 scopes[-1][name] = self._function(node, scopes)
             case ast.ClassDef(name=name):
@@ -230,16 +232,18 @@ class Interpreter:
         iterable: ast.expr,
         body: Sequence[ast.stmt],
         scopes: list[dict[str, Any]],
-    ) -> None:
+    ) -> bool:
+        """Whether the loop came to its end: no `break` left it."""
         for item in self.iterated(self.value(iterable, scopes), iterable):
             self.step(iterable)
             self.assign(target, item, scopes)
             try:
                 self.run(body, scopes)
             except _Break:
-                break
+                return False
             except _Continue:
                 continue
+        return True
 
     def _function(
         self, node: ast.FunctionDef | ast.Lambda, scopes: list[dict[str, Any]]
@@ -527,6 +531,8 @@ class Interpreter:
             raise Unsupported("an operation of this kind", self.piece.at(node))
         if not (isinstance(left, PLAIN) and isinstance(right, PLAIN)):
             return self.library.combine(SIGNS[type(op)], left, right, self.piece.at(node))
+        if isinstance(op, ast.Mod) and isinstance(left, str):
+            return Unknown("a text with values in it", self.piece.at(node))
         return self.sized(self._placed(lambda: computed(op, left, right), node), node)
 
     # --------------------------------------------------------------------------------------- calls
