@@ -2,10 +2,10 @@
 
     python benchmarks/quantized.py --out benchmarks/results/quantized.json
 
-A network is trained on MNIST in floats, and with `recipe.quantize` set: the
-same recipe, seed, engine and hold-out. All are judged on the hold-out, in floats and in whole
-numbers, as an export with `int8` computes. The network in floats is rounded in both ways. Runs are
-kept in the folder of --runs, and the same command again goes on where it was stopped.
+A network is trained on MNIST in floats, and twice with `recipe.quantize`, as int8 and as int4; all
+else is alike. All are judged on the hold-out, in floats and in whole numbers, as an export with
+`int8` computes. The network in floats is rounded in both ways. Runs are kept in the folder of
+--runs, and the same command again goes on where it was stopped.
 """
 
 from __future__ import annotations

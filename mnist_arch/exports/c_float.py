@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Final, assert_never
 
 import numpy as np
 
 from mnist_arch.counting.layers import Shape
-from mnist_arch.data.catalog import IMAGE_SHAPE
-from mnist_arch.exports.arena import Arena
 from mnist_arch.exports.c_text import (
+    KERNEL,
     NEAREST,
-    WINDOW,
     CSource,
-    Tables,
-    comment,
+    Writer,
+    filled,
     floating,
-    header,
     one_line,
     places,
-    prefix_of,
-    window,
+    row_of_sums,
 )
 from mnist_arch.exports.program import (
-    IMAGE,
     Add,
     AnyOperation,
     Concat,
@@ -67,54 +62,22 @@ struct convolution {
 _CONVOLVE: Final = """
 static void convolve@SUFFIX@(const struct convolution *it, const float *in, float *out)
 {
-    const struct window *window = &it->window;
-    const int rows = window->rows, columns = window->columns, stride = window->stride;
-    const int inputs = it->inputs / it->groups, taps = window->height * window->width;
-
-    for (int output = 0; output < it->outputs; output++) {
-        const float *maps = in + output / (it->outputs / it->groups) * inputs * rows * columns;
-        const float *weights = it->weights + (size_t)(output * inputs * taps);
-        const float bias = it->biases == NULL ? 0.0f : it->biases[output];
-
-        for (int row = 0; row < window->out_rows; row++, out += window->out_columns) {
-            for (int column = 0; column < window->out_columns; column++)
-                out[column] = bias;
-            for (int tap = 0; tap < taps; tap++) {
-@TAP@
-            }
+@KERNEL@
+    for (int output = 0; output < it->outputs; output++)
+        for (int row = 0; row < window->out_rows; row++, out += out_columns) {
+@ROW@
         }
-    }
 }
 """
 
-_TAP: Final = """\
-                const int y = row * stride + tap / window->width - window->top;
-                const int left = tap % window->width - window->left;
-                const int from = left < 0 ? (stride - 1 - left) / stride : 0;
-                const int end = left < columns ? (columns - 1 - left) / stride + 1 : 0;
-                const int to = end < window->out_columns ? end : window->out_columns;
-
-                if (y < 0 || y >= rows)
-                    continue;
-                for (int input = 0; input < inputs; input++) {
-                    const float *x = maps + (input * rows + y) * columns + from * stride + left;
-                    const float weight = weights[input * taps + tap];
-
-                    for (int column = from; column < to; column++, x += stride)
-                        out[column] += weight * *x;
-                }"""
-
-_BORDER_TAP: Final = """\
-                const int y = nearest(row * stride + tap / window->width - window->top, rows);
-                const int left = tap % window->width - window->left;
-
-                for (int input = 0; input < inputs; input++) {
-                    const float *line = maps + (input * rows + y) * columns;
-                    const float weight = weights[input * taps + tap];
-
-                    for (int column = 0; column < window->out_columns; column++)
-                        out[column] += weight * line[nearest(column * stride + left, columns)];
-                }"""
+_ROW: Final = {
+    "@VALUE@": "float",
+    "@SUM@": "float",
+    "@SUMS@": "out",
+    "@BIAS@": "it->biases[output]",
+    "@WEIGHT@": "it->weights[first + input * taps + tap]",
+    "@REAL@": "*x",
+}
 
 _SCALE: Final = """
 static void scale(int channels, int size, const float *by, const float *shift, const float *in,
@@ -249,18 +212,7 @@ _MATH: Final = {"group_norm", "gelu", "silu", "sigmoid"}
 """What needs the library of mathematics, of C itself."""
 
 
-@dataclass
-class _Writer:
-    program: Program
-    arena: Arena
-    tables: Tables = field(default_factory=Tables)
-    structs: list[str] = field(default_factory=list)
-    needs: set[str] = field(default_factory=set)
-
-    def at(self, value: int) -> str:
-        """Where a value lies."""
-        return "image" if value == 0 else f"memory + {self.arena.offsets[value - 1]}"
-
+class _Writer(Writer):
     def operation(self, number: int, it: AnyOperation) -> str:
         """The line that computes an operation."""
         ins, out = [self.at(value) for value in it.inputs], self.at(number + 1)
@@ -275,7 +227,7 @@ class _Writer:
         self.needs.add("copy")
         lines, done = "", 0
         for value, place in zip(it.inputs, ins, strict=True):
-            size = math.prod(self.program.operations[value - 1].shape)
+            size = math.prod(self.shape(value))
             lines += f"    copy({size}, {place}, {out} + {done});\n"
             done += size
         return lines
@@ -284,8 +236,7 @@ class _Writer:
         """Function and arguments, but for where its values are."""
         channels, height, width = it.shape
         size = height * width
-        taken = it.inputs[0]
-        before = IMAGE_SHAPE if taken == IMAGE else self.program.operations[taken - 1].shape
+        before = self.shape(it.inputs[0])
         match it:
             case Pixels(scale=scale, shift=shift):
                 return "normalize", floating(scale), floating(shift)
@@ -317,9 +268,8 @@ class _Writer:
             case Curve(kind=kind):
                 return kind, f"{channels * size}"
             case Pool() as op:
-                name = f"window_{len(self.structs)}"
-                text = window(before, op.shape, op.size, op.stride, op.sides)
-                self.structs.append(f"static const struct window {name} = {text};\n")
+                text = self.window(before, op.shape, op.size, op.stride, op.sides)
+                name = self.struct("window", text)
                 return "largest" if op.kind == "max" else "average", f"{channels}", f"&{name}"
             case Add():
                 return "add", f"{channels * size}"
@@ -336,22 +286,16 @@ class _Writer:
         weights = self.tables.name("float", "weights", op.weight)
         biases = self.tables.name("float", "biases", op.bias if op.bias.any() else None)
         sizes = f"{inputs}, {outputs}, {op.groups}"
-        slides = window(before, op.shape, op.kernel, op.stride, op.sides)
-        name = f"convolution_{len(self.structs)}"
-        self.structs.append(
-            f"static const struct convolution {name} = {{ /* {op.place} */\n"
-            f"    {weights}, {biases}, {sizes}, {slides}\n}};\n"
-        )
-        return name
+        slides = self.window(before, op.shape, op.kernel, op.stride, op.sides)
+        text = f"{{ /* {op.place} */\n    {weights}, {biases}, {sizes}, {slides}\n}}"
+        return self.struct("convolution", text)
 
     def kernels(self) -> str:
         """The functions that are called."""
-        zeros = _CONVOLVE.replace("@TAP@", _TAP)
-        border = _CONVOLVE.replace("@TAP@", _BORDER_TAP)
         texts = {
             "normalize": _PIXELS,
-            "convolve": zeros.replace("@SUFFIX@", ""),
-            "convolve_with_border": NEAREST + border.replace("@SUFFIX@", "_with_border"),
+            "convolve": _convolve("", repeats_border=False),
+            "convolve_with_border": NEAREST + _convolve("_with_border", repeats_border=True),
             "scale": _SCALE,
             "group_norm": _GROUP_NORM,
             "relu": _RELU,
@@ -360,8 +304,8 @@ class _Writer:
                 kind: _CURVE.replace("@KIND@", kind).replace("@VALUE@", value)
                 for kind, value in _CURVES.items()
             },
-            "largest": _filled(_POOL, _LARGEST),
-            "average": _filled(_POOL, _AVERAGE),
+            "largest": filled(_POOL, _LARGEST),
+            "average": filled(_POOL, _AVERAGE),
             "copy": _COPY,
             "add": _ADD,
             "multiply": _MULTIPLY,
@@ -369,35 +313,20 @@ class _Writer:
         return "".join(text for name, text in texts.items() if name in self.needs)
 
 
-def _filled(text: str, places: dict[str, str]) -> str:
-    for place, value in places.items():
-        text = text.replace(place, value)
-    return text
+def _convolve(suffix: str, *, repeats_border: bool) -> str:
+    row = indent(row_of_sums(_ROW, repeats_border=repeats_border).rstrip(), " " * 8)
+    return filled(_CONVOLVE, {"@SUFFIX@": suffix, "@KERNEL@": KERNEL, "@ROW@": row})
 
 
 def float_source(program: Program, *, name: str, about: str) -> CSource:
     """The program in C. `about` is what its comment says of the network."""
     operations = program.operations
+    shapes = [it.shape for it in operations]
     kinds = Scale | Relu | LeakyRelu | Curve | Add
     in_place = [number for number, it in enumerate(operations) if isinstance(it, kinds)]
-    writer = _Writer(program, places([it.shape for it in operations], program.uses, in_place))
-    prefix = prefix_of(name)
+    writer = _Writer(shapes, places(shapes, program.uses, in_place))
     calls = "".join(writer.operation(number, it) for number, it in enumerate(operations))
-    kernels, structs = writer.kernels(), "".join(writer.structs)
-    includes = "#include <math.h>\n" if writer.needs & _MATH else ""
-    source = f"""{comment(about)}
-
-#include "{name}.h"
-
-{includes}#include <stddef.h>
-
-static float memory[{writer.arena.size}];
-{WINDOW if writer.structs else ""}{_STRUCT if "convolution_" in structs else ""}{kernels}
-{"".join(writer.tables.texts)}
-{structs}
-int {prefix}_predict(const uint8_t image[784], float logits[{prefix.upper()}_CLASSES])
-{{
-    const float *const scores = {writer.at(len(operations))};
+    body = f"""    const float *const scores = {writer.at(len(operations))};
     int found = 0;
 
 {calls}    for (int at = 0; at < {program.classes}; at++) {{
@@ -407,16 +336,16 @@ int {prefix}_predict(const uint8_t image[784], float logits[{prefix.upper()}_CLA
             found = at;
     }}
     return found;
-}}
 """
-    return CSource(
-        name=name,
-        prefix=prefix,
-        source=source,
-        header=header(
-            prefix, about=about, classes=program.classes, logit="float", said=one_line(SAID)
-        ),
-        data_bytes=writer.tables.bytes,
-        buffer_bytes=4 * writer.arena.size,
+    has_convolutions = writer.needs & {"convolve", "convolve_with_border"}
+    return writer.source(
+        name,
+        about=about,
+        includes=["math.h", "stddef.h"] if writer.needs & _MATH else ["stddef.h"],
+        value="float",
         logit="float",
+        said=one_line(SAID),
+        functions=(_STRUCT if has_convolutions else "") + writer.kernels(),
+        body=body,
+        data_bytes=writer.tables.bytes,
     )

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 import numpy as np
 
 from mnist_arch.counting.layers import Shape
-from mnist_arch.data.catalog import IMAGE_SHAPE
-from mnist_arch.exports.arena import Arena
 from mnist_arch.exports.c_text import (
+    KERNEL,
     NEAREST,
-    WINDOW,
     CSource,
-    Tables,
-    comment,
-    header,
+    Writer,
+    filled,
     one_line,
     places,
-    prefix_of,
-    window,
+    row_of_sums,
 )
 from mnist_arch.exports.integer import (
     AnyIntegerOperation,
@@ -53,9 +49,7 @@ static int32_t scaled(int32_t sum, int32_t multiplier, int shift)
 {
     const int64_t product = (int64_t)sum * multiplier + (((int64_t)1 << shift) >> 1);
 
-    if (product >= 0)
-        return (int32_t)(product >> shift);
-    return -(int32_t)((((int64_t)1 << shift) - 1 - product) >> shift);
+    return (int32_t)(product < 0 ? ~(~product >> shift) : product >> shift);
 }
 """
 
@@ -66,7 +60,9 @@ static uint8_t stored(int32_t value, int32_t low)
 }
 """
 
-_STRUCT: Final = """
+_HEAD: Final = """
+#define LONGEST_ROW @LONGEST@
+
 struct convolution {
     const @NUMBER@ *weights; /* [outputs][inputs / groups][height][width] */
     const int16_t *biases; /* NULL where all are 0 */
@@ -91,55 +87,20 @@ _SUM_ROW: Final = """
 static void sum_row@SUFFIX@(const struct convolution *it, const uint8_t *in, int output, int row,
                     int32_t sums[LONGEST_ROW])
 {
-    const struct window *window = &it->window;
-    const int rows = window->rows, columns = window->columns, stride = window->stride;
-    const int inputs = it->inputs / it->groups, taps = window->height * window->width;
-    const uint8_t *maps = in + output / (it->outputs / it->groups) * inputs * rows * columns;
-    const int first = output * inputs * taps;
-    const int32_t bias =
-        it->biases == NULL ? 0 : it->biases[output] * ((int32_t)1 << it->bias_shift);
-
-    for (int column = 0; column < window->out_columns; column++)
-        sums[column] = bias;
-    for (int tap = 0; tap < taps; tap++) {
-@TAP@
-    }
-    for (int column = 0; column < window->out_columns; column++)
+@KERNEL@    const int32_t zero = it->zero;
+@ROW@
+    for (int column = 0; column < out_columns; column++)
         sums[column] = scaled(sums[column], it->multipliers[output], it->shift);
 }
 """
 
-_TAP: Final = """\
-        const int y = row * stride + tap / window->width - window->top;
-        const int left = tap % window->width - window->left;
-        const int from = left < 0 ? (stride - 1 - left) / stride : 0;
-        const int end = left < columns ? (columns - 1 - left) / stride + 1 : 0;
-        const int to = end < window->out_columns ? end : window->out_columns;
-
-        if (y < 0 || y >= rows)
-            continue;
-        for (int input = 0; input < inputs; input++) {
-            const uint8_t *pixel = maps + (input * rows + y) * columns + from * stride + left;
-            const int32_t weight = @WEIGHT@;
-
-            for (int column = from; column < to; column++, pixel += stride)
-                sums[column] += weight * (*pixel - it->zero);
-        }"""
-
-_BORDER_TAP: Final = """\
-        const int y = nearest(row * stride + tap / window->width - window->top, rows);
-        const int left = tap % window->width - window->left;
-
-        for (int input = 0; input < inputs; input++) {
-            const uint8_t *line = maps + (input * rows + y) * columns;
-            const int32_t weight = @WEIGHT@;
-
-            for (int column = 0; column < window->out_columns; column++) {
-                const int x = nearest(column * stride + left, columns);
-
-                sums[column] += weight * (line[x] - it->zero);
-            }
-        }"""
+_ROW: Final = {
+    "@VALUE@": "uint8_t",
+    "@SUM@": "int32_t",
+    "@SUMS@": "sums",
+    "@BIAS@": "it->biases[output] * ((int32_t)1 << it->bias_shift)",
+    "@REAL@": "(*x - zero)",
+}
 
 _CONVOLVE: Final = """
 static void convolve@SUFFIX@(const struct convolution *it, const uint8_t *in, uint8_t *out)
@@ -273,20 +234,9 @@ static void multiply(int channels, int size, const uint8_t *a, int zero_a, const
 """
 
 
-@dataclass
-class _Writer:
+@dataclass(kw_only=True)
+class _Writer(Writer):
     program: IntegerProgram
-    arena: Arena
-    tables: Tables = field(default_factory=Tables)
-    structs: list[str] = field(default_factory=list)
-    needs: set[str] = field(default_factory=set)
-
-    def at(self, value: int) -> str:
-        """Where a value lies."""
-        return "image" if value == 0 else f"memory + {self.arena.offsets[value - 1]}"
-
-    def shape(self, value: int) -> Shape:
-        return IMAGE_SHAPE if value == 0 else self.program.operations[value - 1].shape
 
     def operation(self, number: int, it: AnyIntegerOperation) -> str:
         """The lines that compute an operation, the last of which makes the logits."""
@@ -321,9 +271,9 @@ class _Writer:
                 call = f"hard_swish({size}, {scales}, {ins[0]}, {out})"
             case LargestOf() as op:
                 self.needs.add("largest")
-                call = f"largest({channels}, &{self.window(op, before)}, {ins[0]}, {out})"
+                call = f"largest({channels}, &{self.pool(op, before)}, {ins[0]}, {out})"
             case MeanOf() as op:
-                name = self.window(op, before)
+                name = self.pool(op, before)
                 if is_last:
                     self.needs |= {"window_sum", "scaled"}
                     map_at = f"{ins[0]} + at * {before[1] * before[2]}"
@@ -356,12 +306,10 @@ class _Writer:
             return f"    {call};\n" + _each(f"({out})[at] - {it.zero}", channels)
         return f"    {call};\n"
 
-    def window(self, op: LargestOf | MeanOf, before: Shape) -> str:
+    def pool(self, op: LargestOf | MeanOf, before: Shape) -> str:
         """The name of the constant that says what a pool sees."""
-        name = f"window_{len(self.structs)}"
-        text = window(before, op.shape, op.size, op.stride, op.sides)
-        self.structs.append(f"static const struct window {name} = {text};\n")
-        return name
+        text = self.window(before, op.shape, op.size, op.stride, op.sides)
+        return self.struct("window", text)
 
     def convolution(self, op: IntegerConvolution, before: Shape, zero: int) -> str:
         """The name of the constant that describes it."""
@@ -376,14 +324,10 @@ class _Writer:
             )
         )
         sizes = f"{inputs}, {outputs}, {op.groups}"
-        slides = window(before, op.shape, op.kernel, op.stride, op.sides)
+        slides = self.window(before, op.shape, op.kernel, op.stride, op.sides)
         scales = f"{zero}, {op.zero}, {op.bias_shift}, {op.shift}"
-        name = f"convolution_{len(self.structs)}"
-        self.structs.append(
-            f"static const struct convolution {name} = {{ /* {op.place} */\n"
-            f"    {pointers},\n    {sizes}, {slides}, {scales}\n}};\n"
-        )
-        return name
+        text = f"{{ /* {op.place} */\n    {pointers},\n    {sizes}, {slides}, {scales}\n}}"
+        return self.struct("convolution", text)
 
     def weights(self, op: IntegerConvolution) -> str:
         """The name of a table of weights."""
@@ -400,14 +344,16 @@ class _Writer:
         weight = f"it->weights[{at}]" if is_whole else f"weight_at(it->weights, {at})"
         if not is_whole and self.needs & {"sum_row", "sum_row_with_border"}:
             self.needs.add("weight")
+        row = {**_ROW, "@WEIGHT@": weight}
+        zeros, border = (row_of_sums(row, repeats_border=it) for it in (False, True))
         texts = {
             "scaled": _ROUNDED,
             "stored": _CUT,
             "weight": _WEIGHT,
-            "sum_row": _SUM_ROW.replace("@TAP@", _TAP).replace("@SUFFIX@", ""),
+            "sum_row": filled(_SUM_ROW, {"@SUFFIX@": "", "@KERNEL@": KERNEL, "@ROW@": zeros}),
             "convolve": _CONVOLVE.replace("@SUFFIX@", ""),
             "sum_row_with_border": NEAREST
-            + _SUM_ROW.replace("@TAP@", _BORDER_TAP).replace("@SUFFIX@", "_with_border"),
+            + filled(_SUM_ROW, {"@SUFFIX@": "_with_border", "@KERNEL@": KERNEL, "@ROW@": border}),
             "convolve_with_border": _CONVOLVE.replace("@SUFFIX@", "_with_border"),
             "look_up": _TABLE,
             "leaky": _LEAKY,
@@ -419,8 +365,7 @@ class _Writer:
             "add": _ADD,
             "multiply": _MULTIPLY,
         }
-        found = "".join(text for name, text in texts.items() if name in self.needs)
-        return found.replace("@WEIGHT@", weight)
+        return "".join(text for name, text in texts.items() if name in self.needs)
 
 
 def _each(value: str, classes: int, *, before: tuple[str, str] | None = None) -> str:
@@ -447,47 +392,21 @@ def integer_source(program: IntegerProgram, *, name: str, about: str) -> CSource
     in_place = [
         n for n, it in enumerate(operations) if isinstance(it, Table | Leaky | HardSwish | SumOf)
     ]
-    writer = _Writer(program, places(shapes, uses, in_place))
-    prefix = prefix_of(name)
+    writer = _Writer(shapes, places(shapes, uses, in_place), program=program)
     calls = "".join(writer.operation(number, it) for number, it in enumerate(operations))
-    size = max(writer.arena.size, 1)
-    kernels = writer.kernels()
     widths = [it.shape[2] for it in operations if isinstance(it, IntegerConvolution)]
-    longest = f"#define LONGEST_ROW {max(widths)}\n\n" if widths else ""
-    struct = _STRUCT.replace("@NUMBER@", "int8_t" if program.weight_bits == 8 else "uint8_t")
-    source = f"""{comment(about)}
-{comment(one_line(RULE))}
-
-#include "{name}.h"
-
-#include <stddef.h>
-
-{longest}static uint8_t memory[{size}];
-{WINDOW if writer.structs else ""}{struct if widths else ""}{kernels}
-{"".join(writer.tables.texts)}
-{"".join(writer.structs)}
-int {prefix}_predict(const uint8_t image[784], int32_t logits[{prefix.upper()}_CLASSES])
-{{
-    int32_t best = 0;
-    int found = 0;
-
-{calls}    return found;
-}}
-"""
-    return CSource(
-        name=name,
-        prefix=prefix,
-        source=source,
-        header=header(
-            prefix,
-            about=about,
-            classes=program.classes,
-            logit="int32_t",
-            said=one_line(SAID).format(scale=program.logit_scale),
-        ),
-        data_bytes=program.stored_bytes,
-        buffer_bytes=size,
+    head = _HEAD.replace("@LONGEST@", str(max(widths))) if widths else ""
+    head = head.replace("@NUMBER@", "int8_t" if program.weight_bits == 8 else "uint8_t")
+    return writer.source(
+        name,
+        about=f"{about}\n\n{one_line(RULE)}",
+        includes=["stddef.h"],
+        value="uint8_t",
         logit="int32_t",
+        said=one_line(SAID).format(scale=program.logit_scale),
+        functions=head + writer.kernels(),
+        body=f"    int32_t best = 0;\n    int found = 0;\n\n{calls}    return found;\n",
+        data_bytes=program.stored_bytes,
     )
 
 

@@ -196,6 +196,22 @@ def test_floats_have_norms_of_each_image() -> None:
     np.testing.assert_allclose(logits, right, rtol=1e-4, atol=1e-4 * np.abs(right).max())
 
 
+@pytest.mark.parametrize(("repeat", "kind"), [(1, "uint8_t"), (2, "uint16_t")])
+def test_maps_are_as_wide_as_their_padding_makes_them(repeat: int, kind: str) -> None:
+    """28, 92 and 156 pixels fit into the numbers of a byte, and 284 do not."""
+    pads = "{channels: [2], kernel: 1, padding: 32, kind: depthwise, repeat: 2, norm: none}"
+    whole = quantized(
+        program(f"""
+        blocks: [{", ".join([pads] * repeat)}]
+        head: {{pool: global-average, linear: true}}"""),
+        images(2),
+    )
+    source = integer_source(whole, name="net", about="")
+    assert f"{kind} rows" in source.source
+    _, logits = run_here(source, images(2), compiler=_compiler(), flags=("-O1",))
+    np.testing.assert_array_equal(logits, integer.logits(whole, images(2)))
+
+
 STRICTLY = {
     "gcc": ("-O2", "-Wconversion", "-Wshadow"),
     "clang": ("-O1", "-Wconversion", "-fsanitize=address,undefined", "-fno-sanitize-recover"),
