@@ -178,13 +178,21 @@ def _norms_that_stay(layers: tuple[Layer, ...]) -> Iterator[Advice]:
     flat = tuple(_flat(layers))
     uses = Counter(it.op.weights for it in flat if isinstance(it.op, ops.Convolution))
     own = {weights for weights, count in uses.items() if count == 1}
-    stay = tuple(_unfolded(layers, own))
+    stay = tuple(_unfolded(layers, own, rises=True))
     if stay:
         yield Advice(
             _first_and_more(stay),
             "a batch norm that stays in an exported network",
             "a convolution takes one behind it or its ReLU, and without zeros as padding one in "
             "front of it; shared weights take none",
+        )
+    may_stay = tuple(it for it in _unfolded(layers, own, rises=False) if it not in stay)
+    if may_stay:
+        yield Advice(
+            _first_and_more(may_stay),
+            "a batch norm that stays in an exported network if a scale of it gets below 0",
+            "behind a ReLU, or before a pool of maxima, a norm is folded only while its scales are "
+            "0 or more; with `order: conv-norm-activation` it always is",
         )
     by_image = tuple(
         it.place for it in flat if isinstance(it.op, ops.Normalization) and it.op.kind != "batch"
@@ -202,50 +210,74 @@ def _first_and_more(places: tuple[str, ...]) -> str:
     return places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
 
 
-def _unfolded(layers: tuple[Layer, ...], own: Set[str]) -> Iterator[str]:
+def _unfolded(layers: tuple[Layer, ...], own: Set[str], *, rises: bool) -> Iterator[str]:
     """Places of the batch norms that no convolution takes; `own` are weights that are used once.
 
-    Which these are is decided in `export.lowering`; here it is known before any weight is.
+    Which these are is decided in `exports.lowering`; here it is known before any weight is, but for
+    what depends on the scales of a norm: whether each is 0 or more, which `rises` says of all.
     """
-    chain = [it for it in layers if not isinstance(it.op, ops.Dropout | ops.Flatten)]
+    chain = [it for it in layers if not _does_nothing(it)]
     for index, layer in enumerate(chain):
         match layer.op:
             case ops.Residual(body=body):
-                yield from _unfolded(body, own)
+                yield from _unfolded(body, own, rises=rises)
             case ops.Join(branches=branches):
                 for branch in branches:
-                    yield from _unfolded(branch, own)
+                    yield from _unfolded(branch, own, rises=rises)
             case ops.Normalization(kind="batch"):
                 before = [it.op for it in reversed(chain[:index])]
-                after = [it.op for it in chain[index + 1 :]]
-                if not (_goes_back(before, own) or _goes_on(after, own)):
+                rising = rises or layer.op.affine == "none"
+                ahead = _ahead([it.op for it in chain[index + 1 :]], own, rises=rising)
+                turns = rising or ahead is not None  # it takes the sign of a scale, however it pads
+                is_taken = ahead is not None and _pads_no_zeros(ahead)
+                if not (is_taken or _goes_back(before, own, turns=turns)):
                     yield layer.place
 
 
-def _goes_back(before: list[ops.Op], own: Set[str]) -> bool:
-    """Whether a norm becomes part of what stands before it, the nearest first."""
+def _does_nothing(layer: Layer) -> bool:
+    """Whether an exported network is the same without a layer."""
+    is_whole = isinstance(layer.op, ops.GlobalPooling) and layer.in_shape == layer.out_shape
+    return is_whole or isinstance(layer.op, ops.Dropout | ops.Flatten)
+
+
+def _goes_back(before: list[ops.Op], own: Set[str], *, turns: bool) -> bool:
+    """Whether a norm becomes part of what stands before it, the nearest first.
+
+    Through a ReLU it does so if it `turns`: no scale is below 0, or something else takes its sign.
+    """
     match before:
-        case [ops.Linear(), *_] | [ops.Activation(kind="relu"), ops.Linear(), *_]:
+        case [ops.Linear(), *_]:
             return True
         case [ops.Convolution(weights=weights), *_]:
             return weights in own
+        case [ops.Activation(kind="relu"), ops.Linear(), *_]:
+            return turns
         case [ops.Activation(kind="relu"), ops.Convolution(weights=weights), *_]:
-            return weights in own
+            return turns and weights in own
         case _:
             return False
 
 
-def _goes_on(after: list[ops.Op], own: Set[str]) -> bool:
-    """Whether a norm becomes part of what stands after it, through pools."""
+def _ahead(
+    after: list[ops.Op], own: Set[str], *, rises: bool
+) -> ops.Convolution | ops.Linear | None:
+    """What takes the value of a norm alone, through pools that scales go through."""
     for op in after:
         match op:
             case ops.Pooling(kind="average", padding=padding) if padding:
-                return False  # its zeros are not scaled
+                return None  # its zeros are not scaled
+            case ops.Pooling(kind="max") | ops.GlobalPooling(kind="max") if not rises:
+                return None
             case ops.Pooling() | ops.GlobalPooling():
                 continue
-            case ops.Convolution():
-                is_whole = op.padding == 0 or op.padding_mode == "replicate"
-                return op.weights in own and is_whole
+            case ops.Convolution(weights=weights):
+                return op if weights in own else None
+            case ops.Linear():
+                return op
             case _:
-                return isinstance(op, ops.Linear)
-    return False
+                return None
+    return None
+
+
+def _pads_no_zeros(op: ops.Convolution | ops.Linear) -> bool:
+    return isinstance(op, ops.Linear) or op.padding == 0 or op.padding_mode == "replicate"

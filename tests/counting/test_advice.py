@@ -46,11 +46,15 @@ def test_a_good_network_gets_no_advice() -> None:
     assert advice(GOOD) == []
 
 
-def test_the_two_remarks_on_the_reference_network() -> None:
+def test_the_remarks_on_the_reference_network() -> None:
     experiment = load("s6").experiment
     assert [(one.place, one.message) for one in advise(experiment, plan_network(experiment))] == [
         ("blocks[2].dropout", "dropout of 0.2 on the logits"),
         ("blocks[2].pool", "7×7 pooled to 3×3 leaves out 1 row and column"),
+        (
+            "blocks[0].channels[2] and 2 more",
+            "a batch norm that stays in an exported network if a scale of it gets below 0",
+        ),
     ]
 
 

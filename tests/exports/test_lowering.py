@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -86,12 +87,40 @@ def test_any_network_is_lowered_exactly(spec: Mapping, seed: int) -> None:
 @given(networks())
 def test_the_advice_knows_before_which_norms_stay(spec: Mapping) -> None:
     it = experiment(spec)
-    plan = plan_network(it)
-    tensors = arrays(trained(it, signs=1))
-    stay = scales(lower(plan.layers, tensors, MNIST))
-    found = [one.place for one in advise(it, plan) if one.message.startswith("a batch norm that")]
-    more = f" and {len(stay) - 1} more" if len(stay) > 1 else ""
-    assert found == ([stay[0] + more] if stay else [])
+    stay, may_stay = norms_left(it, signs=1), norms_left(it)
+    assert set(stay) <= set(may_stay)
+    assert remarked(it) == [
+        *listed(stay),
+        *listed(place for place in may_stay if place not in stay),
+    ]
+
+
+def norms_left(it: Experiment, *, signs: int = -1) -> list[str]:
+    """Places of the norms that stay, some scales of each having this sign."""
+    return scales(lower(plan_network(it).layers, arrays(trained(it, signs=signs)), MNIST))
+
+
+def remarked(it: Experiment) -> list[str]:
+    """Places that advice names for norms that stay, and that may stay."""
+    advice = advise(it, plan_network(it))
+    return [one.place for one in advice if one.message.startswith("a batch norm that stays")]
+
+
+def listed(places: Iterable[str]) -> list[str]:
+    first, *more = [*places] or [""]
+    return [first + (f" and {len(more)} more" if more else "")] if first else []
+
+
+@pytest.mark.parametrize("order", ["conv-activation-norm", "conv-norm-activation"])
+@pytest.mark.parametrize("first", [{"pool": "max"}, {"residual": True}, {"pool": "average"}])
+def test_a_norm_that_stays_for_a_scale_below_0_is_named_before(first: Mapping, order: str) -> None:
+    """A convolution that follows directly takes the sign of a scale; a mean lets it through."""
+    block = {"channels": [8], **first, "order": order}
+    it = experiment({"blocks": [{**CONV, "order": order}, block], **HEAD})
+    may_stay = first != {"pool": "average"} and order == "conv-activation-norm"
+    assert norms_left(it, signs=1) == []
+    assert bool(norms_left(it)) == may_stay
+    assert remarked(it) == listed(norms_left(it))
 
 
 @pytest.mark.parametrize(
