@@ -14,6 +14,7 @@ from mnist_arch.convert.interpreter.values import Class, Function, Instance, Pie
 from mnist_arch.convert.libraries import Box, KerasModel, Layer, Libraries, graph_of, is_network
 from mnist_arch.convert.questions import Answer, Choices, chosen, refusal
 from mnist_arch.convert.source import Source
+from mnist_arch.convert.tables import find_tables
 from mnist_arch.errors import Origin, SpecError
 
 MAX_NODES: Final = 400_000
@@ -76,6 +77,8 @@ def read_code(source: Source, choices: Choices, *, is_partial: bool = False) -> 
     if not candidates:
         if faults:
             raise faults[0]
+        if (lost := _passed_over(libraries)) and not any(map(find_tables, source.printed)):
+            raise lost
         return None
     for problem in (it for fault in faults for it in fault.problems):
         choices.assume(f"{problem.origin} is passed over: {problem.message}")
@@ -164,6 +167,14 @@ def _functions(libraries: Libraries) -> Iterator[_Candidate]:
             continue
         if isinstance(made, KerasModel):
             yield _Candidate(getattr(function.node, "name", "model"), made, place)
+
+
+def _passed_over(libraries: Libraries) -> SpecError | None:
+    """Why the first statement is not read that would make a network; None where there is none."""
+    for statement, unknown in libraries.interpreter.passed_over:
+        if any(map(_makes_model, ast.walk(statement))):
+            return refusal(unknown.why, unknown.place)
+    return None
 
 
 def _makes_model(node: ast.AST) -> bool:

@@ -56,6 +56,8 @@ class Box:
     kind: str
     children: dict[str, Any]
     place: Origin = field(default_factory=lambda: Origin(""))
+    lost: Unknown | None = None
+    """Why its children are not known any more."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class KerasModel:
     output: Tensor | None = None
     shape: Any = None
     place: str = ""
+    lost: Unknown | None = None
+    """Why its layers are not known any more."""
 
 
 _SCALED: Final = "a scale of a layer norm without a shift"
@@ -287,6 +291,7 @@ class Libraries:
     ) -> Any:
         if any(isinstance(it, Unknown) for it in arguments):
             return next(it for it in arguments if isinstance(it, Unknown))
+        _check_known(called)
         match called:
             case Layer() if called.of_keras:
                 return self._keras(called, arguments, place)
@@ -305,6 +310,7 @@ class Libraries:
             case Box(kind="Sequential"):
                 return self._in_order(list(called.children.values()), arguments, place)
             case Instance() if (box := called.attributes.get("__children__")) is not None:
+                _check_known(box)
                 return self._in_order(list(box.children.values()), arguments, place)
             case KerasModel() if called.output is None and len(arguments) == 1:
                 return self._in_order(called.layers, arguments, place)
@@ -514,6 +520,9 @@ class Libraries:
                 return None
             case Box():
                 return self._box(receiver, name, arguments, place)
+            case KerasModel() if name == "pop" and not arguments and receiver.layers:
+                receiver.layers.pop()
+                return None
             case KerasModel() if name == "add" and len(arguments) == 1:
                 if len(receiver.layers) >= g.MAX_NODES:
                     raise Unsupported("too many layers", place)
@@ -614,6 +623,7 @@ class Libraries:
     def item(self, receiver: Any, key: Any, place: Origin) -> Any:
         if isinstance(receiver, Instance) and "__children__" in receiver.attributes:
             receiver = receiver.attributes["__children__"]
+        _check_known(receiver)
         if isinstance(receiver, Box):
             values = list(receiver.children.values())
             if isinstance(key, str) and key in receiver.children:
@@ -627,8 +637,16 @@ class Libraries:
             raise Unsupported("a part of a tensor", place)
         return Unknown("an item that is not known", place)
 
+    def lose(self, receiver: Any, why: Unknown) -> None:
+        """What changes these layers is not read, so that nothing is known of them from here."""
+        if isinstance(receiver, Instance):
+            receiver = receiver.attributes.get("__children__")
+        if isinstance(receiver, Box | KerasModel):
+            receiver.lost = receiver.lost or why
+
     def items(self, receiver: Any) -> list[Any] | None:
         if isinstance(receiver, Box):
+            _check_known(receiver)
             children = receiver.children
             return list(children) if receiver.kind == "ModuleDict" else list(children.values())
         return None
@@ -685,6 +703,7 @@ def graph_of(libraries: Libraries, model: Any, place: Origin) -> g.Graph:
     interpreter.limit = MAX_STEPS
     graph = g.Graph(IMAGE)
     try:
+        _check_known(model)
         if isinstance(model, KerasModel):
             if model.output is not None:
                 graph = model.output.graph
@@ -703,6 +722,12 @@ def graph_of(libraries: Libraries, model: Any, place: Origin) -> g.Graph:
         raise refusal("the network does not give one tensor", place)
     graph.output = output.value
     return graph
+
+
+def _check_known(model: Any) -> None:
+    """Raises Unsupported where a change of some layers is not read."""
+    if isinstance(model, Box | KerasModel) and model.lost is not None:
+        raise Unsupported(model.lost.why, model.lost.place)
 
 
 def _first(graph: g.Graph, layers: Sequence[Any]) -> Tensor:

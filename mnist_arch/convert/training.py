@@ -536,7 +536,8 @@ class _Reader:
     def _starts(self) -> None:
         """How the code begins the weights itself."""
         for call in self.calls.all:
-            in_place = call.last.endswith("_") and (".weight" in call.name or ".data" in call.name)
+            whole = text(call.node.func)
+            in_place = call.last.endswith("_") and (".weight" in whole or ".data" in whole)
             if (".init." in call.name and call.name.startswith("torch")) or (
                 in_place and call.last in _DRAWS
             ):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from code_to_read import HEAD, module, of_code, refused, source_of
 from networks_of_others import code_of
 from torch import nn
 
@@ -27,40 +28,14 @@ from mnist_arch.spec.loading import loads
 
 CASES = Path(__file__).parents[3] / "shared/cases/networks.csv"
 ROWS = [*csv.DictReader(CASES.read_text().splitlines())] if CASES.exists() else []
-HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n"
 
 
 LOGITS = "return F.log_softmax(self.a(x).view(-1, 10), dim={})"
 
 
-def source_of(code: str) -> Source:
-    return Source("net.py", ((Origin("net.py:1"), code),))
-
-
-def of_code(code: str, **request: object) -> Imported:
-    return import_source(source_of(code), Request(**request))  # type: ignore[arg-type]
-
-
-def refused(code: str, **request: object) -> list[str]:
-    """Message and line of each problem."""
-    with pytest.raises(SpecError) as caught:
-        of_code(code, **request)
-    return [f"{it.origin}: {it.message} | {it.hint}" for it in caught.value.problems]
-
-
 def layers(imported: Imported) -> list[str]:
     experiment = loads(imported.text, source="it.yaml").experiment
     return [row.layer for row in plan_network(experiment).rows]
-
-
-def module(setup: str, forward: str) -> str:
-    """A module of a few lines, which is made once."""
-    return (
-        f"{HEAD}class Net(nn.Module):\n"
-        f"    def __init__(self):\n        super().__init__()\n        {setup}\n"
-        f"    def forward(self, x):\n        {forward}\n"
-        "model = Net()\n"
-    )
 
 
 @pytest.mark.skipif(not ROWS, reason="the handed networks are not there")

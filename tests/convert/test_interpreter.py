@@ -134,6 +134,8 @@ NAMED = [
     ("x = print(**[1])", "`**` of something else than a dict"),
     ("x = [1][3]", "an item that is not there"),
     ("x = {'a': 1}['b']", "an item that is not there"),
+    ("x = [1, 2][:unheard]", "the name unheard is not known"),
+    ("x = [1, 2][::0]", "an item that is not there"),
     ("x = [1, 2]['a':]", "an item that is not there"),
     # calls
     ("def f(a):\n    return a\nx = f(1, 2)", "a call with too many arguments"),

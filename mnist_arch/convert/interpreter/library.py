@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from mnist_arch.convert.interpreter.values import Unknown
 from mnist_arch.errors import Origin
 
 
@@ -36,6 +37,8 @@ class Library(Protocol):
     def combine(self, sign: str, left: Any, right: Any, place: Origin) -> Any: ...
 
     def item(self, receiver: Any, key: Any, place: Origin) -> Any: ...
+
+    def lose(self, receiver: Any, why: Unknown) -> None: ...
 
     def items(self, receiver: Any) -> list[Any] | None: ...
 

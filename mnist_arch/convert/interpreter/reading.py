@@ -9,6 +9,7 @@ functions and methods of Python are the tables of `known`.
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -79,6 +80,8 @@ class Interpreter:
         """Objects in the order in which they were made."""
         self.failed: list[tuple[Class, Origin, Exception]] = []
         """Classes of which an object could not be made, and why."""
+        self.passed_over: list[tuple[ast.stmt, Unknown]] = []
+        """Statements that are not read, and why."""
 
     # -------------------------------------------------------------------------------------- bounds
 
@@ -126,8 +129,8 @@ class Interpreter:
             self.limit = min(self.steps + MAX_STEPS // 10, self.most)
             piece = self.piece
             try:
-                if isinstance(statement, ast.If) and not self._is_known(statement.test, scopes):
-                    raise Unsupported("a condition that is not known", piece.at(statement))
+                if isinstance(statement, ast.If):
+                    self._check_is_known(statement, scopes)
                 if isinstance(statement, ast.While | ast.Try | ast.With):
                     self._loosely(statement.body, scopes)
                 else:
@@ -136,24 +139,61 @@ class Interpreter:
                 pass
             except (Unsupported, SpecError, RecursionError) as error:
                 self.piece = piece
-                self._forget(statement, error, scopes[-1])
+                self._forget(statement, error, scopes)
             finally:
                 self.piece, self.depth = piece, 0
 
-    def _is_known(self, test: ast.expr, scopes: list[dict[str, Any]]) -> bool:
-        return not isinstance(self.value(test, scopes), Unknown)
+    def _check_is_known(self, statement: ast.If, scopes: list[dict[str, Any]]) -> None:
+        if isinstance(value := self.value(statement.test, scopes), Unknown):
+            message = f"a condition that is not known: {value.why}"
+            raise Unsupported(message, self.piece.at(statement))
 
-    def _forget(self, statement: ast.stmt, error: Exception, scope: dict[str, Any]) -> None:
+    def _forget(self, statement: ast.stmt, error: Exception, scopes: list[dict[str, Any]]) -> None:
+        """Whatever a statement that is passed over assigns, or changes, is not known from here."""
         why = str(error) if not isinstance(error, RecursionError) else "it is nested too deep"
         place = getattr(error, "place", "") or self.piece.at(statement)
         if isinstance(error, SpecError):
             place = error.problems[0].origin or place
         unknown = Unknown(why, place)
+        self.passed_over.append((statement, unknown))
+        scope = scopes[-1]
         for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                scope[node.id] = unknown
-            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                scope.setdefault(node.name, unknown)
+            match node:
+                case ast.Name(id=name, ctx=ast.Store()):
+                    scope[name] = unknown
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    scope.setdefault(name, unknown)
+                case (
+                    ast.Attribute(value=owner, ctx=ast.Store())
+                    | ast.Subscript(value=owner, ctx=ast.Store())
+                    | ast.Call(func=ast.Attribute(value=owner, attr="append" | "extend" | "insert"
+                               | "add" | "add_module" | "pop" | "update"))
+                ):  # fmt: skip
+                    self._lose(self._held_by(owner, scopes), node, unknown)
+
+    def _held_by(self, node: ast.expr, scopes: list[dict[str, Any]]) -> Any:
+        """What a name, or an attribute or an item of one, holds; None for all else."""
+        match node:
+            case ast.Name(id=name):
+                return next((it[name] for it in reversed(scopes) if name in it), None)
+            case ast.Attribute(value=owner) | ast.Subscript(value=owner, slice=ast.Constant()):
+                if self._held_by(owner, scopes) is not None:
+                    with contextlib.suppress(Unsupported, SpecError):
+                        return self.value(node, scopes)
+        return None
+
+    def _lose(self, receiver: Any, node: ast.AST, unknown: Unknown) -> None:
+        match receiver, node:
+            case Instance(), ast.Attribute(attr=name):
+                receiver.attributes[name] = unknown
+            case list(), _:
+                receiver[:] = [unknown]
+            case dict(), ast.Subscript(slice=ast.Constant(value=str(key))):
+                receiver[key] = unknown
+            case dict(), _:
+                receiver |= dict.fromkeys([*receiver, "…"], unknown)
+            case _:
+                self.library.lose(receiver, unknown)
 
     # ---------------------------------------------------------------------------------- statements
 
@@ -474,9 +514,10 @@ class Interpreter:
                 None if it is None else self.value(it, scopes)
                 for it in (key.lower, key.upper, key.step)
             ]
-            if isinstance(receiver, list | tuple | str):
-                if all(it is None or isinstance(it, int) for it in parts) and parts[2] != 0:
-                    return receiver[slice(*parts)]
+            if (unknown := next((it for it in parts if isinstance(it, Unknown)), None)) is not None:
+                return unknown
+            if not all(it is None or isinstance(it, int) for it in parts) or parts[2] == 0:
+                raise Unsupported("an item that is not there", self.piece.at(node))
             index: Any = slice(*parts)
         else:
             index = self.value(key, scopes)
