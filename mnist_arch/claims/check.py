@@ -464,7 +464,8 @@ class _kept:
 def _digest(stated: Stated) -> str:
     from mnist_arch.counting.digest import digest
 
-    if stated.experiment.dataset == "auto":
+    teacher = stated.experiment.recipe.teacher
+    if stated.experiment.dataset == "auto" or (teacher is not None and teacher.sha256 is None):
         return ""
     return digest(stated.experiment, layers=stated.plan.layers)
 

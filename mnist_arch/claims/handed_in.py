@@ -25,6 +25,7 @@ LIMITS: Final = {
     "result.json": 8 << 20,
     "readings.jsonl": 1 << 20,
     "weights.safetensors": 64 << 20,
+    "teacher.safetensors": 64 << 20,
 }
 """What is read of a run, and the most bytes of each."""
 MOST_ARCHIVE: Final = 128 << 20

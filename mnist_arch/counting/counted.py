@@ -46,7 +46,7 @@ class CountedExperiment:
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of what the experiment means; see `counting.digest`.
 
-        Raises ValueError while the dataset is `auto`.
+        Raises ValueError while the dataset is `auto`, or the weights of a teacher are not known.
         """
         return digest(self.experiment, layers=self.plan.layers)
 

@@ -46,11 +46,15 @@ from mnist_arch.spec.recipe import (
     RmsProp,
     Sgd,
     Step,
+    Teacher,
 )
 from mnist_arch.values import FORMAT
 
 ALWAYS: Final = object()
 """In the place of a default: the field is always written."""
+
+NEVER: Final = object()
+"""The field is not written, since another one says what it means."""
 
 OPERATIONS: Final[dict[type, str]] = {
     ops.Convolution: "convolution",
@@ -136,6 +140,7 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "optimizer": ("optimizer", {"kind": "sgd"}),
         "schedule": ("schedule", {"kind": "one-cycle"}),
         "label_smoothing": ("label-smoothing", 0),
+        "teacher": ("teacher", None),
         "l1": ("l1", None),
         "clip_norm": ("clip-norm", None),
         "ema": ("ema", 0.998),
@@ -175,6 +180,12 @@ FIELDS: Final[dict[type, dict[str, tuple[str, Any]]]] = {
         "epsilon": ("epsilon", 1e-10),
         "weight_decay": ("weight-decay", 0),
         **_DECAYS,
+    },
+    Teacher: {  # which is its weights, whatever it is called
+        "network": ("network", NEVER),
+        "weight": ("weight", 0.5),
+        "temperature": ("temperature", 2),
+        "sha256": ("weights", ALWAYS),
     },
     L1: {"strength": ("strength", ALWAYS), "of": ("of", "weights")},
     OneCycle: {
@@ -250,7 +261,7 @@ def digest(experiment: Experiment, *, layers: tuple[Layer, ...] | None = None) -
 
     Two specs that mean the same network have the same digest; name and budget do not count.
     `layers` are those of the experiment's plan, and save unrolling it again. Raises ValueError
-    while the dataset is `auto`.
+    while the dataset is `auto`, or the weights of a teacher are not known.
     """
     text, _ = layers_text(unroll(experiment) if layers is None else layers)
     return joined_digest(experiment, (text,), recipe_text(experiment.recipe))
@@ -263,6 +274,9 @@ def joined_digest(experiment: Experiment, layers: Iterable[str], recipe: str) ->
     """
     if experiment.dataset == "auto":
         raise ValueError("resolve the dataset `auto` before taking the digest")
+    teacher = experiment.recipe.teacher
+    if teacher is not None and teacher.sha256 is None:
+        raise ValueError("find the teacher before taking the digest")
     content = {
         "dataset": _text(experiment.dataset),
         "format": _text(FORMAT),
@@ -317,6 +331,8 @@ def _written(value: Any, known: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not at their defaults, by their words; `known` are plain already."""
     found = {}
     for field, (word, default) in _fields(type(value)).items():
+        if default is NEVER:
+            continue
         plain = known[field] if field in known else _plain(getattr(value, field))
         if default is ALWAYS or plain != default:
             found[word] = plain

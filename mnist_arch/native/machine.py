@@ -53,7 +53,10 @@ class _Recipe(Structure):
         ("is_nesterov", c_int32),
         *(
             (name, c_double)
-            for name in "square_decay weight_decay epsilon l1 clip_norm label_smoothing".split()
+            for name in (
+                "square_decay weight_decay epsilon l1 clip_norm label_smoothing teacher_weight "
+                "temperature"
+            ).split()
         ),
     ]
 
@@ -88,6 +91,7 @@ class _Step(Structure):
     _fields_ = [
         ("images", _Images),
         ("labels", c_void_p),
+        ("targets", c_void_p),
         ("masks", POINTER(c_void_p)),
         ("rate", c_double),
         ("momentum", c_double),
@@ -195,16 +199,19 @@ class Machine:
         rate: float,
         momentum: float,
         average_weight: float | None,
+        targets: int | None = None,
     ) -> float:
         """One step on so many images. Returns their mean loss, with the recipe's penalty.
 
         `momentum` is beta1 of Adam. `pixels` is an address of float32 as the network sees them, or
-        says where they are stored.
+        says where they are stored. `targets` is an address of what the recipe's teacher says of
+        each class, (images, classes) float32.
         """
         array = (c_void_p * max(len(masks), 1))(*masks)
         weight = -1.0 if average_weight is None else average_weight
         seen = _images(images, pixels)
-        step = _Step(seen, labels, ctypes.cast(array, POINTER(c_void_p)), rate, momentum, weight)
+        kept = ctypes.cast(array, POINTER(c_void_p))
+        step = _Step(seen, labels, targets, kept, rate, momentum, weight)
         loss = c_float()
         if not self.library.native_learn(self._handle, byref(step), byref(loss), self._message):
             self._fail()
@@ -277,6 +284,8 @@ def _recipe(recipe: Recipe) -> _Recipe:
         l1=0.0 if recipe.l1 is None else recipe.l1.strength,
         clip_norm=recipe.clip_norm or 0.0,
         label_smoothing=recipe.label_smoothing,
+        teacher_weight=0.0 if recipe.teacher is None else recipe.teacher.weight,
+        temperature=1.0 if recipe.teacher is None else recipe.teacher.temperature,
     )
     match recipe.optimizer:
         case Sgd(nesterov=nesterov):

@@ -125,6 +125,12 @@ def _of_manifest(manifest: Manifest) -> Iterator[Contradiction]:
     if manifest.experiment.dataset == "auto":
         yield Contradiction("manifest.json: dataset", "auto", "one is meant", "in a run")
         return
+    taught, teacher = manifest.experiment.recipe.teacher, manifest.teacher
+    if taught is not None and taught.sha256 is None:
+        yield Contradiction("manifest.json: recipe.teacher.sha256", "none", "one", "in a run")
+        return
+    said, found = teacher and teacher.sha256, taught and taught.sha256
+    yield from compared("manifest.json: teacher.sha256", said, found, by="its recipe has")
     holdout = manifest.experiment.holdout
     if isinstance(holdout, Folds):
         of_seed = holdout.of_seed(manifest.seed).fold

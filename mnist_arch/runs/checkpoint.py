@@ -15,9 +15,13 @@ import torch
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.errors import FROM_SCRATCH, RunCorrupt
 from mnist_arch.files import write_whole
+from mnist_arch.network.weights import build_with, weights_in
+from mnist_arch.runs.find import spec_of
+from mnist_arch.runs.folder import TEACHER
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.training.engine_choice import prepare
 from mnist_arch.training.state import State
+from mnist_arch.training.teacher import TeacherNetwork
 from mnist_arch.values import FORMAT, check_format
 
 
@@ -63,6 +67,8 @@ class ResumePoint:
     """What `checkpoint_of` gave after the last epoch; None before the first."""
     path: Path
     """Where the checkpoint lies, for messages."""
+    teacher: bytes | None = None
+    """The file of the weights that it learns from, where the recipe has a teacher."""
 
     @property
     def epochs_done(self) -> int:
@@ -92,7 +98,11 @@ class ResumePoint:
         if not finished:
             prepare(self.manifest.engine)
         state = State.fresh(
-            experiment, seed=self.manifest.seed, device=device, plan=self.counted.plan
+            experiment,
+            seed=self.manifest.seed,
+            device=device,
+            plan=self.counted.plan,
+            teacher=self._teacher(device),
         )
         if self.checkpoint is not None:
             with self._damage_found():
@@ -102,6 +112,16 @@ class ResumePoint:
                     saved = {**state.state_dict(), **parts}
                 state.load_state_dict(saved)
         return state
+
+    def _teacher(self, device: str) -> TeacherNetwork | None:
+        """Raises WeightsError where its file does not hold what it says."""
+        if self.teacher is None:
+            return None
+        path = self.path.with_name(TEACHER)
+        tensors, metadata = weights_in(self.teacher, path)
+        experiment = spec_of(metadata, path)
+        model = build_with(experiment, tensors, path).requires_grad_(False)
+        return TeacherNetwork(experiment, model.to(torch.device(device)))
 
     def checkpoint_of(self, state: State) -> dict[str, Any]:
         """What the next process resumes from, if this one ends after the epoch just done."""

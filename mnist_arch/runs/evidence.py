@@ -13,6 +13,7 @@ from mnist_arch.evaluation.crossed import crossed_bound_percent
 from mnist_arch.evaluation.judgement import SeedAccuracies
 from mnist_arch.files import is_there, read
 from mnist_arch.runs.folder import Run
+from mnist_arch.runs.manifest import TeacherRecord
 from mnist_arch.training.engine import Engine
 from mnist_arch.values import FORMAT, Record, read_record
 
@@ -56,6 +57,8 @@ class Evidence(Record):
     weights_sha256: str
     """Of the weights file next to it, which is of the first seed."""
     seeds: list[SeedEvidence]
+    teacher: TeacherRecord | None = None
+    """Whom every seed has learned from, besides the labels; null without a teacher."""
 
     @classmethod
     def of(cls, runs: Sequence[Run], *, machine: str) -> Evidence:
@@ -94,6 +97,7 @@ class Evidence(Record):
             machine=machine,
             weights_sha256=sha256_of(runs[0].weights_path),
             seeds=seeds,
+            teacher=first.teacher,
         )
 
     @property

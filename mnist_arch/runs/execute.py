@@ -10,17 +10,19 @@ from typing import Any
 from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.counted import CountedExperiment
 from mnist_arch.data.folds import Folds
-from mnist_arch.errors import RunError
-from mnist_arch.files import is_there, make_folder, now, write_whole
+from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, RunError
+from mnist_arch.files import is_there, make_folder, now, read, write_whole
 from mnist_arch.network.weights import save_weights
 from mnist_arch.runs.checkpoint import ResumePoint, read_checkpoint, save_checkpoint
 from mnist_arch.runs.events import RunEvent, Started
+from mnist_arch.runs.evidence import sha256_of
 from mnist_arch.runs.finished import draw, records, show_finished, stored
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.images import RunImages
-from mnist_arch.runs.manifest import Manifest
+from mnist_arch.runs.manifest import Manifest, TeacherRecord
 from mnist_arch.runs.provenance import git_state, package_versions
 from mnist_arch.runs.result import Result
+from mnist_arch.runs.teachers import macs_in_step, weights_of
 from mnist_arch.training.allocator import give_back_freed
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import (
@@ -58,14 +60,18 @@ def run_experiment(
     is raised, and whenever the process is killed, the same call resumes from the last whole epoch.
     """
     make_folder(run.folder.parent)
+    taught = None
     if again and is_there(run.folder):
+        taught = _taught(counted)  # before the folder, which may have it, is another one
         with run.lock():
             run.put_aside()
     elif not run.is_new and run.is_finished:
         yield from show_finished(counted, run=run, seed=seed)
         return
     with run.lock():
-        found = claim(counted, images, run=run, seed=seed, engine=engine, command=command)
+        found = claim(
+            counted, images, run=run, seed=seed, engine=engine, command=command, taught=taught
+        )
         if isinstance(found, Result):
             yield Started(run, found.epochs)
             yield found
@@ -78,7 +84,7 @@ def run_experiment(
         if engine.step == "native":
             engine = engine.model_copy(update={"threads": threads})
         speed = SpeedCheck(
-            macs=counted.plan.macs,
+            macs=macs_in_step(counted.plan.macs, found.manifest.teacher),
             batch=counted.experiment.recipe.batch_size,
             engine=engine,
         )
@@ -96,6 +102,16 @@ def run_experiment(
         yield result
 
 
+Taught = tuple[bytes, TeacherRecord]
+"""The file of a teacher's weights, and what is said of it."""
+
+
+def _taught(counted: CountedExperiment) -> Taught | None:
+    """Of a run that begins. Raises SpecError where it is not there any more, and StorageError."""
+    teacher = counted.experiment.recipe.teacher
+    return None if teacher is None else weights_of(teacher)
+
+
 def claim(
     counted: CountedExperiment,
     images: RunImages,
@@ -104,14 +120,20 @@ def claim(
     seed: int,
     engine: Engine,
     command: list[str],
+    taught: Taught | None = None,
 ) -> ResumePoint | Result:
     """What there is to train in the folder, whose lock is held; or its result, if it is finished.
 
-    Writes the manifest of a new run, and drops what was written after the last checkpoint. Raises
-    RunError where the folder holds another run, and StorageError.
+    Writes the manifest of a new run, with a copy of its teacher's weights, and drops what was
+    written after the last checkpoint. Raises RunError where the folder holds another run,
+    SpecError where the teacher is gone, and StorageError.
     """
     if run.is_new:
         manifest = _manifest(counted, images, seed=seed, engine=engine, command=command)
+        if (taught := taught or _taught(counted)) is not None:
+            weights, record = taught
+            write_whole(run.teacher_path, weights)
+            manifest = manifest.model_copy(update={"teacher": record})
         _keep_manifest(run, manifest)
         return _resume_point(run, counted, manifest)
     manifest = run.manifest()
@@ -129,9 +151,21 @@ def claim(
 def _resume_point(run: Run, counted: CountedExperiment, manifest: Manifest) -> ResumePoint:
     """Where the last checkpoint is, without what was written after it."""
     saved = read_checkpoint(run.checkpoint_path) if is_there(run.checkpoint_path) else None
-    resume_point = ResumePoint(counted, manifest, saved, run.checkpoint_path)
+    teacher = _teacher_of(run, manifest)
+    resume_point = ResumePoint(counted, manifest, saved, run.checkpoint_path, teacher)
     run.keep_metrics(epochs=resume_point.epochs_done)
     return resume_point
+
+
+def _teacher_of(run: Run, manifest: Manifest) -> bytes | None:
+    """The weights that the run learns from, of its own copy. Raises RunCorrupt, StorageError."""
+    if manifest.teacher is None:
+        return None
+    path = run.teacher_path
+    if not is_there(path) or sha256_of(path) != manifest.teacher.sha256:
+        message = f"{path} is missing, or is not the teacher that the run was started with"
+        raise RunCorrupt(message, hint=FROM_SCRATCH)
+    return read(path)
 
 
 def keep_epoch(run: Run, record: EpochRecord, checkpoint: dict[str, Any] | bytes) -> None:

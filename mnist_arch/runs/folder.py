@@ -4,6 +4,7 @@ runs/<name>-<digest8>-s<seed>/
     manifest.json         written before training: what was asked for, with what, on what
     metrics.jsonl         one EpochRecord a line, with the format number
     checkpoint            state of the training after the last epoch; the truth about how far it is
+    teacher.safetensors   the weights that it learns from, where its recipe has a teacher
     weights.safetensors   the result's weights, with the spec in the header
     curves.png            loss, accuracy and learning rate by epoch
     result.json           written last: a run with a result is finished
@@ -55,6 +56,8 @@ LABEL: Final = "name.json"
 """File of the name that a run is shown by, in its folder."""
 SWEEP: Final = "sweep.json"
 """File that a folder has which is a sweep's."""
+TEACHER: Final = "teacher.safetensors"
+"""File of the weights that a run learns from, in its folder."""
 DEPTH: Final = 4
 """Folders in folders in which runs are looked for."""
 
@@ -109,6 +112,11 @@ class Run:
     def weights_path(self) -> Path:
         """File of the weights of its result."""
         return self.folder / "weights.safetensors"
+
+    @property
+    def teacher_path(self) -> Path:
+        """File of the weights that it learns from, where it has a teacher."""
+        return self.folder / TEACHER
 
     @property
     def curves_path(self) -> Path:

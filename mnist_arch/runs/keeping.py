@@ -39,6 +39,7 @@ PACKED: Final = (
     "result.json",
     "readings.jsonl",
     "weights.safetensors",
+    "teacher.safetensors",
     "curves.png",
     "name.json",
 )

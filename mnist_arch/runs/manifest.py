@@ -24,6 +24,19 @@ class GitState(Record):
     """Whether tracked files differed from it."""
 
 
+class TeacherRecord(Record):
+    """The network that a run learns from, besides the labels."""
+
+    name: str
+    """Of its network."""
+    sha256: str
+    """Of the file of its weights, of which the run keeps a copy."""
+    parameters: int
+    macs: int
+    seconds: float | None
+    """Of its own training, with that of its own teacher; null where nothing tells."""
+
+
 class Manifest(Record):
     """What a run is, written before it trains; only `with_plain_steps` may come later."""
 
@@ -44,6 +57,8 @@ class Manifest(Record):
     """The command line."""
     started: str
     """UTC, ISO 8601."""
+    teacher: TeacherRecord | None = None
+    """Whom it learns from; null without a teacher, and in manifests of before there were any."""
 
     @property
     def loaded(self) -> Loaded:

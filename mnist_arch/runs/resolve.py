@@ -21,7 +21,7 @@ from typing import Final, assert_never
 
 from mnist_arch.errors import RunError, SpecError
 from mnist_arch.files import expanded, is_folder, is_there
-from mnist_arch.runs.folder import Run, all_runs
+from mnist_arch.runs.folder import TEACHER, Run, all_runs
 from mnist_arch.runs.listing import lines_of, named
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import NAME_PATTERN
@@ -149,4 +149,14 @@ def _of_run(run: Run, overrides: Sequence[Override]) -> Loaded:
     source, manifest = str(run.manifest_path), run.manifest()
     loaded = loads(manifest.experiment.model_dump_json(), source=source, overrides=overrides)
     given = {path: origin for path, origin in loaded.origins.items() if source not in origin}
-    return Loaded(loaded.experiment, {**manifest.origins, **given})
+    loaded = Loaded(loaded.experiment, {**manifest.origins, **given})
+    return with_own_teacher(loaded, run.manifest_path)
+
+
+def with_own_teacher(loaded: Loaded, manifest: Path) -> Loaded:
+    """The experiment of a manifest, whose teacher is the copy beside it, if it is there still."""
+    recipe, copy = loaded.experiment.recipe, manifest.parent / TEACHER
+    if recipe.teacher is None or recipe.teacher.sha256 is None or not is_there(copy):
+        return loaded
+    teacher = recipe.teacher.model_copy(update={"network": str(copy)})
+    return loaded.with_values({"recipe": recipe.model_copy(update={"teacher": teacher})}, {})

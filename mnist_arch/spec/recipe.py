@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
@@ -15,6 +17,7 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictInt,
+    StrictStr,
     WithJsonSchema,
     model_validator,
 )
@@ -602,6 +605,31 @@ def _short_or_of_kind(kind: str) -> BeforeValidator:
     return BeforeValidator(whole)
 
 
+def _hexadecimal(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise PydanticCustomError("sha256", "must be 64 hexadecimal digits, in small letters")
+    return value
+
+
+class Teacher(ShortSpec):
+    """A trained network whose answers are learned, too: distillation (Hinton, Vinyals, Dean 2015).
+
+    The loss is (1 - weight) · cross-entropy + weight · temperature² · KL(teacher ‖ student), where
+    KL is between softmax(logits / temperature) of both, on the very images of the batch.
+    """
+
+    short = "network"
+
+    network: Annotated[StrictStr, Field(min_length=1, max_length=4096)]
+    """A name, a run or a file of weights, as `mnist-arch eval` takes it."""
+    weight: Annotated[StrictFloat, Field(gt=0, le=1, allow_inf_nan=False)] = 0.5
+    """Share of the loss that is the teacher's; with 1 no label is learned."""
+    temperature: Annotated[StrictFloat, Field(gt=0, le=1000, allow_inf_nan=False)] = 2.0
+    """What the logits of both are divided by; the higher, the more the small answers count."""
+    sha256: Annotated[StrictStr, AfterValidator(_hexadecimal)] | None = None
+    """Of the file of its weights, which are no others; it is filled in."""
+
+
 class Recipe(Spec):
     """How a network is trained."""
 
@@ -621,6 +649,8 @@ class Recipe(Spec):
     """The learning rate, step by step or epoch by epoch."""
     label_smoothing: Rate = 0.0
     """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
+    teacher: Teacher | None = None
+    """A trained network that is learned from besides the labels; none unless set."""
     l1: L1 | None = None
     """L1 penalty, which is part of the training loss; none unless set."""
     clip_norm: Positive | None = None

@@ -52,6 +52,10 @@ KEYS: Final[dict[str, str]] = {
     "recipe.schedule.milestones": "lr_milestones lr_steps step_epochs",
     "recipe.schedule.factor": "gamma lr_gamma lr_decay decay_rate drop_factor decay_factor",
     "recipe.label_smoothing": "smoothing label_smooth smooth ls label_smoothing_factor",
+    "recipe.teacher": "distill distillation distil teacher_model teacher_network kd"
+    " knowledge_distillation",
+    "recipe.teacher.weight": "alpha kd_weight distill_weight distillation_weight",
+    "recipe.teacher.temperature": "temp tau t kd_temperature",
     "recipe.clip_norm": "clip grad_clip gradient_clip gradient_clipping gradient_clip_val clipnorm"
     " clip_grad clip_grad_norm max_grad_norm max_norm grad_norm clip_value",
     "recipe.ema": "ema_decay ema_beta use_ema model_ema swa polyak averaging weight_averaging"

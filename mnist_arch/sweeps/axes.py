@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final, assert_never
 
 from mnist_arch.errors import Problem, SpecError
+from mnist_arch.runs.teachers import Teachers
 from mnist_arch.spec.grammar import keys_by_kind
 from mnist_arch.spec.loading import validated
 from mnist_arch.spec.overrides import EXTENDS, Override, changed, is_argument, parse_path
@@ -35,9 +36,10 @@ class Axis:
 class AxisChecks:
     """Checks one axis after the other. They start from `base`; `above` stands over all of them."""
 
-    def __init__(self, base: Node, above: tuple[Override, ...]) -> None:
+    def __init__(self, base: Node, above: tuple[Override, ...], teachers: Teachers) -> None:
         self.base = base
         self.above = above
+        self.teachers = teachers
         self.taken: list[tuple[str, KeyPath]] = []
 
     def listed(self, text: str, values: Node) -> Axis:
@@ -100,7 +102,8 @@ class AxisChecks:
         problems: dict[tuple[str, str], Problem] = {}  # a wrong path is wrong for every value
         for level in levels:
             try:
-                validated(changed(self.base, level), "")
+                experiment = validated(changed(self.base, level), "")
+                self.teachers.known_in(experiment.recipe, origin=level.value.origin)
             except SpecError as error:
                 for problem in error.problems:
                     found = told_at(problem, level.value)

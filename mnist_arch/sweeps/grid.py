@@ -21,6 +21,7 @@ from mnist_arch.counting.plan import START, Part, Plan, Position, count_part, jo
 from mnist_arch.counting.unroll import check_whole, unroll_block, unroll_head
 from mnist_arch.data.catalog import IMAGE_SHAPE
 from mnist_arch.errors import SpecError
+from mnist_arch.runs.teachers import Teachers
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import Loaded, check_dataset
 from mnist_arch.spec.network import Block, Defaults, Head
@@ -100,9 +101,15 @@ class Grid:
     """The axes of a sweep over its base."""
 
     def __init__(
-        self, tree: Node, base: Experiment, axes: tuple[Axis, ...], above: tuple[Override, ...]
+        self,
+        tree: Node,
+        base: Experiment,
+        axes: tuple[Axis, ...],
+        above: tuple[Override, ...],
+        teachers: Teachers,
     ) -> None:
         """`tree` is that of the base; `base` is it under what stands `above` all cells."""
+        self._teachers = teachers
         self._tree, self._base, self._above = tree, base, above
         self._whole = any(axis.levels[0].path == BLOCKS for axis in axes)
         self._inside: dict[KeyPath, list[list[tuple[int, Override]]]] = {}
@@ -189,6 +196,9 @@ class Grid:
                 for change in (*(level for _, level in combination), *above):
                     tree = changed(tree, change)
                 value = kind.validate_python(_node(tree, part).plain())
+                if isinstance(value, Recipe):
+                    value = self._teachers.known_in(value)
+                    self._teachers.check(self._base.model_copy(update={"recipe": value}))
             except (SpecError, ValidationError):
                 continue
             yield sum(number for number, _ in combination), value

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,6 +17,7 @@ from mnist_arch.counting.counted import CountedExperiment, count
 from mnist_arch.data.folds import Folds
 from mnist_arch.errors import Problem, SpecError
 from mnist_arch.files import expanded, shown
+from mnist_arch.runs.teachers import Teachers
 from mnist_arch.spec.loading import Loaded, resolve
 from mnist_arch.spec.overrides import Override, is_argument, override
 from mnist_arch.spec.reading import read_file
@@ -56,6 +57,8 @@ class Definition:
     """The base under what stands `above`."""
     listed: tuple[Listed, ...] = ()
     axes: tuple[Axis, ...] = ()
+    teachers: Teachers = field(default_factory=lambda: Teachers(FilePath()), compare=False)
+    """Where teachers are found."""
 
 
 def load_sweep(
@@ -64,10 +67,12 @@ def load_sweep(
     dataset: str | None = None,
     epochs: int | None = None,
     origins: Mapping[str, str] = MappingProxyType({}),
+    runs: FilePath = FilePath(),
 ) -> Definition:
     """Reads a sweep's file. `dataset` and `epochs` stand above it, for every arm.
 
-    `origins` says where these two were given, if it was not in Python.
+    `origins` says where these two were given, if it was not in Python. Teachers are looked for in
+    the folder `runs`.
 
     Raises SpecError with every problem of the file, of its base, experiments, axes and space.
     """
@@ -82,9 +87,10 @@ def load_sweep(
         origin = origins.get("epochs", f"epochs={epochs}")
         above = (override("recipe.epochs", epochs, origin=origin),)
     found: Found = {}
+    teachers = Teachers(runs)
     with _collecting(found, "base"):
         base = _base(entries.get("base", Node("s6", source)), entries, path.parent)
-        common = resolve(base, source, above)
+        common = teachers.known(resolve(base, source, above))
     if found:
         raise SpecError(tuple(found), source=source)
     shared: dict[str, Any] = {
@@ -95,14 +101,14 @@ def load_sweep(
         shared |= _over_folds(sweep, folds, common)
     sweep = sweep.model_copy(update=shared)
     _check_trials(sweep, tree, source)
-    definition = Definition(sweep, source, base, above, common)
+    definition = Definition(sweep, source, base, above, common, teachers=teachers)
     definition = replace(
         definition,
         listed=tuple(_listed(definition, entries.get("experiments"), path.parent, found)),
-        axes=tuple(_grid(entries.get("grid"), AxisChecks(base, above), found)),
+        axes=tuple(_grid(entries.get("grid"), AxisChecks(base, above, teachers), found)),
     )
     if sweep.search is not None:
-        axes, space = AxisChecks(base, above), entries["search"].entries["space"].entries
+        axes, space = AxisChecks(base, above, teachers), entries["search"].entries["space"].entries
         for where, dimension in sweep.search.space.items():
             with _collecting(found):
                 axes.check(where, dimension, space[where])
@@ -208,7 +214,8 @@ def _listed(
 def _counted(tree: Node, own: Node, definition: Definition) -> CountedExperiment:
     """Raises SpecError for an experiment that cannot be built, at its own lines if at any."""
     try:
-        return count(resolve(tree, definition.source, definition.above))
+        loaded = resolve(tree, definition.source, definition.above)
+        return count(definition.teachers.known(loaded))
     except SpecError as error:
         if "extends" in own.entries:  # it may have brought the mistake along
             raise

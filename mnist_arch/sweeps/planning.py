@@ -23,6 +23,7 @@ from mnist_arch.data.folds import (
     stated,
 )
 from mnist_arch.errors import SpecError
+from mnist_arch.runs.teachers import PLACE
 from mnist_arch.spec.experiment import Budget, Counts, Experiment
 from mnist_arch.spec.loading import (
     FELL_BACK,
@@ -280,9 +281,11 @@ class SweepPlan:
 
         `plan` is that of its network, if it is known.
         """
-        loaded = self._placed(loaded, arm.name)
+        teachers = self.definition.teachers
         try:
+            loaded = teachers.known(self._placed(loaded, arm.name))
             check_dataset(Loaded(loaded.experiment, {}))
+            teachers.check(loaded.experiment)
             plan = plan_network(loaded.experiment) if plan is None else plan
         except SpecError as error:
             return _not_built(arm, error)
@@ -313,11 +316,13 @@ class SweepPlan:
 def plan_sweep(definition: Definition, *, dataset: DatasetName) -> SweepPlan:
     """Counts every arm of list and grid. Nothing is trained, read or written.
 
-    Raises SpecError for a hold-out that leaves nothing to train on.
+    Raises SpecError for a hold-out that leaves nothing to train on, and for a teacher of the base
+    that does not fit it.
     """
     holdout = _holdout(definition, dataset)
     base = _placed(definition.common, "base", definition, dataset, holdout).experiment
-    grid = Grid(definition.base, base, definition.axes, definition.above)
+    definition.teachers.check(base, origin=definition.common.near(PLACE))
+    grid = Grid(definition.base, base, definition.axes, definition.above, definition.teachers)
     plan = SweepPlan(definition, dataset, holdout, grid)
     cells, cell_bytes = _grid_arms(plan) if definition.axes else (iter(()), 0)
     arms = tuple(_told_apart(itertools.chain(_listed_arms(plan), cells)))

@@ -16,12 +16,13 @@ from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.native.machine import Addresses, Machine, StoredImages
 from mnist_arch.native.program import Kind, Program, program_of
-from mnist_arch.spec.recipe import Augment
+from mnist_arch.spec.recipe import Augment, Recipe, Teacher
 from mnist_arch.training.augment import augment, draw_ahead
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native_dropout import fill
 from mnist_arch.training.state import State
 from mnist_arch.training.step import PlainStep
+from mnist_arch.training.teacher import TeacherNetwork, soft_targets
 
 _DROPOUTS: Final = ("Dropout", "Dropout2d")
 
@@ -41,6 +42,50 @@ class BatchChanges:
     erased_side: int
 
 
+class NativeTeacher:
+    """A teacher in the native engine, which sees a batch as it is changed for the student."""
+
+    def __init__(
+        self,
+        teacher: TeacherNetwork,
+        spec: Teacher,
+        *,
+        images: int,
+        threads: int,
+        library: ctypes.CDLL,
+    ) -> None:
+        self.spec, self.classes = spec, teacher.experiment.classes
+        self.normalization = teacher.experiment.normalization
+        program, recipe = program_of(teacher.plan.layers), Recipe()  # by which it never learns
+        self.machine = Machine(library, program, recipe, images=images, threads=threads)
+        means, variances, batches = _statistics(teacher.model)
+        self.machine.bind(
+            Addresses(
+                values=[_address(it) for it in teacher.model.parameters()],
+                running_means=means,
+                running_variances=variances,
+                running_batches=batches,
+            )
+        )
+
+    def targets(self, seen: StoredImages | Tensor, *, images: int) -> Tensor:
+        """What it says of each class: (images, classes) float32.
+
+        `seen` says where the images are stored, or has their pixels from 0 to 1.
+        """
+        logits_NK = torch.empty(images, self.classes)
+        by = self.normalization
+        if isinstance(seen, Tensor):
+            seen = normalize(seen, by).contiguous()
+            pixels: int | StoredImages = seen.data_ptr()
+        else:
+            pixels = replace(seen, mean=by.mean, deviation=by.std)
+        self.machine.predict(
+            images=images, pixels=pixels, logits=logits_NK.data_ptr(), by_average=False
+        )
+        return soft_targets(logits_NK, self.spec).contiguous()
+
+
 class NativeStep(PlainStep):
     """A step in C++. It draws from the same streams in the same order as a plain one.
 
@@ -57,6 +102,11 @@ class NativeStep(PlainStep):
         program = with_orders(program_of(plan_network(state.experiment).layers), state.model)
         recipe = state.experiment.recipe
         self.machine = Machine(library, program, recipe, images=batch, threads=threads)
+        self.teacher: NativeTeacher | None = None
+        if state.teacher is not None and recipe.teacher is not None:
+            self.teacher = NativeTeacher(
+                state.teacher, recipe.teacher, images=batch, threads=threads, library=library
+            )
         self.drops = [(it, program.values[it.input]) for it in program.dropouts]
 
     def begin(self, epoch: EpochPlan) -> None:
@@ -78,9 +128,11 @@ class NativeStep(PlainStep):
         if self.epoch.momenta:
             self.state.optimizer.momentum = self.epoch.momenta[number]
         index_B, changes = self.epoch.batches[number].contiguous(), self.ahead.pop(number)
+        stored = self.stored(index_B, changes)
         self.losses_S[number] = self.learn_from(
             index_B,
-            self.stored(index_B, changes),
+            stored,
+            targets_NK=self.targets(stored, index_B),
             rate=self.epoch.rates[number],
             weight=weight,
         )
@@ -93,16 +145,31 @@ class NativeStep(PlainStep):
         if self.changes_itself:
             (changes,) = self.changes([len(index_B)])
             pixels = self.stored(index_B, changes)
+            targets_NK = self.targets(pixels, index_B)
         else:
             spec, rng = self.state.experiment.recipe.augment, self.state.augment
             x_NCHW = augment(to_unit(self.images_NCHW[index_B]), spec, rng=rng)
+            targets_NK = self.targets(x_NCHW, index_B)
             x_NCHW = normalize(x_NCHW, self.normalization).contiguous()
             pixels = x_NCHW.data_ptr()
         weight = None if weight is None else float(weight)
-        return torch.tensor(self.learn_from(index_B, pixels, rate=float(rate), weight=weight))
+        loss = self.learn_from(
+            index_B, pixels, targets_NK=targets_NK, rate=float(rate), weight=weight
+        )
+        return torch.tensor(loss)
+
+    def targets(self, seen: StoredImages | Tensor, index_B: Tensor) -> Tensor | None:
+        """What the teacher says of a batch; None without one."""
+        return None if self.teacher is None else self.teacher.targets(seen, images=len(index_B))
 
     def learn_from(
-        self, index_B: Tensor, pixels: int | StoredImages, *, rate: float, weight: float | None
+        self,
+        index_B: Tensor,
+        pixels: int | StoredImages,
+        *,
+        targets_NK: Tensor | None,
+        rate: float,
+        weight: float | None,
     ) -> float:
         """Learns from the images at `index_B`, whose pixels are there. Returns their mean loss."""
         labels_N = self.training.labels[index_B]
@@ -115,6 +182,7 @@ class NativeStep(PlainStep):
             rate=rate,
             momentum=self.state.optimizer.momentum,
             average_weight=weight,
+            targets=None if targets_NK is None else targets_NK.data_ptr(),
         )
 
     def predict(self, images_NCHW: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from mnist_arch.spec.recipe import Plateau
 from mnist_arch.training.optimizer import Optimizer
 from mnist_arch.training.plateau import PlateauState
 from mnist_arch.training.streams import generator_owner, stream
+from mnist_arch.training.teacher import TeacherNetwork
 
 
 @dataclass
@@ -47,6 +48,8 @@ class State:
     """Time spent so far."""
     mistakes: list[int] = field(default_factory=list)
     """Places, from 0, of the images that were wrong when the training was last judged."""
+    teacher: TeacherNetwork | None = None
+    """Whom the recipe has it learn from; it does not change, and is in no checkpoint."""
 
     @classmethod
     def fresh(
@@ -56,10 +59,11 @@ class State:
         seed: int,
         device: str = "cpu",
         plan: Plan | None = None,
+        teacher: TeacherNetwork | None = None,
     ) -> Self:
         """The state before the first step; `plan` is the plan where it is known.
 
-        Raises ShapeError.
+        `teacher` is that of the recipe, on the device. Raises ShapeError.
         """
         plan, schedule = plan or plan_network(experiment), experiment.recipe.schedule
         model = build(experiment, seed=seed, plan=plan)
@@ -78,6 +82,7 @@ class State:
             shuffle=stream(seed, "shuffle", "cpu"),
             augment=stream(seed, "augment", device),
             dropout=stream(seed, "dropout", device).get_state(),
+            teacher=teacher,
         )
 
     @property

@@ -20,6 +20,7 @@ from mnist_arch.training.engine import Precision
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.events import Compiling, NotCaptured, NotCompiled
 from mnist_arch.training.state import State
+from mnist_arch.training.teacher import distilled, soft_targets
 
 CLEARED_EVERY: Final = 8
 """Steps between two of which what is freed is given back, where a batch has maps that are not kept:
@@ -27,11 +28,21 @@ the holes between those that are would grow from step to step."""
 
 
 class PlainStep:
-    """A step as torch does it, operation by operation."""
+    """A step as torch does it, operation by operation.
+
+    Raises ValueError where the recipe has a teacher and the state has none, or the images are not
+    of the training split, which are all that a teacher is ever asked about.
+    """
 
     def __init__(self, state: State, training: Split, *, precision: Precision = "float32") -> None:
         self.state, self.training = state, training
         self.normalization = state.experiment.normalization
+        self.teaching = state.experiment.recipe.teacher
+        if self.teaching is not None:
+            if state.teacher is None:
+                raise ValueError("the recipe has a teacher, and the state has none")
+            if training.name != "train":
+                raise ValueError(f"a teacher is not asked about images of {training.name}")
         self.network: Callable[[Tensor], Tensor] = state.model
         if (quantize := state.experiment.recipe.quantize) is not None:
             self.network = RoundedNetwork(state.model, state.plan.layers, quantize=quantize)
@@ -85,6 +96,10 @@ class PlainStep:
             training.labels[index_B],
             label_smoothing=recipe.label_smoothing,
         )
+        if self.teaching is not None and state.teacher is not None:
+            with self.autocast:
+                targets_NK = soft_targets(state.teacher.logits(x_NCHW), self.teaching)
+            loss = distilled(loss, logits_NK.to(loss.dtype), targets_NK, self.teaching)
         if recipe.l1 is not None:
             penalized = [
                 it for it in state.model.parameters() if recipe.l1.of == "all" or it.ndim > 1

@@ -20,6 +20,8 @@ def not_captured(recipe: Recipe) -> str:
     """What of a recipe cannot be in a graph, as the spec says it; empty where all can."""
     if recipe.cycles_momentum:
         return "`cycle_momentum`"
+    if recipe.teacher is not None:
+        return "`teacher`"
     kind = recipe.optimizer.kind
     return "" if kind in ("sgd", "adam", "adamw") else f"`{kind}`"
 

@@ -58,7 +58,13 @@ class SweepRequest:
     @cached_property
     def definition(self) -> Definition:
         """Raises SpecError with every problem of the file."""
-        return load_sweep(self.file, dataset=self.dataset, epochs=self.epochs, origins=self.origins)
+        return load_sweep(
+            self.file,
+            dataset=self.dataset,
+            epochs=self.epochs,
+            origins=self.origins,
+            runs=self.parent,
+        )
 
     @cached_property
     def ledger(self) -> Ledger:

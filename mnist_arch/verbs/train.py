@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,9 +16,10 @@ from mnist_arch.files import check_folder, make_folder
 from mnist_arch.machine.cpus import Watch
 from mnist_arch.machine.memory import room_under_limits
 from mnist_arch.runs.folder import Run, read_manifest
-from mnist_arch.runs.resolve import find_run, find_spec
+from mnist_arch.runs.resolve import find_run, find_spec, with_own_teacher
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
+from mnist_arch.runs.teachers import PLACE, Teachers, macs_in_step
 from mnist_arch.runs.tensorboard import need_tensorboard, with_tensorboard
 from mnist_arch.spec.experiment import Verdicts
 from mnist_arch.spec.loading import Loaded, check_dataset
@@ -59,6 +60,8 @@ class TrainRequest:
     again: bool = False
     require: bool = False
     log: LogName | None = None
+    teachers: Teachers = field(default_factory=lambda: Teachers(Path()))
+    """Where the teacher of a run that begins is found."""
 
     @classmethod
     def of(
@@ -89,6 +92,9 @@ class TrainRequest:
             loaded = find_spec(spec or "s6", runs=runs, overrides=overrides)
             numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
             request = cls(loaded, numbers, device, parent, engine, threads)
+        if resume is None:
+            teachers = Teachers(runs)
+            request = replace(request, loaded=teachers.known(request.loaded), teachers=teachers)
         return replace(request, **more)
 
     @classmethod
@@ -112,7 +118,7 @@ class TrainRequest:
         """
         manifest = read_manifest(path)
         return cls(
-            manifest.loaded,
+            with_own_teacher(manifest.loaded, path),
             (manifest.seed,),
             device,
             parent,
@@ -154,6 +160,9 @@ def refuse(request: TrainRequest, counted: CountedExperiment, *, auto: DatasetNa
         counted.for_seed(seed)
     check_named_folder(counted.experiment.resolved_dataset, request.data_dir)
     left = [run for run in request.runs(counted) if not request.is_finished(run)]
+    if request.run is None and any(request.again or run.is_new for run in left):
+        origin = request.loaded.near(PLACE)
+        request.teachers.check(counted.experiment, origin=origin)
     if left and request.require:
         budget.check_verdict(counted.experiment)
     if left:
@@ -337,7 +346,8 @@ def _engine(
         return _new_engine(request, counted, device, work, watch, display)
     begun = [run.manifest().engine for run in runs if not run.is_finished]
     if request.threads is None and any(engine.step == "native" for engine in begun):
-        return Engine(device=device, threads=_free_threads("native", counted, watch, display))
+        threads = _free_threads(request, "native", counted, watch, display)
+        return Engine(device=device, threads=threads)
     return Engine(device=device, threads=request.threads or 1)
 
 
@@ -357,31 +367,39 @@ def _new_engine(
         if kept is not None and kept.device == device and runs_here(kept):
             return kept
     threads = kept.threads if kept is not None and request.threads is None else request.threads
-    guess = threads or _threads_for("plain", counted, watch).threads
+    guess = threads or _threads_for(request, "plain", counted, watch).threads
     with display.choosing():
         choice = choose_engine(device=device, threads=guess, wanted=request.wanted, work=work)
     if choice.note is not None:
         display.note(choice.note)
     if threads is None:
-        threads = _free_threads(choice.engine.step, counted, watch, display)
+        threads = _free_threads(request, choice.engine.step, counted, watch, display)
     return choice.engine.model_copy(update={"threads": threads})
 
 
 def _free_threads(
-    step: StepKind, counted: CountedExperiment, watch: Watch, display: TrainDisplay
+    request: TrainRequest,
+    step: StepKind,
+    counted: CountedExperiment,
+    watch: Watch,
+    display: TrainDisplay,
 ) -> int:
     """What the work is worth and others leave free; says where that is less than all."""
-    choice = _threads_for(step, counted, watch)
+    choice = _threads_for(request, step, counted, watch)
     if choice.threads < choice.alone:
         display.note(FewerThreads(choice.threads, choice.alone))
     return choice.threads
 
 
-def _threads_for(step: StepKind, counted: CountedExperiment, watch: Watch) -> ThreadChoice:
+def _threads_for(
+    request: TrainRequest, step: StepKind, counted: CountedExperiment, watch: Watch
+) -> ThreadChoice:
     from mnist_arch.training.engine_choice import threads_here
 
-    batch = counted.experiment.recipe.batch_size
-    return threads_here(macs=counted.plan.macs, batch=batch, watch=watch, step=step)
+    recipe = counted.experiment.recipe
+    teacher = None if request.run is not None else request.teachers.of(recipe)
+    macs = macs_in_step(counted.plan.macs, teacher)
+    return threads_here(macs=macs, batch=recipe.batch_size, watch=watch, step=step)
 
 
 def _note_what_is_kept(request: TrainRequest, run: Run, display: TrainDisplay) -> None:

@@ -118,7 +118,8 @@ def test_an_error_is_plain_lines_with_the_line_that_it_is_about() -> None:
         "   |    epoch: 5\n"
         "   |    ^\n"
         "hint: did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-        "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, schedule\n"
+        "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, "
+        "schedule, teacher\n"
     )
 
 
@@ -173,7 +174,8 @@ def test_a_spec_error() -> None:
         "column": 3,
         "source": "  epoch: 5",
         "hint": "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-        "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
+        "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, "
+        "schedule, teacher",
     }
 
 

@@ -169,6 +169,7 @@ KINDS = {
     "InverseTime": "`recipe.schedule`, kind `inverse-time`",
     "Plateau": "`recipe.schedule`, kind `plateau`",
     "Constant": "`recipe.schedule`, kind `constant`",
+    "Teacher": "`recipe.teacher`",
     "L1": "`recipe.l1`",
     "Augment": "`recipe.augment`",
     "Change": "`recipe.augment[…]`",

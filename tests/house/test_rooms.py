@@ -121,6 +121,7 @@ TORCH_FREE = (
     "runs.curves",
     "runs.score",
     "runs.stored",
+    "runs.teachers",
     "runs.tensorboard",
     "report.content",
     "report.diagram",

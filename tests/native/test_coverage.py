@@ -61,6 +61,7 @@ def test_public_networks_are_covered() -> None:
     [
         ({"schedule": {"cycle_momentum": True}}, "`cycle_momentum`"),
         ({"optimizer": "rmsprop"}, "`rmsprop`"),
+        ({"teacher": "s6"}, "`teacher`"),
         ({"optimizer": {"kind": "adam", "weight_decay": 0.1}}, ""),
         ({"l1": 0.1}, ""),
         ({"schedule": {"kind": "plateau"}}, ""),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from beside import Native, experiment_of, noise
 from small import equal, loaded, synthetic, tensors
+from teaching import teacher
 
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import load
@@ -43,6 +44,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "shifted far": {"augment": {**STILL, "shift_pixels": 20}},
     "images as they are": {"augment": STILL},
     "changes by torch": {"augment": [{"rotate_degrees": 9, "resample": "nearest"}, {"fill": 0.5}]},
+    "taught": {"teacher": {"network": "master", "weight": 0.7, "temperature": 4.0}},
+    "taught, changes by torch": {
+        "teacher": "master",
+        "label_smoothing": 0.1,
+        "augment": [{"rotate_degrees": 9, "resample": "nearest"}, {"fill": 0.5}],
+    },
     "normalised otherwise": {"normalize": {"mean": 0.5, "std": 0.25}},
 }
 SEPARABLE = """
@@ -83,7 +90,8 @@ def steps(
 ) -> tuple[State, list[float]]:
     """So many steps, native where a library is given; and their losses."""
     training = synthetic(128, seed=1)
-    state = state or State.fresh(experiment, seed=seed)
+    master = None if experiment.recipe.teacher is None else teacher()
+    state = state or State.fresh(experiment, seed=seed, teacher=master)
     state.model.train().to(dtype)
     step: PlainStep = PlainStep(state, training)
     if library is not None:

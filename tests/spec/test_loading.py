@@ -485,7 +485,8 @@ def test_override_of_a_key_opens_a_short_form(text: str, written: dict[str, str]
             "recipe.epoch",
             "unknown key `epoch`",
             "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-            "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
+            "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, "
+            "schedule, teacher",
         ),
         (
             "recipe.epochs=2.0",

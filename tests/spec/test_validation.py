@@ -282,7 +282,8 @@ def test_sentence_about_blocks(blocks: str, path: str, message: str) -> None:
             "recipe: {epoch: 5}",
             "recipe.epoch",
             "did you mean `epochs`? valid: augment, batch_size, clip_norm, ema, epochs, "
-            "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, schedule",
+            "initialize, l1, label_smoothing, last_batch, normalize, optimizer, quantize, "
+            "schedule, teacher",
         ),
         (
             "recipe: {optimizer: {momentun: 0.5}}",

@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from small import loaded
 from torch import Tensor, nn
 
+from mnist_arch.data.pixels import normalize, to_unit
 from mnist_arch.data.split import Split
 from mnist_arch.spec.experiment import Experiment
 from mnist_arch.spec.loading import loads
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native import NativeStep
 from mnist_arch.training.state import State
+from mnist_arch.training.teacher import TeacherNetwork
 
 STILL = {"kind": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 """An optimizer without a state."""
@@ -74,10 +76,11 @@ class Native:
         threads: int = 1,
         seed: int = 0,
         images_seed: int = 1,
+        teacher: TeacherNetwork | None = None,
     ) -> None:
         self.experiment, self.images = experiment, images
         self.split = noise(images, classes=experiment.classes, seed=images_seed)
-        self.state = State.fresh(experiment, seed=seed)
+        self.state = State.fresh(experiment, seed=seed, teacher=teacher)
         self.state.model.train()
         self.step = NativeStep(
             self.state, self.split, batch=images, threads=threads, library=library
@@ -85,6 +88,7 @@ class Native:
         self.step.begin(EpochPlan((torch.arange(images),), [], []))
         self.pixels = self.step.prepared(self.split.images)
         """What the network sees, (N, 1, 28, 28) float32."""
+        self.targets_NK = self.step.targets(to_unit(self.split.images), torch.arange(images))
 
     def learn(self, masks: list[Tensor], *, rate: float = 0.0) -> Found:
         """Gradients of a step at a rate, by default one that moves nothing."""
@@ -96,6 +100,7 @@ class Native:
             rate=rate,
             momentum=self.state.optimizer.momentum,
             average_weight=None if self.state.average is None else 0.1,
+            targets=None if self.targets_NK is None else self.targets_NK.data_ptr(),
         )
         return Found(loss, self.gradients(), buffers(self.state.model))
 
@@ -128,6 +133,15 @@ def torch_found(
     logits_NK = model(native.pixels.to(dtype).contiguous(memory_format=torch.channels_last))
     smoothing = native.experiment.recipe.label_smoothing
     loss = F.cross_entropy(logits_NK, native.split.labels, label_smoothing=smoothing)
+    if (spec := native.experiment.recipe.teacher) is not None:
+        teacher = native.state.teacher
+        assert teacher is not None
+        master = copy.deepcopy(teacher.model).to(dtype)
+        seen = normalize(to_unit(native.split.images), teacher.experiment.normalization)
+        warm = float(spec.temperature)
+        said = F.softmax(master(seen.to(dtype)) / warm, dim=1)
+        apart = F.kl_div(F.log_softmax(logits_NK / warm, dim=1), said, reduction="batchmean")
+        loss = (1 - spec.weight) * loss + spec.weight * warm**2 * apart
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = {name: it.grad for name, it in model.named_parameters() if it.grad is not None}
     return Found(float(loss.detach()), gradients, buffers(model))

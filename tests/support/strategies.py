@@ -603,6 +603,10 @@ _CHANGES = st.fixed_dictionaries(
     },
 )
 _AUGMENTS = _CHANGES | st.lists(_CHANGES, max_size=3)
+_TEACHERS = st.fixed_dictionaries(
+    {"network": st.sampled_from(["s6", "zoo/best", "runs/a-0-s0"]), "sha256": st.just("0" * 64)},
+    optional={"weight": st.floats(0.01, 1), "temperature": st.floats(0.1, 1000)},
+)
 _NORMALIZES = st.sampled_from(["dataset", "none"]) | st.fixed_dictionaries(
     {}, optional={"mean": st.floats(-1, 1), "std": st.floats(0.01, 2)}
 )
@@ -620,6 +624,7 @@ rest_of_file: st.SearchStrategy[Mapping] = st.fixed_dictionaries(
                 "l1": st.none() | st.floats(0, 1),
                 "schedule": _SCHEDULES,
                 "label_smoothing": st.floats(0, 0.5),
+                "teacher": st.none() | _TEACHERS,
                 "clip_norm": st.none() | st.floats(1e-3, 1e6),
                 "ema": st.none() | st.floats(0, 0.9999),
                 "augment": _AUGMENTS,

@@ -1,4 +1,5 @@
-// Cross-entropy with label smoothing: where forward ends and backward begins.
+// Cross-entropy with label smoothing, and what a teacher says: where forward ends and backward
+// begins.
 #pragma once
 
 #include "operation.h"
@@ -9,6 +10,9 @@ public:
 
     /// The summed loss of a group, and the gradient of the batch's mean.
     void learn(int group, const std::int64_t* labels, float smoothing);
+
+    /// Mixes in, after `learn`, temperature² · KL(teacher ‖ network) with its weight.
+    void learn_from(int group, const float* targets, float weight, float temperature);
 
     /// The mean over the batch.
     float mean() const;

@@ -54,12 +54,14 @@ float Network::learn(const NativeStep& step) {
     for (int image = 0; image < step.images.count; ++image)
         if (step.labels[image] < 0 || step.labels[image] >= classes)
             throw std::invalid_argument("label");
+    if ((step.targets != nullptr) != (recipe_.teacher_weight > 0))
+        throw std::invalid_argument("targets of a teacher");
     point_at(false);
     std::copy_n(step.masks, masks_.size(), masks_.begin());
     team_.run([&](int thread) {
         prepare(thread);
         forward(thread, step.images);
-        backward(thread, step.labels);
+        backward(thread, step);
         team_.meet();
         optimizer_.sum_gradients(batch_.groups(), thread, team_.size());
         team_.meet([&] { optimizer_.settle(); });
@@ -126,9 +128,10 @@ void Network::forward(int thread, const NativeImages& images) {
     }
 }
 
-void Network::backward(int thread, const std::int64_t* labels) {
+void Network::backward(int thread, const NativeStep& step) {
     const int count = int(operations_.size());
     const float smoothing = float(recipe_.label_smoothing);
+    const float weight = float(recipe_.teacher_weight), temperature = float(recipe_.temperature);
     bool backwards = true;
     for (int left = count, met = count;;) {
         int next = left - 1;
@@ -136,7 +139,8 @@ void Network::backward(int thread, const std::int64_t* labels) {
         each_group(thread, backwards, [&](int group) {
             if (met == count) {
                 std::fill_n(parameters_.gradient(group), parameters_.total, 0.0f);
-                loss_->learn(group, labels, smoothing);
+                loss_->learn(group, step.labels, smoothing);
+                if (step.targets) loss_->learn_from(group, step.targets, weight, temperature);
             }
             for (int index = left - 1; index > next; --index) {
                 for (const int before : again_[index])

@@ -57,7 +57,7 @@ private:
     void start(const NativeImages& images, bool trains);
     void prepare(int thread);
     void forward(int thread, const NativeImages& images);
-    void backward(int thread, const std::int64_t* labels);
+    void backward(int thread, const NativeStep& step);
     void write_logits(int group, float* logits) const;
     void point_at(bool average);
 

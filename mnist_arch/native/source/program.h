@@ -77,6 +77,8 @@ struct NativeRecipe {
     double l1;         // what the loss has for each unit of the sum of absolute values
     double clip_norm;  // 0 for none
     double label_smoothing;
+    double teacher_weight;  // share of the loss that is a teacher's; 0 for none
+    double temperature;
 };
 
 /// Addresses in torch's memory, by the places in the program. What is not there is null.
@@ -112,6 +114,7 @@ struct NativeImages {
 struct NativeStep {
     NativeImages images;
     const std::int64_t* labels;  // [image]
+    const float* targets;        // [image][class] of a teacher, at the temperature; null for none
     const float* const* masks;   // of each dropout, in the order of the program
     double rate, momentum;  // the latter is beta1 of Adam
     double average_weight;  // below 0 without an average

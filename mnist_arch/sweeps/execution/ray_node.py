@@ -18,6 +18,7 @@ from mnist_arch.runs.checkpoint import ResumePoint, checkpoint_bytes
 from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
 from mnist_arch.runs.provenance import package_versions
+from mnist_arch.runs.teachers import macs_in_step
 from mnist_arch.sweeps.execution.worker import failure_of, print_error, printing_to
 from mnist_arch.sweeps.ledger import Failure
 from mnist_arch.training.engine_choice import resolve_device
@@ -105,7 +106,8 @@ def _trained(
     splits = training.split(device), judged_on.split(device)
     engine = resume_point.manifest.engine
     batch = state.experiment.recipe.batch_size
-    speed = SpeedCheck(macs=state.plan.macs, batch=batch, engine=engine)
+    macs = macs_in_step(state.plan.macs, resume_point.manifest.teacher)
+    speed = SpeedCheck(macs=macs, batch=batch, engine=engine)
     for record in train(state, *splits, judge_after=task.judge_after, engine=engine):
         if isinstance(record, Progress) and (slow := speed.notice(record)):
             yield NodeMessage(slow)
