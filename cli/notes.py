@@ -48,7 +48,7 @@ class NotesInLines:
             yield
 
     def choosing(self) -> contextlib.AbstractContextManager[None]:
-        how = "choosing how steps run; native ones are built the first time, in half a minute"
+        how = "choosing how steps run; native ones are built the first time, in about ten seconds"
         return self.working(how)
 
     def judging(self, images: int) -> contextlib.AbstractContextManager[None]:

@@ -32,16 +32,17 @@ _FLAGS: Final[dict[Vectors, tuple[str, ...]]] = {
     "neon": (),
     "plain": (),
 }
-_COMMON_FLAGS: Final = ("-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
+_COMMON_FLAGS: Final = ("-std=c++20", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
 """Products and sums are fused where it is written, and nowhere else: see vector.h."""
 
-PARTS: Final = (
-    "kernels winograd depthwise stencil map elementwise pooling group_norm loss optimizer".split(),
-    "batch_norm convolution images random assembly network memory team interface check".split(),
+PARTS: Final[tuple[tuple[str, str], ...]] = (
+    ("-O3", "kernels winograd depthwise stencil map"),
+    ("-O3", "elementwise pooling group_norm loss optimizer batch_norm convolution images random"),
+    ("-O1", "assembly network memory team interface check"),
 )
 """Sources that are compiled as one: the headers of C++ take longer than most of them.
 
-Only the second part reads those of threads and owned memory. A compiler takes as long for either.
+The last part runs once a network or a step. It alone reads the headers of threads and owned memory.
 """
 
 _RUN_ON: Final[dict[Vectors, tuple[Vectors, ...]]] = {
@@ -58,8 +59,9 @@ BUILD_SECONDS: Final = 120
 LOCK_SECONDS: Final = 300
 """How long a process waits for another that builds."""
 
-Check = Callable[[Path], str]
-"""Tries a library; says what is wrong with it, in a line, or nothing."""
+Check = Callable[[Path, Callable[[], object]], str]
+"""Has a library made by the second argument, tries it, and says in a line what is wrong with it, or
+nothing."""
 
 
 class NoLibrary(Exception):
@@ -102,9 +104,13 @@ def find_compiler() -> Compiler:
     """The compiler that `CXX` names, else the first one there is. Raises NoLibrary."""
     if sys.platform not in ("linux", "darwin"):
         raise NoLibrary(f"the native engine is not made for {sys.platform}")
-    named = os.environ.get("CXX")
+    return _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
+
+
+@lru_cache  # each trial of a sweep asks for it
+def _compiler(named: str | None, search: str | None) -> Compiler:
     for name in [named] if named else ["c++", "g++", "clang++"]:
-        path = shutil.which(name)
+        path = shutil.which(name, path=search)
         if path is None:
             continue
         try:
@@ -122,7 +128,8 @@ def library_path(
 ) -> Path:
     """Where the library of these sources, by this compiler, for these vectors is kept."""
     digest = hashlib.blake2b(digest_size=10)
-    for text in (compiler.version, platform.machine(), *_COMMON_FLAGS, *_FLAGS[vectors], *flags):
+    texts = (compiler.version, platform.machine(), *_COMMON_FLAGS, *_FLAGS[vectors], *flags)
+    for text in (*texts, *(text for part in PARTS for text in part)):
         digest.update(text.encode() + b"\0")
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -134,13 +141,19 @@ def run_on(vectors: Vectors, here: Vectors) -> bool:
     return here in _RUN_ON[vectors]
 
 
+def untried(_: Path, make: Callable[[], object]) -> str:
+    """A check that makes a library, and finds nothing wrong with it."""
+    make()
+    return ""
+
+
 def build(
     compiler: Compiler,
     vectors: Vectors,
     *,
     cache: Path,
     flags: Sequence[str] = (),
-    check: Check = lambda _: "",
+    check: Check = untried,
 ) -> Path:
     """The library, built unless it is there already: one process builds, the others wait.
 
@@ -155,8 +168,8 @@ def build(
         with _building(cache):
             if not is_sealed(path):
                 with tempfile.TemporaryDirectory(dir=cache, prefix=_UNFINISHED) as folder:
-                    made = _compile(compiler, vectors, folder=Path(folder), flags=flags)
-                    trouble = check(made)
+                    made = Path(folder) / "library.so"
+                    trouble = check(made, lambda: _compile(compiler, vectors, made, flags=flags))
                     seal = Path(folder) / "seal"
                     seal.write_text(json.dumps({"library": _hash(made), "trouble": trouble}))
                     seal.replace(_seal(path))
@@ -219,23 +232,23 @@ def _building(cache: Path) -> Iterator[None]:
         lock.release()
 
 
-def _compile(compiler: Compiler, vectors: Vectors, *, folder: Path, flags: Sequence[str]) -> Path:
-    """The parts at once."""
+def _compile(compiler: Compiler, vectors: Vectors, made: Path, *, flags: Sequence[str]) -> None:
+    """The parts at once, beside what is made of them."""
     from concurrent.futures import ThreadPoolExecutor
 
     def compiled(number: int) -> str:
-        part, target = folder / f"part{number}.cpp", folder / f"part{number}.o"
-        part.write_text("".join(f'#include "{name}.cpp"\n' for name in PARTS[number]))
-        call = [compiler.path, *_COMMON_FLAGS, *_FLAGS[vectors], *flags, "-I", str(SOURCE)]
-        _run([*call, "-c", str(part), "-o", str(target)], seconds=BUILD_SECONDS)
-        return str(target)
+        level, names = PARTS[number]
+        part = made.with_name(f"part{number}.cpp")
+        part.write_text("".join(f'#include "{name}.cpp"\n' for name in names.split()))
+        target = str(part.with_suffix(".o"))
+        call = [compiler.path, *_COMMON_FLAGS, level, *_FLAGS[vectors], *flags, "-I", str(SOURCE)]
+        _run([*call, "-c", str(part), "-o", target], seconds=BUILD_SECONDS)
+        return target
 
     with ThreadPoolExecutor(len(PARTS)) as pool:
         objects = [*pool.map(compiled, range(len(PARTS)))]
-    made = folder / "library.so"
     call = [compiler.path, "-shared", "-pthread", *flags, *objects, "-o", str(made)]
     _run(call, seconds=BUILD_SECONDS)
-    return made
 
 
 def _run(call: list[str], *, seconds: float) -> str:

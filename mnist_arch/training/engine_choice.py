@@ -32,8 +32,8 @@ from mnist_arch.training.thread_choice import (
 )
 from mnist_arch.training.work import Work
 
-BUILD_CPU_SECONDS: Final = 17.0
-"""Of building the native library, by as many compilers at once as there are CPUs."""
+BUILD_CPU_SECONDS: Final = 14.0
+"""Of building the native library and trying it, by as many processes at once as there are CPUs."""
 
 MEASURED_VECTORS: Final[tuple[Vectors, ...]] = ("avx512", "avx2")
 """With which native steps are known to be faster; others have to be asked for."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +20,14 @@ IMAGES: Final = 37
 
 _PROGRAM: Final = f"""
 import sys
+from collections.abc import Callable
 from pathlib import Path
+import mnist_arch.training.native
 from {__name__} import trouble_here
-print(trouble_here(Path(sys.argv[1])))
+if sys.stdin.readline():
+    print(trouble_here(Path(sys.argv[1])))
 """
+"""It imports torch, and waits for a line before it looks at the library."""
 
 _NETWORK: Final = """
 name: trial
@@ -41,31 +46,42 @@ dataset: mnist-5k
 """Something of every operation."""
 
 
-def check(library: Path) -> str:
-    """What is wrong with a library, in a line, or nothing.
+def check(library: Path, make: Callable[[], object]) -> str:
+    """Has a library made, and says what is wrong with it, in a line, or nothing.
 
-    In a process of its own, which it may end. Raises NoLibrary where that cannot be found out.
+    It is tried in a process of its own, which it may end, and which starts before it is made.
+    Raises NoLibrary where it cannot be tried, and what `make` raises.
     """
     call = [sys.executable, "-c", _PROGRAM, str(library)]
     paths = os.pathsep.join(filter(None, sys.path))
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
+        trial = subprocess.Popen(
             call,
             env={**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
             text=True,
-            timeout=SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
         )
-    except (OSError, subprocess.SubprocessError) as error:
+    except OSError as error:
         raise NoLibrary(f"the library cannot be tried: {type(error).__name__}") from None
-    if done.returncode < 0:
-        return f"the library ends a process by {signal.Signals(-done.returncode).name}"
-    if done.returncode > 0:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
+    with trial:
+        try:
+            make()
+            printed, errors = trial.communicate("try it\n", timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            trial.kill()
+            raise NoLibrary("the library cannot be tried: TimeoutExpired") from None
+        except BaseException:
+            trial.kill()
+            raise
+    if trial.returncode < 0:
+        return f"the library ends a process by {signal.Signals(-trial.returncode).name}"
+    if trial.returncode > 0:
+        last = (errors.strip() or "no message").splitlines()[-1]
         raise NoLibrary(f"the library cannot be tried: {last}")
-    return done.stdout.strip()
+    return printed.strip()
 
 
 def trouble_here(library: Path) -> str:

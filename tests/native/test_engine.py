@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from pydantic import ValidationError
@@ -204,13 +205,23 @@ def test_a_library_that_ends_its_process_is_found_wrong(
     python.write_text("#!/bin/sh\nkill -ILL $$\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    assert native_check.check(tmp_path) == "the library ends a process by SIGILL"
+    assert native_check.check(tmp_path, lambda: None) == "the library ends a process by SIGILL"
     python.write_text("#!/bin/sh\necho no torch >&2\nexit 1\n")
     with pytest.raises(NoLibrary, match="cannot be tried: no torch"):
-        native_check.check(tmp_path)
+        native_check.check(tmp_path, lambda: None)
+
+
+def test_a_library_that_cannot_be_made_leaves_no_process(tmp_path: Path) -> None:
+    def make() -> None:
+        raise NoLibrary("g++ fails")
+
+    children = psutil.Process().children()
+    with pytest.raises(NoLibrary, match="g\\+\\+ fails"):
+        native_check.check(tmp_path / "it.so", make)
+    assert psutil.Process().children() == children
 
 
 def test_a_file_that_is_no_library_cannot_be_tried(tmp_path: Path) -> None:
     (tmp_path / "it.so").write_text("no library")
     with pytest.raises(NoLibrary, match=r"cannot be tried: .*does not load"):
-        native_check.check(tmp_path / "it.so")
+        native_check.check(tmp_path / "it.so", lambda: None)

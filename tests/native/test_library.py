@@ -7,6 +7,7 @@ import platform
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_it_is_built_once(tmp_path: Path) -> None:
 
 def test_every_source_is_in_one_part() -> None:
     sources = sorted(it.stem for it in native.SOURCE.glob("*.cpp"))
-    assert sorted(name for part in native.PARTS for name in part) == sources
+    assert sorted(name for _, names in native.PARTS for name in names.split()) == sources
 
 
 def test_its_name_depends_on_all_that_it_is_made_of(tmp_path: Path) -> None:
@@ -89,6 +90,13 @@ def test_cxx_names_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CXX", str(tmp_path / "nothing"))
     with pytest.raises(native.NoLibrary):
         native.find_compiler()
+
+
+def test_a_process_asks_a_compiler_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = script(tmp_path, 'echo mine; echo call >> "$(dirname "$0")/calls"')
+    monkeypatch.setenv("CXX", compiler.path)
+    assert native.find_compiler() == native.find_compiler()
+    assert calls(tmp_path) == 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +176,9 @@ def test_a_library_is_tried_before_it_is_in_its_place(tmp_path: Path) -> None:
     path = native.library_path(compiler, "plain", cache=cache)
     tried: list[Path] = []
 
-    def check(library: Path) -> str:
+    def check(library: Path, make: Callable[[], object]) -> str:
+        assert not library.exists()
+        make()
         tried.append(library)
         assert library.read_text() == "made\n"
         assert not path.exists()
@@ -181,9 +191,14 @@ def test_a_library_is_tried_before_it_is_in_its_place(tmp_path: Path) -> None:
 
 def test_a_library_that_was_found_wrong_is_not_built_again(tmp_path: Path) -> None:
     compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
+
+    def check(library: Path, make: Callable[[], object]) -> str:
+        make()
+        return "it differs by 3"
+
     for _ in range(2):
         with pytest.raises(native.NoLibrary, match="it differs by 3; it is built again where"):
-            native.build(compiler, "plain", cache=cache, check=lambda _: "it differs by 3")
+            native.build(compiler, "plain", cache=cache, check=check)
     path = native.library_path(compiler, "plain", cache=cache)
     assert not path.exists()
     assert calls(tmp_path) == len(native.PARTS) + 1
@@ -194,7 +209,7 @@ def test_a_library_that_was_found_wrong_is_not_built_again(tmp_path: Path) -> No
 def test_one_that_could_not_be_tried_is_neither_kept_nor_judged(tmp_path: Path) -> None:
     compiler, cache = script(tmp_path, MAKES), tmp_path / "cache"
 
-    def check(_: Path) -> str:
+    def check(*_: object) -> str:
         raise native.NoLibrary("no memory")
 
     with pytest.raises(native.NoLibrary, match="no memory"):

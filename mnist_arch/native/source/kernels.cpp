@@ -1,5 +1,6 @@
 #include "kernels.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -13,9 +14,23 @@ constexpr int pixels_beside(int outputs) {
     return (REGISTERS - 1) / (outputs + 1);
 }
 
-/// The next of blocks that are as large as they can be, or are halves of what is left.
+/// Blocks are as large as they can be, or else a power of two: each size is a function of its own, and
+/// these are what building takes longest for.
+constexpr int size_of_block(int index, int most) { return std::min(1 << index, most); }
+
+/// How many sizes there are.
+constexpr int sizes_up_to(int most) {
+    int count = 1;
+    while (size_of_block(count - 1, most) < most) ++count;
+    return count;
+}
+
+/// Which size comes next of so many that are left. Two alike are faster than a large and a small one.
 constexpr int next_block(int left, int most) {
-    return left <= most ? left : left >= 2 * most ? most : (left + 1) / 2;
+    int index = sizes_up_to(most) - 1;
+    if (left > most && index > 0 && left == 2 * size_of_block(index - 1, most)) --index;
+    while (size_of_block(index, most) > left) --index;
+    return index;
 }
 
 template <int OUTPUTS, int PIXELS>
@@ -96,14 +111,14 @@ void block(const Row& row, int column, RowSums<OUTPUTS>& sums) {
 template <int OUTPUTS>
 using Block = void (*)(const Row&, int column, RowSums<OUTPUTS>&);
 
-template <int OUTPUTS, int... PIXELS>
-constexpr std::array<Block<OUTPUTS>, sizeof...(PIXELS)> blocks_with(std::integer_sequence<int, PIXELS...>) {
-    return {block<OUTPUTS, PIXELS + 1>...};
+template <int OUTPUTS, int... INDEX>
+constexpr std::array<Block<OUTPUTS>, sizeof...(INDEX)> blocks_with(std::integer_sequence<int, INDEX...>) {
+    return {block<OUTPUTS, size_of_block(INDEX, pixels_beside(OUTPUTS))>...};
 }
 
 template <int OUTPUTS>
 constexpr auto BLOCKS =
-    blocks_with<OUTPUTS>(std::make_integer_sequence<int, pixels_beside(OUTPUTS)>());
+    blocks_with<OUTPUTS>(std::make_integer_sequence<int, sizes_up_to(pixels_beside(OUTPUTS))>());
 
 template <int OUTPUTS>
 void make_blocks(const Row& row, int columns) {
@@ -111,9 +126,9 @@ void make_blocks(const Row& row, int columns) {
     RowSums<OUTPUTS> sums;
     for (int o = 0; o < OUTPUTS; ++o) sums.sum[o] = sums.squares[o] = Vector{};
     for (int column = 0; column < columns;) {
-        const int pixels = next_block(columns - column, most);
-        BLOCKS<OUTPUTS>[pixels - 1](row, column, sums);
-        column += pixels;
+        const int size = next_block(columns - column, most);
+        BLOCKS<OUTPUTS>[size](row, column, sums);
+        column += size_of_block(size, most);
     }
     if (!row.sums) return;
     for (int o = 0; o < OUTPUTS; ++o)
@@ -146,28 +161,27 @@ void mix_block(const Mix& mix, int column) {
 }
 
 /// Of four channels, pairs of pixels were up to a tenth faster than threes where those just fit in the
-/// registers; a single one is slow.
-template <int OUTPUTS>
-int next_mix(int left) {
-    if (OUTPUTS < 4 || REGISTERS > 16) return next_block(left, pixels_beside(OUTPUTS));
-    return left == 1 ? 1 : left % 2 == 1 ? 3 : 2;
+/// registers.
+constexpr int pixels_mixed(int outputs) {
+    return outputs == 4 && REGISTERS <= 16 ? 2 : pixels_beside(outputs);
 }
 
 using MixBlock = void (*)(const Mix&, int column);
 
-template <int OUTPUTS, int... PIXELS>
-constexpr std::array<MixBlock, sizeof...(PIXELS)> mixes(std::integer_sequence<int, PIXELS...>) {
-    return {mix_block<OUTPUTS, PIXELS + 1>...};
+template <int OUTPUTS, int... INDEX>
+constexpr std::array<MixBlock, sizeof...(INDEX)> mixes(std::integer_sequence<int, INDEX...>) {
+    return {mix_block<OUTPUTS, size_of_block(INDEX, pixels_mixed(OUTPUTS))>...};
 }
 
 template <int OUTPUTS>
 void mix_blocks(const Mix& mix) {
-    constexpr int most = pixels_beside(OUTPUTS);
-    static constexpr auto MIXES = mixes<OUTPUTS>(std::make_integer_sequence<int, most>());
+    constexpr int most = pixels_mixed(OUTPUTS);
+    static constexpr auto MIXES =
+        mixes<OUTPUTS>(std::make_integer_sequence<int, sizes_up_to(most)>());
     for (int column = 0; column < mix.columns;) {
-        const int pixels = next_mix<OUTPUTS>(mix.columns - column);
-        MIXES[pixels - 1](mix, column);
-        column += pixels;
+        const int size = next_block(mix.columns - column, most);
+        MIXES[size](mix, column);
+        column += size_of_block(size, most);
     }
 }
 
@@ -220,18 +234,19 @@ void multiply_block(const Band& band) {
 
 using Multiply = void (*)(const Band&);
 
-template <int OUTPUTS, int... TAPS>
-constexpr std::array<Multiply, sizeof...(TAPS)> products(std::integer_sequence<int, TAPS...>) {
-    return {multiply_block<OUTPUTS, TAPS + 1>...};
+template <int OUTPUTS, int... INDEX>
+constexpr std::array<Multiply, sizeof...(INDEX)> products(std::integer_sequence<int, INDEX...>) {
+    return {multiply_block<OUTPUTS, size_of_block(INDEX, taps_beside(OUTPUTS))>...};
 }
 
 template <int OUTPUTS>
 void multiply_taps(Band band, int tap_count) {
     constexpr int most = taps_beside(OUTPUTS);
-    static constexpr auto PRODUCTS = products<OUTPUTS>(std::make_integer_sequence<int, most>());
+    static constexpr auto PRODUCTS =
+        products<OUTPUTS>(std::make_integer_sequence<int, sizes_up_to(most)>());
     for (int left = tap_count; left > 0;) {
-        const int taps = next_block(left, most);
-        PRODUCTS[taps - 1](band);
+        const int size = next_block(left, most), taps = size_of_block(size, most);
+        PRODUCTS[size](band);
         band.taps += taps;
         band.sums += taps * LANES;
         left -= taps;
