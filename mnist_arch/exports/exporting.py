@@ -74,7 +74,7 @@ class ExportRequest:
         """
         if more.get("int8") and format in ("torch", "js"):
             message = f"there are no whole numbers in the format {format}"
-            raise SpecError((Problem(message, origin="int8=", hint="format='onnx', 'c'"),))
+            raise SpecError((Problem(message, origin="int8=", hint="format='onnx' or format='c'"),))
         if format == "onnx":
             need_onnx()
         trained = find(what, runs=runs, spec=spec)

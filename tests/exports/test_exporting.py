@@ -138,6 +138,9 @@ def test_what_cannot_be_written_is_refused_before_the_work(runs: Path) -> None:
     assert "there is no folder 'nowhere'" in done.stderr
     assert run("tiny", "--runs", runs, "--out", runs).exit_code == 2
     assert run("nothing", "--runs", runs).exit_code == 2
+    done = run("tiny", "--runs", runs, "--format", "js", "--int8")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith("  --> --int8\nhint: --format onnx or --format c\n")
     with pytest.raises(ma.SpecError, match="'tflite' is not one"):
         ma.export("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]  # is refused
 
