@@ -61,7 +61,7 @@ class Predictor:
 
     def __repr__(self) -> str:
         it = self.trained
-        return f"Predictor({it.experiment.name}, trained on {it.dataset}, {it.weights})"
+        return f"Predictor({it.name}, trained on {it.dataset}, {it.weights})"
 
     def predict(self, image: object) -> Prediction:
         """The class of a picture: a file's name, a PIL image, or an array of uint8.

@@ -16,7 +16,7 @@ def as_object(report: Report) -> dict[str, Any]:
     names = report.class_names
     return {
         "format": 1,
-        "name": trained.experiment.name,
+        "name": trained.name,
         "seed": trained.seed,
         "run": None if trained.run is None else str(trained.run.folder),
         "weights": str(trained.weights),

@@ -87,7 +87,7 @@ def _as_object(
     trained = predictor.trained
     return {
         "format": 1,
-        "name": trained.experiment.name,
+        "name": trained.name,
         "seed": trained.seed,
         "run": None if trained.run is None else shown(trained.run.folder),
         "weights": shown(trained.weights),

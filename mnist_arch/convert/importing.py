@@ -16,7 +16,7 @@ from mnist_arch.convert.inference import NO_RATE, infer
 from mnist_arch.convert.keras_layers import POINTWISE
 from mnist_arch.convert.lowering import Item, Lack, Lowered, linked, lower, unshared
 from mnist_arch.convert.questions import Answer, Choices, refusal
-from mnist_arch.convert.source import Source, read_source
+from mnist_arch.convert.source import IS_TEXT, Source, read_source
 from mnist_arch.convert.tables import Table, TableRow, find_tables, leaves
 from mnist_arch.convert.training import read_training
 from mnist_arch.convert.writing import spec_text
@@ -98,7 +98,17 @@ def import_network(what: str, request: Request | None = None) -> Imported:
 
     Raises SpecError, with every place at which it cannot be carried over exactly, and StorageError.
     """
-    return import_source(read_source(what), request or Request())
+    try:
+        source = read_source(what)
+    except SpecError as error:
+        raise SpecError(tuple(map(_with_weights, error.problems))) from None
+    return import_source(source, request or Request())
+
+
+def _with_weights(problem: Problem) -> Problem:
+    """With the way out for weights, which `import` takes apart from the code."""
+    is_binary = problem.hint == IS_TEXT
+    return replace(problem, hint=f"{IS_TEXT}; weights= takes the weights") if is_binary else problem
 
 
 def import_source(source: Source, request: Request) -> Imported:

@@ -19,6 +19,9 @@ MAX_TEXT: Final = 4 << 20
 """Most characters of code, or of printed text, in it."""
 MAX_LINE: Final = 10_000
 
+IS_TEXT: Final = "notebooks, code and tables are text"
+"""What is said of a file that is none."""
+
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _MAGIC: Final = re.compile(r"^\s*(?:%{1,2}[A-Za-z]|!(?!=)|\?|[\w.]+\?\??\s*$)")
 _FENCE: Final = re.compile(r"^\s*(```+|~~~+)\s*(\w*)")
@@ -72,8 +75,7 @@ def _decoded(name: str, content: bytes) -> str:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
     if b"\0" in content[:4096]:
-        hint = "tables and code are text; weights= takes the weights"
-        raise refusal(f"{name} is no text", hint=hint)
+        raise refusal(f"{name} is no text", hint=IS_TEXT)
     return content.decode("utf-8-sig", "replace")
 
 

@@ -20,6 +20,8 @@ _TORCHSUMMARY: Final = re.compile(
     rf"^[\s|>#]*([A-Za-z_]\w*)-(\d+)[\s|]+(\[[-\d,\s\[\]]*\])[\s|]+({_NUMBER})(?:[\s|].*)?$"
 )
 """A row, after which people write what they will."""
+_WHOLE_ROWS: Final = "its lines may be cut off: copy the whole table"
+_HEAD: Final = re.compile(r"^[\s|│┃]*Layer \(type\)")
 _TORCHINFO_HEAD: Final = re.compile(r"^[\s|]*Layer \(type")
 _TREE: Final = re.compile(r"^([\s│|]*)[├└]─+\s*")
 _TREE_NAME: Final = re.compile(r"([A-Za-z_]\w*)(?: \(([^)]*)\))?(?:: (\d+)(?:-(\d+))?)?$")
@@ -77,8 +79,19 @@ def find_tables(lines: Sequence[Origin]) -> list[Table]:
                 found.append(table)
                 break
         else:
+            _check_is_whole(lines, at)
             at += 1
     return found
+
+
+def _check_is_whole(lines: Sequence[Origin], at: int) -> None:
+    """Refuses the head of a table whose last column is cut off, or wrapped to the next line."""
+    head, below = (it.quoted.strip() for it in (*lines[at : at + 2], Origin(""))[:2])
+    is_head = _HEAD.match(head) and "Param" not in head
+    if is_head and (not below.strip("─━═┼╇╪├┤┡┩└┘┴_=-+│ ") or below.startswith("Param")):
+        message = "the lines of the table are cut off or wrapped: it has no column `Param #`"
+        hint = "copy its whole lines, or print it wider: model.summary(line_length=120)"
+        raise refusal(message, lines[at], hint)
 
 
 def _number(text: str) -> int:
@@ -255,7 +268,7 @@ def _keras_row(entry: Sequence[Origin], columns: Sequence[int], *, boxed: bool) 
             split.append([line.quoted[a:b].strip() for a, b in zip(columns, ends, strict=True)])
     width = max(map(len, split))
     if width < 3 or any(len(it) != width for it in split):
-        raise refusal("a row of the table cannot be read", entry[0])
+        raise refusal("a row of the table cannot be read", entry[0], _WHOLE_ROWS)
     join = " " if boxed else ""
     name, shape, count = (
         (join if index == 0 else " ").join(it[index] for it in split if it[index])
@@ -264,7 +277,7 @@ def _keras_row(entry: Sequence[Origin], columns: Sequence[int], *, boxed: bool) 
     known = _KERAS_NAME.match(name)
     own, layer = (known[1].strip() or known[2], known[2]) if known else (name, "…")
     if not re.fullmatch(_NUMBER, count.split(" ")[0] or "-"):
-        raise refusal("a row of the table cannot be read", entry[0])
+        raise refusal("a row of the table cannot be read", entry[0], _WHOLE_ROWS)
     inputs = tuple(it[3] for it in split if width > 3 and it[3] and it[3] != "-")
     text = re.sub(r"\s", "", shape)
     sides = _shape(text.removeprefix("[").removesuffix("]") if text.startswith("[(") else text)

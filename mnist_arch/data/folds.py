@@ -30,9 +30,14 @@ class Last(Spec):
 
 
 def _sort(value: Any) -> str:
-    if isinstance(value, Last) or (isinstance(value, dict) and "last" in value):
-        return "last-of"
-    return "folds-of" if isinstance(value, dict | Folds) else "images-of"
+    match value:
+        case Last() | {"last": _}:
+            return "last-of"
+        case Folds() | {"folds": _} | {"fold": _}:
+            return "folds-of"
+        case dict():
+            return ""  # which of them is meant is not known
+    return "images-of"
 
 
 _Of_folds = Annotated[Folds, Tag("folds-of")]

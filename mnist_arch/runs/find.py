@@ -48,6 +48,11 @@ class TrainedNetwork:
     """What the run says of itself; None for a file from elsewhere."""
 
     @property
+    def name(self) -> str:
+        """How it is shown: a run by the name that it was given, else by that of its network."""
+        return self.experiment.name if self.run is None else self.run.name
+
+    @property
     def normalization(self) -> Normalization:
         """Of the images that it was trained on, and of all that it is asked about."""
         return self.experiment.recipe.normalize.of(INFO[self.dataset])
@@ -66,7 +71,7 @@ class TrainedNetwork:
 
         Raises SpecError.
         """
-        name, classes = self.experiment.name, INFO[dataset].classes
+        name, classes = self.name, INFO[dataset].classes
         if self.experiment.classes != classes:
             message = (
                 f"{name} has {self.experiment.classes} outputs, and {dataset} has {classes} classes"

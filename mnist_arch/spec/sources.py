@@ -94,14 +94,16 @@ def extended(tree: Node, *, beside: FilePath, seen: tuple[str, ...] = ()) -> Nod
 def with_whole_recipe(tree: Node) -> Node:
     """A tree whose recipe stands on the one that it names, by `extends` or by its name alone.
 
-    Raises SpecError.
+    A name that no recipe has stays where it is, and is refused with whatever else is wrong.
     """
     recipe = tree.value.get("recipe") if isinstance(tree.value, dict) else None
     if recipe is None or not _names_a_recipe(recipe):
         return tree
     own = dict(recipe.value) if isinstance(recipe.value, dict) else {"extends": recipe}
-    base = _named_recipe(own.pop("extends"))
-    whole = merge(base, replace(recipe, value=own), RECIPE)
+    base = _named_recipe(own["extends"])
+    if base is not None:
+        del own["extends"]
+    whole = merge(base or Node({}, recipe.origin), replace(recipe, value=own), RECIPE)
     return replace(tree, value={**tree.entries, "recipe": whole})
 
 
@@ -111,20 +113,21 @@ def _names_a_recipe(recipe: Node) -> bool:
     )
 
 
-def _named_recipe(name: Node) -> Node:
-    """The plain recipe, or that of a network of the zoo. Raises SpecError."""
-    from mnist_arch.spec.suggestions import nearest
-
+def _named_recipe(name: Node) -> Node | None:
+    """The plain recipe, or that of a network of the zoo; None where none has this name."""
     given = name.plain()
     if given == PLAIN:
         return Node.of(PLAIN_RECIPE, f"recipe {PLAIN}")
     shipped = (name_in_zoo(given) or given) if isinstance(given, str) else ""
     if shipped not in zoo_names():
-        hint = nearest(str(given), (PLAIN, *zoo_names()))
-        problem = Problem(f"no recipe is named {given!r}", "recipe.extends", name.origin, hint)
-        raise SpecError((problem,))
+        return None
     tree, _ = read_tree(f"zoo/{shipped}", beside=FilePath())
     return tree.entries.get("recipe", Node({}, name.origin))
+
+
+def recipe_names() -> tuple[str, ...]:
+    """What `recipe: {extends: NAME}` may name."""
+    return (PLAIN, *zoo_names())
 
 
 def read_alone(what: str, beside: FilePath) -> tuple[Node, str, FilePath, str]:

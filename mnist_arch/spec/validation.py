@@ -59,7 +59,8 @@ def problems_of(
 
 def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel], inside: str) -> Problem:
     from mnist_arch.spec.overrides import is_set
-    from mnist_arch.spec.suggestions import Suggestions  # which only mistakes need
+    from mnist_arch.spec.sources import recipe_names
+    from mnist_arch.spec.suggestions import Suggestions, nearest  # which only mistakes need
 
     path, node, models = _locate(details["loc"], tree, root)
     given, origin = details["input"], node.origin
@@ -67,6 +68,17 @@ def _problem(details: ErrorDetails, tree: Node, root: type[BaseModel], inside: s
     suggest = Suggestions(root, inside, as_set=is_set(origin))
     hint = ""
     match details["type"]:
+        case "extra_forbidden" if path[-2:] == ("recipe", "extends"):
+            message = f"no recipe is named {given!r}"
+            hint = nearest(str(given), recipe_names())
+        case "union_tag_invalid" if isinstance(given, dict) and "kind" not in given:
+            names = sorted({name for model in models for name in model.model_fields})
+            unknown = next((key for key in given if key not in names), None)
+            message, hint = "one of its keys must be there", f"valid: {', '.join(names)}"
+            if unknown is not None:
+                path, origin = (*path, unknown), node.entries[unknown].named_at
+                message = f"unknown key `{unknown}`"
+                hint = suggest.for_key(path, given[unknown], names)
         case "extra_forbidden":
             names = sorted({name for model in models for name in model.model_fields})
             origin = node.named_at

@@ -274,7 +274,7 @@ def _what_is_noted(report: Report) -> str:
 def _notes(report: Report) -> Iterator[str]:
     """Where a number means something else than it seems to."""
     trained = report.trained
-    name = trained.experiment.name
+    name = trained.name
     if report.dataset != trained.dataset:
         yield f"{name} was trained on {trained.dataset}, and is judged on {report.dataset}"
     if report.split == "train":
@@ -300,7 +300,7 @@ def title(report: Report) -> str:
     seed = "" if trained.seed is None else f" · seed {trained.seed}"
     origin = "" if report.dataset == trained.dataset else f" (trained on {trained.dataset})"
     judged_on = f"{in_words(report.dataset)} {report.split}"
-    return f"{trained.experiment.name}{seed} · {judged_on}{origin}"
+    return f"{trained.name}{seed} · {judged_on}{origin}"
 
 
 def accuracy_text(it: Judgement) -> str:

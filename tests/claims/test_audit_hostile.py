@@ -167,3 +167,11 @@ def test_numbers_that_a_notebook_makes_up_are_no_error(tmp_path: Path) -> None:
     ):
         path.write_text(f"import torch\n{text}\n")
         assert audit(str(path), Budget()).verdict == "cannot be read"
+
+
+def test_a_file_that_is_no_text_is_refused_without_a_way_that_audit_has_not(tmp_path: Path) -> None:
+    path = tmp_path / "it.ipynb"
+    path.write_bytes(b"PK\0\0" * 100)
+    found = audit(str(path), Budget())
+    assert found.verdict == "cannot be read"
+    assert found.reason == "is no text; notebooks, code and tables are text"

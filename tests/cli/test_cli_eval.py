@@ -102,6 +102,13 @@ def test_the_latest_finished_run_unless_named(run_eval: Eval) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_that_was_renamed_is_shown_by_its_name(run_eval: Eval) -> None:
+    make_run(run_eval.runs, tiny("a")).rename("champion")
+    assert run_eval("champion").stdout.startswith("champion · seed 0 · ")
+    assert run_eval.json("champion")["name"] == "champion"
+
+
+@pytest.mark.slow
 def test_what_ships_is_shown_beside_its_evidence(run_eval: Eval) -> None:
     lines = run_eval("zoo/s6").stdout.splitlines()
     found = {line.split()[0]: line for line in lines if line.strip()}

@@ -270,6 +270,30 @@ def test_what_the_language_lacks_of_torch_is_named(layer: str, lacks: str) -> No
     assert ["the language lacks " in it and lacks in it for it in said] == [True], said
 
 
+THREE = f"{BOTH}; self.d = nn.Conv2d(1, 8, 3)"
+AGAIN = f"{BOTH}; self.e = nn.Conv2d(8, 8, 3, padding=1)"
+
+
+@pytest.mark.parametrize(
+    ("setup", "forward", "lacks"),
+    [
+        (BOTH, "x = F.relu(F.gelu(self.a(x)))", "an activation after an activation"),
+        (BOTH, "x = self.a(F.relu(x))", "an activation after the image"),
+        (BOTH, "x = F.group_norm(F.group_norm(self.a(x), 2), 2)", "a norm after a norm"),
+        (BOTH, "x = self.a(F.group_norm(x, 1))", "a norm after the image"),
+        (BOTH, "x = torch.cat([self.a(x)], 1)", "a concatenation of one value"),
+        (THREE, "x = F.relu(self.a(x) + self.d(x))", "an activation after the sum of a residual"),
+        (THREE, "x = F.group_norm(self.a(x) + self.d(x), 2)", "a norm after a residual"),
+        (THREE, "x = self.a(x) * self.d(x)", "a product that is no squeeze-and-excitation"),
+        (AGAIN, "x = self.a(x); x = F.relu(x + self.e(x))", "an activation after the sum of a res"),
+        (AGAIN, "x = self.a(x); x = F.group_norm(x + self.e(x), 2)", "a norm after a residual"),
+    ],
+)
+def test_what_no_block_says_is_named(setup: str, forward: str, lacks: str) -> None:
+    (said,) = refused(module(setup, f"{forward}; x = self.b(x); {BACK}"))
+    assert f"the language lacks {lacks}" in said
+
+
 KERAS = "import keras\nfrom keras.models import *\nfrom keras.layers import *\n"
 IN_A_ROW = f"{KERAS}model = Sequential([Conv2D(8, 3, activation='relu', input_shape=(28, 28, 1)), "
 END = "GlobalAveragePooling2D(), Dense(10)"

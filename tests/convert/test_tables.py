@@ -132,6 +132,12 @@ def test_a_rate_that_no_table_says_is_asked_for() -> None:
     assert not partial.is_exact
 
 
+@pytest.mark.parametrize("rate", ["often", "1", "-0.1"])
+def test_a_rate_that_is_none_is_refused(rate: str) -> None:
+    table = rows("Conv2d 8 28 28 80", "Dropout 8 28 28 0", "AvgPool2d 8 1 1 0", "Linear 10 90")
+    assert "is no rate | choose={'Dropout-2': '0.1'}" in refused(table, choose={"Dropout-2": rate})
+
+
 def test_kernels_of_which_two_fit_are_asked_for() -> None:
     table = rows("Conv2d 9 28 28 90", "Conv2d 9 28 28 90", "ReLU 9 28 28 0", "Conv2d 10 28 28 100")
     table += "\nAdaptiveAvgPool2d-5 [-1, 10, 1, 1] 0"
@@ -171,6 +177,14 @@ def test_a_table_without_activations_is_asked_about() -> None:
         ("BatchNorm2d 8 28 28 17", "17 parameters are no norm of 8 channels"),
         ("ReLU 8 27 27 0", "which does not follow from 8×28×28"),
         ("Conv2d 8 27 27 77", "fit no convolution"),
+        ("Conv2d 5 10", "Conv2d-2: a convolution of 8×28×28"),
+        ("MaxPool2d 5 0", "MaxPool2d-2: a pool of 8×28×28"),
+        ("MaxPool2d 8 40 40 0", "no window leads from 8×28×28 to 8×40×40"),
+        ("AdaptiveAvgPool2d 8 5 5 0", "windows of several sizes from 8×28×28"),
+        ("Linear 10 93", "93 parameters do not give 10"),
+        ("Linear 10 120", "120 parameters fit no layer of 6,272 values to 10"),
+        ("Sequential 8 28 28 584", "Sequential-2 has 584 parameters, and no row says of what"),
+        ("Block 8 14 14 0", "Block-2 gives 8×14×14, but its rows end in 8×28×28"),
     ],
 )
 def test_what_cannot_be_said_is_refused(line: str, message: str) -> None:
@@ -203,6 +217,49 @@ def test_a_table_that_is_damaged_is_refused() -> None:
     assert "the table says 2,416" in refused(text.replace("1,152", "1,153"), dropout=0.1)
     lines = text.splitlines()
     assert "numbered up to 4, then 6" in refused("\n".join(lines[:7] + lines[8:]), dropout=0.1)
+
+
+KERAS_2 = """
+Layer (type)                 Output Shape              Param #
+=================================================================
+conv2d (Conv2D)              (None, 26, 26, 8)         80
+_________________________________________________________________
+flatten (Flatten)            (None, 5408)              0
+_________________________________________________________________
+dense (Dense)                (None, 10)                54090
+=================================================================
+Total params: 54170
+"""
+KERAS_3 = """
+┏━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
+┃ Layer (type)      ┃ Output Shape      ┃ Param # ┃
+┡━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
+│ conv2d (Conv2D)   │ (None, 26, 26, 8) │      80 │
+├───────────────────┼───────────────────┼─────────┤
+│ flatten (Flatten) │ (None, 5408)      │       0 │
+├───────────────────┼───────────────────┼─────────┤
+│ dense (Dense)     │ (None, 10)        │  54,090 │
+└───────────────────┴───────────────────┴─────────┘
+ Total params: 54,170
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "width", "message"),
+    [
+        (KERAS_2, 59, "the lines of the table are cut off or wrapped: it has no column `Param #`"),
+        (KERAS_2, 40, "the lines of the table are cut off or wrapped: it has no column `Param #`"),
+        (KERAS_2, 22, "the lines of the table are cut off or wrapped: it has no column `Param #`"),
+        (KERAS_3, 40, "the lines of the table are cut off or wrapped: it has no column `Param #`"),
+        (KERAS_3, 50, "a row of the table cannot be read | its lines may be cut off"),
+    ],
+)
+def test_a_table_whose_lines_are_cut_off_is_told(printed: str, width: int, message: str) -> None:
+    assert of_text(printed).parameters == 54_170
+    cut = "\n".join(line[:width] for line in printed.splitlines())
+    assert message in refused(cut)
+    wrapped = printed.replace("Param #", "\n   Param #")
+    assert "cut off or wrapped" in refused(wrapped)
 
 
 def test_tables_of_other_networks_are_told_apart() -> None:

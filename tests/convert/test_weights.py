@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from code_to_read import module, of_code
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -99,6 +100,49 @@ def test_logits_are_those_of_the_module(
     with torch.no_grad():
         assert torch.allclose(carried.model(images), net(images), atol=1e-5)
     assert carried.largest_difference < 1e-4
+
+
+A, B = "self.a = nn.Conv2d(1, 8, 3)", "self.b = nn.Conv2d(8, 10, 3)"
+IN_A_ROW = "return self.b(self.c(self.a(x))).mean([2, 3])"
+
+
+@pytest.mark.parametrize(
+    ("setup", "forward"),
+    [
+        (f"{A}; {B}; self.c = nn.GroupNorm(2, 8)", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.InstanceNorm2d(8, affine=True)", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.LayerNorm((8, 26, 26))", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.PReLU(8)", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.LeakyReLU(0.2)", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.GELU()", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.AvgPool2d(2)", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.Conv2d(8, 8, 3, padding=1, padding_mode='replicate')", IN_A_ROW),
+        (f"{A}; {B}", "return F.adaptive_max_pool2d(self.b(self.a(x)), 1).flatten(1)"),
+        (
+            f"{A}; self.d = nn.Conv2d(1, 8, 3); self.b = nn.Conv2d(16, 10, 3)",
+            "return self.b(torch.cat([self.a(x), self.d(x)], 1)).mean([2, 3])",
+        ),
+        (
+            f"{A}; {B}; self.d = nn.Conv2d(1, 8, 3)",
+            "return self.b(self.a(x) + self.d(x)).mean([2, 3])",
+        ),
+    ],
+)
+def test_each_operation_has_the_logits_of_the_module(
+    setup: str, forward: str, tmp_path: Path
+) -> None:
+    code = module(setup, forward)
+    namespace: dict[str, Any] = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        exec(code, namespace)  # of this test
+        net = namespace["model"].eval()
+        for it in net.parameters():
+            it.data.add_(0.1 * torch.randn(it.shape))
+    carried = carry_weights(of_code(code), saved(tmp_path / "state.pth", net.state_dict()))
+    images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        assert torch.allclose(carried.model(images), net(images), atol=1e-5)
 
 
 def test_the_command_writes_both_files(net: Net, tmp_path: Path) -> None:

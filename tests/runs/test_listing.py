@@ -270,7 +270,8 @@ def test_all_seeds_get_a_new_name(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, tiny("a"), seed=seed) for seed in (0, 1)]
     make_run(tmp_path, tiny("b"))
     assert rename("a", "champion", runs=tmp_path) == [run.folder for run in runs]
-    assert find("champion", runs=tmp_path).seed in (0, 1)
+    found = find("champion", runs=tmp_path)
+    assert (found.name, found.experiment.name, found.seed in (0, 1)) == ("champion", "a", True)
     for new, said in {
         "b": "another run",
         "s6": "a network that ships",

@@ -647,6 +647,37 @@ def test_a_recipe_that_there_is_not_is_refused(given: str, folder: Path) -> None
     assert ("did you mean `plain`?" in found.hint) == (given in ("plian", "[plain]"))
 
 
+def test_what_else_is_wrong_is_told_with_a_recipe_that_there_is_not(folder: Path) -> None:
+    write(folder, mine="extends: s6\nrecipe: {extends: plian, epohcs: 3}\nnmae: a\n")
+    with pytest.raises(SpecError) as caught:
+        load("mine.yaml")
+    places = {it.place: it.hint.partition("?")[0] for it in caught.value.problems}
+    assert places == {
+        "recipe.extends": "did you mean `plain`",
+        "recipe.epohcs": "did you mean `epochs`",
+        "nmae": "did you mean `name`",
+    }
+
+
+@pytest.mark.parametrize(
+    ("holdout", "place", "message", "hint"),
+    [
+        ("{lst: 5}", "holdout.lst", "unknown key `lst`", "did you mean `last`? valid: fold, f"),
+        ("{flods: 5}", "holdout.flods", "unknown key `flods`", "did you mean `folds`? valid: fold"),
+        ("{zzz: 5}", "holdout.zzz", "unknown key `zzz`", "valid: fold, folds, last"),
+        ("{}", "holdout", "one of its keys must be there", "valid: fold, folds, last"),
+        ("{fold: 1}", "holdout.folds", "`folds` is missing", "such as `folds: 12`"),
+    ],
+)
+def test_a_holdout_of_no_known_kind_is_refused_once(
+    holdout: str, place: str, message: str, hint: str, folder: Path
+) -> None:
+    write(folder, mine=f"extends: s6\nholdout: {holdout}\n")
+    found = problem("mine.yaml")
+    assert (found.place, found.message, found.origin) == (place, message, "mine.yaml:2")
+    assert found.hint.startswith(hint)
+
+
 # ----------------------------------------------------------------------- the JSON Schema
 
 

@@ -41,7 +41,7 @@ def write(items: Sequence[Item], classes: int = 10) -> Tree | Stuck:
     found = _write(items, classes)
     if isinstance(found, Stuck) and any(isinstance(it.op, Branches) for it in items):
         other = _write(as_branches(items), classes)
-        return found if isinstance(other, Stuck) else other
+        return Stuck(max(found.index, other.index)) if isinstance(other, Stuck) else other
     return found
 
 
