@@ -91,8 +91,9 @@ def claims() -> str:
     lines.append(["---", "--:", "--:", "---", "---", "---", "---"])
     for name, it in sorted(shipped().items(), key=lambda it: -it[1].parameters):
         correct = [seed.correct for seed in it.seeds]
-        minutes = [seed.seconds / 60 for seed in it.seeds]
-        cells = [f"`{name}`", f"{it.parameters:,}", f"{it.epochs}"]
+        minutes = [(seed.seconds + it.teacher_seconds) / 60 for seed in it.seeds]
+        taught = "" if it.teacher is None else f", taught by `{it.teacher.name}`"
+        cells = [f"`{name}`{taught}", f"{it.parameters:,}", f"{it.epochs}"]
         cells.append(f"**{score(correct, it.images)} ({len(correct)})**")
         cells += [
             f"{min(minutes):.0f}–{max(minutes):.0f} min",
@@ -128,7 +129,7 @@ def s6_seeds() -> str:
 
 def entries() -> str:
     headings = ["network", "parameters", "epochs", "test accuracy", "bound", "crossed"]
-    headings += ["correct of 10,000, seeds 0 to 4", "time of a seed"]
+    headings += ["correct of 10,000, seeds 0 to 4", "time of a seed", "teacher"]
     return table(headings, [our_row(name, it) for name, it in shipped().items()])
 
 

@@ -90,9 +90,9 @@ def shipped() -> dict[str, Evidence]:
 
 
 def our_row(name: str, evidence: Evidence) -> list[str]:
-    """Its row of the table: name, size, epochs, mean and spread, both bounds, seeds, time."""
+    """Its row: name, size, epochs, mean and spread, both bounds, seeds, time, teacher."""
     score, crossed = evidence.accuracies, evidence.crossed_bound_percent
-    minutes = [seed.seconds / 60 for seed in evidence.seeds]
+    minutes = [(seed.seconds + evidence.teacher_seconds) / 60 for seed in evidence.seeds]
     counts = " ".join(f"{seed.correct:,}" for seed in evidence.seeds)
     return [
         f"`{name}`",
@@ -103,6 +103,7 @@ def our_row(name: str, evidence: Evidence) -> list[str]:
         f"{crossed:.3f} %",
         counts,
         f"{min(minutes):.1f} to {max(minutes):.1f} min",
+        "–" if evidence.teacher is None else f"`{evidence.teacher.name}`",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from mnist_arch.runs.manifest import TeacherRecord
     from mnist_arch.sweeps.execution.worker_count import WorkerCount
 
 VERDICTS: Final = {"kept": "[green]kept[/]", "missed": "[red]missed[/]", "none": "[yellow]none[/]"}
@@ -49,6 +50,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def teacher_text(teacher: TeacherRecord) -> str:
+    """`s6: 18,666 parameters, trained in 1:05:12`."""
+    time = "" if teacher.seconds is None else f", trained in {duration(teacher.seconds)}"
+    return f"{teacher.name}: {teacher.parameters:,} parameters{time}"
 
 
 def workers_text(count: WorkerCount) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from mnist_arch.verbs.evaluate import Report, accuracy_text, title
 
 from ..consoles import stdout
-from ..formats import VERDICTS, threads_text
+from ..formats import VERDICTS, teacher_text, threads_text
 from ..prose import say
 from ..tables import Column, Fitted, tables_of
 
@@ -70,6 +70,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     if report.evidence is not None:
         yield "evidence", _evidence(report.evidence)
         yield "repeated", _repeated(report.evidence.seeds[0], report)
+        if report.evidence.teacher is not None:
+            yield "teacher", escape(teacher_text(report.evidence.teacher))
 
 
 def _evidence(evidence: Evidence) -> str:

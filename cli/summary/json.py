@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def as_object(counted: CountedExperiment, verification: Verification | None) -> dict[str, Any]:
     """One network, always with the same keys, and `verification` where it was asked for."""
     experiment, plan = counted.experiment, counted.plan
-    sizes = plan.sizes
+    sizes, teacher = plan.sizes, experiment.recipe.teacher
     headroom = experiment.budget.headroom(counts_of(experiment, plan))
     content = {
         "format": 1,
@@ -33,6 +33,7 @@ def as_object(counted: CountedExperiment, verification: Verification | None) -> 
         "inference_bytes": sizes.inference_bytes,
         "budget": experiment.budget.model_dump(mode="json"),
         "epochs": experiment.recipe.epochs,
+        "teacher": teacher and teacher.model_dump(mode="json"),
         "headroom": headroom.parameters,
         "macs_headroom": headroom.macs,
         "bytes_headroom": headroom.bytes,

@@ -21,6 +21,7 @@ from ..tables import Column, Fitted, fit, folded
 
 if TYPE_CHECKING:
     from mnist_arch.network.verify import Verification
+    from mnist_arch.spec.recipe import Teacher
 
 _BAR_CELLS = 40
 _LABEL = 18
@@ -68,7 +69,8 @@ def _styles(rows: int) -> list[str]:
 def show_comparison(counted: Sequence[CountedExperiment]) -> None:
     """Several networks side by side, a column each; in several tables if they are too wide."""
     console = stdout()
-    columns = [_column(one) for one in counted]
+    has_teacher = any(one.experiment.recipe.teacher for one in counted)
+    columns = [_column(one, has_teacher=has_teacher) for one in counted]
     together = len(counted)
     while together > 1 and not all(
         _side_by_side(counted[start : start + together], columns[start:], console).as_table
@@ -260,11 +262,18 @@ def _totals(counted: CountedExperiment, *, width: int) -> Iterator[tuple[str, st
     yield "input", size_text(sizes.input_bytes)
     yield "forward/backward", f"{size_text(sizes.forward_backward_bytes)} for one image"
     yield "total", f"{size_text(sizes.training_bytes)} in training, for one image"
+    if (teacher := counted.experiment.recipe.teacher) is not None:
+        yield "teacher", escape(_taught_by(teacher))
     budget = counted.experiment.budget
     counts = counts_of(counted.experiment, plan)
     if budget.excess(counts).epochs:
         limit = f"fewer than {budget.epochs_below:,} are allowed"
         yield "epochs", f"[bold red]{counts.epochs:,}, but {limit}: train would refuse[/]"
+
+
+def _taught_by(teacher: Teacher) -> str:
+    """`zoo/s6, weight 0.5, temperature 2`."""
+    return f"{teacher.network}, weight {teacher.weight:g}, temperature {teacher.temperature:g}"
 
 
 def _left(count: int | None) -> str:
@@ -286,7 +295,8 @@ def _bar(counted: CountedExperiment, *, width: int) -> str:
     return f"{bar} {text}" if cells else text
 
 
-def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
+def _column(counted: CountedExperiment, *, has_teacher: bool) -> list[tuple[str, str]]:
+    teacher = counted.experiment.recipe.teacher
     plan, experiment = counted.plan, counted.experiment
     left = experiment.budget.headroom(counts_of(experiment, plan))
     headroom = left.parameters
@@ -303,5 +313,6 @@ def _column(counted: CountedExperiment) -> list[tuple[str, str]]:
         ("receptive field", str(plan.receptive_field)),
         ("parameter size", size_text(plan.sizes.parameter_bytes)),
         ("inference peak", size_text(plan.sizes.inference_peak_bytes)),
+        *([("teacher", escape(teacher.network) if teacher else "–")] if has_teacher else []),
         ("advice", str(len(advise(experiment, plan)))),
     ]

@@ -17,7 +17,7 @@ from mnist_arch.spec.experiment import Budget, Verdicts
 from mnist_arch.verbs.train import TrainedRun, keep_score
 
 from ..consoles import stdout, write_json
-from ..formats import VERDICTS
+from ..formats import VERDICTS, teacher_text
 from ..prose import say
 from ..tables import Column, print_tables
 
@@ -36,20 +36,20 @@ def show_results(
 
     Raises StorageError, after that, for a score that cannot be written.
     """
-    results, folders = [it.result for it in trained], [it.run.folder for it in trained]
+    results, runs = [it.result for it in trained], [it.run for it in trained]
     if not as_score:
-        (result,), (folder,) = results, folders
+        (result,), (run,) = results, runs
         if as_json:
             write_json(result.json_text())
         else:
-            _show_one(result, budget, folder)
+            _show_one(result, budget, run)
         return result.verdicts.overall == "kept"
     score = Score.of(results, budget)
-    path, trouble = keep_score(score, folders[0].parent)
+    path, trouble = keep_score(score, runs[0].folder.parent)
     if as_json:
         write_json(score.json_text())
     else:
-        show_score(score, budget, folders, path)
+        show_score(score, budget, runs, path)
     if isinstance(trouble, NotAllowed):
         note(f"the score is not kept in a file: {trouble}")
     elif trouble is not None:
@@ -65,11 +65,11 @@ def percent_with_interval(result: Result) -> str:
     )
 
 
-def _show_one(result: Result, budget: Budget, folder: Path) -> None:
+def _show_one(result: Result, budget: Budget, run: Run) -> None:
+    folder = run.folder
     accuracy = f"{result.accuracy_percent:.2f} %"
     title = f"{result.name} · seed {result.seed} · {in_words(result.dataset)}"
     columns = _rules(result, budget, accuracy, result.verdicts)
-    run = Run(folder)
     extra = f"{result.best_accuracy_percent:.2f} % in epoch {result.best_epoch}"
     print_tables(columns, stdout(), title=escape(title))
     stdout().print()
@@ -77,9 +77,16 @@ def _show_one(result: Result, budget: Budget, folder: Path) -> None:
         ("final epoch", f"{percent_with_interval(result)}, {result.correct:,} correct"),
         ("best epoch", f"{extra} (an extra: chosen after the fact, decides nothing)"),
         ("run", f"{folder} · {result.seconds:,.0f} s"),
+        *_teacher(run),
         *([("curves", str(run.curves_path))] if run.curves_path.exists() else []),
         ("next", f"mnist-arch eval {shlex.quote(str(folder))}"),
     )
+
+
+def _teacher(run: Run) -> list[tuple[str, str]]:
+    """Whom it has learned from, where there is one."""
+    teacher = run.manifest().teacher
+    return [] if teacher is None else [("teacher", teacher_text(teacher))]
 
 
 def _lines(*lines: tuple[str, str]) -> None:
@@ -88,7 +95,7 @@ def _lines(*lines: tuple[str, str]) -> None:
         say(stdout(), text, label=f"{label:<15}")
 
 
-def show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path | None) -> None:
+def show_score(score: Score, budget: Budget, runs: Sequence[Run], path: Path | None) -> None:
     """Prints what several seeds reach together."""
     console = stdout()
     print_tables(_seeds(score), console, title=f"{escape(score.name)} · {in_words(score.dataset)}")
@@ -103,8 +110,9 @@ def show_score(score: Score, budget: Budget, folders: Sequence[Path], path: Path
         over = "seeds" if score.folds is None else "folds"
         _lines(("bound of mean", f"≥ {score.bound_percent:.3f} % (one-sided 95 %, over {over})"))
     _lines(
+        *_teacher(runs[-1]),
         *([] if path is None else [("result", str(path))]),
-        ("next", f"mnist-arch eval {shlex.quote(str(folders[-1]))}"),
+        ("next", f"mnist-arch eval {shlex.quote(str(runs[-1].folder))}"),
     )
 
 

@@ -45,5 +45,6 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "bound_percent": accuracies and accuracies.bound_percent,
         "crossed_bound_percent": evidence and evidence.crossed_bound_percent,
         "seconds": entry.seconds,
+        "teacher": evidence and evidence.teacher and evidence.teacher.model_dump(mode="json"),
         "machine": evidence and evidence.machine,
     }

@@ -31,6 +31,7 @@ def show_entries(entries: Sequence[Entry]) -> None:
             Column("over seeds\n≥ %", [_bound(it) for it in entries]),
             Column("and images\n≥ %", [_crossed(it) for it in entries], goes=3),
             Column("rules", [_rules(it) for it in entries], words=True, wants=20, goes=4),
+            *_teachers(entries),
             Column("time", [_time(it) for it in entries], goes=1),
         ],
         console,
@@ -39,11 +40,18 @@ def show_entries(entries: Sequence[Entry]) -> None:
     say(
         console,
         "accuracy: mean ± standard deviation (seeds) of final epochs, on test; ≥: one-sided 95 % "
-        "bounds of the mean; time: of one seed, the median",
+        "bounds of the mean; time: of one seed, the median, with that of a teacher",
     )
     if entries:
         shown = next((it for it in entries if it.evidence is not None), entries[0])
         say(console, f"mnist-arch eval zoo/{shown.name}", label="next  ")
+
+
+def _teachers(entries: Sequence[Entry]) -> list[Column]:
+    """Whom each has learned from, where one has a teacher."""
+    taught = [it.evidence.teacher if it.evidence is not None else None for it in entries]
+    names = [_NOTHING if it is None else it.name for it in taught]
+    return [Column("teacher", names, words=True, goes=2)] if any(taught) else []
 
 
 def _accuracy(entry: Entry) -> str:

@@ -35,6 +35,7 @@ from mnist_arch.errors import (
 from mnist_arch.evaluation.comparison import ArmRun, compare_with_first
 from mnist_arch.evaluation.judgement import Judgement
 from mnist_arch.runs.agreement import Contradiction, compared, signed
+from mnist_arch.runs.folder import TEACHER
 from mnist_arch.runs.provenance import package_versions
 from mnist_arch.spec.experiment import Budget, Experiment, Verdicts
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mnist_arch.runs.images import RunImages
     from mnist_arch.training.engine import Engine
     from mnist_arch.training.events import EpochRecord
+    from mnist_arch.training.teacher import TeacherNetwork
 
 MARGIN: Final = 0.01
 """Logits that are nearer to each other may change places by rounding on another machine."""
@@ -160,6 +162,9 @@ class _Check:
             tensors, header = self._weights()
         reason = trouble.text
         self.found += disagreements(stated, header)
+        if (teacher := stated.manifest.teacher) is not None:
+            of = f"{teacher.name}, a network of {teacher.parameters:,} parameters"
+            self.notes.append(f"it has learned from the answers of {of}")
         judged, repeat = None, None
         if tensors is not None and not (reason := too_large(stated.plan)):
             with _kept() as trouble:
@@ -350,6 +355,9 @@ class _Check:
         if any(excess):
             self.notes.append("not repeated, since it exceeds the budget of the check")
             return None
+        if self.stated.experiment.recipe.teacher is not None and self.stated.teacher is None:
+            self.notes.append(f"not repeated, since {TEACHER} is not there, or is another file")
+            return None
         engine, why_not = _engine_here(self.stated.manifest.engine)
         differing = self._differing_versions()
         if not why_not and differing:
@@ -519,11 +527,16 @@ def _trained(
     from mnist_arch.training.loop import train
     from mnist_arch.training.state import State
 
-    device = engine.device
-    training, judged_on = images.training.to(device), images.judged_on.to(device)
+    device, content = engine.device, stated.teacher
+    path = Path(stated.name) / TEACHER
     state = State.fresh(
-        stated.experiment, seed=stated.manifest.seed, device=device, plan=stated.plan
+        stated.experiment,
+        seed=stated.manifest.seed,
+        device=device,
+        plan=stated.plan,
+        teacher=None if content is None else _teacher(content, path, stated, device),
     )
+    training, judged_on = images.training.to(device), images.judged_on.to(device)
     is_judged_once = any(it.correct is None for it in stated.records)
     events = train(
         state,
@@ -534,6 +547,18 @@ def _trained(
     )
     records = [event for event in events if isinstance(event, EpochRecord)]
     return state.result, records, state.mistakes
+
+
+def _teacher(content: bytes, path: Path, stated: Stated, device: str) -> TeacherNetwork:
+    """Raises WeightsError, and RunCorrupt for one that does not fit or is too large."""
+    from mnist_arch.runs.checkpoint import teacher_in
+
+    found = teacher_in(content, path, device=device)
+    if trouble := too_large(found.plan):
+        raise unreadable(f"{path}: {trouble}")
+    if found.experiment.classes != stated.experiment.classes:
+        raise unreadable(f"{path} has {found.experiment.classes} outputs, and the network has not")
+    return found
 
 
 def _other_epochs(

@@ -17,6 +17,7 @@ from mnist_arch.counting.budget import counts_of
 from mnist_arch.counting.plan import Plan, plan_network
 from mnist_arch.errors import ShapeError
 from mnist_arch.runs.agreement import Contradiction, compared, contradictions
+from mnist_arch.runs.folder import TEACHER
 from mnist_arch.runs.manifest import Manifest
 from mnist_arch.runs.result import Reading, Result
 from mnist_arch.spec.experiment import Budget, Counts, Experiment, Verdicts
@@ -80,6 +81,14 @@ class Stated:
         """What a budget limits: of the network, and of the training that the manifest describes."""
         counts = counts_of(self.experiment, self.plan)
         return counts._replace(epochs=max(counts.epochs, len(self.records)))
+
+    @property
+    def teacher(self) -> bytes | None:
+        """The weights that it has learned from; None without a teacher, and for other ones."""
+        known, content = self.manifest.teacher, self.handed_in.files.get(TEACHER)
+        if known is None or content is None:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == known.sha256 else None
 
 
 def read_stated(handed_in: HandedIn) -> Stated:

@@ -13,7 +13,8 @@ from typing import Any, Final
 import torch
 
 from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.errors import FROM_SCRATCH, RunCorrupt
+from mnist_arch.counting.plan import plan_network
+from mnist_arch.errors import FROM_SCRATCH, RunCorrupt, WeightsError
 from mnist_arch.files import write_whole
 from mnist_arch.network.weights import build_with, weights_in
 from mnist_arch.runs.find import spec_of
@@ -117,11 +118,7 @@ class ResumePoint:
         """Raises WeightsError where its file does not hold what it says."""
         if self.teacher is None:
             return None
-        path = self.path.with_name(TEACHER)
-        tensors, metadata = weights_in(self.teacher, path)
-        experiment = spec_of(metadata, path)
-        model = build_with(experiment, tensors, path).requires_grad_(False)
-        return TeacherNetwork(experiment, model.to(torch.device(device)))
+        return teacher_in(self.teacher, self.path.with_name(TEACHER), device=device)
 
     def checkpoint_of(self, state: State) -> dict[str, Any]:
         """What the next process resumes from, if this one ends after the epoch just done."""
@@ -137,3 +134,17 @@ class ResumePoint:
         except (KeyError, TypeError, ValueError, RuntimeError):
             message = f"{self.path} is no checkpoint of this program"
             raise RunCorrupt(message, hint=FROM_SCRATCH) from None
+
+
+def teacher_in(content: bytes, path: Path, *, device: str) -> TeacherNetwork:
+    """The teacher in the content of a file, on a device; `path` is for messages.
+
+    Raises WeightsError.
+    """
+    tensors, metadata = weights_in(content, path)
+    experiment = spec_of(metadata, path)
+    if (parameters := plan_network(experiment).parameters) > len(content):
+        message = f"{path} is too short for the {parameters:,} parameters that it names"
+        raise WeightsError(message)
+    model = build_with(experiment, tensors, path).requires_grad_(False)
+    return TeacherNetwork(experiment, model.to(torch.device(device)))

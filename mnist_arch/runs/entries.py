@@ -59,10 +59,11 @@ class Entry:
 
     @property
     def seconds(self) -> float | None:
-        """Of the training of one seed, the median."""
+        """Of the training of one seed, the median, with that of a teacher as far as it is known."""
         if self.evidence is None:
             return None
-        return statistics.median(it.seconds for it in self.evidence.seeds)
+        own = statistics.median(it.seconds for it in self.evidence.seeds)
+        return own + self.evidence.teacher_seconds
 
 
 def entries() -> list[Entry]:

@@ -106,6 +106,11 @@ class Evidence(Record):
         return SeedAccuracies.of([it.correct for it in self.seeds], self.images)
 
     @property
+    def teacher_seconds(self) -> float:
+        """Of the training of the teacher; 0 without one, and where it is not known."""
+        return 0.0 if self.teacher is None else self.teacher.seconds or 0.0
+
+    @property
     def crossed_bound_percent(self) -> float | None:
         """A bound over seeds and images, since other images would give another mean, too."""
         return crossed_bound_percent([it.mistakes for it in self.seeds], self.images)

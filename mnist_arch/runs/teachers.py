@@ -58,8 +58,7 @@ class FoundTeacher:
             return known.seconds if known is not None and known.sha256 == self.sha256 else None
         if (evidence := evidence_beside(weights)) is None:
             return None
-        own = evidence.seeds[0].seconds
-        return own if evidence.teacher is None else own + (evidence.teacher.seconds or 0)
+        return evidence.seeds[0].seconds + evidence.teacher_seconds
 
     @property
     def record(self) -> TeacherRecord:

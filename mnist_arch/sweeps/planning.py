@@ -33,14 +33,14 @@ from mnist_arch.spec.loading import (
     origins_of,
     resolve,
 )
-from mnist_arch.spec.overrides import Override
+from mnist_arch.spec.overrides import Override, override
 from mnist_arch.spec.recipe import watches_holdout
 from mnist_arch.spec.strict_yaml import Node, flow, place
 from mnist_arch.sweeps.axes import Axis
 from mnist_arch.sweeps.grid import Grid
 from mnist_arch.sweeps.loading import Definition
 from mnist_arch.sweeps.naming import Names, run_name
-from mnist_arch.sweeps.spec import Cost, Smallest
+from mnist_arch.sweeps.spec import Categorical, Cost, Smallest
 
 Stage = Literal["ranking", "final"]
 """Ranking judges on the hold-out; final trains on all images and judges on test, once."""
@@ -326,7 +326,26 @@ def plan_sweep(definition: Definition, *, dataset: DatasetName) -> SweepPlan:
     plan = SweepPlan(definition, dataset, holdout, grid)
     cells, cell_bytes = _grid_arms(plan) if definition.axes else (iter(()), 0)
     arms = tuple(_told_apart(itertools.chain(_listed_arms(plan), cells)))
+    _check_searched_teachers(plan)
     return replace(plan, arms=arms, cell_bytes=cell_bytes)
+
+
+def _check_searched_teachers(plan: SweepPlan) -> None:
+    """Refuses a teacher of the space that would make every proposal with it none.
+
+    Raises SpecError.
+    """
+    search = plan.definition.sweep.search
+    for where, dimension in search.space.items() if search is not None else ():
+        if not where.startswith(PLACE) or not isinstance(dimension, Categorical):
+            continue
+        for value in dimension.choices:
+            origin = f"search.space.{where}"
+            change = override(where, value, origin=origin)
+            definition = plan.definition
+            loaded = resolve(definition.base, definition.source, (change, *definition.above))
+            known = definition.teachers.known(plan._placed(loaded, "base"))
+            definition.teachers.check(known.experiment, origin=origin)
 
 
 def _told_apart(arms: Iterable[Arm]) -> Iterator[Arm]:

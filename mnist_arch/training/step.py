@@ -41,6 +41,8 @@ class PlainStep:
         if self.teaching is not None:
             if state.teacher is None:
                 raise ValueError("the recipe has a teacher, and the state has none")
+            if state.teacher.experiment.classes != state.experiment.classes:
+                raise ValueError("the teacher has another number of outputs")
             if training.name != "train":
                 raise ValueError(f"a teacher is not asked about images of {training.name}")
         self.network: Callable[[Tensor], Tensor] = state.model

@@ -12,6 +12,7 @@ from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import RunCorrupt, RunError
 from mnist_arch.runs.evidence import EVIDENCE, Evidence, evidence_beside
+from mnist_arch.runs.teachers import Teachers
 from mnist_arch.spec.loading import load
 from mnist_arch.values import read_record
 from mnist_arch.zoo.index import Shipped, zoo
@@ -24,10 +25,13 @@ def evidence_of(shipped: Shipped) -> Evidence:
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda it: it.name)
-def test_it_is_of_the_spec_and_the_weights_that_ship(shipped: Shipped) -> None:
+def test_it_is_of_the_spec_and_the_weights_that_ship(shipped: Shipped, tmp_path: Path) -> None:
     evidence = evidence_of(shipped)
-    experiment = load(shipped.name).with_dataset(evidence.dataset).experiment
+    loaded = load(shipped.name).with_dataset(evidence.dataset)
+    experiment = Teachers(tmp_path).known(loaded).experiment
     assert evidence.digest == digest(experiment)
+    teacher = experiment.recipe.teacher
+    assert (evidence.teacher and evidence.teacher.sha256) == (teacher and teacher.sha256)
     assert evidence.parameters == plan_network(experiment).parameters
     assert evidence.epochs == experiment.recipe.epochs
     assert [it.seed for it in evidence.seeds] == list(range(len(evidence.seeds)))

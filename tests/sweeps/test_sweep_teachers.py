@@ -70,8 +70,12 @@ def test_the_list_and_a_search_have_teachers(runs: Path) -> None:
     assert "has learned from images that are held out" in seen.rejected
     changes = [override("recipe.teacher", "fair", origin="the search")]
     assert plan.arm_of("proposal", changes).digest == fair.digest
-    space = {"recipe.teacher": ["fair", "whole"]}
+    space = {"recipe.teacher": [None, "fair"]}
     assert Proposals(planned(runs, search={"trials": 2, "space": space}))
+    space["recipe.teacher"].append("whole")
+    with pytest.raises(SpecError, match="has learned from images that are held out") as error:
+        planned(runs, search={"trials": 2, "space": space})
+    assert error.value.problems[0].origin == "search.space.recipe.teacher"
 
 
 def test_a_base_whose_teacher_has_seen_the_hold_out_is_refused(runs: Path) -> None:
