@@ -556,6 +556,29 @@ def int8_score() -> str:
     return score([it["int8"]["correct"] for it in seeds], seeds[0]["int8"]["images"])
 
 
+def quantized_rows() -> str:
+    """Right answers of each seed, by how it was trained and what it was rounded to."""
+    seeds = report("quantized")["seeds"]
+    rows = []
+    for arm, it in seeds[0]["arms"].items():
+        cells = []
+        for bits in (None, "8 bits", "4 bits"):
+            found = [seed["arms"][arm] for seed in seeds]
+            is_there = bits is None or bits in it
+            counts = [(one if bits is None else one[bits])["correct"] for one in found if is_there]
+            cells.append(", ".join(f"{count:,}" for count in counts) or "–")
+        rows.append([arm, *cells])
+    return table(["trained in", "in floats", "weights of 8 bits", "weights of 4 bits"], rows)
+
+
+def quantized_images() -> str:
+    return f"{report('quantized')['images']:,}"
+
+
+def quantized_epochs() -> str:
+    return str(report("quantized")["epochs"])
+
+
 def parity_made_by() -> str:
     found = report("parity")
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
@@ -614,6 +637,9 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "levers": levers_of_steps,
     "int8.seeds": int8_seeds,
     "int8.score": int8_score,
+    "quantized.rows": quantized_rows,
+    "quantized.images": quantized_images,
+    "quantized.epochs": quantized_epochs,
     "parity.rows": parities,
     "parity.boards": boards,
     "parity.made-by": parity_made_by,
