@@ -89,8 +89,12 @@ class Teachers:
         Raises SpecError where there is none such, or it has other weights than those named, and
         StorageError.
         """
-        recipe = self.known_in(loaded.experiment.recipe, origin=loaded.near(PLACE))
-        return loaded if recipe is loaded.experiment.recipe else _with(loaded, recipe)
+        origin = loaded.near(PLACE)
+        recipe = self.known_in(loaded.experiment.recipe, origin=origin)
+        if recipe is loaded.experiment.recipe:
+            return loaded
+        origins = {f"{PLACE}.network": origin, f"{PLACE}.sha256": "its weights"}
+        return loaded.with_values({"recipe": recipe}, {**origins, **loaded.origins})
 
     def known_in(self, recipe: Recipe, *, origin: str = "") -> Recipe:
         """The same of a recipe alone."""
@@ -130,10 +134,6 @@ class Teachers:
             hint = "name the file that has them, or leave `sha256` out, which is another experiment"
             raise SpecError((Problem(message, PLACE, origin, hint),))
         return found
-
-
-def _with(loaded: Loaded, recipe: Recipe) -> Loaded:
-    return loaded.with_values({"recipe": recipe}, {})
 
 
 def _not_found(error: RunError | WeightsError | SpecError, origin: str) -> SpecError:

@@ -103,6 +103,10 @@ def test_a_teacher_that_is_not_there_is_refused_at_its_line(tmp_path: Path) -> N
     (problem,) = error.value.problems
     assert problem.message == "no run and no network is named 'nobody'"
     assert (problem.place, problem.origin) == ("recipe.teacher", "mine.yaml:4")
+    shipped = loads(text.replace("nobody", "zoo/s6"), source="mine.yaml")
+    found = Teachers(tmp_path).known(shipped)
+    assert found.origin("recipe.teacher.network") == "mine.yaml:4"
+    assert found.origin("recipe.teacher.sha256") == "its weights"
     make_run(tmp_path, tiny("begun", dataset="mnist-5k"), finished=False)
     message, hint = refused(tmp_path, taught("begun").experiment)
     assert message.endswith("is finished")
