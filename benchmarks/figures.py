@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import re
 import statistics
 import sys
@@ -95,8 +96,9 @@ def claims() -> str:
         taught = "" if it.teacher is None else f", taught by `{it.teacher.name}`"
         cells = [f"`{name}`{taught}", f"{it.parameters:,}", f"{it.epochs}"]
         cells.append(f"**{score(correct, it.images)} ({len(correct)})**")
+        least, most = f"{min(minutes):.0f}", f"{max(minutes):.0f}"
         cells += [
-            f"{min(minutes):.0f}–{max(minutes):.0f} min",
+            f"{least if least == most else f'{least}–{most}'} min",
             ", ".join(it.machine.split(", ")[:2]),
         ]
         lines.append([*cells, f"`mnist-arch train {name} --seeds {len(correct)}`"])
@@ -143,6 +145,8 @@ def goals() -> str:
         mean = ours[name].accuracies.mean_percent
         missing = goal.percent - mean
         answer = "reached" if missing <= 0 else f"missed by {missing:.3f}"
+        if (over := ours[name].parameters - (goal.most_parameters or math.inf)) > 0:
+            answer = f"{answer}, with {over:,} parameters too many"
         return [f"`{name}`", goal.rule, asked, f"{mean:.3f} %", answer]
 
     headings = ["network", "rule", "mean to reach", "mean", "answer"]
@@ -171,8 +175,8 @@ def candidates() -> str:
     return table(headings, rows)
 
 
-def levers_of_recipes() -> str:
-    rows = lever_rows(runs_of_records("levers.json"), "as-it-is")
+def levers(name: str, first: str) -> str:
+    rows = lever_rows(runs_of_records(name), first)
     return table(["what differs", "accuracy, points", "loss on the hold-out", "seeds"], rows)
 
 
@@ -595,7 +599,8 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "zoo.entries": entries,
     "zoo.goals": goals,
     "records.candidates": candidates,
-    "records.levers": levers_of_recipes,
+    "records.levers": lambda: levers("levers.json", "as-it-is"),
+    "records.padding": lambda: levers("padding.json", "no-padding"),
     "records.public": public,
     "fast.epoch": partial(fast, "peer_command_seconds", 1, " s"),
     "fast.plain": partial(fast, "peer_whole_seconds", 0, " s"),

@@ -25,6 +25,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "onnx": {"format": "onnx"},
     "onnx, int8": {"format": "onnx", "int8": True},
     "torch": {"format": "torch"},
+    "js": {"format": "js"},
     "C": {"format": "c"},
     "C, int8": {"format": "c", "int8": True},
 }

@@ -36,13 +36,15 @@ class Goal:
     rule: str
     percent: float
     """The mean of the test accuracy."""
+    most_parameters: int | None = None
+    """Where they are what is asked for, and not a rule that a spec holds."""
 
 
 GOALS = {
     "best": Goal("< 20,000 parameters, < 20 epochs", 99.70),
     "under-8k": Goal("< 8,000 parameters, 15 epochs", 99.58),
     "tiny": Goal("≤ 2,500 parameters, < 20 epochs", 99.40),
-    "golf": Goal("fewest parameters, < 200 epochs", 99.00),
+    "golf": Goal("≤ 600 parameters, < 200 epochs", 99.00, 600),
     "int8": Goal("whole numbers in ≤ 4,096 bytes; here in floats", 99.40),
     "fast": Goal("< 20,000 parameters, least time", 99.40),
     "s6": Goal("the reference network as it is, 19 epochs", 99.60),
