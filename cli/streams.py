@@ -31,6 +31,7 @@ PLAIN: Final = {
     "≥": ">=",
     "√": "sqrt",
     "Σ": "sum",
+    "‖": "||",
     "²": "^2",
     "°": " deg",
     "\N{LEFT SINGLE QUOTATION MARK}": "'",

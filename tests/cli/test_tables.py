@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
-from tiny_runs import made_up_result
+from tiny_runs import made_up_result, make_run
 
 from mnist_arch.runs.events import Started
 from mnist_arch.runs.folder import Run
@@ -46,36 +46,39 @@ def drawn(columns: list[Column], width: int, title: str = "") -> str:
     return console.file.getvalue()
 
 
-def _result(capsys: pytest.CaptureFixture[str]) -> str:
+def _result(capsys: pytest.CaptureFixture[str], run: Run) -> str:
     result = made_up_result(EXPERIMENT, seed=3)
-    trained = TrainedRun(Run(Path("runs/s6-00000000-s3")), result)
+    trained = TrainedRun(run, result)
     results.show_results([trained], EXPERIMENT.budget, as_json=False, as_score=False, note=print)
     return capsys.readouterr().out
 
 
-def _group(capsys: pytest.CaptureFixture[str]) -> str:
+def _group(capsys: pytest.CaptureFixture[str], run: Run) -> str:
     whole = Score.of(
         [made_up_result(EXPERIMENT, seed=seed) for seed in range(3)], EXPERIMENT.budget
     )
-    results.show_score(whole, EXPERIMENT.budget, [Path("runs/s6-00000000-s3")], Path("g.json"))
+    results.show_score(whole, EXPERIMENT.budget, [run], Path("g.json"))
     return capsys.readouterr().out
 
 
-def _sample(capsys: pytest.CaptureFixture[str]) -> str:
+def _sample(capsys: pytest.CaptureFixture[str], run: Run) -> str:
     warn_of_sample("mnist is not in /a/folder, which is empty, nor anywhere else")
     return capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shows", [_result, _group, _sample])
 def test_no_width_costs_a_word_or_a_number(
-    shows: Callable[[pytest.CaptureFixture[str]], str],
+    shows: Callable[[pytest.CaptureFixture[str], Run], str],
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # so that paths are short
+    run = make_run(Path("runs"), EXPERIMENT, seed=3)
     texts = {}
     for width in WIDTHS:
         monkeypatch.setenv("COLUMNS", str(width))
-        texts[width] = shows(capsys)
+        texts[width] = shows(capsys, run)
     for width, text in texts.items():
         assert numbers(texts[200]) <= numbers(text), width
         assert set(words(texts[200])) - {"rule"} <= set(words(text)), width  # a heading
