@@ -317,7 +317,7 @@ class _Inference:
     # --------------------------------------------------------------------------------- connections
 
     def _connected(self, row: TableRow) -> None:
-        inputs = [self._find(name, row) for name in row.inputs]
+        inputs = [self._find(name, row, number) for number, name in enumerate(row.inputs, 1)]
         if not inputs:
             inputs = [-1]
         if row.layer in ("Add", "Concatenate", "Multiply"):
@@ -329,8 +329,11 @@ class _Inference:
         self.current = inputs[0]
         self._row(row, [])
 
-    def _find(self, text: str, row: TableRow) -> int:
-        """The value that a connection names, whose name may be cut short."""
+    def _find(self, text: str, row: TableRow, number: int) -> int:
+        """The value that a connection names, whose name may be cut short.
+
+        It has a place of its own in `choose`: the row may ask for something else as well.
+        """
         name = text.split("[")[0].rstrip("…")
         is_whole = "[" in text or not text.endswith("…")
         fits = [it for it in self.outputs if _may_be(it.name, name, is_whole=is_whole)]
@@ -341,7 +344,8 @@ class _Inference:
             raise refusal(message, row.origin)
         answers = [Answer(it.name, "it is connected to this", it) for it in fits]
         what = f"the name {text} is cut short"
-        chosen = self.choices.decide((row.name,), what, answers, row.origin)
+        place = f"{row.name}-input-{number}"
+        chosen = self.choices.decide((place,), what, answers, row.origin)
         chosen.is_used = True
         return chosen.value
 
