@@ -558,8 +558,9 @@ class Libraries:
                 receiver.attributes["__children__"] = Box("Sequential", _children(arguments, place))
             return None
         if name == "forward" and "__children__" in receiver.attributes:
-            children = receiver.attributes["__children__"].children
-            return self._in_order(list(children.values()), arguments, place)
+            box = receiver.attributes["__children__"]
+            _check_known(box)
+            return self._in_order(list(box.children.values()), arguments, place)
         return Unknown(f"what {name} gives is not known", place)
 
     def _box(self, box: Box, name: str, arguments: list[Any], place: Origin) -> Any:
@@ -666,7 +667,8 @@ class Libraries:
                 | "keras.optimizers"
                 | "keras.models"
             ):
-                return name[:1].isupper()
+                layers = (modules.SIGNATURES, keras_layers.SIGNATURES, keras_layers.ALIASES)
+                return name[:1].isupper() and not any(name in it for it in layers)
         return False
 
 

@@ -422,3 +422,128 @@ def test_a_change_of_layers_that_is_not_read_is_named(before: str, change: str, 
 def test_layers_of_keras_are_taken_away_again() -> None:
     code = f"{KERAS_ROW}model.add(Dropout(0.5))\nmodel.pop(){KERAS_END}"
     assert tree(code) == tree(KERAS_ROW + KERAS_END)
+
+
+SEQUENTIAL = (
+    f"{HEAD}class Net(nn.Sequential):\n    def __init__(self):\n"
+    "        super().__init__(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1))\n        {}\n"
+    "    def forward(self, x):\n        {}\nmodel = Net()\n"
+)
+NAMES = (
+    "class Net(Module):\n    def __init__(self):\n        super().__init__()\n"
+    "        self.a = Conv2d(1, 10, 3)\n    def forward(self, x):\n"
+    f"        x = self.a(x)\n        {BACK}\nmodel = Net()\n"
+)
+STARS = "from torch.nn import *\nfrom torch.nn.functional import *\n"
+TEN = "self.a = nn.Conv2d(1, 10, 3)"
+AVERAGE = "nn.AdaptiveAvgPool2d(1)"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        SEQUENTIAL.format("pass", "return super().forward(x)"),
+        SEQUENTIAL.format("pass", "return self[1](self[0](x))"),
+        SEQUENTIAL.format("pass", "return self[-1](getattr(self, '0')(x))"),
+        SEQUENTIAL.format("self.train()", "return self[:2](x)"),
+        module(
+            f"{TEN}; self.c = nn.ModuleDict({{'k': self.a}}).to('cpu')",
+            f"for k in self.c.keys():\n            x = self.c[k](x)\n        {BACK}",
+        ),
+        module(
+            f"{TEN}; self.c = nn.ModuleDict({{'k': self.a}})",
+            f"for k in self.c:\n            x = self.c[k](x)\n        {BACK}",
+        ),
+        module(
+            f"{TEN}; self.n = torch.zeros(1, 3, 32, 32)", f"x = self.a(x); x.ndimension(); {BACK}"
+        ),
+        module(
+            f"{TEN}; self.n = torch.zeros(1, 1, 28, 28).relu().numel() // 78",
+            f"x = self.a(x)[:] if self.n != 10 else self.a(x); {BACK}",
+        ),
+        STARS + NAMES,
+        STARS + "from torch.optim import *\nfrom numpy import *\n" + NAMES,
+        STARS + "from torchvision.transforms import *\n" + NAMES,
+        "import torch\nmodel = torch.nn.modules.container.Sequential("
+        "torch.nn.modules.conv.Conv2d(1, 10, 3), torch.nn.modules.AdaptiveAvgPool2d(1))\n",
+        f"{HEAD}net = nn.Sequential(nn.Conv2d(1, 10, 3).to('cpu'), {AVERAGE})\nnet = net.train()\n",
+    ],
+)
+def test_containers_and_imports_of_torch_are_one(code: str) -> None:
+    assert tree(code) == tree(f"{HEAD}net = nn.Sequential(nn.Conv2d(1, 10, 3), {AVERAGE})\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            SEQUENTIAL.format("pass", "return super().unheard(x)"),
+            "9: the network gives something that is not known: what unheard gives is not known",
+        ),
+        (
+            SEQUENTIAL.format("pass", "return super().forward(x)")
+            + "model[0] = nn.Conv2d(1, rates, 3)\n",
+            "11: Conv2d: out_channels is not known: the name rates is not known",
+        ),
+        (
+            module(f"{TEN}; self.c = nn.ModuleList([self.a])", f"x = self.c[3](x); {BACK}"),
+            "9: the network gives something that is not known: an item that is not known",
+        ),
+        (
+            module(f"{TEN}; self.c = nn.ReLU() + nn.ReLU()", f"x = self.c(self.a(x)); {BACK}"),
+            "7: the network gives something that is not known: what `+` gives is not known",
+        ),
+        (
+            module(
+                f"{TEN}; self.g = nn.Parameter(torch.ones(1))", f"x = self.a(x) * self.g; {BACK}"
+            ),
+            "9: `*` of a tensor and something else",
+        ),
+        (
+            module(
+                f"{TEN}; self.n = nn.LayerNorm((10, 26, 26), elementwise_affine=False); "
+                "self.g = nn.Parameter(torch.ones(1))",
+                f"x = self.n(self.a(x)) * self.g * self.g; {BACK}",
+            ),
+            "9: `*` of a tensor and something else",
+        ),
+        (
+            module(
+                f"{TEN}; self.n = nn.LayerNorm((10, 26, 26), elementwise_affine=False)",
+                f"x = self.n(self.a(x)) * 3; {BACK}",
+            ),
+            "9: `*` of a tensor and something else",
+        ),
+        (
+            f"{TORCH_ROW}for i in range(3_000):\n    net = nn.Sequential(net)\n",
+            "6: the network is nested too deep",
+        ),
+        (
+            f"{KERAS}model = Sequential()\nfor i in range(9_999):\n    model.add(Dense(10))\n",
+            "6: too many layers",
+        ),
+        (f"{KERAS}model = Sequential([])\n", "4: the network does not give one tensor"),
+        (
+            f"{KERAS}model = Sequential([Dense(16, input_dim=100), Dense(10)])\n",
+            "4: the input is 100; here it is 28×28×1",
+        ),
+    ],
+)
+def test_what_is_not_read_of_containers_is_named(code: str, sentence: str) -> None:
+    said = refused(code)
+    assert any(f"net.py:{sentence}" in it for it in said), said
+
+
+def test_the_order_of_channels_and_the_length_of_vectors_are_read() -> None:
+    order = "data_format=keras.backend.image_data_format(), "
+    assert tree(f"{IN_A_ROW}{END}])") == tree(
+        f"{IN_A_ROW}{END}])".replace("activation=", f"{order}activation=")
+    )
+    of_vectors = f"{KERAS}model = Sequential([Dense(16, 'relu', input_dim=784), Dense(10)])"
+    assert tree(of_vectors) == tree(of_vectors.replace(", input_dim=784", ""))
+
+
+def test_the_names_of_layers_are_those_of_layers_whichever_star_comes_last() -> None:
+    row = "model = Sequential([Conv2D(10, 3), GlobalAveragePooling2D()])\n"
+    turned = "import keras\nfrom keras.layers import *\nfrom keras.models import *\n"
+    assert tree(turned + row) == tree(KERAS + row)

@@ -241,6 +241,108 @@ def test_what_else_is_done_to_images_and_weights_is_told(old: str, new: str, dro
     assert dropped in said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "said"),
+    [
+        ("(train, batch", "(dataset=train, batch", {"rotate_degrees": 7}, ""),
+        (
+            "(train, batch_size=128",
+            "(*[train], batch_size=128",
+            {"rotate_degrees": 7},
+            "of the batch sizes 128, 1000 the first counts",
+        ),
+        (
+            "batch_size=128, **options",
+            "batch_size=n, drop_last=True",
+            {"batch_size": 1000, "last_batch": "drop"},
+            "",
+        ),
+        (
+            "(train, batch_size=128, **options)",
+            "(train, batch_size=128, drop_last=True, shuffle=True)",
+            {"batch_size": 128, "last_batch": "drop"},
+            "",
+        ),
+        *(
+            ("transform=turned(7)", f"transform={made}", {"rotate_degrees": 45}, "all of them")
+            for made in (
+                "None",
+                "usual",
+                "transforms.Compose(x)",
+                "transforms.Compose([x, *usual])",
+            )
+        ),
+        ("transform=turned(7)", "transform=usual[0]", {"normalize": "none"}, "another one than"),
+    ],
+)
+def test_loaders_and_transforms_may_be_given_in_other_ways(
+    old: str, new: str, expected: dict[str, Any], said: str
+) -> None:
+    assert old in DATA
+    imported = read(NETWORK + SGD + DATA.replace(old, new, 1))
+    found = imported.tree["recipe"]
+    assert {**found, **found.get("augment", {})}.items() >= expected.items()
+    assert said in imported.text
+
+
+def test_transforms_without_a_set_of_images_all_count() -> None:
+    made = "t = transforms.Compose([transforms.RandomRotation({}), transforms.ToTensor()])\n"
+    imported = read(NETWORK + SGD + made.format(3) + made.format(9) + LOOP)
+    assert imported.tree["recipe"]["normalize"] == "none"
+    assert [it["rotate_degrees"] for it in imported.tree["recipe"]["augment"]] == [3, 9]
+    assert "which transforms are of training is not known: all of them count" in imported.text
+
+
+@pytest.mark.parametrize(
+    ("transform", "augment", "dropped"),
+    [
+        ("RandomRotation(5)", {"rotate_degrees": 5, "resample": "nearest"}, "after Normalize"),
+        (
+            "RandomErasing(0.5, ratio=(0.5, 2), value=1)",
+            {
+                "erase": {
+                    "probability": 0.5,
+                    "area": [0.02, 0.33],
+                    "ratio": [0.5, 2.0],
+                    "fill": 0.4388,
+                }
+            },
+            "",
+        ),
+        (
+            "RandomErasing(0.5, value=9)",
+            {"erase": {"probability": 0.5, "area": [0.02, 0.33]}},
+            "RandomErasing to 2.9036: here it is background",
+        ),
+        ("RandomApply(p=3)", None, "RandomApply, which makes its changes with a probability"),
+        ("RandomApply([transforms.CenterCrop()])", None, "CenterCrop, which cuts out the middle"),
+    ],
+)
+def test_transforms_after_normalize(transform: str, augment: Any, dropped: str) -> None:
+    row = NORMALIZE.format("").replace("(0.3081,))", f"(0.3081,)), transforms.{transform}")
+    imported = read(NETWORK + row + SGD + LOOP)
+    assert imported.tree["recipe"].get("augment") == augment
+    said = "\n".join(it.text for it in imported.dropped)
+    assert dropped in said
+    assert bool(dropped) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("layer", "normalize", "dropped"),
+    [
+        ("Rescaling(1 / 255)", "none", ""),
+        ("Rescaling(1 / 127.5, offset=-1)", {"mean": 0.5, "std": 0.5}, ""),
+        ("Rescaling(s)", "none", "Rescaling by numbers that are not known: here to [0, 1]"),
+        ("Rescaling(-1)", "none", "Rescaling by numbers that are not known: here to [0, 1]"),
+    ],
+)
+def test_a_layer_may_scale_the_pixels(layer: str, normalize: Any, dropped: str) -> None:
+    row = f"model = Sequential([{layer}, Conv2D(10, 3), GlobalAveragePooling2D(), Softmax()])\n"
+    imported = read(KERAS + IMAGES + row + COMPILE + "model.fit(x, y, 64, 5)\n")
+    assert imported.tree["recipe"]["normalize"] == normalize
+    assert dropped in "\n".join(it.text for it in imported.dropped)
+
+
 def test_options_of_the_command_line_have_their_defaults() -> None:
     lines = """
 import argparse
