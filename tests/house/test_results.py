@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,13 @@ def test_every_network_with_weights_has_its_evidence_and_its_parity() -> None:
     assert {it["network"] for it in exports} == with_weights
     exact = [it["parity"] for it in exports if "int8" not in it["format"]]
     assert all(it["same"] == it["images"] for it in exact)
+
+
+def test_every_run_that_the_records_name_is_in_their_table() -> None:
+    page = (ROOT / "docs" / "records.md").read_text("utf-8")
+    chosen = page.partition("## How they were chosen")[2].partition("\n## ")[0]
+    before, _, rest = chosen.partition("<!--records.candidates-->")
+    table, _, after = rest.partition("<!--/-->")
+    runs = set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE))
+    said = set(re.findall(r"`([^`/]+)`", before + after))
+    assert said - runs - set(zoo()) == {"A5"}
