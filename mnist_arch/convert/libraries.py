@@ -666,6 +666,8 @@ class Libraries:
                 | "torchvision.transforms"
                 | "keras.optimizers"
                 | "keras.models"
+                | "keras.losses"
+                | "keras.callbacks"
             ):
                 layers = (modules.SIGNATURES, keras_layers.SIGNATURES, keras_layers.ALIASES)
                 return name[:1].isupper() and not any(name in it for it in layers)

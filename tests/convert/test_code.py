@@ -19,7 +19,7 @@ from mnist_arch.convert.code import read_code
 from mnist_arch.convert.importing import Imported, Request, import_network, import_source
 from mnist_arch.convert.lowering import lower
 from mnist_arch.convert.questions import Choices
-from mnist_arch.convert.source import Source, without_magics
+from mnist_arch.convert.source import Source, parsed, without_magics
 from mnist_arch.counting.layers import Normalization
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import Origin, SpecError
@@ -470,3 +470,103 @@ global_average_pooling2d     (None, 10)                0
 Total params: 29
 """
     assert import_network(notebook(tmp_path, printed, model)).parameters == 29
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("x = " + "-" * 20_000 + "1", "net.py:1: the code is nested too deep, or is no text"),
+        ("x = 1\0", "net.py:1: this is not Python 3: source code string cannot contain null"),
+        ("x = " + "(" * 300, "net.py:1: this is not Python 3: too many nested parentheses"),
+        ("x = 1\n" * 50, "net.py:1: the code has more than 100 parts"),
+    ],
+)
+def test_code_that_cannot_be_parsed_is_refused(
+    code: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_arch.convert.code.MAX_NODES", 100)
+    (said,) = refused(code)
+    assert said.startswith(message), said
+
+
+def test_a_module_that_holds_itself_ends() -> None:
+    held = "self.a = nn.Conv2d(1, 10, 3); self.me = self; self.all = [self, {'k': self}]"
+    assert of_code(module(held, "return self.a(x).mean([2, 3])")).parameters == 100
+
+
+CELL = {"cell_type": "code", "source": "x = 1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "printed"),
+    [
+        ("a.ipynb", {"cells": [CELL, 3, {**CELL, "source": 3, "outputs": 3}]}, ["x = 1", ""], []),
+        (
+            "a.ipynb",
+            {
+                "worksheets": [
+                    {
+                        "cells": [
+                            {
+                                "cell_type": "code",
+                                "input": ["x = 1\n", "y = 2"],
+                                "outputs": [
+                                    {"text": ["one\n", "two"]},
+                                    3,
+                                    {"data": {"text/plain": "three"}},
+                                ],
+                            },
+                            3,
+                            {"cell_type": "markdown", "source": "four"},
+                        ]
+                    },
+                    5,
+                ]
+            },
+            ["x = 1\ny = 2"],
+            ["one", "two", "three", "four"],
+        ),
+        ("a", {"cells": [CELL]}, ["x = 1"], []),
+        (
+            "a.md",
+            "text\n```python\nx = 1\n```\n```\ny\n```\n~~~py\n~~~",
+            ["x = 1"],
+            "text\n```python\nx = 1\n```\n```\ny\n```\n~~~py\n~~~".split("\n"),
+        ),
+        ("a", b"\xff\xfe" + "import torch\n".encode("utf-16-le"), ["import torch\n"], []),
+        ("a", b"\xfe\xff" + "import torch\n".encode("utf-16-be"), ["import torch\n"], []),
+        ("a.txt", b"conv 3", [], ["conv 3"]),
+    ],
+)
+def test_the_code_and_the_texts_of_a_file(
+    name: str, content: object, code: list[str], printed: list[str]
+) -> None:
+    if not isinstance(content, bytes):
+        content = (content if isinstance(content, str) else json.dumps(content)).encode()
+    source = parsed(name, content, Path(name).suffix)
+    assert [text for _, text in source.code] == code
+    assert [line.quoted for lines in source.printed for line in lines] == printed
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.ipynb", b"{", "a.ipynb is no notebook: Expecting property name"),
+        ("a.ipynb", b'{"cells": ' + b"[" * 100_000, "a.ipynb is nested too deep to be a notebook"),
+        ("a.ipynb", b'{"cells": 3}', "a.ipynb is no notebook: it has no cells"),
+        ("a.ipynb", b"[]", "a.ipynb is no notebook: it has no cells"),
+        ("a.py", b"x" * 101, "a.py has more than 100 characters"),
+        (
+            "a.ipynb",
+            json.dumps({"cells": [{"cell_type": "markdown", "source": "x" * 51}]}).encode(),
+            "a.ipynb has more than 100 characters of code and text",
+        ),
+        ("a", b"a\0b", "a is no text"),
+    ],
+)
+def test_a_file_that_is_no_source_is_refused(
+    name: str, content: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_arch.convert.source.MAX_TEXT", 100)
+    with pytest.raises(SpecError, match="^" + message):
+        parsed(name, content, Path(name).suffix)

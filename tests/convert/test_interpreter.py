@@ -62,6 +62,8 @@ AS_PYTHON = [
     "x = [1 < 2 < 3, 1 <= 2 >= 3, 1 != 2, 1 == 1.0, 1 in [1], 1 not in (2,), None is None]",
     "x = [1 and 0, 0 or 3, '' or 'a', 1 and 2 and 3]",
     "x = 1 if [] else 2",
+    "class A:\n    pass\nx = 1 if A() else 2",
+    "x = (*range(2), 3)\nfor [a, b] in [(1, 2), [3, 4]]:\n    x = a, b",
     "x = [1] * 3 + [2]\ny = 'ab' * 2",
     # values
     "x = {1, 2} == {1} or [*range(3), *'ab', *{'k': 1}]",
@@ -137,6 +139,24 @@ NAMED = [
     ("x = [1, 2][:unheard]", "the name unheard is not known"),
     ("x = [1, 2][::0]", "an item that is not there"),
     ("x = [1, 2]['a':]", "an item that is not there"),
+    # what a condition that is not known may change
+    *(
+        (
+            f"class A:\n    pass\na = {made}\nif unheard:\n    {change}\nx = {asked}",
+            "a condition that",
+        )
+        for made, change, asked in (
+            ("A()", "a.n = 3", "a.n"),
+            ("{'k': 1}", "a['k'] = 2", "a['k']"),
+            ("{'k': 1}", "a[unheard] = 2", "a['k']"),
+            ("{'k': 1}", "a.update(q=2)", "a['k']"),
+            ("[1]", "a.append(3)", "a[0]"),
+            ("1", "def a():\n        pass\n    a = 2", "a"),
+        )
+    ),
+    ("*x, = [1, 2]\nx = x", "an assignment to several names"),
+    ("x = " + "+".join(["1"] * 2000), "it is nested too deep"),
+    ("from unheard import *\nx = b()", "the name b is not known"),
     # calls
     ("def f(a):\n    return a\nx = f(1, 2)", "a call with too many arguments"),
     ("def f(a):\n    return a\nx = f(1, b=2)", "a call with an argument that is not taken: b"),
@@ -178,6 +198,9 @@ NAMED = [
     ("x = 'a'.join()", "the method join of a str"),
     ("x = 'a'.join([1])", "a text of other things"),
     ("x = (1).bit_length()", "the method bit_length of a int"),
+    ("x = f(**unheard)\n", "the name f is not known"),
+    ("def f(a=1):\n    return [][a]\nx = f(**unheard)", "an item that is not there"),
+    ("class A:\n    pass\nx = A.unheard()", "what unheard gives is not known"),
     # bounds
     ("x = 2 ** 99", "a power is too large"),
     ("x = 2 ** 64 * 2 ** 64 * 2", "a number is too large"),

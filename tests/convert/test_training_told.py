@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from training_to_read import KERAS, SGD, read, recipe
+from training_to_read import KERAS, LOOP, SGD, read, recipe
+
+from mnist_arch.convert.importing import Imported
+
+
+def of_keras(lines: str, more: str = "") -> Imported:
+    """A model that ends in softmax, compiled in some lines, and trained for 5 epochs."""
+    return read(
+        f"{KERAS}(x, y), test = keras.datasets.mnist.load_data()\nx = x / 255\n"
+        f"model.add(Softmax())\n{lines}model.fit(x, y, 64, 5{more})\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,3 +179,115 @@ def test_keras(lines: str, sentence: str) -> None:
     imported = read(f"{KERAS}from keras.preprocessing.image import ImageDataGenerator\n{lines}\n")
     dropped = "\n".join(it.text for it in imported.dropped)
     assert sentence in dropped, dropped
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected", "said"),
+    [
+        ("RMSprop(0.01)", {"kind": "rmsprop", "alpha": 0.9, "epsilon": 1e-7}, "epsilon of RMSprop"),
+        (
+            "RMSprop(0.01, weight_decay=0.1)",
+            {"kind": "rmsprop", "alpha": 0.9, "epsilon": 1e-7},
+            "Keras' decay, which is not part of the gradient of RMSprop",
+        ),
+        (
+            "Adagrad(0.01)",
+            {"kind": "adagrad", "initial_accumulator": 0.1, "epsilon": 1e-7},
+            "epsilon of Adagrad",
+        ),
+        ("Adadelta(1.0)", {"kind": "adadelta", "rho": 0.95, "epsilon": 1e-7}, "softmax at the end"),
+        (
+            "AdamW(0.01)",
+            {"kind": "adamw", "epsilon": 1e-7, "weight_decay": 0.004, "decays": "all"},
+            "softmax at the end",
+        ),
+    ],
+)
+def test_optimizers_of_keras(optimizer: str, expected: dict[str, Any], said: str) -> None:
+    imported = of_keras(
+        f"from keras.optimizers import *\n"
+        f"model.compile({optimizer}, 'sparse_categorical_crossentropy')\n"
+    )
+    assert imported.tree["recipe"]["optimizer"] == expected
+    assert said in imported.text
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected", "said"),
+    [
+        (["he_normal"], {"kind": "he", "distribution": "truncated-normal"}, ""),
+        (["orthogonal"], "keras", "the start of the weights (orthogonal)"),
+        (["he_normal", "zeros"], "keras", "the start of the weights (he_normal, zeros)"),
+    ],
+)
+def test_starts_of_keras(starts: list[str], expected: object, said: str) -> None:
+    layers = "".join(f"Conv2D(10, 3, kernel_initializer='{it}'), " for it in starts)
+    row = f"model = Sequential([{layers}GlobalAveragePooling2D(), Softmax()])\n"
+    imported = of_keras(f"{row}model.compile('adam', 'sparse_categorical_crossentropy')\n")
+    assert imported.tree["recipe"]["initialize"] == expected
+    assert said in imported.text
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("lambda e: 0.1 * 0.9 ** e", "Keras' momentum, which keeps the old rate in its velocity"),
+        ("lambda e: unheard", "what is called after each epoch (LearningRateScheduler("),
+        ("lambda e: 'fast'", "what is called after each epoch (LearningRateScheduler("),
+        ("again", "what is called after each epoch (LearningRateScheduler(again))"),
+    ],
+)
+def test_a_rate_of_keras_by_a_function_of_the_epoch(function: str, told: str) -> None:
+    imported = of_keras(
+        "from keras.callbacks import *\ndef again(e):\n    return again(e)\n"
+        "model.compile(SGD(0.1, momentum=0.9), 'sparse_categorical_crossentropy')\n",
+        f", callbacks=[LearningRateScheduler({function})]",
+    )
+    (dropped,) = (it.text for it in imported.dropped)
+    assert told in dropped
+    schedule = {"peak": 0.1} if "velocity" not in told else "exponential"
+    assert imported.tree["recipe"]["schedule"] == schedule
+
+
+def test_the_smoothing_of_a_loss_of_keras_is_carried_over() -> None:
+    imported = of_keras(
+        "from keras.losses import *\n"
+        "model.compile('adam', CategoricalCrossentropy(label_smoothing=0.1))\n"
+    )
+    assert imported.tree["recipe"]["label_smoothing"] == 0.1
+    assert imported.dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "loop", "expected"),
+    [
+        ("import lightning as pl\nt = pl.Trainer(max_epochs=7)\n", "", {"epochs": 7}),
+        (
+            "",
+            "for epoch in tqdm(range(12)):\n    scheduler.step()\n",
+            {"epochs": 12},
+        ),
+        ("loss += 0.1 * w.norm(p=1)\n", LOOP, {"l1": {"strength": 0.1, "of": "all"}}),
+        (
+            "scheduler = ReduceLROnPlateau(optimizer, factor=0.5)\n",
+            LOOP.replace("step()", "step(train_loss)"),
+            {"schedule": {"kind": "plateau", "factor": 0.5, "peak": 0.05}},
+        ),
+        *(
+            (
+                f"scheduler = ReduceLROnPlateau(optimizer, {given})\n",
+                LOOP.replace("step()", "step(train_loss)"),
+                {"schedule": {"peak": 0.05}},
+            )
+            for given in ("factor=2", "factor=0.5, threshold_mode='odd'", "mode='max'")
+        ),
+        (
+            "scheduler = OneCycleLR(optimizer, 0.1, 9000, div_factor=0.5)\n",
+            LOOP,
+            {"schedule": {"peak": 0.05}},
+        ),
+    ],
+)
+def test_what_a_loop_says(lines: str, loop: str, expected: dict[str, Any]) -> None:
+    found, _ = recipe(f"{SGD}{lines}", loop=loop)
+    assert found.items() >= expected.items(), found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -755,15 +756,8 @@ class Interpreter:
             raise
 
 
-def _loaded(target: ast.expr) -> ast.expr:
+def _loaded(target: ast.Name | ast.Attribute | ast.Subscript) -> ast.expr:
     """The target of `x += 1` as an expression that is read."""
-    match target:
-        case ast.Name(id=name):
-            loaded: ast.expr = ast.Name(id=name, ctx=ast.Load())
-        case ast.Attribute(value=value, attr=attr):
-            loaded = ast.Attribute(value=value, attr=attr, ctx=ast.Load())
-        case ast.Subscript(value=value, slice=key):
-            loaded = ast.Subscript(value=value, slice=key, ctx=ast.Load())
-        case _:
-            loaded = target
-    return ast.copy_location(loaded, target)
+    loaded = copy.copy(target)
+    loaded.ctx = ast.Load()
+    return loaded
