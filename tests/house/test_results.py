@@ -211,5 +211,5 @@ def test_every_run_that_the_records_name_is_in_their_table() -> None:
     before, _, rest = chosen.partition("<!--records.candidates-->")
     table, _, after = rest.partition("<!--/-->")
     runs = set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE))
-    said = set(re.findall(r"`([^`/]+)`", before + after))
+    said = {name for name in re.findall(r"`([^`]+)`", before + after) if "/" not in name}
     assert said - runs - set(zoo()) == {"A5"}
