@@ -66,9 +66,9 @@ class Act:
 
 @dataclass(frozen=True)
 class Drop:
-    """Sets values, or whole channels, to 0 in training; a rate of None is not known."""
+    """Sets values, or whole channels, to 0 in training."""
 
-    rate: float | None
+    rate: float
     spatial: bool = False
 
 
@@ -166,7 +166,8 @@ class Graph:
         shapes = [self.shape(value) for value in inputs]
         out = out_shape(op, shapes, place)
         if not all(0 < side <= MAX_SIDE for side in out):
-            raise refusal(f"{described(op)} gives {text(out)}", place)
+            most = f"no side may be over {MAX_SIDE:,}"
+            raise refusal(f"{described(op)} gives {text(out)}: {most}", place)
         if not weights and isinstance(op, Conv | Linear | Norm | Act):
             self.made += 1
             weights = f"own {self.made}"
@@ -243,6 +244,8 @@ def out_shape(op: Operation, shapes: list[Shape], place: str) -> Shape:
                     "maps of other sizes are joined: " + ", ".join(map(text, shapes)), place
                 )
             return sum(it[0] for it in shapes), *shape[1:]
+        case Join(kind="product") if max(map(len, shapes)) == 3:  # a value a channel is a map, too
+            return _broadcast([it if len(it) == 3 else (*it, 1, 1) for it in shapes], place)
         case Join():
             return _broadcast(shapes, place)
         case _:

@@ -26,6 +26,8 @@ ENDS: Final = (
     f"log_softmax{_OVER_BATCH}",
 )
 """Functions after the logits that belong to the loss, or do nothing."""
+_DEEPEST: Final = 50
+"""Joins inside one another that are followed."""
 _OURS: Final = ("relu", "leaky_relu", "prelu", "gelu", "silu", "hardswish")
 
 
@@ -87,6 +89,7 @@ class _Lowering:
         self.lacks: list[Lack] = []
         self.notes: list[str] = []
         self.dominators = self._dominators()
+        self.visited = 0
         self.seen: set[str] = set()
         """Tensors of norms, slopes and fully connected layers so far."""
 
@@ -94,8 +97,8 @@ class _Lowering:
         output = self._without_ends(self.graph.output)
         nodes = self._chain(output, -1)
         if nodes is None:
-            last = self.graph.nodes[output]
-            self._lack("branches that are no residual", last.place)
+            joins = [it for it in self.graph.nodes[: output + 1] if len(it.inputs) > 1]
+            self._lack("so many branches that use one another", joins[-1].place)
             nodes = [it for it in self._main_way(output)]
         items = self._earlier(self._items(nodes))
         return Lowered(items, self.lacks, list(dict.fromkeys(self.notes)))
@@ -138,11 +141,15 @@ class _Lowering:
             common &= 1 if value < 0 else self.dominators[value]
         return common.bit_length() - 2
 
-    def _chain(self, end: int, start: int) -> list[Any] | None:
-        """Nodes from a value to another, joins as tuples; None where they are no row."""
+    def _chain(self, end: int, start: int, depth: int = 0) -> list[Any] | None:
+        """Nodes from a value to another that is on every way to it, joins as tuples.
+
+        What several ways use is in each of them. None where that makes too many, or too deep.
+        """
         row: list[Any] = []
         while end != start:
-            if end < start:
+            self.visited += 1
+            if self.visited > g.MAX_NODES or depth > _DEEPEST:
                 return None
             node = self.graph.nodes[end]
             if len(node.inputs) == 1:
@@ -150,10 +157,8 @@ class _Lowering:
                 end = node.inputs[0]
                 continue
             before = self._common(node.inputs)
-            if before < start:
-                return None
-            ways = [self._chain(value, before) for value in node.inputs]
-            if any(way is None for way in ways) or not isinstance(node.op, g.Join):
+            ways = [self._chain(value, before, depth + 1) for value in node.inputs]
+            if any(way is None for way in ways):
                 return None
             row.append((node, ways, self.graph.shape(before)))
             end = before
@@ -292,6 +297,8 @@ class _Lowering:
         op, after = self._op(node, before), _map(node.shape)
         if op is None:
             return []
+        if isinstance(node.op, g.Conv):
+            before = _map(node.in_shape)  # even where what stands before it is lacking
         is_prelu = isinstance(op, our.Activation) and op.kind == "prelu"
         if isinstance(op, our.Normalization) or is_prelu:
             self._check_once(node)
@@ -326,8 +333,6 @@ class _Lowering:
             case g.Act(kind=kind):
                 self._lack(f"the activation {kind}", place)
             case g.Drop(rate=rate, spatial=spatial):
-                if rate is None:
-                    raise AssertionError("a dropout without its rate")
                 return our.Dropout(rate, "spatial" if spatial else "elementwise")
             case g.Pool() as op:
                 return self._pool(op, before, place)
