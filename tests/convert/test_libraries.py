@@ -547,3 +547,111 @@ def test_the_names_of_layers_are_those_of_layers_whichever_star_comes_last() -> 
     row = "model = Sequential([Conv2D(10, 3), GlobalAveragePooling2D()])\n"
     turned = "import keras\nfrom keras.layers import *\nfrom keras.models import *\n"
     assert tree(turned + row) == tree(KERAS + row)
+
+
+EIGHT = (
+    "self.a = nn.Conv2d(1, 8, 3, padding=1); self.b = nn.Conv2d(8, 8, 3, padding=1); "
+    "self.p = nn.Conv2d(8, 4, 3, padding=1); self.q = nn.Conv2d(8, 4, 1); "
+    "self.r = nn.Conv2d(8, 8, 1); self.t = nn.Conv2d(8, 4, 3, padding=1); "
+    "self.k = nn.Conv2d(8, 10, 1)"
+)
+PQ = "torch.cat([self.p(x), self.q(x)], 1)"
+TEN_OF_8 = {"channels": [8], "reduce": 10}
+
+
+@pytest.mark.parametrize(
+    ("forward", "blocks"),
+    [
+        (
+            "x = x + self.b(x); x = x + self.b(x); x = self.k(x)",
+            [
+                {"channels": [8]},
+                {**TEN_OF_8, "repeat": 2, "share": True, "residual": True},
+            ],
+        ),
+        (
+            "x = self.r(x) + self.b(x); x = self.k(x)",
+            [{**TEN_OF_8, "branches": [[8], {"reduce": 8}], "join": "add"}],
+        ),
+        (
+            f"x = x + {PQ}; x = self.k(x)",
+            [
+                {"channels": [8]},
+                {"branches": [[4], {"reduce": 4}], "residual": True, "reduce": 10},
+            ],
+        ),
+        (
+            f"x = {PQ}; x = {PQ}; x = self.k(x)",
+            [
+                {"channels": [8]},
+                {"branches": [[4], {"reduce": 4}], "repeat": 2, "share": True, "reduce": 10},
+            ],
+        ),
+        (
+            "x = self.b(self.b(x)); x = self.k(x)",
+            [{**TEN_OF_8, "repeat": 3, "share": True}],
+        ),
+        (
+            "x = torch.cat([F.max_pool2d(x, 3, 1, 1), x], 1); x = nn.Conv2d(16, 10, 1)(x)",
+            [
+                {
+                    **TEN_OF_8,
+                    "branches": [
+                        {"pool": {"kind": "max", "size": 3, "stride": 1, "padding": 1}},
+                        [],
+                    ],
+                }
+            ],
+        ),
+    ],
+)
+def test_blocks_of_branches_and_of_shared_layers(forward: str, blocks: list[Any]) -> None:
+    read = tree(module(EIGHT, f"x = self.a(x); {forward}; {BACK}"))
+    assert read["defaults"] == {"norm": "none", "activation": "none"}
+    assert read["blocks"] == blocks
+
+
+@pytest.mark.parametrize(
+    ("forward", "lacks"),
+    [
+        ("x = x + self.b(self.b(x)); x = x + self.b(x); x = self.k(x)", "a residual of this kind"),
+        ("x = x + F.relu(x); x = self.k(x)", "a residual of this kind"),
+        (f"x = self.r(x) + {PQ}; x = self.k(x)", "a residual of this kind"),
+        ("x = x + x; x = self.k(x)", "a value joined with itself"),
+        (
+            "x = torch.cat([self.p(x), self.p(x)], 1); x = torch.cat([self.p(x), self.p(x)], 1); "
+            "x = self.k(x)",
+            "branches of this kind",
+        ),
+        (
+            f"x = {PQ}; x = torch.cat([self.q(x), self.p(x)], 1); x = self.k(x)",
+            "branches of this kind",
+        ),
+        (
+            f"x = {PQ}; x = torch.cat([self.t(x), self.q(x)], 1); x = self.k(x)",
+            "branches of this kind",
+        ),
+        (
+            "x = torch.cat([self.p(x), self.t(x)], 1); x = torch.cat([self.t(x), self.p(x)], 1); "
+            "x = self.k(x)",
+            "branches of this kind",
+        ),
+        (
+            "x = torch.cat([F.relu(x), self.q(x)], 1); x = nn.Conv2d(12, 10, 1)(x)",
+            "branches of this kind",
+        ),
+        (f"x = F.relu({PQ}); x = self.k(x)", "a norm or an activation after branches are joined"),
+        (f"x = F.group_norm({PQ}, 2); x = self.k(x)", "a norm after branches"),
+        (
+            "x = self.b(x); x = self.b(F.relu(x)); x = self.k(x)",
+            "a layer that is used again, but in a `repeat`",
+        ),
+        (
+            "x = F.dropout(F.dropout(x, 0.1, self.training), 0.2, self.training); x = self.k(x)",
+            "a dropout after a dropout",
+        ),
+    ],
+)
+def test_what_no_block_of_branches_says_is_named(forward: str, lacks: str) -> None:
+    said = refused(module(EIGHT, f"x = self.a(x); {forward}; {BACK}"))
+    assert any(f"the language lacks {lacks}" in it for it in said), said

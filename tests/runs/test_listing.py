@@ -176,6 +176,70 @@ def test_runs_are_chosen_by_pattern_and_conditions(tmp_path: Path) -> None:
             names(None, text)
 
 
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("parameters<98", []),
+        ("parameters<=98", ["a", "b"]),
+        ("parameters>98", []),
+        ("parameters>=98", ["a", "b"]),
+        ("parameters==98", ["a", "b"]),
+        ("parameters!=98", []),
+        ("accuracy<100", ["a"]),  # b has none
+        ("accuracy!=99", ["b"]),
+        ("recipe.schedule.kind=one-cycle", ["a", "b"]),
+        ("recipe.unheard!=3", None),
+    ],
+)
+def test_every_sign_of_a_condition(
+    tmp_path: Path, condition: str, expected: list[str] | None
+) -> None:
+    score(make_run(tmp_path, tiny("a")), 0)
+    make_run(tmp_path, tiny("b"), finished=False)
+    where = [Condition.of(condition)]
+    if expected is None:
+        with pytest.raises(SpecError, match="no spec of these runs has recipe"):
+            matching(lines_of(tmp_path), None, where)
+    else:
+        assert sorted(it.name for it in matching(lines_of(tmp_path), None, where)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "state"),
+    [
+        ("manifest.json", b"\xff", "damaged"),
+        ("manifest.json", None, "damaged"),
+        ("result.json", b"{", "damaged"),
+        ("result.json", None, "damaged"),
+        ("metrics.jsonl", b"{", "unfinished"),
+        ("pruned.json", b"{}", "pruned"),
+    ],
+)
+def test_files_that_cannot_be_read_hide_no_run(
+    tmp_path: Path, name: str, content: bytes | None, state: str
+) -> None:
+    run = make_run(tmp_path, tiny("a"), finished=name not in ("metrics.jsonl", "pruned.json"))
+    path = run.folder / name
+    path.unlink(missing_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    (line,) = lines_of(tmp_path)
+    assert (line.runs[0].state, line.runs[0].epochs_done) == (state, 0)
+    assert line.accuracy_percent is None
+
+
+def test_a_mean_is_of_the_same_images_only(tmp_path: Path) -> None:
+    score(make_run(tmp_path, tiny("a"), seed=0), 0)
+    score(make_run(tmp_path, tiny("a"), seed=1), 0, images=50)
+    (line,) = lines_of(tmp_path)
+    assert line.scores is None
+    assert line.accuracy_percent is None
+    assert line.interval_percent is None
+    assert [run.accuracy_percent for run in line.runs] == [99, 98]
+
+
 def test_networks_are_compared_as_a_sweep_does(tmp_path: Path) -> None:
     for seed in range(3):
         score(make_run(tmp_path, tiny("a"), seed=seed), *range(seed))
