@@ -646,10 +646,6 @@ def test_blocks_of_branches_and_of_shared_layers(forward: str, blocks: list[Any]
             "x = self.b(x); x = self.b(F.relu(x)); x = self.k(x)",
             "a layer that is used again, but in a `repeat`",
         ),
-        (
-            "x = F.dropout(F.dropout(x, 0.1, self.training), 0.2, self.training); x = self.k(x)",
-            "a dropout after a dropout",
-        ),
     ],
 )
 def test_what_no_block_of_branches_says_is_named(forward: str, lacks: str) -> None:
