@@ -207,3 +207,110 @@ class Unknown(Usual):
 def test_what_is_not_known_is_refused(module: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         from_torch(module())
+
+
+class Told(nn.Module):
+    """A module that does what it is told, with a convolution to eight maps and a last layer."""
+
+    def __init__(self, does: Callable[[Any, Tensor], Any], **more: nn.Module) -> None:
+        super().__init__()
+        self.does = does
+        self.a = nn.Conv2d(1, 8, 3)
+        self.last = nn.Linear(8, 10)
+        for name, module in more.items():
+            setattr(self, name, module)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.does(self, x)
+
+    def ended(self, x: Tensor) -> Tensor:
+        return self.last(x.mean([2, 3]))  # type: ignore[no-any-return]
+
+
+class OfTwo(Told):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        return self.ended(self.a(x) + y)
+
+
+class Scaled(Told):
+    def __init__(self) -> None:
+        super().__init__(lambda it, x: it.ended(it.a(x) * it.scale))
+        self.scale = nn.Parameter(torch.ones(8, 1, 1))
+
+
+def sharing(*names: str) -> dict[str, nn.Module]:
+    """Two convolutions with some of their tensors the same."""
+    one, other = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+    for name in names:
+        setattr(other, name, getattr(one, name))
+    return {"one": one, "other": other}
+
+
+def both(it: Any, x: Tensor) -> Any:
+    return it.ended(it.other(it.one(it.a(x))))
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        (
+            lambda: Told(lambda it, x: it.ended(F.relu(it.a(x)) if it.training else it.a(x))),
+            ": the module does something else in training than in evaluation",
+        ),
+        (
+            lambda: Told(lambda it, x: (it.ended(it.a(x)), x)),
+            "output output: the module does not give one tensor",
+        ),
+        (lambda: Told(lambda _, x: x), "output output: the module does not give one tensor"),
+        (lambda: OfTwo(both), "placeholder y: the module takes more than images"),
+        (
+            lambda: Told(lambda it, x: it.ended(it.p(it.a(x), x)), p=nn.MaxUnpool2d(2)),
+            "call_module p: a module on something else than one tensor",
+        ),
+        (Scaled, "get_attr scale: scale is used on its own"),
+        (
+            lambda: Told(lambda it, x: it.ended(torch.sort(it.a(x))[0])),
+            "sort: sort on a tensor is not read here",
+        ),
+        (lambda: Told(lambda it, x: it.ended(it.a(x)[:, :4])), "getitem: a part of a tensor"),
+        (
+            lambda: Told(lambda it, x: it.ended(it.a(x) * 2)),
+            "mul: `*` of a tensor and something else",
+        ),
+        (lambda: Told(both, **sharing("weight")), "other: other shares some of its tensors, and"),
+    ],
+)
+def test_what_a_traced_module_does_is_refused_with_its_place(
+    module: Callable[[], nn.Module], told: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        from_torch(module())
+    (problem,) = caught.value.problems
+    assert f"{problem.origin}: {problem.message}".startswith(told)
+
+
+@pytest.mark.parametrize("names", [(), ("weight", "bias")])
+def test_layers_with_the_same_tensors_are_one_layer_used_twice(names: tuple[str, ...]) -> None:
+    module = Told(both, **sharing(*names))
+    imported = from_torch(module)
+    assert imported.parameters == sum(it.numel() for it in module.parameters())
+    assert ("share" in str(imported.tree["blocks"])) == bool(names)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda it, x: it.last(it.a(x).mean([2, 3]).view(x.shape[0], 8)),
+        lambda it, x: it.last(it.a(x).mean([2, 3]).view(x.size()[0], -1)),
+        lambda it, x: it.last(it.a(x).mean([2, 3]).view(x.size(0), -1)),
+    ],
+)
+def test_the_number_of_images_is_read_in_each_way(does: Callable[[Any, Tensor], Any]) -> None:
+    imported = from_torch(Told(does))
+    layers = [row.layer for row in plan_network(imported.experiment).rows]
+    assert layers == ["Conv2d", "AdaptiveAvgPool2d", "Flatten", "Linear"]
+
+
+def test_an_answer_of_a_function_that_gives_several_is_refused_by_its_name() -> None:
+    with pytest.raises(SpecError, match="chunk on a tensor is not read here"):
+        from_torch(Told(lambda it, x: it.ended(torch.chunk(it.a(x), 2, 1)[0])))
