@@ -32,6 +32,8 @@ _SENTENCES = {
     "less_than_equal": "must be at most {le}",
     "too_long": "must have at most {max_length} items",
     "too_short": "must have at least {min_length} item",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} character",
     "string_pattern_mismatch": "must be letters, digits, dots, dashes and underscores, at most 64",
 }
 """Sentences by pydantic's error type; the words in braces come from the error's context."""

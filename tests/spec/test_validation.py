@@ -148,6 +148,12 @@ dataset: minst
         ("recipe: {ema: .nan}", "recipe.ema", "must be a finite number, not .nan"),
         ("recipe: {ema: -.inf}", "recipe.ema", "must be a finite number, not -.inf"),
         ("recipe: {ema: true}", "recipe.ema", "must be a number, not true"),
+        ("recipe: {teacher: ''}", "recipe.teacher", "must have at least 1 character, not ''"),
+        (
+            f"recipe: {{teacher: {{network: {'x' * 4097}}}}}",
+            "recipe.teacher.network",
+            f"must have at most 4096 characters, not '{'x' * 36}…",
+        ),
         ("recipe: {ema: 1}", "recipe.ema", "must be less than 1, not 1"),
         ("recipe: {batch_size: 1}", "recipe.batch_size", "must be at least 2, not 1"),
         ("recipe: {clip_norm: 1e7}", "recipe.clip_norm", "must be at most 1000000, not 10000000.0"),
