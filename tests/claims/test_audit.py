@@ -239,6 +239,9 @@ def test_parameters_may_stand_alone_in_a_line(tmp_path: Path) -> None:
         "Params: 7784": 7_784,
         "parameters = 7,784": 7_784,
         "Model parameters: 7784 params": 7_784,
+        "Total params: 7784": 7_784,
+        "7.8 K     Trainable params": 7_800,
+        "1.5 M     Total params": 1_500_000,
         "Params: 7784 of which": None,
         "Non-trainable params: 7784": None,
     }.items():
@@ -265,3 +268,39 @@ def test_a_cell_of_the_grade_book_is_no_formula(
     assert "\n'=1+1.py," in result.stdout
     Path("\x1b[31m.py").write_text("import torch\n")
     assert "\x1b" not in CliRunner().invoke(app, ["audit", "\x1b[31m.py", "--csv"]).stdout
+
+
+@pytest.mark.parametrize("name", ["read_habits", "_row"])
+def test_code_that_is_nested_too_deep_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def deep(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(f"mnist_arch.claims.audit.{name}", deep)
+    (example,) = (it for it in ALL if it.name == "torch-plain")
+    found = audit(str(example.write(tmp_path)), Budget())
+    assert (found.verdict, found.reason) == ("cannot be read", "its code is nested too deep")
+
+
+KERAS_TABLE = """Model: "sequential"
+_________________________________________________________________
+ Layer (type)                Output Shape              Param #
+=================================================================
+ conv2d (Conv2D)             (None, 26, 26, 8)         80
+ batch_normalization (BatchN (None, 26, 26, 8)         32
+ conv2d_1 (Conv2D)           (None, 20, 20, 10)        3930
+=================================================================
+Total params: {total}
+Trainable params: 4026
+Non-trainable params: 16
+"""
+
+
+@pytest.mark.parametrize(("total", "count"), [("4042", 4_026), ("4,042", 4_026)])
+def test_parameters_of_a_table_are_those_that_are_trained(
+    tmp_path: Path, total: str, count: int
+) -> None:
+    table = KERAS_TABLE.format(total=total)
+    found = with_cells(tmp_path, cell("model.summary()", table), training("Net", 12, 9_945))
+    assert found.printed_parameters == count

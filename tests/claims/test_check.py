@@ -817,3 +817,70 @@ def test_what_is_passed_over_is_said(runs: dict[str, Path], tmp_path: Path) -> N
     for name in ("bert", "carl.zip"):
         assert reason(group / name) == f"{group}/{name} {link}; name what it leads to"
     assert passed_over(group / "anna") == []
+
+
+READING = {
+    "format": FORMAT,
+    "time": "2026-01-01",
+    "dataset": "mnist",
+    "split": "test",
+    "correct": 0,
+    "images": 50,
+    "accuracy_percent": 0.0,
+    "command": [],
+}
+
+
+def with_readings(count: int, **values: object) -> Callable[[Path], object]:
+    line = json.dumps({**READING, **values}) + "\n"
+    return lambda it: (it / "readings.jsonl").write_text(line * count)
+
+
+@pytest.mark.parametrize(
+    ("of", "edit", "said"),
+    [
+        ("held out", with_readings(1_001), "readings.jsonl in {} has more than 1,000"),
+        ("own", header(spec="{"), "weights.safetensors in {} has no spec: Invalid JSON"),
+        (
+            "own",
+            change(
+                "manifest.json",
+                experiment__defaults__kernel=31,
+                experiment__defaults__padding="valid",
+            ),
+            "the network of {} cannot be built: ",
+        ),
+    ],
+)
+def test_files_that_do_not_go_together_end_with_a_reason(
+    runs: dict[str, Path], tmp_path: Path, of: str, edit: Callable[[Path], object], said: str
+) -> None:
+    forged = edited(runs[of], tmp_path / "forged", edit)
+    assert said.format(forged) in reason(forged)
+
+
+@pytest.mark.parametrize(
+    ("of", "edit", "place"),
+    [
+        ("own", change_epoch(1, correct=999), "metrics.jsonl, epoch 1: correct"),
+        ("held out", with_readings(1, images=0), "readings.jsonl, line 1: images"),
+        (
+            "own",
+            change("manifest.json", experiment__recipe__schedule={"kind": "plateau"}),
+            "metrics.jsonl, epoch 1: rate",
+        ),
+    ],
+)
+def test_numbers_that_cannot_be_are_caught(
+    runs: dict[str, Path], tmp_path: Path, of: str, edit: Callable[[Path], object], place: str
+) -> None:
+    (run,) = check(edited(runs[of], tmp_path / "forged", edit))
+    assert run.state == "differs"
+    assert place in places(run), reasons(run)
+
+
+def test_a_network_that_takes_much_memory_is_not_judged(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_arch.claims.stated.MOST_MEMORY", 100)
+    assert "bytes an image; at most 100 are judged" in reason(runs["own"])
