@@ -87,7 +87,7 @@ class ExportRequest:
         if format == "c":
             check_folder(path)
         else:
-            _check_out(path)
+            _check_out(path, SUFFIXES[format])
         return cls(trained, format, path, **more)
 
 
@@ -408,7 +408,7 @@ def check_folder(path: Path) -> None:
         raise SpecError((Problem(message, origin="out=", hint="such as firmware"),))
 
 
-def _check_out(path: Path) -> None:
+def _check_out(path: Path, suffix: str) -> None:
     """Refuses before the work what could not be written after it. Raises SpecError."""
     message = ""
     if is_folder(path):
@@ -416,7 +416,7 @@ def _check_out(path: Path) -> None:
     elif not is_there(path) and not is_folder(path.parent):
         message = f"there is no folder {shown(path.parent)!r}"
     if message:
-        raise SpecError((Problem(message, origin="out=", hint="such as net.onnx"),))
+        raise SpecError((Problem(message, origin="out=", hint=f"such as net{suffix}"),))
 
 
 def _test_images(

@@ -137,6 +137,8 @@ def test_what_cannot_be_written_is_refused_before_the_work(runs: Path) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert "there is no folder 'nowhere'" in done.stderr
     assert run("tiny", "--runs", runs, "--out", runs).exit_code == 2
+    done = run("tiny", "--runs", runs, "--out", runs, "--format", "js")
+    assert done.stderr.endswith("hint: such as net.mjs\n")
     assert run("nothing", "--runs", runs).exit_code == 2
     done = run("tiny", "--runs", runs, "--format", "js", "--int8")
     assert (done.exit_code, done.stdout) == (2, "")
