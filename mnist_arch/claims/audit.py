@@ -20,7 +20,7 @@ from mnist_arch.convert.questions import Choices
 from mnist_arch.convert.source import Source, read_source
 from mnist_arch.convert.tables import Table, find_tables
 from mnist_arch.counting.plan import Plan, plan_network
-from mnist_arch.errors import MnistArchError, Origin
+from mnist_arch.errors import MnistArchError, Origin, SpecError
 from mnist_arch.files import is_folder, shown
 from mnist_arch.spec.experiment import Budget
 
@@ -250,7 +250,7 @@ def _row(
     if verdict == "holds on one seed" and habits.seeds > 1:
         verdict = "holds on several seeds"
     if not habits.is_code:
-        verdict, reason = "cannot be read", "there is no code in it that can be read"
+        verdict, reason = "cannot be read", _why_no_code(source)
     return Audit(
         name,
         verdict,
@@ -314,6 +314,16 @@ def _graph(source: Source, network: str = "") -> Graph | None:
     except MnistArchError:
         return None
     return None if read is None else read.graph
+
+
+def _why_no_code(source: Source) -> str:
+    """Why no code of it can be read: its first fault, and where."""
+    try:
+        read_code(source, Choices({}))
+    except SpecError as error:
+        fault = error.problems[0]
+        return f"{fault.message}, in {fault.origin}"
+    return "there is no code in it that can be read"
 
 
 def _plan(graph: Graph | None, name: str) -> Plan | None:

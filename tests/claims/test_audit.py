@@ -107,6 +107,9 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     path.write_bytes(b" " * ((16 << 20) + 1))
     assert "longer than 16,777,216 bytes" in audit(str(path), Budget()).reason
     script = tmp_path / "deep.py"
+    script.write_text("import torch\nclass Net(torch.nn.Module:\n")
+    expected = f"this is not Python 3: invalid syntax, in {script}:2"
+    assert audit(str(script), Budget()).reason == expected
     for text in ("x = " + "1+" * 20_000 + "1\n", "x = " + "(" * 5_000, "x" + ".a" * 20_000):
         script.write_text(f"import torch\n{text}")
         assert audit(str(script), Budget()).verdict == "cannot be read"
