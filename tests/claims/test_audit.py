@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from notebooks_of_others import DATA, NETWORK, RUN, Example, examples
 from typer.testing import CliRunner
 
+from mnist_arch.claims.accuracies import read_accuracies
 from mnist_arch.claims.audit import Audit, audit
+from mnist_arch.claims.habits.code import Code, length_of
+from mnist_arch.claims.habits.flow import follow
+from mnist_arch.convert.source import Source, places
+from mnist_arch.errors import Origin
 from mnist_arch.spec.experiment import Budget
 from mnist_arch_cli.app import app
 
@@ -307,3 +314,102 @@ def test_parameters_of_a_table_are_those_that_are_trained(
     table = KERAS_TABLE.format(total=total)
     found = with_cells(tmp_path, cell("model.summary()", table), training("Net", 12, 9_945))
     assert found.printed_parameters == count
+
+
+def followed(text: str) -> Code:
+    code = Code()
+    code.add(ast.parse(text), Origin("it.py:1"))
+    follow(code)
+    return code
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("a = datasets.MNIST('d', False)", {"a": "test"}),
+        ("a = datasets.MNIST('d', flag)", {}),
+        ("a = DataLoader(datasets.MNIST('d', train=False))", {"a": "test"}),
+        ("a = DataLoader(dataset=datasets.MNIST('d', train=True))", {"a": "train"}),
+        ("a = datasets.MNIST('d', train=True)\nb = DataLoader(a)", {"a": "train", "b": "train"}),
+        ("from mine import load\ntest_loader = load(train=False)", {"test_loader": "test"}),
+        ("from mine import load\ntrain_set = load(train=True)", {"train_set": "train"}),
+        ("from mine import load\ntest_loader = load(train=maybe)", {}),
+        *(
+            (f"(a, b), (c, d) = mnist.load_data()\ne = {made}", {"c": "test", "d": "test", **more})
+            for made, more in (
+                ("to_categorical(d)", {"e": "test"}),
+                ("c[:9] / 255", {"e": "test"}),
+                ("np.expand_dims(c.reshape(9), 1)", {"e": "test"}),
+                ("unheard(c)", {}),
+                ("c.mean()", {}),
+            )
+        ),
+    ],
+)
+def test_names_hold_the_images_of_a_split(text: str, held: dict[str, str]) -> None:
+    assert followed(text).held == held
+
+
+def test_a_transform_may_be_written_where_it_is_used() -> None:
+    made = "transforms.Compose([t])"
+    code = followed(f"a = datasets.MNIST('d', train=False, transform={made})")
+    assert code.used_transforms == {"a.transform": "test"}
+    assert {name: ast.unparse(it) for name, it in code.transforms.items()} == {"a.transform": made}
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("def train(epochs=7):\n    pass\ntrain()", {"epochs": 7}),
+        ("def main(n_epochs):\n    pass\nmain(3)\nmain(n_epochs=9)", {"n_epochs": 9}),
+        ("epochs = -3", {"epochs": -3}),
+        ("epochs = int(4)", {"epochs": 4}),
+        ("a = 3\nepochs = a - 1\nmore = a + 2", {"a": 3, "epochs": 2, "more": 5}),
+        ("epochs = a + 1", {}),
+        ("epochs = -a", {}),
+    ],
+)
+def test_numbers_are_followed(text: str, numbers: dict[str, float]) -> None:
+    assert followed(text).numbers == numbers
+
+
+@pytest.mark.parametrize(
+    ("looped", "length"),
+    [
+        ("range(5)", 5),
+        ("range(1, a)", 2),
+        ("range(b, 4)", None),
+        ("tqdm(range(a))", 3),
+        ("np.arange(2, 5)", 3),
+        ("x", None),
+    ],
+)
+def test_how_often_a_loop_turns(looped: str, length: float | None) -> None:
+    assert length_of(followed("a = 3"), ast.parse(looped, mode="eval").body) == length
+
+
+@pytest.mark.parametrize(
+    ("text", "judging", "validates_on", "place", "final"),
+    [
+        ("[0.03, 0.9945]", True, "test", "output", 99.45),
+        ("[0.03, 0.9945]", False, "test", "output", None),
+        ("'Test accuracy: 99.4'\nTest accuracy: 99.5", True, "test", "output", 99.5),
+        ("Test accuracy: 99.5", False, "", "", None),  # it is text, which nothing printed
+        ("val_accuracy: 0.99\nTest accuracy: 0.98", False, "", "output", 98.0),
+        ("Accuracy on the 10000 test images: 99.4 %", False, "test", "output", 99.4),
+    ],
+)
+def test_lines_that_say_an_accuracy(
+    text: str,
+    judging: bool,
+    validates_on: Literal["test", ""],
+    place: str,
+    final: float | None,
+) -> None:
+    printed = read_accuracies(
+        Source("a.ipynb", (), (places(f"a.ipynb cell 3 {place}".rstrip(), text),)),
+        fitting=frozenset(),
+        judging=frozenset({"a.ipynb cell 3"} if judging else ()),
+        validates_on=validates_on,
+    )
+    assert [it.final for it in printed] == ([] if final is None else [final])
