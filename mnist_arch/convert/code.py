@@ -294,6 +294,7 @@ def _names(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
             for name, child in value.children.items():
                 yield from _names(child, f"{path}.{name}".lstrip("."), depth + 1)
         case Instance():
+            yield value.key, path
             for name, child in value.attributes.items():
                 if name == "__children__":
                     yield from _names(child, path, depth + 1)

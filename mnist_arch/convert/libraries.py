@@ -338,7 +338,7 @@ class Libraries:
             found = (called.attributes.get(it) for it in ("num_splits", "splits", "n_splits"))
             splits = next((it for it in found if isinstance(it, int) and it > 0), None)
             norm = g.Norm("batch", splits=splits) if splits else _GHOST
-            return Tensor(graph, graph.add(norm, value, place=place))
+            return Tensor(graph, graph.add(norm, value, place=place, weights=called.key))
         return None
 
     def _in_order(self, layers: list[Any], arguments: list[Any], place: Origin) -> Any:

@@ -68,9 +68,10 @@ def carry_weights(imported: Imported, path: Path) -> Carried:
     used: set[str] = set()
     with torch.no_grad():
         for key, module in zip(keys, own, strict=True):
-            prefix = names.get(key, key)
+            prefix, parts = names.get(key, key), int(getattr(module, "splits", 1))
             for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-                used.add(_copy(tensor, state, f"{prefix}.{name}" if prefix else name, path))
+                whole = f"{prefix}.{name}" if prefix else name
+                used.add(_copy(tensor, state, whole, path, parts))
     if surplus := sorted(name for name in state if name not in used):
         listed = ", ".join(surplus[:6])
         raise WeightsError(f"{shown(path)} has tensors that the network has not: {listed}")
@@ -157,8 +158,13 @@ def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _copy(tensor: Tensor, state: Mapping[str, Tensor], name: str, path: Path) -> str:
-    """Copies one tensor of the file, and gives its name."""
+def _copy(
+    tensor: Tensor, state: Mapping[str, Tensor], name: str, path: Path, parts: int = 1
+) -> str:
+    """Copies one tensor of the file, and gives its name.
+
+    A norm of several `parts` of a batch may have running statistics of each.
+    """
     theirs = state.get(name)
     if theirs is None:
         if name.endswith("num_batches_tracked"):
@@ -169,9 +175,8 @@ def _copy(tensor: Tensor, state: Mapping[str, Tensor], name: str, path: Path) ->
         theirs = theirs.reshape(tensor.shape)
     if tensor.dim() == 1 and theirs.numel() == tensor.numel():  # of each value of a map
         theirs = theirs.reshape(-1)
-    is_of_parts = tensor.dim() == theirs.dim() == 1 and "running_" in name
-    if is_of_parts and len(tensor) < len(theirs) and len(theirs) % len(tensor) == 0:
-        theirs = theirs.reshape(-1, len(tensor)).mean(0)  # of a ghost batch norm
+    if parts > 1 and "running_" in name and theirs.shape == (parts * len(tensor),):
+        theirs = theirs.reshape(parts, -1).mean(0)
     if theirs.shape != tensor.shape:
         both = f"{_shape(theirs)}, not {_shape(tensor)}"
         raise WeightsError(f"{shown(path)}: {name} is {both}")
@@ -233,9 +238,11 @@ def _difference(
             images = torch.rand(_TOGETHER, *graph.image, generator=rng)
             theirs = computed(graph, names, state, images)
             ours = model(images)
+            if not bool(theirs.isfinite().all()):
+                raise WeightsError(f"{shown(path)}: its weights give logits that are no numbers")
             largest = max(largest, float((theirs - ours).abs().max()))
             scale = max(scale, float(theirs.abs().max()))
-    if not largest <= TOLERANCE * scale:
+    if largest > TOLERANCE * scale:
         message = f"{shown(path)}: logits differ by {largest:g} from those of the source"
         raise WeightsError(message, hint="these may be weights of another network")
     return largest
@@ -316,7 +323,7 @@ def _normed(op: g.Norm, x: Tensor, of: Any, eps: float) -> Tensor:
     match op.kind:
         case "batch":
             mean, variance = (
-                it if op.splits == 1 else it.view(op.splits, -1).mean(0)
+                it if len(it) == x.shape[1] else it.view(op.splits, -1).mean(0)
                 for it in (of("running_mean"), of("running_var"))
             )
             return F.batch_norm(x, mean, variance, scale, shift, eps=eps)
@@ -324,8 +331,7 @@ def _normed(op: g.Norm, x: Tensor, of: Any, eps: float) -> Tensor:
             return F.group_norm(x, op.groups, scale, shift, eps)
         case "instance":
             return F.instance_norm(x, weight=scale, bias=shift, eps=eps)
-        case "layer":
+        case _:  # of a layer: no other is exact
             y = F.layer_norm(x, x.shape[1:], eps=eps)
             sides = (1,) if scale is None or scale.numel() == 1 else x.shape[1:]
             return y if scale is None else y * scale.view(sides) + shift.view(sides)
-    return x

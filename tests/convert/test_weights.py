@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from code_to_read import module, of_code
+from networks_of_others import code_of
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from mnist_arch.convert.importing import Imported, import_network
+from mnist_arch.convert.importing import Imported, Request, import_network, import_source
+from mnist_arch.convert.source import Source, places
 from mnist_arch.convert.weights import carry_weights, read_state
 from mnist_arch.errors import WeightsError
 from mnist_arch.network.weights import build_with, read_weights
@@ -115,6 +118,23 @@ IN_A_ROW = "return self.b(self.c(self.a(x))).mean([2, 3])"
         (f"{A}; {B}; self.c = nn.PReLU(8)", IN_A_ROW),
         (f"{A}; {B}; self.c = nn.LeakyReLU(0.2)", IN_A_ROW),
         (f"{A}; {B}; self.c = nn.GELU()", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.Dropout2d(0.1)", IN_A_ROW),
+        (f"{A}; {B}; self.c = nn.LayerNorm((8, 26, 26), elementwise_affine=False)", IN_A_ROW),
+        (
+            f"{A}; {B}; self.d = nn.Conv2d(8, 4, 1); self.u = nn.Conv2d(4, 8, 1)",
+            "x = self.a(x); y = F.relu(self.d(F.adaptive_avg_pool2d(x, 1))); "
+            "return self.b(x * torch.sigmoid(self.u(y))).mean([2, 3])",
+        ),
+        (
+            f"{A}; {B}; self.d = nn.Linear(8, 4); self.u = nn.Linear(4, 8)",
+            "x = self.a(x); y = F.relu(self.d(F.adaptive_avg_pool2d(x, 1).flatten(1))); "
+            "return self.b(x * torch.sigmoid(self.u(y)).view(-1, 8, 1, 1)).mean([2, 3])",
+        ),
+        (
+            f"{A}; {B}",
+            "x = F.pad(self.a(x), (0, 1, 0, 1), value=float('-inf')); "
+            "return self.b(F.max_pool2d(x, 3, 2)).mean([2, 3])",
+        ),
         (f"{A}; {B}; self.c = nn.AvgPool2d(2)", IN_A_ROW),
         (f"{A}; {B}; self.c = nn.Conv2d(8, 8, 3, padding=1, padding_mode='replicate')", IN_A_ROW),
         (f"{A}; {B}", "return F.adaptive_max_pool2d(self.b(self.a(x)), 1).flatten(1)"),
@@ -253,3 +273,92 @@ def test_files_that_torch_has_not_written_so_are_refused(net: Net, tmp_path: Pat
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WeightsError):
         read_state(path)
+
+
+OF_A_TABLE = """
+Conv2d-1 [-1, 8, 26, 26] 80
+BatchNorm2d-2 [-1, 8, 26, 26] 16
+ReLU-3 [-1, 8, 26, 26] 0
+AvgPool2d-4 [-1, 8, 1, 1] 0
+Linear-5 [-1, 10] 90
+"""
+
+
+def table(text: str = OF_A_TABLE, **request: Any) -> Imported:
+    source = Source("it.txt", (), (places("it.txt", text),))
+    return import_source(source, Request(**request))
+
+
+def of_the_table() -> dict[str, Tensor]:
+    module = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8, 10)
+    )
+    return dict(module.state_dict())
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_layers_of_a_table_are_those_of_the_file_in_their_order(
+    is_old: bool, tmp_path: Path
+) -> None:
+    state = of_the_table()
+    if is_old:
+        del state["1.num_batches_tracked"]
+    carried = carry_weights(table(), saved(tmp_path / "state.pth", state))
+    assert carried.largest_difference < 1e-4
+    assert torch.equal(next(carried.model.parameters()), state["0.weight"])
+    assert torch.equal([*carried.model.parameters()][-1], state["4.bias"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda it: it.update({"4.weight": torch.ones(10, 9)}), "not those of the table in their"),
+        (lambda it: it.pop("0.bias"), "its layers are not those of the table in their order"),
+        (
+            lambda it: it.update({"1.running_mean": torch.full((8,), torch.nan)}),
+            "its weights give logits that are no numbers",
+        ),
+        (lambda it: it.update({"1.running_var": torch.ones(16)}), "1.running_var is 16, not 8"),
+    ],
+)
+def test_weights_that_are_not_of_the_table_are_refused(
+    change: Any, message: str, tmp_path: Path
+) -> None:
+    state = of_the_table()
+    change(state)
+    with pytest.raises(WeightsError, match=message):
+        carry_weights(table(), saved(tmp_path / "state.pth", state))
+
+
+def test_weights_of_a_part_of_a_network_are_refused(tmp_path: Path) -> None:
+    text = OF_A_TABLE.replace("ReLU", "Dropout")
+    with pytest.raises(WeightsError, match="the network is not exact"):
+        carry_weights(table(text, is_partial=True), tmp_path / "state.pth")
+
+
+@pytest.mark.parametrize("content", [[torch.ones(1)], {"a": 1}, torch.ones(1)])
+def test_a_file_without_tensors_by_name_is_refused(content: Any, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="has no tensors by name"):
+        read_state(saved(tmp_path / "state.pth", content))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_running_statistics_of_parts_are_their_mean(parts: int, tmp_path: Path) -> None:
+    code = code_of("conv3 8; gbn 2; relu; avgpool26; flatten; linear 10")
+    state = of_the_table()
+    names = {"0": "l0", "1": "l1", "4": "l5"}
+    state = {f"{names[it[0]]}{it[1:]}": value for it, value in state.items()}
+    del state["l0.bias"], state["l5.bias"]
+    state["l1.running_mean"] = torch.arange(8.0 * parts)
+    state["l1.running_var"] = torch.ones(8 * parts)
+    carried = carry_weights(of_code(code), saved(tmp_path / "state.pth", state))
+    wanted = torch.arange(8.0 * parts).view(parts, 8).mean(0)
+    (mean,) = [it for name, it in carried.model.named_buffers() if name.endswith("running_mean")]
+    assert torch.equal(mean, wanted)
+
+
+def test_logits_that_differ_from_those_of_the_source_are_refused(tmp_path: Path) -> None:
+    ours = table(OF_A_TABLE.replace("ReLU", "GELU"))
+    path = saved(tmp_path / "state.pth", of_the_table())
+    with pytest.raises(WeightsError, match="from those of the source"):
+        carry_weights(replace(ours, source=table().source), path)

@@ -125,6 +125,11 @@ class Instance:
     cls: Class
     attributes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """Name of its own tensors in a graph."""
+        return f"object {id(self)}"
+
 
 @dataclass(eq=False)
 class Bound:
