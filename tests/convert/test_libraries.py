@@ -651,3 +651,53 @@ def test_blocks_of_branches_and_of_shared_layers(forward: str, blocks: list[Any]
 def test_what_no_block_of_branches_says_is_named(forward: str, lacks: str) -> None:
     said = refused(module(EIGHT, f"x = self.a(x); {forward}; {BACK}"))
     assert any(f"the language lacks {lacks}" in it for it in said), said
+
+
+def test_a_class_of_too_many_bases_is_refused_and_others_are_read() -> None:
+    heirs = "".join(f"class A{i + 1}(A{i}):\n    pass\n" for i in range(130))
+    code = module(TEN, f"x = self.a(x); {BACK}").replace("class Net", "class A0")
+    code = code.replace("model = Net()", f"{heirs}model = A130()")
+    assert of_code(code, choose={"network": "A0"}).parameters == 100
+    assert refused(code, choose={"network": "A130"})
+
+
+GATE = (
+    "; self.g = nn.Conv2d(8, {0}, 1); self.h = nn.Conv2d({0}, 8, 1); "
+    "self.v = nn.Conv2d(8, 16, 1, stride=2); self.w = nn.Conv2d(8, 16, 3, stride=2, padding=1); "
+    "self.m = nn.Conv2d(16, 10, 1)"
+)
+GATED = "y * torch.sigmoid(self.h(F.relu(self.g(F.adaptive_avg_pool2d(y, 1)))))"
+
+
+@pytest.mark.parametrize(
+    ("forward", "block"),
+    [
+        (
+            f"y = {PQ}; x = {GATED}",
+            {"channels": [8], "branches": [[4], {"reduce": 4}], "squeeze_excitation": 4},
+        ),
+        (
+            f"y = self.b(x); x = x + {GATED}",
+            {**TEN_OF_8, "residual": True, "squeeze_excitation": 4},
+        ),
+        (
+            f"y = {PQ}; x = x + {GATED}",
+            {"branches": [[4], {"reduce": 4}], "residual": True, "squeeze_excitation": 4},
+        ),
+    ],
+)
+def test_blocks_with_a_squeeze_and_excitation(forward: str, block: dict[str, Any]) -> None:
+    end = f"x = self.k(x); {BACK}"
+    read = tree(module(EIGHT + GATE.format(2), f"x = self.a(x); {forward}; {end}"))
+    assert read["blocks"][-1] == {**block, "reduce": 10}
+    (said,) = refused(module(EIGHT + GATE.format(3), f"x = self.a(x); {forward}; {end}"))
+    assert "a residual of this kind" in said or "branches of this kind" in said
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_residual_whose_projection_has_strides(bias: bool) -> None:
+    setup = EIGHT + GATE.format(2).replace("stride=2), ", f"stride=2, bias={bias}), ", 1)
+    setup = setup.replace("1, stride=2)", f"1, stride=2, bias={bias})")
+    forward = "x = self.a(x); x = self.v(x) + self.w(x); x = self.m(x)"
+    (_, block, *_) = tree(module(setup, f"{forward}; {BACK}"))["blocks"]
+    assert (block["stride"], block["residual"], block.get("bias", True)) == (2, True, bias)

@@ -219,6 +219,9 @@ def test_the_loader_after_the_network_counts() -> None:
         ("shuffle=True, ", "", "images in the same order each epoch"),
         ("transforms.Compose(usual))", "tried)", "RandomRotation of test images"),
         ("[transforms.ToTensor(), ", "[transforms.ToTensor(), Own(), ", "a transform of its own"),
+        ("[transforms.ToTensor(), ", "[transforms.ToTensor(), own, ", "of its own (own)"),
+        ("[transforms.ToTensor(), ", "[transforms.ToTensor(), {1: 2}, ", "own (a dictionary)"),
+        ("[transforms.ToTensor(), ", "[transforms.ToTensor(), lambda x: x, ", "(a function)"),
         (
             "[transforms.ToTensor(), ",
             "[transforms.ToTensor(), transforms.Lambda(lambda x: 1 - x), ",
@@ -235,7 +238,7 @@ def test_the_loader_after_the_network_counts() -> None:
 )
 def test_what_else_is_done_to_images_and_weights_is_told(old: str, new: str, dropped: str) -> None:
     assert old in DATA
-    own = "class Own:\n    pass\n"
+    own = "class Own:\n    pass\ndef own(x):\n    return x\n"
     imported = read(NETWORK + own + SGD + DATA.replace(old, new, 1))
     (said,) = (it.text for it in imported.dropped)
     assert dropped in said
@@ -273,6 +276,15 @@ def test_what_else_is_done_to_images_and_weights_is_told(old: str, new: str, dro
             )
         ),
         ("transform=turned(7)", "transform=usual[0]", {"normalize": "none"}, "another one than"),
+        ("128, **options", "128, **unheard", {"batch_size": 128}, "128, 1000 the first counts"),
+        (
+            "train_loader =",
+            "other = torch.utils.data.DataLoader(train, 32, shuffle=True)\ntrain_loader =",
+            {"batch_size": 128},
+            "of several training loaders",
+        ),
+        ("transform=turned(7))", "transform=x, **unheard)", {}, "all of them count"),
+        ("transform=turned(7))", "*unheard)", {"rotate_degrees": 45}, "all of them count"),
     ],
 )
 def test_loaders_and_transforms_may_be_given_in_other_ways(

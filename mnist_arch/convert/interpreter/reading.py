@@ -296,6 +296,7 @@ class Interpreter:
     def _class(self, node: ast.ClassDef, scopes: list[dict[str, Any]]) -> Class:
         bases = [self.value(it, scopes) for it in node.bases]
         made = Class(node.name, bases, {}, self.piece.at(node))
+        made.order()  # which is refused here, where there are too many
         self.run(node.body, [*scopes, made.members])
         for member in made.members.values():
             if isinstance(member, Function):
