@@ -570,3 +570,25 @@ def test_a_file_that_is_no_source_is_refused(
     monkeypatch.setattr("mnist_arch.convert.source.MAX_TEXT", 100)
     with pytest.raises(SpecError, match="^" + message):
         parsed(name, content, Path(name).suffix)
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"blocks": [{"channels": [8, 8, 8], "reduce": 10}]}, "tensors are shared in another way"),
+        ({"blocks": [{"channels": [8], "reduce": 10}]}, "operations, not"),
+        ({"blocks": [{"channels": [8, 9, 8], "reduce": 10}]}, " is not "),
+        ({"blocks": [{"channels": [8], "kernel": 31, "padding": "valid"}]}, "31"),
+    ],
+)
+def test_a_spec_that_is_another_network_is_told_apart(tree: dict[str, Any], said: str) -> None:
+    setup = (
+        "self.a = nn.Conv2d(1, 8, 3, padding=1); self.b = nn.Conv2d(8, 8, 3, padding=1); "
+        "self.k = nn.Conv2d(8, 10, 1)"
+    )
+    code = module(setup, "return self.k(self.b(self.b(self.a(x)))).mean([2, 3])")
+    tree = {"defaults": {"norm": "none", "activation": "none"}, **tree}
+    read = read_code(source_of(code), Choices())
+    assert read is not None
+    found = differences(tree, lower(read.graph).items)
+    assert any(said in it for it in found), found

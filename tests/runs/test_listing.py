@@ -230,6 +230,26 @@ def test_files_that_cannot_be_read_hide_no_run(
     assert line.accuracy_percent is None
 
 
+@pytest.mark.parametrize(
+    ("folds", "mean"),
+    [
+        (({"folds": 2, "fold": 0}, {"folds": 2, "fold": 1}), 98.5),
+        (({"folds": 2, "fold": 0}, {"folds": 3, "fold": 1}), None),
+        (({"folds": 2, "fold": 0}, None), None),
+        (({"folds": 1, "fold": 0}, {"folds": "two", "fold": 1}), 98.5),  # which are no folds
+    ],
+)
+def test_a_mean_over_folds_is_of_one_cross_validation(
+    tmp_path: Path, folds: tuple[object, ...], mean: float | None
+) -> None:
+    for seed, own in enumerate(folds):
+        run = score(make_run(tmp_path, tiny("a"), seed=seed), *range(seed + 1))
+        content = json.loads(run.result_path.read_text())
+        run.result_path.write_text(json.dumps({**content, "folds": own}))
+    (line,) = lines_of(tmp_path)
+    assert line.accuracy_percent == mean
+
+
 def test_a_mean_is_of_the_same_images_only(tmp_path: Path) -> None:
     score(make_run(tmp_path, tiny("a"), seed=0), 0)
     score(make_run(tmp_path, tiny("a"), seed=1), 0, images=50)
