@@ -232,3 +232,39 @@ def test_a_window_that_a_table_prints_decides(size: int) -> None:
     ]
     (pool,) = [it.pool for it in of_text("\n".join(lines)).experiment.blocks]
     assert getattr(pool, "size", None) == size
+
+
+def test_a_module_of_torchsummary_with_a_convolution_beside_is_asked_about() -> None:
+    lines = [
+        "Conv2d-1 [-1, 8, 28, 28] 80",
+        "ReLU-2 [-1, 8, 28, 28] 0",
+        "Conv2d-3 [-1, 16, 28, 28] 1,168",
+        "Conv2d-4 [-1, 16, 28, 28] 144",
+        "Block-5 [-1, 16, 28, 28] 0",
+        "AvgPool2d-6 [-1, 16, 1, 1] 0",
+        "Linear-7 [-1, 10] 170",
+    ]
+    table = "\n".join(lines)
+    assert "choose={'Block-5': 'chain'} or choose={'Block-5': 'residual'}" in refused(table)
+    imported = of_text(table, choose={"Block-5": "chain"})
+    assert kinds(imported)[:4] == ["Conv2d", "ReLU", "Conv2d", "Conv2d"]
+
+
+@pytest.mark.parametrize("tool", ["torchsummary", "Keras"])
+def test_a_table_of_too_many_rows_is_refused(tool: str) -> None:
+    if tool == "Keras":
+        text = keras(*(f"r{number} ReLU 26,26,8 0" for number in range(1100)))
+    else:
+        text = "\n".join(f"ReLU-{number} [-1, 8, 26, 26] 0" for number in range(1, 1101))
+    assert "a table of more than 1,000 rows" in refused(text)
+
+
+@pytest.mark.parametrize("shape", ["[[-1, 8, 26, 26], [-1, 8]]", "[-1, 8, -1, -1]"])
+def test_a_row_of_several_or_of_unknown_sides_has_no_shape(shape: str) -> None:
+    text = f"Conv2d-1 {shape} 80\nLinear-2 [-1, 10] 90"
+    assert "Conv2d-1: the shape of its output is not printed" in refused(text)
+
+
+@pytest.mark.parametrize("text", [torchinfo(), keras()])
+def test_the_head_of_a_table_without_rows_is_no_network(text: str) -> None:
+    assert "has no network" in refused(text)
