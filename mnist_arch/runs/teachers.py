@@ -136,6 +136,18 @@ class Teachers:
         return found
 
 
+def check_named_apart(loaded: Loaded) -> None:
+    """Refuses a bare name that is the student's own: each run would be the teacher of the next.
+
+    Raises SpecError.
+    """
+    teacher, name = loaded.experiment.recipe.teacher, loaded.experiment.name
+    if teacher is not None and teacher.sha256 is None and teacher.network == name:
+        message = f"{name} is also the name of what learns, so that each run would teach the next"
+        hint = "name the folder of a run, or `zoo/` and a network that ships"
+        raise SpecError((Problem(message, PLACE, loaded.near(PLACE), hint),))
+
+
 def _not_found(error: RunError | WeightsError | SpecError, origin: str) -> SpecError:
     """The same of a teacher, at its place."""
     if isinstance(error, SpecError):

@@ -19,7 +19,7 @@ from mnist_arch.runs.folder import Run, read_manifest
 from mnist_arch.runs.resolve import find_run, find_spec, with_own_teacher
 from mnist_arch.runs.result import Result
 from mnist_arch.runs.score import Score
-from mnist_arch.runs.teachers import PLACE, Teachers, macs_in_step
+from mnist_arch.runs.teachers import PLACE, Teachers, check_named_apart, macs_in_step
 from mnist_arch.runs.tensorboard import need_tensorboard, with_tensorboard
 from mnist_arch.spec.experiment import Verdicts
 from mnist_arch.spec.loading import Loaded, check_dataset
@@ -93,6 +93,7 @@ class TrainRequest:
             numbers = (seed or 0,) if seeds is None else tuple(range(seeds))
             request = cls(loaded, numbers, device, parent, engine, threads)
         if resume is None:
+            check_named_apart(request.loaded)
             teachers = Teachers(runs)
             request = replace(request, loaded=teachers.known(request.loaded), teachers=teachers)
         return replace(request, **more)

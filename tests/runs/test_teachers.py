@@ -67,6 +67,18 @@ def test_a_name_is_its_latest_run_else_what_ships(tmp_path: Path) -> None:
     )
 
 
+def test_no_run_teaches_the_next_of_its_name(tmp_path: Path) -> None:
+    def asked(by: str) -> None:
+        values = override("recipe.teacher", by, origin="set")
+        TrainRequest.of("tiny", parent=tmp_path, runs=tmp_path, overrides=(values,))
+
+    with pytest.raises(SpecError) as error:
+        asked("tiny")
+    assert "is also the name of what learns" in error.value.problems[0].message
+    asked("zoo/tiny")
+    asked(str(make_run(tmp_path, tiny("tiny", dataset="mnist")).folder))
+
+
 def test_the_digest_has_the_weights_of_a_teacher_and_not_its_name(tmp_path: Path) -> None:
     one = make_run(tmp_path, tiny("one", dataset="mnist-5k"))
     make_run(tmp_path, tiny("two", dataset="mnist-5k"), seed=1)
