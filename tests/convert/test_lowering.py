@@ -26,6 +26,7 @@ def kinds(imported: Imported) -> list[str]:
 
 
 DILATED = "self.d = nn.Conv2d(8, {}, 3, padding=2, dilation=2)"
+POINTWISE = "self.p = nn.Conv2d(16, 8, 1)"
 GATED = "torch.sigmoid(self.u(F.relu(self.d(y))))"
 
 
@@ -119,7 +120,7 @@ model = Net()
 """
 
 
-@pytest.mark.parametrize("steps", [40, 400])
+@pytest.mark.parametrize("steps", [40, 150])
 def test_branches_that_cross_many_times_end(steps: int) -> None:
     text = "import torch.nn as nn\nimport torch.nn.functional as F\n" + CROSSED.format(steps)
     (told,) = refused(text)
@@ -195,3 +196,34 @@ def test_what_is_left_of_a_network_and_does_not_connect_is_refused() -> None:
     )
     (told,) = refused(code("x = self.p(self.e(self.d(x)))", setup), is_partial=True)
     assert "what is left of the network does not connect" in told
+
+
+def test_each_lack_is_named_where_the_rest_does_not_connect() -> None:
+    told = refused(code("x = F.relu6(self.p(self.d(x)))", f"{DILATED.format(16)}; {POINTWISE}"))
+    assert [it.split(" | ")[0] for it in told] == [
+        "net.py:7: the language lacks dilation",
+        "net.py:9: the language lacks the activation relu6",
+    ]
+
+
+def test_a_layer_that_is_used_again_elsewhere_is_written_apart_in_a_part() -> None:
+    body = "x = self.b(F.max_pool2d(self.c(F.relu(self.b(x))), 2))"
+    setup = "self.c = nn.Conv2d(8, 8, 1)"
+    assert "a layer that is used again, but in a `repeat`" in refused(code(body, setup))[0]
+    partial = of_code(code(body, setup), is_partial=True)
+    assert "a layer that is used again" in partial.missing[0].text
+    assert kinds(partial).count("Conv2d") == 4
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        ("return F.softmax(x.flatten(1), 1)", "no layer of the network can be said"),
+        (
+            "x = self.a(x)\n        for _ in range(500): x = F.relu(x)\n        return x",
+            "501 operations are more than",
+        ),
+    ],
+)
+def test_networks_of_nothing_or_of_too_much_are_refused(forward: str, message: str) -> None:
+    assert message in refused(module("self.a = nn.Conv2d(1, 10, 28)", forward))[0]
