@@ -211,7 +211,13 @@ class Calls:
                 continue
             scopes = self._seen_from(self._around[id(node)].function, depth + 1)
             given = [*zip(positional, node.args, strict=False)]
-            given += [(it.arg, it.value) for it in node.keywords if it.arg is not None]
+            for it in node.keywords:
+                if it.arg is None:  # `**`, which may give any of them
+                    known = self._bounded(it.value, of, scopes, STEPS_OF_ONE)
+                    unknown = Unknown(f"what {function.name} is called with", of.at(node))
+                    found |= known if isinstance(known, dict) else dict.fromkeys(found, unknown)
+                else:
+                    given.append((it.arg, it.value))
             for name, value in given:
                 found[name] = self._bounded(value, of, scopes, STEPS_OF_ONE)
         return found

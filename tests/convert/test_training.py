@@ -277,6 +277,8 @@ def test_what_else_is_done_to_images_and_weights_is_told(old: str, new: str, dro
         ),
         ("transform=turned(7)", "transform=usual[0]", {"normalize": "none"}, "another one than"),
         ("128, **options", "128, **unheard", {"batch_size": 128}, "128, 1000 the first counts"),
+        ("train(model, epochs=9)", "train(model, **{'epochs': 4})", {"epochs": 4}, ""),
+        ("train(model, epochs=9)", "train(model, **unheard)", {}, "the number of epochs"),
         (
             "train_loader =",
             "other = torch.utils.data.DataLoader(train, 32, shuffle=True)\ntrain_loader =",
