@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from typing import Any
 
 import pytest
@@ -222,3 +223,15 @@ def test_what_is_not_known_is_named(code: str, why: str) -> None:
     assert isinstance(value, Unknown), value
     assert value.why.startswith(why), value.why
     assert str(value.place).startswith("it.py:"), value
+
+
+@pytest.mark.parametrize("limit", [1_000, 20_000])
+def test_what_is_too_deep_is_told_alike_with_any_limit_of_python(limit: int) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, before))
+    try:
+        value = read("x = " + "+".join(["1"] * 2000))["x"]
+    finally:
+        sys.setrecursionlimit(before)
+    assert isinstance(value, Unknown)
+    assert value.why == "it is nested too deep"

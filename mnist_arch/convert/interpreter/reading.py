@@ -49,6 +49,7 @@ MAX_READ: Final = 2_000_000
 MAX_BITS: Final = 128
 MAX_MADE: Final = 4_000_000
 """Items and characters of all lists and texts that are made."""
+_TOO_DEEP: Final = "it is nested too deep"
 
 
 class _Return(Exception):
@@ -151,7 +152,7 @@ class Interpreter:
 
     def _forget(self, statement: ast.stmt, error: Exception, scopes: list[dict[str, Any]]) -> None:
         """Whatever a statement that is passed over assigns, or changes, is not known from here."""
-        why = str(error) if not isinstance(error, RecursionError) else "it is nested too deep"
+        why = str(error) if not isinstance(error, RecursionError) else _TOO_DEEP
         place = getattr(error, "place", "") or self.piece.at(statement)
         if isinstance(error, SpecError):
             place = error.problems[0].origin or place
@@ -354,7 +355,7 @@ class Interpreter:
         self.depth += 1
         try:
             if self.depth > MAX_DEPTH * 8:
-                raise TooMuch("the code is nested too deep", self.piece.at(node))
+                raise TooMuch(_TOO_DEEP, self.piece.at(node))
             result = self.sized(self._value(node, scopes), node)
             if isinstance(result, str | list | tuple | dict) and not isinstance(node, ast.Name):
                 self._take(len(result), node)
