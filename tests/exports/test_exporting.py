@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,7 +24,6 @@ from typer.testing import CliRunner, Result
 import mnist_arch as ma
 from mnist_arch.counting.digest import digest
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data import load as loading
 from mnist_arch.data.catalog import INFO
 from mnist_arch.exports import c_export, onnx_file
 from mnist_arch.exports.c_run import CORTEX_M4, RV32IMC
@@ -36,9 +36,9 @@ from mnist_arch_cli.app import app
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(loading, "load_split", lambda name, split, **_: images(name, split))
+    """One run, of the sample, since tests have no MNIST."""
     monkeypatch.chdir(tmp_path)
-    make_run(tmp_path / "runs", tiny(), seed=3)
+    make_run(tmp_path / "runs", tiny(dataset="mnist-5k"), seed=3)
     return tmp_path / "runs"
 
 
@@ -54,9 +54,10 @@ def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None
     assert exported.path == Path("tiny").with_suffix(suffixes[format])
     assert exported.bytes == exported.path.stat().st_size
     parity = exported.parity
-    assert (parity.same, parity.images, parity.dataset, parity.split) == (94, 94, "mnist", "test")
-    assert "94 of 94" in exported._repr_html_()
-    assert "the same predictions on 94 of 94 images" in repr(exported)
+    assert (parity.same, parity.images) == (1_000, 1_000)
+    assert (parity.dataset, parity.split) == ("mnist-5k", "test")
+    assert "1,000 of 1,000" in exported._repr_html_()
+    assert "the same predictions on 1,000 of 1,000 images" in repr(exported)
     assert sorted(it.name for it in exported.path.parent.iterdir()) == [
         "runs",
         exported.path.name,
@@ -67,11 +68,11 @@ def test_the_verb_writes_one_file_that_is_equal(runs: Path, format: Any) -> None
 @pytest.mark.parametrize("format", ["onnx", "torch", "js", "c"])
 def test_images_are_normalised_as_the_recipe_has_it(runs: Path, format: Any) -> None:
     """The file is compared with the network in torch; that one is written down here."""
-    experiment = tiny(dataset="mnist", recipe={"normalize": "none"})
+    experiment = tiny(dataset="mnist-5k", recipe={"normalize": "none"})
     model = build(experiment, seed=5).eval()
     save_weights(Path("bare.safetensors"), model, experiment)
     exported = ma.export("bare.safetensors", format=format, runs=runs)
-    assert (exported.parity.same, exported.parity.images) == (94, 94)
+    assert (exported.parity.same, exported.parity.images) == (1_000, 1_000)
     assert json.loads(exported.metadata["normalization"]) == {"mean": 0.0, "std": 1.0}
     found = ma.load_predictor("bare.safetensors").predict(images("mnist", "test").images[0].numpy())
     with torch.no_grad():
@@ -83,7 +84,7 @@ def test_the_file_says_what_it_is(runs: Path) -> None:
     exported = ma.export("tiny", runs=runs, out="net.onnx")
     props = {it.key: it.value for it in onnx.load("net.onnx").metadata_props}
     assert props == dict(exported.metadata)
-    experiment = tiny(dataset="mnist")
+    experiment = tiny(dataset="mnist-5k")
     assert loads(props["spec"], source="net.onnx").experiment == experiment
     assert props["digest"] == digest(experiment)
     assert props["parameters"] == str(ma.summary(next(runs.iterdir())).parameters)
@@ -98,10 +99,12 @@ def test_the_command(runs: Path) -> None:
     done = run("tiny", "--runs", runs, "--out", "net.onnx")
     assert (done.exit_code, done.stderr) == (0, "")
     size = Path("net.onnx").stat().st_size
-    assert done.stdout.startswith("versus torch 94 of 94 predictions the same (mnist, test), ")
+    assert done.stdout.startswith(
+        "versus torch 1,000 of 1,000 predictions the same (mnist-5k, test), "
+    )
     assert done.stdout.endswith(f"wrote        net.onnx, {size:,} bytes\n")
     found = json.loads(run("tiny", "--runs", runs, "--out", "net.onnx", "--json").stdout)
-    assert (found["file"], found["bytes"], found["parity"]["same"]) == ("net.onnx", size, 94)
+    assert (found["file"], found["bytes"], found["parity"]["same"]) == ("net.onnx", size, 1_000)
 
 
 def test_a_file_that_differs_is_not_written(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +120,7 @@ def test_a_file_that_differs_is_not_written(runs: Path, monkeypatch: pytest.Monk
     done = run("tiny", "--runs", runs, "--out", "net.onnx")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "the onnx file is not equal to the network" in done.stderr
-    assert " of 94 images" in done.stderr
+    assert " of 1,000 images" in done.stderr
     assert Path("net.onnx").read_text() == "as it was"
 
 
@@ -147,34 +150,37 @@ def test_what_cannot_be_written_is_refused_before_the_work(runs: Path) -> None:
         ma.export("tiny", format="tflite", runs=runs)  # type: ignore[arg-type]  # is refused
 
 
+@pytest.mark.slow
 def test_without_mnist_the_sample_stands_in(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str, split: Any, **_: Any) -> Any:
-        if name == "mnist-5k":
-            return images("mnist-5k", split)
-        raise ma.DataUnavailable(f"{name} is not here", hint="--data-dir")
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError(101, "Network is unreachable")
 
-    monkeypatch.setattr(loading, "load_split", missing)
-    done = run("tiny", "--runs", runs, "--data-dir", runs)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    make_run(runs, tiny("digits"))
+    done = run("digits", "--runs", runs, "--data-dir", runs)
     assert done.exit_code == 0
-    assert "94 of 94 predictions the same (mnist-5k, test)" in done.stdout
-    assert "note: compared on the 94 test images of mnist-5k instead, since" in done.stderr
+    assert "1,000 of 1,000 predictions the same (mnist-5k, test)" in done.stdout
+    assert "note: compared on the 1,000 test images of mnist-5k instead, since" in done.stderr
     make_run(runs, tiny("clothes", dataset="fashion-mnist"))
     done = run("clothes", "--runs", runs, "--data-dir", runs)
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "fashion-mnist is not here" in done.stderr
+    assert "fashion-mnist is not in " in done.stderr
 
 
 def test_a_network_that_diverged_is_not_exported(runs: Path) -> None:
-    model = build(tiny())
+    model = build(tiny(dataset="mnist-5k"))
     with torch.no_grad():
         next(iter(model.parameters())).fill_(float("nan"))
     path = Path("nan.safetensors")
-    save_weights(path, model, tiny())
+    save_weights(path, model, tiny(dataset="mnist-5k"))
     with pytest.raises(ma.WeightsError, match="not finite"):
         ma.export(path, out="net.onnx")
     assert not Path("net.onnx").exists()
 
 
+@pytest.mark.mnist
+@pytest.mark.slow
 def test_the_zoo_ships_its_accuracy_with_the_weights(runs: Path) -> None:
     exported = ma.export("zoo/s6", out="s6.onnx")
     accuracy = json.loads(exported.metadata["accuracy"])
@@ -202,7 +208,7 @@ def test_c_is_a_folder_of_two_files(runs: Path, int8: bool) -> None:
     assert found.exit_code == 0, found.output
     assert sorted(it.name for it in Path("here").iterdir()) == ["tiny.c", "tiny.h"]
     assert "bytes of weights, biases and scales" in found.stdout
-    assert "94 of 94 predictions the same" in found.stdout
+    assert "1,000 of 1,000 predictions the same" in found.stdout
     assert ("all logits equal" in found.stdout) == int8
     assert ("in whole numbers" in found.stdout) == int8
     number = "int32_t" if int8 else "float"

@@ -9,13 +9,12 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from strategies import Mapping, text_of
-from tiny_runs import images, make_run, tiny
+from tiny_runs import make_run, tiny
 from trained import arrays, trained
 from typer.testing import CliRunner
 
 import mnist_arch as ma
 from mnist_arch.counting.plan import plan_network
-from mnist_arch.data import load as loading
 from mnist_arch.data.catalog import INFO
 from mnist_arch.exports import integer
 from mnist_arch.exports.integer import IntegerProgram
@@ -71,11 +70,8 @@ def test_a_large_network_is_less_than_half_in_whole_numbers() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_says_what_whole_numbers_cost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading, "load_split", lambda name, split, **_: images(name, split))
-    make_run(tmp_path / "runs", tiny())
+def test_the_command_says_what_whole_numbers_cost(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", tiny(dataset="mnist-5k"))
     path = tmp_path / "tiny.onnx"
     given = ["export", "tiny", "--int8", "--out", str(path), "--runs", str(tmp_path / "runs")]
     done = CliRunner(env={"NO_COLOR": "1"}).invoke(app, given)
@@ -85,7 +81,7 @@ def test_the_command_says_what_whole_numbers_cost(
     assert exported.bytes > exported.int8.float_bytes
     _, accuracy, size, wrote = done.stdout.splitlines()
     assert "% in whole numbers, " in accuracy
-    assert "(test, 94 images: " in accuracy
+    assert "(test, 1,000 images: " in accuracy
     assert size.endswith("; nodes and names take more than the weights save")
     assert wrote.endswith(f"{exported.bytes:,} bytes")
     props = {it.key: it.value for it in onnx.load(path).metadata_props}
