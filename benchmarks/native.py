@@ -32,6 +32,7 @@ from mnist_arch.data.load import load_split
 from mnist_arch.data.split import Split
 from mnist_arch.native.library import vectors_here
 from mnist_arch.training.compiled import CompiledStep
+from mnist_arch.training.engine import Precision
 from mnist_arch.training.epoch import EpochPlan
 from mnist_arch.training.native import NativeStep
 from mnist_arch.training.native_library import native_library
@@ -74,7 +75,7 @@ SIDE: Final = 2048
 """Of the matrices whose product a step is held against."""
 SHARES: Final = ("name", "kind", "least_ms", "gflops", "product_gflops")
 
-KINDS: Final = ("native", "plain", "compiled")
+KINDS: Final = ("native", "plain", "compiled", "plain-bfloat16", "compiled-bfloat16")
 
 SET_BY_TORCH: Final = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS")
 """What the other checkout did not know, and is not to be given by us."""
@@ -120,16 +121,18 @@ def stepping(kind: str, experiment: Experiment, training: Split, threads: int) -
     state.use_dropout_stream()
     batch = experiment.recipe.batch_size
     step: PlainStep
+    kind, _, rest = kind.partition("-")
+    precision: Precision = "bfloat16" if rest else "float32"
     if kind == "native":
         library = native_library(vectors_here())
         step = NativeStep(state, training, batch=batch, threads=threads, library=library)
     elif kind == "compiled":
         torch.set_num_threads(threads)
-        compiled = CompiledStep(state, training, batch=batch)
+        compiled = CompiledStep(state, training, batch=batch, precision=precision)
         compiled.compile()
         step = compiled
     else:
-        step = PlainStep(state, training)
+        step = PlainStep(state, training, precision=precision)
     epoch = EpochPlan.next(state, len(training))
     step.begin(epoch)
     numbers = itertools.cycle(range(len(training) // batch))
@@ -170,7 +173,7 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", default=["s6", "separable"])
     options.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
     options.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    options.add_argument("--kinds", choices=KINDS, nargs="+", default=KINDS)
+    options.add_argument("--kinds", choices=KINDS, nargs="+", default=KINDS[:3])
     options.add_argument("--other", type=Path, help="the checkout of c05f2a9")
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--steps", type=int, default=6, help="of a block")
