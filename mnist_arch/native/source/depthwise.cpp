@@ -32,8 +32,7 @@ IN_LINE inline void make_block(const Plane& plane, int column, const Vector (&we
     });
     each<ROWS + 2>([&](auto row) IN_LINE {
         each<COLUMNS + 2>([&](auto place) IN_LINE {
-            Vector seen = load(from + row * plane.from_row + place * LANES);
-            pin(seen);
+            const Vector seen = pinned(load(from + row * plane.from_row + place * LANES));
             each<ROWS * COLUMNS>([&](auto k) IN_LINE {
                 constexpr int y = k / COLUMNS, x = k % COLUMNS, ky = row - y, kx = place - x;
                 if constexpr (0 <= ky && ky < 3 && 0 <= kx && kx < 3)
@@ -77,14 +76,10 @@ IN_LINE inline void multiply_rows(const Plane& plane, Vector (&sums)[9]) {
     const float *from = plane.from, *to = plane.to;
     for (int column = 0; column < plane.columns; ++column, from += LANES, to += LANES) {
         Vector change[ROWS];
-        each<ROWS>([&](auto y) IN_LINE {
-            change[y] = load(to + y * plane.to_row);
-            pin(change[y]);
-        });
+        each<ROWS>([&](auto y) IN_LINE { change[y] = pinned(load(to + y * plane.to_row)); });
         each<ROWS + 2>([&](auto row) IN_LINE {
             each<3>([&](auto kx) IN_LINE {
-                Vector seen = load(from + row * plane.from_row + kx * LANES);
-                pin(seen);
+                const Vector seen = pinned(load(from + row * plane.from_row + kx * LANES));
                 each<ROWS>([&](auto y) IN_LINE {
                     constexpr int ky = row - y;
                     if constexpr (0 <= ky && ky < 3)

@@ -42,18 +42,13 @@ IN_LINE inline void sum_up(const Row& row, int column, Vector (&pixel)[OUTPUTS][
         const float* operand = from + row.taps[tap];
         if constexpr (OUTPUTS > 1) {
             Vector x[PIXELS];
-            each<PIXELS>([&](auto p) IN_LINE {
-                x[p] = load(operand + p * step);
-                pin(x[p]);
-            });
+            each<PIXELS>([&](auto p) IN_LINE { x[p] = pinned(load(operand + p * step)); });
             each<OUTPUTS>([&](auto o) IN_LINE {
-                Vector w = all(weight[o]);
-                pin(w);
+                const Vector w = pinned(all(weight[o]));
                 each<PIXELS>([&](auto p) IN_LINE { pixel[o][p] = fma(w, x[p], pixel[o][p]); });
             });
         } else {
-            Vector w = all(weight[0]);
-            pin(w);
+            const Vector w = pinned(all(weight[0]));
             each<PIXELS>([&](auto p) IN_LINE {
                 pixel[0][p] = fma(w, load(operand + p * step), pixel[0][p]);
             });
@@ -145,13 +140,9 @@ void mix_block(const Mix& mix, int column) {
     each<OUTPUTS * PIXELS>([&](auto k) IN_LINE { pixel[k / PIXELS][k % PIXELS] = Vector{}; });
     for (int c = 0; c < mix.inputs; ++c, from += mix.from_channel, weight += OUTPUTS) {
         Vector x[PIXELS];
-        each<PIXELS>([&](auto p) IN_LINE {
-            x[p] = load(from + p * LANES);
-            pin(x[p]);
-        });
+        each<PIXELS>([&](auto p) IN_LINE { x[p] = pinned(load(from + p * LANES)); });
         each<OUTPUTS>([&](auto o) IN_LINE {
-            Vector w = all(weight[o]);
-            pin(w);
+            const Vector w = pinned(all(weight[o]));
             each<PIXELS>([&](auto p) IN_LINE { pixel[o][p] = fma(w, x[p], pixel[o][p]); });
         });
     }
@@ -193,31 +184,31 @@ constexpr int taps_beside(int outputs) {
     return (REGISTERS - 1) / (outputs + 1);
 }
 
-template <int OUTPUTS, int TAPS>
+template <bool PAIRS, int OUTPUTS, int TAPS>
 void multiply_block(const Band& band) {
+    const float next = band.next;
     Vector sums[OUTPUTS][TAPS];
     const float *from[TAPS], *to[OUTPUTS];
     const auto place = [&](int k) { return band.sums + k / TAPS * band.sums_channel + k % TAPS * LANES; };
     each<OUTPUTS * TAPS>([&](auto k) IN_LINE { sums[k / TAPS][k % TAPS] = Vector{}; });
     each<TAPS>([&](auto t) IN_LINE { from[t] = band.from + band.taps[t]; });
     each<OUTPUTS>([&](auto o) IN_LINE { to[o] = band.to + o * band.to_channel; });
+    const auto change = [&](int o, std::ptrdiff_t here) IN_LINE {
+        const Vector d = load(to[o] + here);
+        return pinned(PAIRS ? fma(load(to[o] + here + LANES), all(next), d) : d);
+    };
     for (int y = 0; y < band.rows; ++y) {
         std::ptrdiff_t there = y * band.from_row, here = y * band.to_row;
         for (int column = 0; column < band.columns; ++column) {
             if constexpr (OUTPUTS > 1) {
                 Vector x[TAPS];
-                each<TAPS>([&](auto t) IN_LINE {
-                    x[t] = load(from[t] + there);
-                    pin(x[t]);
-                });
+                each<TAPS>([&](auto t) IN_LINE { x[t] = pinned(load(from[t] + there)); });
                 each<OUTPUTS>([&](auto o) IN_LINE {
-                    Vector d = load(to[o] + here);
-                    pin(d);
+                    const Vector d = change(o, here);
                     each<TAPS>([&](auto t) IN_LINE { sums[o][t] = fma(d, x[t], sums[o][t]); });
                 });
             } else {
-                Vector d = load(to[0] + here);
-                pin(d);
+                const Vector d = change(0, here);
                 each<TAPS>([&](auto t) IN_LINE {
                     sums[0][t] = fma(d, load(from[t] + there), sums[0][t]);
                 });
@@ -234,16 +225,16 @@ void multiply_block(const Band& band) {
 
 using Multiply = void (*)(const Band&);
 
-template <int OUTPUTS, int... INDEX>
+template <bool PAIRS, int OUTPUTS, int... INDEX>
 constexpr std::array<Multiply, sizeof...(INDEX)> products(std::integer_sequence<int, INDEX...>) {
-    return {multiply_block<OUTPUTS, size_of_block(INDEX, taps_beside(OUTPUTS))>...};
+    return {multiply_block<PAIRS, OUTPUTS, size_of_block(INDEX, taps_beside(OUTPUTS))>...};
 }
 
-template <int OUTPUTS>
+template <bool PAIRS, int OUTPUTS>
 void multiply_taps(Band band, int tap_count) {
     constexpr int most = taps_beside(OUTPUTS);
     static constexpr auto PRODUCTS =
-        products<OUTPUTS>(std::make_integer_sequence<int, sizes_up_to(most)>());
+        products<PAIRS, OUTPUTS>(std::make_integer_sequence<int, sizes_up_to(most)>());
     for (int left = tap_count; left > 0;) {
         const int size = next_block(left, most), taps = size_of_block(size, most);
         PRODUCTS[size](band);
@@ -280,11 +271,17 @@ void mix(const Mix& mix, int outputs) {
     }
 }
 
-void multiply(const Band& band, int outputs, int tap_count) {
+template <bool PAIRS>
+void multiply_outputs(const Band& band, int outputs, int tap_count) {
     switch (outputs) {
-        case 1: return multiply_taps<1>(band, tap_count);
-        case 2: return multiply_taps<2>(band, tap_count);
-        case 3: return multiply_taps<3>(band, tap_count);
-        default: return multiply_taps<4>(band, tap_count);
+        case 1: return multiply_taps<PAIRS, 1>(band, tap_count);
+        case 2: return multiply_taps<PAIRS, 2>(band, tap_count);
+        case 3: return multiply_taps<PAIRS, 3>(band, tap_count);
+        default: return multiply_taps<PAIRS, 4>(band, tap_count);
     }
+}
+
+void multiply(const Band& band, int outputs, int tap_count) {
+    band.next != 0 ? multiply_outputs<true>(band, outputs, tap_count)
+                   : multiply_outputs<false>(band, outputs, tap_count);
 }

@@ -52,6 +52,7 @@ struct Band {
     float* sums;  // [channel][tap][LANES], to which is added
     int rows, columns;
     std::ptrdiff_t from_row, from_column, to_row, to_column, to_channel, sums_channel;
+    float next;  // times the pixel on its right is added to each of `to`; 0 is as it is
 };
 
 void multiply(const Band&, int outputs, int tap_count);

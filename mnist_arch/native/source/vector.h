@@ -49,11 +49,13 @@ IN_LINE inline void each(Work work) {
     }(std::make_integer_sequence<int, COUNT>{});
 }
 
-/// Keeps a value in its register: g++ would rather load it again for each product.
-inline void pin([[maybe_unused]] Vector& value) {
+/// A value that is kept in its register: g++ would rather load it again for each product. It is handed
+/// over as a copy, since g++ writes what an element of an array is changed to back to the stack.
+inline Vector pinned(Vector value) {
 #ifdef IN_REGISTER
     asm("" : IN_REGISTER(value));
 #endif
+    return value;
 }
 
 /// a · b + c, rounded once where the machine can.

@@ -14,6 +14,13 @@ constexpr std::ptrdiff_t APART = 16;
 
 int tiles_along(int side) { return (side + 1) / 2; }
 
+/// Rows of frequencies whose sums of products are kept together: all where they take up to 1 MiB, about
+/// half of a core's second cache.
+int rows_at_once(std::ptrdiff_t pairs) {
+    const std::ptrdiff_t bytes = FREQUENCIES * pairs * LANES * std::ptrdiff_t(sizeof(float));
+    return bytes <= 1 << 20 ? 4 : 1;
+}
+
 int rows_of_strip(const Map& map, int tiles) {
     const int wide = tiles_along(map.width);
     return std::clamp((tiles + wide - 1) / wide, 1, tiles_along(map.height));
@@ -37,18 +44,6 @@ void row_to_frequencies(const float* upper, const float* lower, int tiles, float
         store(to + 3 * frequency, b - d);
         a = c;
         b = d;
-    }
-}
-
-/// One row of A x Aᵀ for a row of tiles: what the gradient of pixels is to the products.
-template <typename Pixel>
-void changes_to_frequencies(Pixel pixel, int tiles, float* to, std::ptrdiff_t frequency) {
-    for (int tile = 0; tile < tiles; ++tile, to += LANES) {
-        const Vector a = pixel(2 * tile), b = pixel(2 * tile + 1);
-        store(to, a);
-        store(to + frequency, a + b);
-        store(to + 2 * frequency, a - b);
-        store(to + 3 * frequency, -b);
     }
 }
 
@@ -158,7 +153,8 @@ Winograd::Winograd(const Map& from, const Map& to, int top, int left, int tiles)
 std::size_t Winograd::scratch(int inputs, int outputs, const Map& to, int tiles) {
     const std::size_t run = std::size_t(tiles_along(to.width)) * rows_of_strip(to, tiles) * LANES;
     const std::size_t pairs = std::size_t(inputs) * outputs;
-    return FREQUENCIES * (run * (inputs + outputs) + 2 * APART + pairs) + 4 * pairs * LANES;
+    return FREQUENCIES * (run * (inputs + outputs) + 2 * APART + pairs) +
+           4 * rows_at_once(pairs) * pairs * LANES;
 }
 
 void Winograd::pack(const float* weights, const std::vector<int>& places) {
@@ -217,27 +213,14 @@ void Winograd::read_row(int group, const Strip& strip, int k, float* frequencies
         }
 }
 
-// One row of frequencies, [4][output][tile].
-void Winograd::read_changes(int group, const Strip& strip, int k, float* frequencies) const {
-    const std::ptrdiff_t step = apart(to_.channels);
+// The sums of the two rows of pixels of each tile, or their differences: [output][row][column].
+void Winograd::combine_rows(int group, const Strip& strip, bool adds, float* to) const {
     for (int o = 0; o < to_.channels; ++o)
-        for (int y = strip.first; y < strip.last; ++y) {
+        for (int y = strip.first; y < strip.last; ++y, to += 2 * tiles_wide_ * LANES) {
             const float* const a = to_.at(group, o, 2 * y);
             const float* const b = a + to_.row();
-            float* const to = frequencies + o * run_ + (y - strip.first) * tiles_wide_ * LANES;
-            const auto transform = [&](auto pixel) IN_LINE {
-                changes_to_frequencies(pixel, tiles_wide_, to, step);
-            };
-            switch (k) {
-                case 0: transform([&](int x) IN_LINE { return load(a + x * LANES); }); break;
-                case 1:
-                    transform([&](int x) IN_LINE { return load(a + x * LANES) + load(b + x * LANES); });
-                    break;
-                case 2:
-                    transform([&](int x) IN_LINE { return load(a + x * LANES) - load(b + x * LANES); });
-                    break;
-                default: transform([&](int x) IN_LINE { return -load(b + x * LANES); });
-            }
+            for (int x = 0; x < 2 * tiles_wide_ * LANES; x += LANES)
+                store(to + x, adds ? load(a + x) + load(b + x) : load(a + x) - load(b + x));
         }
 }
 
@@ -283,44 +266,60 @@ void Winograd::apply(int group, const Epilogue& epilogue, float* scratch) const 
     }
 }
 
-// A row of frequencies after the other: those of more tiles fit in a cache, so that sums are read and
-// written less often.
+// The pixels of a strip stay in a cache for all rows of frequencies, where the sums of all leave room for
+// them; else they are read again for each row. The first and the last column of A x Aᵀ are pixels as they
+// are, up to a sign, and those between the sum of two pixels and their difference: so these are made when
+// they are multiplied, and never written.
 void Winograd::correlate(int group, const std::vector<int>& places, float* gradient,
                          float* scratch) const {
     const int inputs = from_.channels, outputs = to_.channels, pairs = inputs * outputs;
+    const int rows = rows_at_once(pairs);
     float* const changes = scratch + 4 * apart(inputs);
-    float* const sums = changes + 4 * apart(outputs);
-    float* const totals = sums + std::ptrdiff_t(4) * pairs * LANES;  // [frequency][pair]
+    float* const sums = changes + 2 * outputs * run_;  // [row][column][output][input][lane]
+    float* const totals = sums + std::ptrdiff_t(4) * rows * pairs * LANES;  // [frequency][pair]
     Band band{};
     band.taps = taps_.data();
-    band.rows = 1;
-    band.from_column = band.to_column = LANES;
-    band.to_channel = run_;
+    band.columns = tiles_wide_;
+    band.from_row = tiles_wide_ * LANES;
+    band.from_column = LANES;
+    band.to_column = 2 * LANES;
     band.sums_channel = std::ptrdiff_t(inputs) * LANES;
-    for (int k = 0; k < 4; ++k) {
-        std::fill_n(sums, std::ptrdiff_t(4) * pairs * LANES, 0.0f);
+    for (int top = 0; top < 4; top += rows) {
+        std::fill_n(sums, std::ptrdiff_t(4) * rows * pairs * LANES, 0.0f);
         for (int first = 0; first < tiles_high_; first += strip_rows_) {
             const Strip strip = this->strip(first);
-            read_row(group, strip, k, scratch);
-            read_changes(group, strip, k, changes);
-            band.columns = strip.tiles;
-            for (int f = 0; f < 4; ++f) {
-                int output = 0;
-                for (const int size : blocks_) {
+            band.rows = strip.last - strip.first;
+            band.sums = sums;
+            for (int k = top; k < top + rows; ++k) {
+                read_row(group, strip, k, scratch);
+                const bool combines = k == 1 || k == 2;
+                if (combines) combine_rows(group, strip, k == 1, changes);
+                const float* const pixels =
+                    combines ? changes : to_.at(group, 0, 2 * strip.first + (k == 3));
+                band.to_row = 2 * (combines ? tiles_wide_ * LANES : to_.row());
+                band.to_channel = combines ? band.rows * band.to_row : to_.plane();
+                for (int f = 0; f < 4; ++f) {
                     band.from = scratch + f * apart(inputs);
-                    band.to = changes + f * apart(outputs) + output * run_;
-                    band.sums = sums + (f * outputs + output) * band.sums_channel;
-                    multiply(band, size, inputs);
-                    output += size;
+                    band.to = f == 3 ? pixels + LANES : pixels;
+                    band.next = f == 1 ? 1 : f == 2 ? -1 : 0;
+                    for (const int size : blocks_) {
+                        multiply(band, size, inputs);
+                        band.to += size * band.to_channel;
+                        band.sums += size * band.sums_channel;
+                    }
                 }
             }
         }
-        for (int index = 0; index < 4 * pairs; ++index)
-            totals[4 * k * pairs + index] = sum(load(sums + std::ptrdiff_t(index) * LANES));
+        float* const to = totals + 4 * top * pairs;
+        for (int index = 0; index < 4 * rows * pairs; ++index)
+            to[index] = sum(load(sums + std::ptrdiff_t(index) * LANES));
     }
     for (int pair = 0; pair < pairs; ++pair) {
         float x[4][4], w[3][3];
-        for (int f = 0; f < FREQUENCIES; ++f) x[f / 4][f % 4] = totals[f * pairs + pair];
+        for (int f = 0; f < FREQUENCIES; ++f) {
+            const float total = totals[f * pairs + pair];
+            x[f / 4][f % 4] = (f / 4 == 3) != (f % 4 == 3) ? -total : total;
+        }
         frequencies_to_weights(x, w);
         for (int k = 0; k < 9; ++k) gradient[places[std::size_t(pair) * 9 + k]] += w[k / 3][k % 3];
     }
