@@ -69,7 +69,7 @@ head: {{pool: global-average, linear: true}}
 dataset: mnist-5k
 """
 
-WIDTHS: Final = (8, 16, 32, 64, 128, 256)
+WIDTHS: Final = (8, 16, 32, 48, 64, 128, 256)
 """Channels of the wide networks."""
 SIDE: Final = 2048
 """Of the matrices whose product a step is held against."""
