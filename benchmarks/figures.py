@@ -386,7 +386,7 @@ def steps(names: Sequence[str]) -> str:
                 ratio = [other / one for one, other in zip(first, values, strict=True)]
                 rows.append(
                     [
-                        f"{lever['name']}: {kind.replace(', c05', ' of c05f2a9')}",
+                        f"{lever['name']}: {kind.replace(', c05', ' of c05f2a9').replace('-', ' in ')}",
                         f"{min(values):.1f}",
                         "" if kind == "native" else f"{min(values) / min(first):.2f}",
                         "" if kind == "native" else spread(ratio),
@@ -630,6 +630,7 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "engines": partial(engines, ENGINES),
     "engines-separable": partial(engines, SEPARABLE),
     "steps": partial(steps, ("native", "native-separable")),
+    "steps-amx": partial(steps, ("native-wide-amx",)),
     "steps-avx2": partial(steps, ("native-avx2", "native-separable-avx2")),
     "whole-training": whole_training,
     "start-up": start_up,

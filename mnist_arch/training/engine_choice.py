@@ -41,7 +41,7 @@ MEASURED_VECTORS: Final[tuple[Vectors, ...]] = ("avx512", "avx2")
 NATIVE_GAIN: Final = 2.0
 """Times as fast as plain steps, at least; see docs/performance.md for the measurement."""
 
-WIDE_CHANNELS: Final[dict[Precision, float]] = {"bfloat16": 32.0, "float32": 192.0}
+WIDE_CHANNELS: Final[dict[Precision, float]] = {"bfloat16": 48.0, "float32": 192.0}
 """Channels, as `mean_channels` has them, from which on torch's own steps in a precision are taken
 to be faster than native ones; see docs/performance.md for what was measured, and what was not."""
 

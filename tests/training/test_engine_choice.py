@@ -189,7 +189,7 @@ def test_a_library_that_cannot_be_had_is_no_error_and_the_next_engine_is_taken(
     assert choice == Choice(Engine(device="cpu", threads=3, step="compiled"), note)
 
 
-@pytest.mark.parametrize(("channels", "step"), [(31.9, "native"), (32.0, "compiled")])
+@pytest.mark.parametrize(("channels", "step"), [(47.9, "native"), (48.0, "compiled")])
 def test_tiles_of_bfloat16_are_for_wide_networks(
     library: Library, monkeypatch: pytest.MonkeyPatch, channels: float, step: str
 ) -> None:
