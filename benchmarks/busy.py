@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from report import PROGRAM, origin, publish, spread, table
+from report import PROGRAM, ROOT, compile_checkout, environment, origin, publish, spread, table
 
 from mnist_arch.zoo.index import zoo_names
 
@@ -34,9 +33,10 @@ SET_BY_TORCH: Final = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "
 def started(program: Sequence[str], folder: Path, *more: str, epochs: int) -> subprocess.Popen[str]:
     """A training of the sample in a folder of its own."""
     flags = ["--dataset", "mnist-5k", "--epochs", str(epochs), "--out", str(folder), "--quiet"]
-    environment = {name: it for name, it in os.environ.items() if name not in SET_BY_TORCH}
     command = [*program, "train", *more, *flags]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        command, env=environment(*SET_BY_TORCH), stdout=subprocess.DEVNULL, text=True
+    )
 
 
 def finished(processes: Sequence[subprocess.Popen[str]]) -> None:
@@ -71,6 +71,8 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=2)
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    for checkout in (ROOT, arguments.other):
+        compile_checkout(checkout)
     other = [sys.executable, "-c", OTHER, str(arguments.other.resolve())]
     commands = {
         "one thread each": (PROGRAM, ["--threads", "1"]),

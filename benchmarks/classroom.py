@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from report import PROGRAM, origin, publish, table
+from report import PROGRAM, ROOT, compile_checkout, environment, origin, publish, table
 
 import mnist_arch as ma
 
@@ -43,7 +43,7 @@ dataset: mnist-5k
 def seconds(command: list[str]) -> tuple[float, int]:
     """Wall-clock and exit code of one process; 1 says that something differs, or does not hold."""
     start = time.perf_counter()
-    done = subprocess.run([*PROGRAM, *command], stdout=subprocess.DEVNULL)
+    done = subprocess.run([*PROGRAM, *command], env=environment(), stdout=subprocess.DEVNULL)
     taken = time.perf_counter() - start
     if done.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
@@ -88,6 +88,7 @@ def main() -> None:
     )
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    compile_checkout(ROOT)
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
         rules = Path(name) / "rules.yaml"

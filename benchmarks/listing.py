@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from report import PROGRAM, origin, publish, spread, table
+from report import PROGRAM, environment, origin, publish, spread, table
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.runs.manifest import Manifest
@@ -148,7 +148,7 @@ def made_up(
 def seconds(command: list[str]) -> float:
     """Wall-clock of one process."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=environment(), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 

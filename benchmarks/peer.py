@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, get_args
 
-from report import PROGRAM, origin, publish, spread, table
+from report import PROGRAM, ROOT, compile_checkout, environment, origin, publish, spread, table
 from step import study
 
 from mnist_arch.data.catalog import INFO, DatasetName
@@ -99,7 +99,7 @@ def read_ours(output: str) -> Reported:
 def measured(command: list[str]) -> tuple[float, int, str]:
     """Wall-clock seconds, peak bytes and output of a process. Raises CalledProcessError."""
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -179,6 +179,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    compile_checkout(ROOT)
     epochs = arguments.epochs
     for light in (
         [sys.executable, str(arguments.peer), "--help"],

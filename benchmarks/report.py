@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import platform
@@ -15,8 +16,13 @@ from typing import Any, Final
 
 from mnist_arch.native.library import vectors_here
 
+ROOT: Final = Path(__file__).parent.parent
 PROGRAM = [sys.executable, "-c", "from mnist_arch_cli.app import app; app(prog_name='mnist-arch')"]
 """The command `mnist-arch`, of the checkout that a benchmark is called in."""
+
+NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
+"""Where it is set, Python compiles this program anew at each start, but not torch, of which all was
+compiled when it was installed: no user has that."""
 
 CODE = ("benchmarks/*.py", "cli", "mnist_arch")
 """What figures depend on."""
@@ -26,7 +32,7 @@ def commit() -> str | None:
     """Of the checkout, with a + where its code differs from it; None where there is no git."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent.parent), *arguments]
+        command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
@@ -59,6 +65,21 @@ def processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return " ".join([*models[:1], platform.machine()])
+
+
+def environment(*without: str) -> dict[str, str]:
+    """Of a command that is timed, where Python uses what it has compiled before, as for users.
+
+    The variables `without` are left out, too. Call the command once before, or `compile_checkout`.
+    """
+    return {name: it for name, it in os.environ.items() if name not in (NO_BYTECODE, *without)}
+
+
+def compile_checkout(checkout: Path) -> None:
+    """Compiles the program, as its installation does, for commands that are too long to be called
+    once before they are timed."""
+    for package in ("cli", "mnist_arch"):
+        compileall.compile_dir(checkout / package, quiet=1)
 
 
 def portable(argument: str) -> str:

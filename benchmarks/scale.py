@@ -67,11 +67,13 @@ def child(what: str, folder: Path) -> None:
 
 def measure(what: str, folder: Path, other: Path | None = None) -> dict[str, float]:
     """Median of several processes, of this checkout or of another one."""
+    from report import environment  # not in the time of a child
+
     program = [sys.executable, __file__]
     if other is not None:
         program = [str(other / ".venv/bin/python"), str(other / "benchmarks/scale.py")]
     command = [*program, "--child", what, "--folder", str(folder)]
-    runs = [json.loads(subprocess.check_output(command)) for _ in range(REPEATS)]
+    runs = [json.loads(subprocess.check_output(command, env=environment())) for _ in range(REPEATS)]
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 

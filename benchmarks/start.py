@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from report import PROGRAM, origin, publish, spread, table
+from report import PROGRAM, environment, origin, publish, spread, table
 
 SUMMARY = [*PROGRAM, "summary"]
 TORCH = [sys.executable, "-c", "import torch"]
@@ -24,7 +24,7 @@ HEADINGS = ("", "median", "least", "most")
 def seconds(command: list[str]) -> float:
     """Wall-clock of one process."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=environment(), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 

@@ -10,7 +10,6 @@ is one of before the engine, c05f2a9. The native library is there already where 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,9 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from busy import OTHER, SET_BY_TORCH
-from report import PROGRAM, origin, publish, spread, table
+from report import PROGRAM, ROOT, compile_checkout, environment, origin, publish, spread, table
 
-ROOT: Final = Path(__file__).parent.parent
 SWEEPS: Final = {
     "experiments": (ROOT / "experiments.yaml", ["--epochs", "3"]),
     "separable": (ROOT / "benchmarks" / "separable.yaml", []),
@@ -32,13 +30,12 @@ SWEEPS: Final = {
 def seconds(program: Sequence[str], name: str) -> float:
     """Wall-clock of a whole sweep in a folder of its own."""
     file, more = SWEEPS[name]
-    environment = {key: it for key, it in os.environ.items() if key not in SET_BY_TORCH}
     with tempfile.TemporaryDirectory() as folder:
         options = ["--dataset", "mnist-5k", *more, "--workers", "2", "--out", folder, "--quiet"]
         start = time.perf_counter()
         subprocess.run(
             [*program, "sweep", str(file), *options],
-            env=environment,
+            env=environment(*SET_BY_TORCH),
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -52,6 +49,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    for checkout in (ROOT, arguments.other):
+        compile_checkout(checkout)
     sides = {
         "here": PROGRAM,
         "other": [sys.executable, "-c", OTHER, str(arguments.other.resolve())],

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import PROGRAM, origin, publish, spread, table
+from report import PROGRAM, ROOT, compile_checkout, environment, origin, publish, spread, table
 
 FILE = Path(__file__).parent.parent / "experiments.yaml"
 ONE_CORE = "resources: {cpus: 1}"
@@ -31,7 +31,7 @@ def seconds(*, workers: int, threads: int, epochs: int) -> float:
         options = ["--dataset", "mnist-5k", "--epochs", str(epochs), "--workers", str(workers)]
         command = [*PROGRAM, "sweep", str(copy), *options, "--out", folder, "--quiet"]
         start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, env=environment(), check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - start
 
 
@@ -41,6 +41,7 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=2)
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    compile_checkout(ROOT)
     epochs = arguments.epochs
     pairs = [
         (
