@@ -15,6 +15,7 @@ from train_command import PNG, no_training
 
 import mnist_arch as ma
 from mnist_arch.data.load import Loader, Resolved
+from mnist_arch.errors import DataUnavailable
 from mnist_arch.runs import execute as running
 from mnist_arch.runs.folder import all_runs
 
@@ -239,3 +240,19 @@ def small_result() -> ma.Result:
     from tiny_runs import made_up_result
 
     return made_up_result(tiny(), 0).model_copy(update={"name": "<i>"})
+
+
+@pytest.mark.parametrize(("holdout", "splits"), [(0, ("train", "test")), (5_000, ("train",))])
+def test_nothing_is_read_ahead_of_a_split_that_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holdout: int, splits: tuple[str, ...]
+) -> None:
+    asked: list[Any] = []
+
+    def stop(*what: Any) -> None:
+        asked.append(what)
+        raise DataUnavailable("enough")
+
+    monkeypatch.setattr("mnist_arch.verbs.train.reading_ahead", stop)
+    with pytest.raises(DataUnavailable, match=r"^enough$"):
+        ma.train("s6", holdout=holdout, data_dir=tmp_path, out=tmp_path)
+    assert asked == [("auto", splits, tmp_path)]

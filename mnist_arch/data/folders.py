@@ -3,15 +3,19 @@
 They are looked for in the folder that the caller names, in `$MNIST_ARCH_DATA` and in the user's
 cache; in each of these in torchvision's layout (`MNIST/raw`), in a folder of the dataset's name, in
 `raw`, and in the folder itself.
+
+They can be read ahead, in a thread, which reads and hashes while torch is imported.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import platformdirs
 
@@ -21,6 +25,8 @@ from mnist_arch.data.idx import DATA_VARIABLE
 from mnist_arch.errors import Problem, SpecError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from numpy.typing import NDArray
 
 _TORCHVISION: Final[dict[DatasetName, str]] = {
@@ -47,10 +53,42 @@ class Stored:
 
     def read(self) -> NDArray[Any]:
         """Its array, checked. Raises DataUnavailable."""
-        return npz.read(self.file, self.path, self.key) if self.key else self._read_idx()
+        ahead = _AHEAD.get({}).pop(self, None)
+        return self._read() if ahead is None else ahead.result()
 
-    def _read_idx(self) -> NDArray[Any]:
+    def _read(self) -> NDArray[Any]:
+        if self.key:
+            return npz.read(self.file, self.path, self.key)
         return idx.read(self.file, self.path)
+
+
+_AHEAD: ContextVar[dict[Stored, Future[NDArray[Any]]]] = ContextVar("ahead")
+"""What is read ahead, until it is asked for."""
+
+
+@contextmanager
+def reading_ahead(
+    name: DatasetName | Literal["auto"], splits: Sequence[DatasetSplit], data_dir: Path | None
+) -> Iterator[None]:
+    """Reads what is on this machine of these splits in a thread, while something else is done.
+
+    Each file is for the first `Stored.read` inside, which raises what is wrong with it.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np  # noqa: F401  # here, and not in two threads at once
+
+    found = []
+    if name != "mnist-5k":  # which is in no folder
+        name = "mnist" if name == "auto" else name
+        found = [file for split in splits for file in find(name, split, data_dir) or ()]
+    thread = ThreadPoolExecutor(max_workers=1)
+    token = _AHEAD.set({file: thread.submit(file._read) for file in found})
+    try:
+        yield
+    finally:
+        _AHEAD.reset(token)
+        thread.shutdown(cancel_futures=True)
 
 
 Pair = tuple[Stored, Stored]

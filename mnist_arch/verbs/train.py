@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mnist_arch.counting import budget
 from mnist_arch.counting.counted import CountedExperiment
-from mnist_arch.data.catalog import INFO, DatasetName
-from mnist_arch.data.folders import check_named_folder
+from mnist_arch.data.catalog import INFO, SPLITS, DatasetName, DatasetSplit
+from mnist_arch.data.folders import check_named_folder, reading_ahead
 from mnist_arch.errors import RuleMissed, RunError, StorageError
 from mnist_arch.files import check_folder, make_folder
 from mnist_arch.machine.cpus import Watch
@@ -195,7 +195,12 @@ def train(
         _warn_of_earlier_sample(finished, display)
         return _show_finished(request, finished, display)
     watch = Watch()  # of what others do while much is imported
-    with noting_new_folder(request.data_dir, display.note), display.loading():
+    splits: tuple[DatasetSplit, ...] = ("train",) if counted.experiment.holdout else SPLITS
+    with (
+        noting_new_folder(request.data_dir, display.note),
+        display.loading(),
+        reading_ahead(counted.experiment.dataset, splits, request.data_dir),
+    ):
         from mnist_arch.data.load import resolve_dataset
         from mnist_arch.runs.images import read_images
         from mnist_arch.training.engine_choice import resolve_device

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 from mirror import Mirror, digits, md5, put, small_mnist, zipped
 
-from mnist_arch.data import transfer
-from mnist_arch.data.catalog import INFO, SHA256, DatasetName
+from mnist_arch.data import folders, idx, transfer
+from mnist_arch.data.catalog import INFO, SHA256, SPLITS, DatasetName
+from mnist_arch.data.folders import on_disk, reading_ahead
 from mnist_arch.data.load import Resolved, load_split, resolve_dataset
 from mnist_arch.errors import DataUnavailable, SpecError
 
@@ -425,3 +427,35 @@ def test_the_folder_is_made_when_the_first_file_is_complete(
     assert [file for file in second if not file.startswith("download")] == [next(iter(small))]
     assert {path.name for path in folder.rglob("*") if path.is_file()} == set(small)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_files_are_read_ahead_once_in_another_thread(
+    small: Files, name: DatasetName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, small)
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(idx, "check_sha256", lambda *_: threads.append(threading.current_thread()))
+    with reading_ahead(name, SPLITS, tmp_path):
+        check(name, tmp_path)
+        first, second = (load_split(name, "train", data_dir=tmp_path) for _ in range(2))
+    assert [it is threading.main_thread() for it in threads] == [False] * 4 + [True] * 4
+    assert first.images.data_ptr() != second.images.data_ptr()  # which may be written
+
+
+def test_what_is_wrong_with_a_file_that_is_read_ahead_is_said_when_it_is_asked_for(
+    small: Files, name: DatasetName, tmp_path: Path
+) -> None:
+    put(tmp_path, {file: content[:-1] for file, content in small.items()})
+    with reading_ahead(name, SPLITS, tmp_path):
+        assert on_disk(name, tmp_path) == tmp_path
+        with pytest.raises(DataUnavailable, match=r"t10k-images-idx3-ubyte is corrupt: it ends"):
+            load_split(name, "test", data_dir=tmp_path)
+
+
+def test_no_more_is_read_ahead_than_is_there(
+    small: Files, name: DatasetName, tmp_path: Path
+) -> None:
+    put(tmp_path, {file: content for file, content in small.items() if "train" in file})
+    for dataset, files in ((name, 2), ("auto", 2), ("mnist-5k", 0)):
+        with reading_ahead(dataset, SPLITS, tmp_path):  # type: ignore[arg-type]
+            assert len(folders._AHEAD.get()) == files
