@@ -382,11 +382,12 @@ def steps(names: Sequence[str]) -> str:
         for lever in found["levers"]:
             first = lever["values"]["native"]
             for kind, values in lever["values"].items():
+                label = kind.replace(", c05", " of c05f2a9").replace("-", " in ")
                 share = shares[lever["name"], kind]
                 ratio = [other / one for one, other in zip(first, values, strict=True)]
                 rows.append(
                     [
-                        f"{lever['name']}: {kind.replace(', c05', ' of c05f2a9').replace('-', ' in ')}",
+                        f"{lever['name']}: {label}",
                         f"{min(values):.1f}",
                         "" if kind == "native" else f"{min(values) / min(first):.2f}",
                         "" if kind == "native" else spread(ratio),
