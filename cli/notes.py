@@ -48,8 +48,8 @@ class NotesInLines:
             yield
 
     def choosing(self) -> contextlib.AbstractContextManager[None]:
-        how = "choosing how steps run; native ones are built the first time, in about ten seconds"
-        return self.working(how)
+        built = "native ones that were not installed are built, which takes about six seconds"
+        return self.working(f"choosing how steps run; {built}")
 
     def judging(self, images: int) -> contextlib.AbstractContextManager[None]:
         return self.working(f"judging {images:,} images")

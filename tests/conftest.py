@@ -169,7 +169,7 @@ def _own_environment(
 
 
 def _not_built(*_: Any, **__: Any) -> NoReturn:
-    """No test builds the native library, nor finds that of another."""
+    """No test builds the native library, nor depends on one that was installed."""
     from mnist_arch.native.library import NotBuilt
 
     raise NotBuilt("a test")

@@ -505,14 +505,14 @@ def _engine_here(engine: Engine) -> tuple[Engine, str]:
     """The engine to repeat a training with, and why its bits will be others, if so."""
     from mnist_arch.native.library import vectors_here
     from mnist_arch.training.engine import Engine
-    from mnist_arch.training.engine_choice import resolve_device, runs_here
+    from mnist_arch.training.engine_choice import kept_here, resolve_device
 
     plain = Engine(device="cpu", threads=1)
     try:
         resolve_device(engine.device)
     except DeviceUnavailable:
         return plain, f"trained on {engine.device}"
-    if not runs_here(engine):
+    if kept_here(engine) is None:
         return plain, f"trained in {engine.precision}"
     if engine.step == "native" and engine.vectors != vectors_here():
         return plain, "trained with other vectors"

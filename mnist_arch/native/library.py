@@ -1,4 +1,4 @@
-"""The shared library of the native engine: built once a machine, kept in the user's cache."""
+"""The library of the native engine: installed, or built once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -9,41 +9,22 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from mnist_arch.native.vectors import Vectors
-
-SOURCE: Final = Path(__file__).parent / "source"
-
-# What `vectors_of` is told of, and no instruction besides it.
-_FLAGS: Final[dict[Vectors, tuple[str, ...]]] = {
-    "avx512": (
-        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
-        "-mprefer-vector-width=512",
-    ),
-    "avx2": ("-mavx2", "-mfma"),
-    "neon": (),
-    "plain": (),
-}
-_COMMON_FLAGS: Final = ("-std=c++20", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
-"""Products and sums are fused where it is written, and nowhere else: see vector.h."""
-
-PARTS: Final[tuple[tuple[str, str], ...]] = (
-    ("-O3", "kernels winograd depthwise stencil map"),
-    ("-O3", "elementwise pooling group_norm loss optimizer batch_norm convolution images random"),
-    ("-O1", "assembly network memory team interface check"),
+from mnist_arch.native.compiling import (
+    Compiler,
+    NoLibrary,
+    compile_library,
+    library_name,
+    vectors_of,
 )
-"""Sources that are compiled as one: the headers of C++ take longer than most of them.
-
-The last part runs once a network or a step. It alone reads the headers of threads and owned memory.
-"""
+from mnist_arch.native.vectors import Vectors
 
 _RUN_ON: Final[dict[Vectors, tuple[Vectors, ...]]] = {
     "avx512": ("avx512",),
@@ -53,23 +34,11 @@ _RUN_ON: Final[dict[Vectors, tuple[Vectors, ...]]] = {
 }
 """Machines, by their widest vectors, that have those of a library."""
 
-BUILD_SECONDS: Final = 120
-"""After which a compiler is given up."""
-
 LOCK_SECONDS: Final = 300
 """How long a process waits for another that builds."""
 
-Check = Callable[[Path, Callable[[], object]], str]
-"""Has a library made by the second argument, tries it, and says in a line what is wrong with it, or
-nothing."""
-
-
-class NoLibrary(Exception):
-    """The library cannot be built or loaded here; the message says why, in a line."""
-
-
-class NoCompiler(NoLibrary):
-    """There is no compiler with which to build it."""
+Check = Callable[[Path], str]
+"""Tries a library, and says in a line what is wrong with it, or nothing."""
 
 
 class NotBuilt(NoLibrary):
@@ -77,12 +46,12 @@ class NotBuilt(NoLibrary):
 
 
 @dataclass(frozen=True)
-class Compiler:
-    """A C++ compiler of this machine."""
+class Built:
+    """A library in the cache."""
 
-    path: str
-    version: str
-    """The first line of what it says of itself."""
+    path: Path
+    seconds: float | None
+    """What building and trying it took; None where it was there already."""
 
 
 def vectors_here() -> Vectors:
@@ -92,48 +61,16 @@ def vectors_here() -> Vectors:
     return vectors_of(platform.machine(), torch.backends.cpu.get_cpu_capability())
 
 
-def vectors_of(processor: str, capability: str) -> Vectors:
-    """The widest vectors of a processor, of which torch says what it has found at run time."""
-    if processor.lower() in ("arm64", "aarch64"):
-        return "neon"
-    found: dict[str, Vectors] = {"AVX512": "avx512", "AVX2": "avx2"}
-    return found.get(capability, "plain")
-
-
-def find_compiler() -> Compiler:
-    """The compiler that `CXX` names, else the first one there is. Raises NoLibrary."""
-    if sys.platform not in ("linux", "darwin"):
-        raise NoLibrary(f"the native engine is not made for {sys.platform}")
-    return _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
-
-
-@lru_cache  # each trial of a sweep asks for it
-def _compiler(named: str | None, search: str | None) -> Compiler:
-    for name in [named] if named else ["c++", "g++", "clang++"]:
-        path = shutil.which(name, path=search)
-        if path is None:
-            continue
-        try:
-            said = _run([path, "--version"], seconds=10)
-        except NoLibrary:
-            continue
-        return Compiler(path, said.partition("\n")[0])
-    if named:
-        raise NoCompiler(f"CXX names {named}, which is no compiler that runs")
-    raise NoCompiler("there is no C++ compiler; install g++ or clang++ for the native engine")
+def installed_path(vectors: Vectors) -> Path:
+    """Where the library of just these sources is, if it was built when they were installed."""
+    return Path(__file__).with_name(library_name(vectors))
 
 
 def library_path(
     compiler: Compiler, vectors: Vectors, *, cache: Path, flags: Sequence[str] = ()
 ) -> Path:
     """Where the library of these sources, by this compiler, for these vectors is kept."""
-    digest = hashlib.blake2b(digest_size=10)
-    texts = (compiler.version, platform.machine(), *_COMMON_FLAGS, *_FLAGS[vectors], *flags)
-    for text in (*texts, *(text for part in PARTS for text in part)):
-        digest.update(text.encode() + b"\0")
-    for file in sorted(SOURCE.iterdir()):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return cache / f"native-{vectors}-{digest.hexdigest()}.so"
+    return cache / library_name(vectors, compiler.version, *flags)
 
 
 def run_on(vectors: Vectors, here: Vectors) -> bool:
@@ -141,9 +78,8 @@ def run_on(vectors: Vectors, here: Vectors) -> bool:
     return here in _RUN_ON[vectors]
 
 
-def untried(_: Path, make: Callable[[], object]) -> str:
-    """A check that makes a library, and finds nothing wrong with it."""
-    make()
+def untried(_: Path) -> str:
+    """A check that finds nothing wrong."""
     return ""
 
 
@@ -154,7 +90,7 @@ def build(
     cache: Path,
     flags: Sequence[str] = (),
     check: Check = untried,
-) -> Path:
+) -> Built:
     """The library, built unless it is there already: one process builds, the others wait.
 
     It is tried by `check` before it is put in its place, beside a seal that holds its hash. One
@@ -163,35 +99,58 @@ def build(
     """
     path = library_path(compiler, vectors, cache=cache, flags=flags)
     if is_sealed(path):
-        return path
+        return Built(path, None)
+    seconds = None
     try:
         with _building(cache):
             if not is_sealed(path):
+                start = time.perf_counter()
                 with tempfile.TemporaryDirectory(dir=cache, prefix=_UNFINISHED) as folder:
                     made = Path(folder) / "library.so"
-                    trouble = check(made, lambda: _compile(compiler, vectors, made, flags=flags))
-                    seal = Path(folder) / "seal"
-                    seal.write_text(json.dumps({"library": _hash(made), "trouble": trouble}))
-                    seal.replace(_seal(path))
+                    compile_library(compiler, vectors, made, flags=flags)
+                    trouble = check(made)
+                    _write_seal(_seal(path), made, trouble)
                     if not trouble:
                         made.replace(path)
+                seconds = time.perf_counter() - start
     except OSError as error:
         raise NoLibrary(f"cannot write {cache}: {error.strerror or error}") from None
     if not is_sealed(path):
         raise NoLibrary(f"{path} was changed by another program")
-    return path
+    return Built(path, seconds)
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether a library is there, whole, and was tried. Raises NoLibrary for one found wrong."""
+def trouble_of_installed(path: Path, *, cache: Path, check: Check) -> str:
+    """What is wrong with an installed library, in a line, or nothing.
+
+    It is tried by `check`, unless a seal in the cache says that this file in this place was. Where
+    no seal can be written, it is tried each time.
+    """
+    seal = cache / f"{path.stem}-{_digest(os.fsencode(path.resolve()))}.json"
     try:
-        seal = json.loads(_seal(path).read_bytes())
-        trouble, library = str(seal["trouble"]), str(seal["library"])
-        if not trouble:
-            return _hash(path) == library
+        if is_sealed(path, seal):
+            return ""
+        trouble = check(path)
+    except NoLibrary as error:
+        return str(error)
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        _write_seal(seal, path, trouble)
+    return trouble
+
+
+def is_sealed(path: Path, seal: Path | None = None) -> bool:
+    """Whether a library is there, whole, and was tried. Raises NoLibrary for one found wrong."""
+    seal = seal or _seal(path)
+    try:
+        said = json.loads(seal.read_bytes())
+        trouble, library = str(said["trouble"]), str(said["library"])
+        there = _hash(path) if path.exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    raise NoLibrary(f"{trouble}; it is built again where {_seal(path)} is removed")
+    if trouble and there in (None, library):
+        raise NoLibrary(f"{trouble}; it is tried again where {seal} is removed")
+    return there == library
 
 
 _UNFINISHED: Final = ".native-"
@@ -201,8 +160,19 @@ def _seal(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
+def _write_seal(seal: Path, library: Path, trouble: str) -> None:
+    with tempfile.TemporaryDirectory(dir=seal.parent, prefix=_UNFINISHED) as folder:
+        written = Path(folder) / "seal"
+        written.write_text(json.dumps({"library": _hash(library), "trouble": trouble}))
+        written.replace(seal)
+
+
 def _hash(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest()
+    return _digest(path.read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
 @contextlib.contextmanager
@@ -230,46 +200,6 @@ def _building(cache: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _compile(compiler: Compiler, vectors: Vectors, made: Path, *, flags: Sequence[str]) -> None:
-    """The parts at once, beside what is made of them."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def compiled(number: int) -> str:
-        level, names = PARTS[number]
-        part = made.with_name(f"part{number}.cpp")
-        part.write_text("".join(f'#include "{name}.cpp"\n' for name in names.split()))
-        target = str(part.with_suffix(".o"))
-        call = [compiler.path, *_COMMON_FLAGS, level, *_FLAGS[vectors], *flags, "-I", str(SOURCE)]
-        _run([*call, "-c", str(part), "-o", target], seconds=BUILD_SECONDS)
-        return target
-
-    with ThreadPoolExecutor(len(PARTS)) as pool:
-        objects = [*pool.map(compiled, range(len(PARTS)))]
-    call = [compiler.path, "-shared", "-pthread", *flags, *objects, "-o", str(made)]
-    _run(call, seconds=BUILD_SECONDS)
-
-
-def _run(call: list[str], *, seconds: float) -> str:
-    """What a command prints. Raises NoLibrary where it fails."""
-    name = Path(call[0]).name
-    try:
-        done = subprocess.run(
-            call,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NoLibrary(f"{name} does not run: {type(error).__name__}") from None
-    if done.returncode != 0:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        first = next((line for line in lines if "error:" in line), (lines or ["no message"])[0])
-        raise NoLibrary(f"{name} fails: {first}")
-    return done.stdout
 
 
 @lru_cache

@@ -13,13 +13,8 @@ import torch
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.machine.cpus import Watch, usable_cpus
 from mnist_arch.machine.waiting import threads_spin
-from mnist_arch.native.library import (
-    NoCompiler,
-    NoLibrary,
-    NotBuilt,
-    run_on,
-    vectors_here,
-)
+from mnist_arch.native.compiling import NoCompiler, NoLibrary
+from mnist_arch.native.library import NotBuilt, run_on, vectors_here
 from mnist_arch.native.vectors import Vectors
 from mnist_arch.training.allocator import keep_freed
 from mnist_arch.training.engine import Device, Engine, EngineName, Precision, StepKind
@@ -32,8 +27,9 @@ from mnist_arch.training.thread_choice import (
 )
 from mnist_arch.training.work import Work
 
-BUILD_CPU_SECONDS: Final = 14.0
-"""Of building the native library and trying it, by as many processes at once as there are CPUs."""
+BUILD_CPU_SECONDS: Final = 10.0
+"""Of building the native library where it was not installed, by as many processes at once as there
+are CPUs."""
 
 MEASURED_VECTORS: Final[tuple[Vectors, ...]] = ("avx512", "avx2")
 """With which native steps are known to be faster; others have to be asked for."""
@@ -69,7 +65,7 @@ products of tiles. Where it is converted or multiplied by vectors it was slower 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, and why it is not the fast one where that was wanted."""
+    """An engine, and why it is not the fast one where that was wanted, or what was waited for."""
 
     engine: Engine
     note: str | None = None
@@ -102,8 +98,9 @@ def choose_engine(
 ) -> Choice:
     """The engine for a training, of which `work` says how long it is; without, it is a short one.
 
-    On a CPU the native library is built the first time, but for `auto` only where that pays back;
-    where it is not available, steps are others, and a note says why. A compiled or captured engine
+    On a CPU a native library that was not installed is built the first time, and a note says so,
+    but for `auto` only where that pays back; where it is not available, steps are others, and a
+    note says why. A compiled or captured engine
     may still turn out to have plain steps. Raises DeviceUnavailable where native or compiled steps
     are asked for by name, and is not available.
     """
@@ -114,7 +111,7 @@ def choose_engine(
         case "plain", _:
             return Choice(plain)
         case "native", _:
-            return Choice(_native_by_name(plain))
+            return _native_by_name(plain)
         case "compiled", "cpu":
             return Choice(_fast(plain, "compiled"))
         case "compiled", _:
@@ -141,7 +138,7 @@ def _on_cpu(plain: Engine, work: Work | None, *, at_any_cost: bool) -> Choice:
         return Choice(other)
     seconds = 0.0 if work is None else work.plain_seconds(plain.threads)
     try:
-        return Choice(native_engine(plain, builds=at_any_cost or pays_to_build(seconds)))
+        return native_engine(plain, builds=at_any_cost or pays_to_build(seconds))
     except NotBuilt:
         return Choice(
             other,
@@ -154,11 +151,11 @@ def _on_cpu(plain: Engine, work: Work | None, *, at_any_cost: bool) -> Choice:
         return Choice(other, f"{other.step} steps instead of native ones: {error}")
 
 
-def native_engine(plain: Engine, *, builds: bool) -> Engine:
+def native_engine(plain: Engine, *, builds: bool) -> Choice:
     """Native steps with the widest vectors of this machine. Raises NoLibrary."""
     vectors = vectors_here()
-    find_library(vectors, builds=builds)
-    return plain.model_copy(update={"step": "native", "vectors": vectors})
+    found = find_library(vectors, builds=builds)
+    return Choice(plain.model_copy(update={"step": "native", "vectors": vectors}), found.note)
 
 
 def pays_to_build(plain_seconds: float) -> bool:
@@ -202,20 +199,19 @@ def prepare(engine: Engine) -> None:
             torch.backends.cudnn.allow_tf32 = False  # by default its float32 has ten binary digits
 
 
-def runs_here(engine: Engine) -> bool:
-    """Whether this machine, which has the engine's device, has what else the engine needs.
+def kept_here(engine: Engine) -> Choice | None:
+    """An engine of before, where this machine, which has its device, has what else it needs.
 
-    The native library is built for it where it is not there yet.
+    The native library is built for it where it is not there yet, and a note says so.
     """
     if engine.vectors is None:
-        return _has_precision(engine)
+        return Choice(engine) if _has_precision(engine) else None
     if not run_on(engine.vectors, vectors_here()):
-        return False
+        return None
     try:
-        find_library(engine.vectors)
+        return Choice(engine, find_library(engine.vectors).note)
     except NoLibrary:
-        return False
-    return True
+        return None
 
 
 def _has_precision(engine: Engine) -> bool:
@@ -259,8 +255,8 @@ def choose_sweep_engine(
     plain = Engine(device=device, threads=threads)
     if kept is not None and kept.device == device:
         kept = kept.model_copy(update={"threads": threads})
-        if runs_here(kept):
-            return Choice(kept)
+        if choice := kept_here(kept):
+            return choice
         had = f"{kept.step} steps in {kept.precision}"
         vectors = "" if kept.vectors is None else f" with {kept.vectors} vectors"
         return Choice(
@@ -273,7 +269,7 @@ def choose_sweep_engine(
     if vectors_here() not in MEASURED_VECTORS:
         return Choice(plain)
     try:
-        return Choice(native_engine(plain, builds=pays_to_build(plain_seconds)))
+        return native_engine(plain, builds=pays_to_build(plain_seconds))
     except NotBuilt:
         return Choice(plain, "plain steps: so short a sweep is not worth building native ones")
     except NoLibrary as error:
@@ -287,7 +283,7 @@ def _on_cuda(plain: Engine) -> Choice:
     return Choice(_fast(plain, "captured"))
 
 
-def _native_by_name(plain: Engine) -> Engine:
+def _native_by_name(plain: Engine) -> Choice:
     if plain.device != "cpu":
         message = f"there are no native steps on {plain.device}"
         raise DeviceUnavailable(message, hint="device='cpu'")

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
-from mnist_arch.native.library import NoLibrary
+from mnist_arch.native.compiling import NoLibrary
+from mnist_arch.native.library import load
 
 SECONDS: Final = 120
 """After which the trial of a library is given up."""
 
+FORK_SECONDS: Final = 5
+"""After which a fork of this process is. It needs a fifth of a second."""
+
 IMAGES: Final = 37
 """Which fill no vector evenly."""
 
+_TRIED: Final = "tried:"
+
 _PROGRAM: Final = f"""
 import sys
-from collections.abc import Callable
 from pathlib import Path
-import mnist_arch.training.native
 from {__name__} import trouble_here
-if sys.stdin.readline():
-    print(trouble_here(Path(sys.argv[1])))
+print("{_TRIED}", trouble_here(Path(sys.argv[1])))
 """
-"""It imports torch, and waits for a line before it looks at the library."""
+
+_RIGHT, _NOT_LOADED, _NO_ANSWER = 0, 3, 4
+"""How a fork ends."""
 
 _NETWORK: Final = """
 name: trial
@@ -46,50 +53,93 @@ dataset: mnist-5k
 """Something of every operation."""
 
 
-def check(library: Path, make: Callable[[], object]) -> str:
-    """Has a library made, and says what is wrong with it, in a line, or nothing.
+def check(library: Path) -> str:
+    """What is wrong with a library, in a line, or nothing.
 
-    It is tried in a process of its own, which it may end, and which starts before it is made.
-    Raises NoLibrary where it cannot be tried, and what `make` raises.
+    It is tried in another process, which it may end. On Linux that is a fork of this one, which has
+    torch already. A fork is taken at its word where the library is right, or does not load; of all
+    else a process that starts anew has to say what it is, since a fork may have trouble of its own.
+    Raises NoLibrary where the library does not load, or cannot be tried.
     """
-    call = [sys.executable, "-c", _PROGRAM, str(library)]
-    paths = os.pathsep.join(filter(None, sys.path))
-    pipe = subprocess.PIPE
+    ended = _fork(library) if sys.platform == "linux" else _NO_ANSWER
+    if ended == _RIGHT:
+        return ""
+    if ended == _NOT_LOADED:
+        load(library)
+    return _trouble_in_new_process(library)
+
+
+def _fork(library: Path) -> int:
+    """How a fork of this process ends that tries a library; by a signal, if negative."""
+    import mnist_arch.training.native  # noqa: F401 - here, so that it is not imported twice
+
     try:
-        trial = subprocess.Popen(
-            call,
-            env={**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-        )
-    except OSError as error:
-        raise NoLibrary(f"the library cannot be tried: {type(error).__name__}") from None
-    with trial:
+        with warnings.catch_warnings():  # of threads, none of which the fork has to do with
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+    except OSError:
+        return _NO_ANSWER
+    if child == 0:
+        _try_in_fork(library)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except ChildProcessError:  # where ends of processes are ignored
+        return _NO_ANSWER
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+
+
+def _try_in_fork(library: Path) -> NoReturn:
+    """Ends this process, silently, in time, and with nothing done that was its parent's to do."""
+    ended = _NO_ANSWER
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(FORK_SECONDS)
+        gc.disable()
+        faulthandler.disable()
+        sys.stdout = sys.stderr = nowhere = open(os.devnull, "w")
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
         try:
-            make()
-            printed, errors = trial.communicate("try it\n", timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            trial.kill()
-            raise NoLibrary("the library cannot be tried: TimeoutExpired") from None
-        except BaseException:
-            trial.kill()
-            raise
+            load(library)
+        except NoLibrary:
+            ended = _NOT_LOADED
+        else:
+            ended = _NO_ANSWER if trouble_here(library) else _RIGHT
+    finally:
+        os._exit(ended)
+
+
+def _trouble_in_new_process(library: Path) -> str:
+    """Raises NoLibrary where a library cannot be tried."""
+    paths = os.pathsep.join(filter(None, sys.path))
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, str(library)],
+            env={**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoLibrary(f"the library cannot be tried: {type(error).__name__}") from None
     if trial.returncode < 0:
         return f"the library ends a process by {signal.Signals(-trial.returncode).name}"
-    if trial.returncode > 0:
-        last = (errors.strip() or "no message").splitlines()[-1]
+    if trial.returncode > 0 or not trial.stdout.startswith(_TRIED):
+        last = (trial.stderr.strip() or "no message").splitlines()[-1]
         raise NoLibrary(f"the library cannot be tried: {last}")
-    return printed.strip()
+    return trial.stdout.removeprefix(_TRIED).strip()
 
 
 def trouble_here(library: Path) -> str:
-    """The same, in this process."""
+    """The same, in this process. Raises NoLibrary where the library does not load."""
     import torch
 
     from mnist_arch.data.split import Split
-    from mnist_arch.native.library import load
     from mnist_arch.spec.loading import loads
     from mnist_arch.training.native import NativeStep
     from mnist_arch.training.self_check import outcome, tolerance, trouble_of

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mnist_arch.data.catalog import SplitName
     from mnist_arch.runs.events import RunEvent
     from mnist_arch.runs.images import RunImages
+    from mnist_arch.training.engine_choice import Choice
 
 
 @dataclass(frozen=True)
@@ -345,13 +346,21 @@ def _engine(
     display: TrainDisplay,
 ) -> Engine:
     """Of the runs that begin. A resumed run has its own, of which only threads may change."""
+    from mnist_arch.training.engine_choice import kept_here
+
     runs = request.runs(counted)
     new = [run for run in runs if request.again or run.is_new]
     if new:  # now, since a run that is resumed sets its own threads
         work = Work.of(counted.plan, counted.experiment.recipe, images=images, runs=len(new))
         return _new_engine(request, counted, device, work, watch, display)
     begun = [run.manifest().engine for run in runs if not run.is_finished]
-    if request.threads is None and any(engine.step == "native" for engine in begun):
+    native = [engine for engine in begun if engine.step == "native"]
+    for engine in native:
+        with display.choosing():
+            choice = kept_here(engine)
+        if choice is not None:  # else the run says why it cannot go on
+            _note(choice, display)
+    if request.threads is None and native:
         threads = _free_threads(request, "native", counted, watch, display)
         return Engine(device=device, threads=threads)
     return Engine(device=device, threads=request.threads or 1)
@@ -366,21 +375,28 @@ def _new_engine(
     display: TrainDisplay,
 ) -> Engine:
     """For a run that begins: that of a manifest to repeat on its device, or else a chosen one."""
-    from mnist_arch.training.engine_choice import choose_engine, runs_here
+    from mnist_arch.training.engine_choice import choose_engine, kept_here
 
     kept = request.engine
-    with display.choosing():
-        if kept is not None and kept.device == device and runs_here(kept):
-            return kept
+    if kept is not None and kept.device == device:
+        with display.choosing():
+            repeated = kept_here(kept)
+        if repeated is not None:
+            _note(repeated, display)
+            return repeated.engine
     threads = kept.threads if kept is not None and request.threads is None else request.threads
     guess = threads or _threads_for(request, "plain", counted, watch).threads
     with display.choosing():
         choice = choose_engine(device=device, threads=guess, wanted=request.wanted, work=work)
-    if choice.note is not None:
-        display.note(choice.note)
+    _note(choice, display)
     if threads is None:
         threads = _free_threads(request, choice.engine.step, counted, watch, display)
     return choice.engine.model_copy(update={"threads": threads})
+
+
+def _note(choice: Choice, display: TrainDisplay) -> None:
+    if choice.note is not None:
+        display.note(choice.note)
 
 
 def _free_threads(

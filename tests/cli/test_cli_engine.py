@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from ctypes import CDLL
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.compiled import CompiledStep
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.loop import train
+from mnist_arch.training.native_library import Found
 
 NOTE = "steps are not compiled here: no g++"
 
@@ -134,6 +136,27 @@ def test_the_note_is_one_of_the_notes(mnist_arch: Terminal, quiet: list[str]) ->
     result = mnist_arch("small.yaml", "--engine", "compiled", *quiet)
     assert notes(result) == []
     assert mnist_arch.run.manifest().engine.step == "plain"
+
+
+@pytest.mark.slow
+def test_a_library_that_had_to_be_built_is_said_of_new_and_of_resumed_runs(
+    mnist_arch: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of one that is repeated: whichever command it was that had to wait."""
+    said = "native steps were built first, which took 6 s"
+
+    def told(*arguments: str) -> bool:
+        return said in mnist_arch(*arguments).stderr.splitlines()
+
+    run = interrupted(mnist_arch, monkeypatch, "--engine", "plain")
+    with_engine(run, step="native", vectors="avx2")
+    seen = engines_trained_with(monkeypatch)
+    monkeypatch.setattr(engines, "find_library", lambda *_, **__: Found(cast(CDLL, None), said))
+    monkeypatch.setattr(engines, "vectors_here", lambda: "avx2")
+    assert told("--resume", "latest")
+    assert told("--from-manifest", str(run.manifest_path), "--out", "repeated")
+    assert told("small.yaml", "--out", "new", "--engine", "native")
+    assert {engine.vectors for engine in seen[1:]} == {"avx2"}
 
 
 def test_compiled_is_that_and_in_the_manifest(

@@ -11,8 +11,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from ctypes import CDLL
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import psutil
 import pytest
@@ -37,6 +38,7 @@ from mnist_arch.training import engine_choice as engines
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.events import EpochRecord
 from mnist_arch.training.loop import train
+from mnist_arch.training.native_library import Found
 from mnist_arch.values import FORMAT
 from mnist_arch_cli.app import app
 
@@ -419,7 +421,7 @@ def test_all_trials_have_the_engine_that_is_written_in_the_ledger(
     plain = Engine(device="cpu", threads=1)
     assert asked() == plain
     monkeypatch.setattr(local, "LocalExecutor", noting)
-    monkeypatch.setattr(engines, "find_library", lambda *_, **__: None)
+    monkeypatch.setattr(engines, "find_library", lambda *_, **__: Found(cast(CDLL, None)))
     monkeypatch.setattr(engines, "vectors_here", lambda: "avx2")
     mnist_arch("tiny.yaml", exit_code=3)
     mnist_arch("tiny.yaml", "--out", "elsewhere", exit_code=3)
@@ -436,7 +438,7 @@ def test_a_sweep_of_before_engines_were_written_down_stays_plain(
     content = json.loads(path.read_text())
     del content["engine"]
     path.write_text(json.dumps(content))
-    monkeypatch.setattr(engines, "find_library", lambda *_, **__: None)
+    monkeypatch.setattr(engines, "find_library", lambda *_, **__: Found(cast(CDLL, None)))
     monkeypatch.setattr(engines, "vectors_here", lambda: "avx2")
     mnist_arch("tiny.yaml")
     found = Ledger(mnist_arch.sweep).asked()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import torch
 from pydantic import ValidationError
@@ -16,13 +13,12 @@ from small import counted, equal, images_of, loaded, synthetic, tensors
 from mnist_arch.data.catalog import INFO
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.evaluation.metrics import count_correct, mean_loss, mistaken, predict
-from mnist_arch.native.library import NoLibrary, vectors_here
-from mnist_arch.native.machine import Machine
+from mnist_arch.native.library import vectors_here
 from mnist_arch.native.vectors import Vectors
 from mnist_arch.runs.execute import run_experiment
 from mnist_arch.runs.folder import Run
 from mnist_arch.spec.loading import load
-from mnist_arch.training import engine_choice, native_check, native_library
+from mnist_arch.training import engine_choice, native_library
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import choose_engine, prepare
 from mnist_arch.training.epoch import EpochPlan
@@ -36,7 +32,7 @@ from mnist_arch.training.state import State
 def _kept_library(
     library: ctypes.CDLL, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library of the tests in place of one in the user's cache."""
+    """The cache of the tests in place of the user's."""
     cache = request.config.cache
     assert cache
     monkeypatch.setattr(native_library, "cache_folder", lambda: Path(cache.mkdir("native")))
@@ -63,6 +59,7 @@ def test_without_a_compiler_a_hint_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(native_library, "installed_path", lambda _: tmp_path / "none")
     with pytest.raises(DeviceUnavailable, match="no C\\+\\+ compiler") as caught:
         choose_engine(device="cpu", threads=2, wanted="native")
     assert "engine='plain'" in caught.value.hint
@@ -174,54 +171,3 @@ def test_a_run_goes_on_in_other_threads_to_the_same_bits(tmp_path: Path) -> None
     other = trained(tmp_path / "other", stops=True)
     assert other.weights_path.read_bytes() == whole.weights_path.read_bytes()
     assert other.manifest().engine == engine
-
-
-# ---------------------------------------------------------------------- a library is tried at first
-
-
-def test_the_library_is_right(library: ctypes.CDLL) -> None:
-    assert native_check.trouble_here(Path(library._name)) == ""
-
-
-@pytest.mark.parametrize("share", [0.9, 1.1, float("nan")])
-def test_a_library_whose_steps_are_others_is_found_wrong(
-    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, share: float
-) -> None:
-    learn = Machine.learn
-
-    def wrong(machine: Machine, *, rate: float, **given: Any) -> float:
-        return learn(machine, rate=share * rate, **given)
-
-    monkeypatch.setattr(Machine, "learn", wrong)
-    trouble = native_check.trouble_here(Path(library._name))
-    assert "differs from a plain one's by" in trouble
-
-
-def test_a_library_that_ends_its_process_is_found_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one does with instructions that the processor has not."""
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nkill -ILL $$\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-    assert native_check.check(tmp_path, lambda: None) == "the library ends a process by SIGILL"
-    python.write_text("#!/bin/sh\necho no torch >&2\nexit 1\n")
-    with pytest.raises(NoLibrary, match="cannot be tried: no torch"):
-        native_check.check(tmp_path, lambda: None)
-
-
-def test_a_library_that_cannot_be_made_leaves_no_process(tmp_path: Path) -> None:
-    def make() -> None:
-        raise NoLibrary("g++ fails")
-
-    children = psutil.Process().children()
-    with pytest.raises(NoLibrary, match="g\\+\\+ fails"):
-        native_check.check(tmp_path / "it.so", make)
-    assert psutil.Process().children() == children
-
-
-def test_a_file_that_is_no_library_cannot_be_tried(tmp_path: Path) -> None:
-    (tmp_path / "it.so").write_text("no library")
-    with pytest.raises(NoLibrary, match=r"cannot be tried: .*does not load"):
-        native_check.check(tmp_path / "it.so", lambda: None)

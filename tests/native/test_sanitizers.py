@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_arch.native.library import NoLibrary, build, find_compiler, vectors_here
+from mnist_arch.native.compiling import NoLibrary, find_compiler
+from mnist_arch.native.library import build, vectors_here
 
 DRIVER = Path(__file__).parents[1] / "support" / "sanitized_native.py"
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O0")
@@ -20,7 +21,7 @@ FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O0")
 def test_no_byte_is_touched_that_is_not_ours(tmp_path: Path) -> None:
     try:
         compiler = find_compiler()
-        library = build(compiler, vectors_here(), cache=tmp_path, flags=FLAGS)
+        library = build(compiler, vectors_here(), cache=tmp_path, flags=FLAGS).path
     except NoLibrary as error:
         pytest.skip(str(error))
     runtime = subprocess.run(

@@ -418,14 +418,19 @@ def test_a_node_with_another_torch_trains_nothing(
 
 
 def everywhere(
-    vectors: dict[str, str], troubles: dict[str, str] | None = None, **given: Any
+    vectors: dict[str, str],
+    troubles: dict[str, str] | None = None,
+    notes: dict[str, str] | None = None,
+    **given: Any,
 ) -> tuple[Any, tuple[str | None, str]]:
     """What nodes of such vectors come to, and what they were asked to do."""
     asked: list[tuple[Any, ...]] = []
 
-    def ask(call: Any, *arguments: Any) -> dict[str, str]:
+    def ask(call: Any, *arguments: Any) -> dict[str, Any]:
         asked.append(arguments)
-        return {node: "" for node in vectors} | (troubles or {}) if arguments else vectors
+        if not arguments:
+            return vectors
+        return {it: ((troubles or {}).get(it, ""), (notes or {}).get(it, "")) for it in vectors}
 
     options = {"among": MEASURED_VECTORS, "builds": True, **given}
     return asked, native_everywhere(ask, **options)
@@ -445,6 +450,12 @@ def test_nodes_have_native_steps_with_the_vectors_that_all_have(
     asked, found = everywhere(vectors)
     assert found == (common, "")
     assert asked == [(), (common, True)]
+
+
+def test_what_nodes_had_to_build_is_said() -> None:
+    nodes = {"a": "avx2", "b": "avx2"}
+    _, found = everywhere(nodes, notes={"b": "native steps were built first"})
+    assert found == ("avx2", "the node b: native steps were built first")
 
 
 def test_nodes_with_nothing_in_common_have_plain_steps() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from ctypes import CDLL
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from mnist_arch.counting.plan import plan_network
 from mnist_arch.errors import DeviceUnavailable
-from mnist_arch.native.library import NoCompiler, NoLibrary, NotBuilt
+from mnist_arch.native.compiling import NoCompiler, NoLibrary
+from mnist_arch.native.library import NotBuilt
 from mnist_arch.native.vectors import Vectors
 from mnist_arch.spec.loading import loads
 from mnist_arch.training import engine_choice as engines
@@ -24,10 +26,11 @@ from mnist_arch.training.engine_choice import (
     choose_sweep_engine,
     cpu_has_bfloat16,
     fulfils,
+    kept_here,
     pays_to_build,
     prepare,
-    runs_here,
 )
+from mnist_arch.training.native_library import Found
 from mnist_arch.training.work import Work, mean_channels, training_flops
 
 
@@ -45,6 +48,9 @@ NOT_BUILT = (
     "steps: native ones are faster, but would have to be built first, which takes longer than this "
     "training would gain; engine='native' builds them"
 )
+
+
+BUILT = "native steps were built first"
 
 
 def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str) -> None:
@@ -110,13 +116,15 @@ class Library:
     asked: list[bool] = field(default_factory=list)
     """Whether it was to be built, each time it was asked for."""
 
-    def find(self, vectors: Vectors, *, builds: bool = True) -> None:
+    def find(self, vectors: Vectors, *, builds: bool = True) -> Found:
         self.asked.append(builds)
         if self.trouble is not None:
             raise self.trouble
         if not (builds or self.is_built):
             raise NotBuilt("not built")
+        note = None if self.is_built else BUILT
         self.is_built = True
+        return Found(cast(CDLL, None), note)
 
 
 @pytest.fixture
@@ -160,7 +168,7 @@ def test_it_is_built_where_that_pays_back_or_is_asked_for(
     choice = choose_engine(device="cpu", threads=3, wanted=wanted, work=length)
     assert choice.engine.step == step
     assert library.is_built == (step == "native")
-    assert choice.note == (None if step == "native" else f"plain {NOT_BUILT}")
+    assert choice.note == (BUILT if step == "native" else f"plain {NOT_BUILT}")
 
 
 def test_building_pays_back_where_half_of_the_time_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,10 +240,12 @@ def test_a_run_that_goes_on_is_what_was_asked_for_or_not(engine: Engine, right: 
 
 
 def test_an_engine_of_another_machine_runs_here_where_its_vectors_do(library: Library) -> None:
-    assert runs_here(NATIVE)
-    assert not runs_here(NATIVE.model_copy(update={"vectors": "avx512"}))
+    assert kept_here(NATIVE) == Choice(NATIVE)
+    library.is_built = False
+    assert kept_here(NATIVE) == Choice(NATIVE, BUILT)
+    assert kept_here(NATIVE.model_copy(update={"vectors": "avx512"})) is None
     library.trouble = NoCompiler("none")
-    assert not runs_here(NATIVE)
+    assert kept_here(NATIVE) is None
 
 
 # --------------------------------------------------------------------------------------- of a sweep
@@ -250,7 +260,7 @@ def test_a_sweep_has_native_steps_where_they_are_there_or_pay_back(library: Libr
     library.is_built = False
     short = "plain steps: so short a sweep is not worth building native ones"
     assert of_a_sweep(1.0) == Choice(Engine(device="cpu", threads=3), short)
-    assert of_a_sweep(1_000.0) == Choice(NATIVE)
+    assert of_a_sweep(1_000.0) == Choice(NATIVE, BUILT)
     assert library.is_built
 
 
@@ -259,7 +269,7 @@ def test_a_sweep_that_goes_on_keeps_its_engine(library: Library) -> None:
     assert of_a_sweep(1_000.0, plain) == Choice(plain.model_copy(update={"threads": 3}))
     assert library.asked == []
     library.is_built = False
-    assert of_a_sweep(1.0, NATIVE.model_copy(update={"threads": 1})) == Choice(NATIVE)
+    assert of_a_sweep(1.0, NATIVE.model_copy(update={"threads": 1})) == Choice(NATIVE, BUILT)
 
 
 def test_a_sweep_that_cannot_keep_its_engine_says_so(library: Library) -> None:
@@ -312,7 +322,8 @@ def test_a_device_needs_instructions_for_the_precision_of_an_engine(
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: has)
     gpu(monkeypatch, (8, 0) if has else (7, 5), "a GPU")
     engine = Engine(device=device, threads=1, precision=precision)
-    assert runs_here(engine) == (has or precision == "float32")
+    kept = Choice(engine) if has or precision == "float32" else None
+    assert kept_here(engine) == kept
 
 
 def test_what_does_not_run_here_is_not_prepared() -> None:

@@ -720,7 +720,7 @@ HALF_MOVED = 0.1
 
 IN_BFLOAT16 = {"precision": "bfloat16"}
 
-# Elsewhere nobody is given such steps (see `runs_here`), and compiled ones have been seen to crash.
+# Elsewhere nobody is given such steps (see `kept_here`), and compiled ones have been seen to crash.
 WITH_AMX = pytest.mark.skipif(not cpu_has_bfloat16(), reason="needs a processor with AMX")
 
 

@@ -36,7 +36,7 @@ from mnist_arch.sweeps.spec import Resources
 from mnist_arch.training.engine import Engine
 from mnist_arch.training.engine_choice import MEASURED_VECTORS, pays_to_build
 from mnist_arch.training.events import EpochRecord, Slow
-from mnist_arch.training.native_library import native_trouble
+from mnist_arch.training.native_library import native_on_node
 
 _WAIT_SECONDS: Final = 1.0
 
@@ -133,17 +133,18 @@ class RayExecutor:
         kept, seconds = self.kept, self.plain_seconds / max(1, self.free)
         if self.engine.device != "cpu" or (kept is not None and kept.step != "native"):
             return
-        vectors, trouble = native_everywhere(
+        vectors, said = native_everywhere(
             self._on_all_nodes,
             among=MEASURED_VECTORS if kept is None or kept.vectors is None else (kept.vectors,),
             builds=kept is not None or pays_to_build(seconds),
         )
         if vectors is None:
-            self.note = f"plain steps instead of native ones: {trouble}"
+            self.note = f"plain steps instead of native ones: {said}"
             return
+        self.note = said or None
         self.engine = self.engine.model_copy(update={"step": "native", "vectors": vectors})
 
-    def _on_all_nodes(self, call: Callable[..., str], *arguments: Any) -> dict[str, str]:
+    def _on_all_nodes(self, call: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """What a call answers on each node that is there, by the node. Raises RayError."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -377,23 +378,26 @@ def _in_words(versions: list[tuple[str, str]]) -> str:
 
 
 def native_everywhere(
-    ask: Callable[..., dict[str, str]], *, among: Sequence[Vectors], builds: bool
+    ask: Callable[..., dict[str, Any]], *, among: Sequence[Vectors], builds: bool
 ) -> tuple[Vectors | None, str]:
-    """The first vectors with which all nodes have native steps; or None, and why not.
+    """The first vectors with which all nodes have native steps, and what was waited for, if
+    anything; or None, and why not.
 
     `ask` calls a function on all nodes, and returns each node's answer by the node.
     """
-    there: dict[str, Any] = ask(vectors_here)
+    there = ask(vectors_here)
     for vectors in among:
         if all(run_on(vectors, widest) for widest in there.values()):
             break
     else:
         which = ", ".join(f"{node} has {widest}" for node, widest in there.items())
         return None, f"the nodes have no {' or '.join(among)} vectors in common: {which}"
-    for node, trouble in ask(native_trouble, vectors, builds).items():
+    answers: dict[str, tuple[str, str]] = ask(native_on_node, vectors, builds)
+    for node, (trouble, _) in answers.items():
         if trouble:
             return None, f"the node {node}: {trouble}"
-    return vectors, ""
+    notes = [f"the node {node}: {note}" for node, (_, note) in answers.items() if note]
+    return vectors, "; ".join(notes)
 
 
 def _first_line(error: Exception) -> str:
