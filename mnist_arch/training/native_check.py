@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import faulthandler
-import gc
 import os
 import signal
 import subprocess
 import sys
-import warnings
+from enum import IntEnum
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
+from mnist_arch.machine.forking import answer_of_fork
 from mnist_arch.native.compiling import NoLibrary
 from mnist_arch.native.library import load
 
 SECONDS: Final = 120
 """After which the trial of a library is given up."""
 
-FORK_SECONDS: Final = 5
-"""After which a fork of this process is. It needs a fifth of a second."""
+FORK_SECONDS: Final = 3
+"""After which a fork is, which needs a fifth of a second, unless another thread of this process was
+at work in torch when it was made."""
 
 IMAGES: Final = 37
 """Which fill no vector evenly."""
@@ -32,9 +32,6 @@ from pathlib import Path
 from {__name__} import trouble_here
 print("{_TRIED}", trouble_here(Path(sys.argv[1])))
 """
-
-_RIGHT, _NOT_LOADED, _NO_ANSWER = 0, 3, 4
-"""How a fork ends."""
 
 _NETWORK: Final = """
 name: trial
@@ -61,55 +58,29 @@ def check(library: Path) -> str:
     else a process that starts anew has to say what it is, since a fork may have trouble of its own.
     Raises NoLibrary where the library does not load, or cannot be tried.
     """
-    ended = _fork(library) if sys.platform == "linux" else _NO_ANSWER
-    if ended == _RIGHT:
-        return ""
-    if ended == _NOT_LOADED:
-        load(library)
+    import mnist_arch.training.native  # noqa: F401 - once, and not in a fork alone
+
+    match answer_of_fork(lambda: _answer(library), seconds=FORK_SECONDS):
+        case _Answer.RIGHT:
+            return ""
+        case _Answer.NOT_LOADED:
+            load(library)  # to say why
     return _trouble_in_new_process(library)
 
 
-def _fork(library: Path) -> int:
-    """How a fork of this process ends that tries a library; by a signal, if negative."""
-    import mnist_arch.training.native  # noqa: F401 - here, so that it is not imported twice
+class _Answer(IntEnum):
+    """Of a fork."""
 
-    try:
-        with warnings.catch_warnings():  # of threads, none of which the fork has to do with
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-    except OSError:
-        return _NO_ANSWER
-    if child == 0:
-        _try_in_fork(library)
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    except ChildProcessError:  # where ends of processes are ignored
-        return _NO_ANSWER
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        raise
+    RIGHT = 0
+    WRONG = 1
+    NOT_LOADED = 2
 
 
-def _try_in_fork(library: Path) -> NoReturn:
-    """Ends this process, silently, in time, and with nothing done that was its parent's to do."""
-    ended = _NO_ANSWER
+def _answer(library: Path) -> int:
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(FORK_SECONDS)
-        gc.disable()
-        faulthandler.disable()
-        sys.stdout = sys.stderr = nowhere = open(os.devnull, "w")
-        for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
-        try:
-            load(library)
-        except NoLibrary:
-            ended = _NOT_LOADED
-        else:
-            ended = _NO_ANSWER if trouble_here(library) else _RIGHT
-    finally:
-        os._exit(ended)
+        return _Answer.WRONG if trouble_here(library) else _Answer.RIGHT
+    except NoLibrary:
+        return _Answer.NOT_LOADED
 
 
 def _trouble_in_new_process(library: Path) -> str:

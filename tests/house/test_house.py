@@ -62,8 +62,8 @@ def imported(path: Path) -> set[str]:
 
 # ------------------------------------------------------------------------------------ what is named
 
-PROCESSES = {LIBRARY / "sweeps/execution/worker.py"}
-"""What is the main function of a process of its own, whose output is the log of a trial."""
+PROCESSES = {LIBRARY / "sweeps/execution/worker.py", LIBRARY / "machine/forking.py"}
+"""What is the main function of a process of its own, whose output is a log, or nowhere."""
 
 MOST_LINES = 60
 """Of a function of the terminal, with its options and its help."""
@@ -420,7 +420,7 @@ def test_options_are_frozen() -> None:
 
 def test_packages_carry_all_their_files() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    patterns = ["*.py", *settings["package-data"]["*"]]
+    patterns = ["*.py", *settings["package-data"]["*"], "native-*.so"]  # which are built
     for package in (LIBRARY, TERMINAL):
         for path in package.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
