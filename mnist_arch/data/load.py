@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnist_arch.data import download as downloads
 from mnist_arch.data.catalog import (
     IMAGE_SHAPE,
     INFO,
@@ -125,6 +124,8 @@ def _fetch(
     name: DatasetName, split: DatasetSplit, data_dir: Path | None, *, download: bool
 ) -> Pair:
     """Downloads what is missing of both splits into the first folder; returns those of `split`."""
+    from mnist_arch.data import download as downloads  # which is needed once
+
     missing = what_is_there(name, data_dir)
     if not download:
         raise DataUnavailable(missing, hint=ANOTHER_FOLDER)

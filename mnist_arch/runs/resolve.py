@@ -22,7 +22,6 @@ from typing import Final, assert_never
 from mnist_arch.errors import RunError, SpecError
 from mnist_arch.files import expanded, is_folder, is_there
 from mnist_arch.runs.folder import TEACHER, Run, all_runs
-from mnist_arch.runs.listing import lines_of, named
 from mnist_arch.spec.loading import Loaded, load, loads
 from mnist_arch.spec.network import NAME_PATTERN
 from mnist_arch.spec.overrides import Override
@@ -53,6 +52,8 @@ class Named:
         """
         if "/" not in self.name:
             return all_runs(self.runs, name=self.name)
+        from mnist_arch.runs.listing import lines_of, named  # which few names need
+
         trials = [run for line in named(self.name, lines_of(self.runs)) for run in line.runs]
         trials.sort(key=lambda run: (run.started, run.folder), reverse=True)
         return [Run(run.folder) for run in trials]

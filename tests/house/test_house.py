@@ -320,6 +320,22 @@ def test_a_command_starts_without_the_others_and_reads_no_source(tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_network_is_found_without_what_lists_runs_and_read_without_what_downloads(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import sys; from pathlib import Path; from mnist_arch import load_split\n"
+        "from mnist_arch.runs.resolve import find_spec\n"
+        "find_spec('s6', runs=Path()), load_split('mnist-5k', 'test')\n"
+        "print(*(it for it in sys.modules if it in sys.argv))"
+    )
+    rare = ("mnist_arch.runs.listing", "mnist_arch.data.download")
+    command = [sys.executable, "-c", script, *rare]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+@pytest.mark.slow
 def test_importing_the_library_is_light() -> None:
     script = "import sys, mnist_arch; print(*(set(sys.modules) & set(sys.argv[1:])))"
     command = [sys.executable, "-c", script, *HEAVY, "typer", "rich", "yaml"]
