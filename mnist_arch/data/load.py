@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +88,8 @@ def load_split(
     stored. A file that is there is never replaced. Data in place is only read.
     """
     if (loader := _LOADER.get()) is not None:
-        return loader(name, split, data_dir=data_dir, download=download)
+        found = loader(name, split, data_dir=data_dir, download=download)
+        return replace(found, checksums=())  # which may have been changed since it was read
     if name == "mnist-5k":
         return sample_split(split)
     check_named_folder(name, data_dir)
@@ -161,11 +162,13 @@ def _read_split(image_file: Stored, label_file: Stored) -> Split:
     if not ((labels >= 0) & (labels < INFO[name].classes)).all():
         wrong = f"it has labels outside the {INFO[name].classes} classes"
         raise corrupt(label_file.path, wrong)
+    checksums = image_file.file.sha256, label_file.file.sha256
     return Split(
         torch.from_numpy(np.ascontiguousarray(images)).reshape(-1, *IMAGE_SHAPE),
         torch.from_numpy(labels),
         split,
         source=str(image_file.path.parent),
+        checksums=checksums if all(checksums) else (),
     )
 
 

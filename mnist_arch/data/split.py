@@ -30,6 +30,8 @@ class Split:
     """Which images of their dataset these are."""
     source: str = ""
     """Where they were read: a folder, or the name of a package."""
+    checksums: tuple[str, ...] = ()
+    """SHA-256 of the files that this is all of, where they are known and were checked."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -134,4 +136,5 @@ def _stratified(labels: NDArray[np.int64], images: int) -> NDArray[np.bool_]:
 
 def select(split: Split, mask: Tensor) -> Split:
     """The images, and their labels, where `mask` (N,) bool is true."""
-    return replace(split, images=split.images[mask], labels=split.labels[mask])
+    images, labels = split.images[mask], split.labels[mask]
+    return replace(split, images=images, labels=labels, checksums=())
