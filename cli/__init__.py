@@ -36,9 +36,11 @@ def heavy_imports() -> Iterator[None]:
 
     What is there at the end stays, and later collections leave it out, too.
     """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()

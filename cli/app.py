@@ -8,14 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Annotated, Any, Final, NoReturn
 
-import typer
+from . import heavy_imports
 
-from mnist_arch.errors import MnistArchError
+with heavy_imports():
+    import typer
 
-from . import errors
-from .consoles import write_data
-from .help import Command, Group
-from .streams import mend_streams, silence
+    from mnist_arch.errors import MnistArchError
+
+    from . import errors
+    from .consoles import write_data
+    from .help import Command, Group
+    from .streams import mend_streams, silence
 
 _COMMANDS: Final = {
     "summary": "summary.command:summary",
@@ -44,7 +47,8 @@ class Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
             module, _, function = _COMMANDS[name].partition(":")
-            found = getattr(importlib.import_module(f".{module}", __package__), function)
+            with heavy_imports():
+                found = getattr(importlib.import_module(f".{module}", __package__), function)
             if not isinstance(found, typer.Typer):
                 alone = typer.Typer(add_completion=False)
                 alone.command(cls=Command)(found)
