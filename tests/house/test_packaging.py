@@ -191,7 +191,7 @@ def test_a_source_distribution_has_all_that_the_libraries_are_made_of(
     assert names == LIBRARIES
 
 
-@pytest.mark.parametrize("name", [*LIBRARIES, "build/lib/it.so"])
+@pytest.mark.parametrize("name", ["mnist_arch/native/native-plain-0.so", "build/lib/it.so"])
 def test_git_does_not_see_what_is_built(name: str) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("this is no checkout")
