@@ -153,7 +153,7 @@ Winograd::Winograd(const Map& from, const Map& to, int top, int left, int tiles)
 std::size_t Winograd::scratch(int inputs, int outputs, const Map& to, int tiles) {
     const std::size_t run = std::size_t(tiles_along(to.width)) * rows_of_strip(to, tiles) * LANES;
     const std::size_t pairs = std::size_t(inputs) * outputs;
-    return FREQUENCIES * (run * (inputs + outputs) + 2 * APART + pairs) +
+    return 4 * (run * inputs + APART) + FREQUENCIES * (run * outputs + APART + pairs) +
            4 * rows_at_once(pairs) * pairs * LANES;
 }
 
@@ -180,21 +180,6 @@ std::ptrdiff_t Winograd::apart(int channels) const { return channels * run_ + AP
 Winograd::Strip Winograd::strip(int first) const {
     const int last = std::min(first + strip_rows_, tiles_high_);
     return {first, last, (last - first) * tiles_wide_};
-}
-
-// [frequency][input][tile]
-void Winograd::read(int group, const Strip& strip, float* frequencies) const {
-    const std::ptrdiff_t row = from_.row(), step = apart(from_.channels);
-    for (int c = 0; c < from_.channels; ++c)
-        for (int y = strip.first; y < strip.last; ++y) {
-            const float* const pixels = from_.at(group, c, 2 * y - top_) - left_ * LANES;
-            float* const to = frequencies + c * run_ + (y - strip.first) * tiles_wide_ * LANES;
-            const float *const a = pixels, *const b = a + row, *const k = b + row, *const d = k + row;
-            row_to_frequencies<false>(a, k, tiles_wide_, to, step);
-            row_to_frequencies<true>(b, k, tiles_wide_, to + 4 * step, step);
-            row_to_frequencies<false>(k, b, tiles_wide_, to + 8 * step, step);
-            row_to_frequencies<false>(b, d, tiles_wide_, to + 12 * step, step);
-        }
 }
 
 // One row of frequencies, [4][input][tile].
@@ -246,15 +231,16 @@ void Winograd::write(int group, const Strip& strip, const float* frequencies,
     }
 }
 
+// A row of frequencies after the other, which take the same few places of the nearest cache.
 void Winograd::apply(int group, const Epilogue& epilogue, float* scratch) const {
     const int inputs = from_.channels;
-    float* const mixed = scratch + FREQUENCIES * apart(inputs);
+    float* const mixed = scratch + 4 * apart(inputs);
     for (int first = 0; first < tiles_high_; first += strip_rows_) {
         const Strip strip = this->strip(first);
-        read(group, strip, scratch);
         const float* weights = weights_.data();
         for (int f = 0; f < FREQUENCIES; ++f) {
-            const float* const from = scratch + f * apart(inputs);
+            if (f % 4 == 0) read_row(group, strip, f / 4, scratch);
+            const float* const from = scratch + f % 4 * apart(inputs);
             float* to = mixed + f * apart(to_.channels);
             for (const int outputs : blocks_) {
                 mix({from, run_, inputs, weights, to, run_, strip.tiles}, outputs);

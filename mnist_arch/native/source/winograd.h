@@ -15,7 +15,7 @@ public:
     /// Tiles that are worked on together, in whole rows: few, so that all channels of them stay in a
     /// cache, and for `correlate` more, since its sums are read and written once for so many; of up to 16
     /// channels, those of one frequency still stay in the nearest cache.
-    static constexpr int TILES = 14, TILES_OF_PRODUCTS = 28;
+    static constexpr int TILES = 7, TILES_OF_PRODUCTS = 28;
 
     /// `from` is read from `top` pixels before its first row and `left` before its first column on. Of
     /// a map with odd sides a tile reads, without consequences, one pixel more: its border has it.
@@ -40,7 +40,6 @@ private:
 
     std::ptrdiff_t apart(int channels) const;  // floats between two frequencies
     Strip strip(int first) const;
-    void read(int group, const Strip&, float* frequencies) const;
     void read_row(int group, const Strip&, int k, float* frequencies) const;
     void combine_rows(int group, const Strip&, bool adds, float* to) const;
     void write(int group, const Strip&, const float* frequencies, const Epilogue&) const;
