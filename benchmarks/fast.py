@@ -5,8 +5,8 @@
 Whole commands are measured, from the start of the process to its end: imports, data, training and
 evaluation. The script trains one epoch, without loader workers, its faster setting on two cores.
 Its 19 epochs are taken to be that command and 18 times what it says of its epoch. Of each pair, the
-first command of ours has an empty cache, so that it builds the native library as on a new machine
-(`--engine native`), and the second finds it there.
+first command of ours has an empty cache, so that it tries the native library as on a new machine
+(`--engine native`), or builds it where none was installed, and the second knows it.
 """
 
 from __future__ import annotations

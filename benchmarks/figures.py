@@ -441,6 +441,26 @@ def start_up() -> str:
     return made_by("first_step") + table(["from the start", "seconds", "ratio"], rows)
 
 
+def first_command(side: str) -> str:
+    """What the first command of a machine waits for the native library, in the median."""
+    return f"{report('first_command')['wait_seconds'][side]['median']:.1f} s"
+
+
+def first_commands() -> str:
+    """The same, with its least and its most."""
+    seconds = report("first_command")["seconds"]
+    rows = [
+        [
+            name,
+            spread(
+                [one - later for one, later in zip(seconds[side], seconds["later"], strict=True)]
+            ),
+        ]
+        for side, name in (("installed", "was installed"), ("built", "has to be built"))
+    ]
+    return made_by("first_command") + table(["the native library", "waits, seconds"], rows)
+
+
 def megabytes(count: int) -> str:
     return f"{count / 1e6:,.0f}"
 
@@ -635,6 +655,9 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "steps-avx2": partial(steps, ("native-avx2", "native-separable-avx2")),
     "whole-training": whole_training,
     "start-up": start_up,
+    "first-command": first_commands,
+    "first-command.installed": partial(first_command, "installed"),
+    "first-command.built": partial(first_command, "built"),
     "memory": memory,
     "linear": linear,
     "whole-sweeps": whole_sweeps,

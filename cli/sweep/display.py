@@ -52,7 +52,7 @@ def make_sweep_display(
 class SweepDisplay(NotesInLines):
     """Plain lines, one for each trial that ends."""
 
-    loading_text = "loading torch and the images; native steps are built the first time"
+    loading_text = "loading torch and the images; native steps are built where none were installed"
 
     stage: StageName = "ranking"
     waiting: dict[tuple[str, int], Trial] = field(default_factory=dict)
