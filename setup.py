@@ -45,9 +45,11 @@ class BuildLibraries(build_ext):
             folder.mkdir(parents=True, exist_ok=True)
             _clear(folder)
         with ThreadPoolExecutor(len(self.extensions)) as pool:
-            list(pool.map(self.build_extension, self.extensions))
+            built = list(pool.map(self._is_built, self.extensions))
+        # From here on the others are none.
+        self.extensions = [ext for ext, there in zip(self.extensions, built, strict=True) if there]
 
-    def build_extension(self, ext: Extension) -> None:
+    def _is_built(self, ext: Extension) -> bool:
         target = Path(self.get_ext_fullpath(ext.name))
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -56,13 +58,12 @@ class BuildLibraries(build_ext):
                 self.copy_file(made, target)
         except NoLibrary as error:
             self.warn(f"{target.name} is left out: {error}")
+            return False
+        return True
 
     def copy_extensions_to_source(self) -> None:
         _clear(ROOT.joinpath(*PACKAGE.split(".")))
         super().copy_extensions_to_source()
-
-    def get_outputs(self) -> list[str]:
-        return [path for path in super().get_outputs() if os.path.exists(path)]
 
 
 def _clear(folder: Path) -> None:
@@ -75,7 +76,7 @@ class Wheel(bdist_wheel):
     """For any Python, and for one kind of machine if there is a library in it."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        has_library = bool(self.get_finalized_command("build_ext").get_outputs())
+        has_library = bool(self.get_finalized_command("build_ext").extensions)
         return ("py3", "none", super().get_tag()[2] if has_library else "any")
 
 
@@ -86,8 +87,7 @@ setup(
     ],
     package_dir={"mnist_arch_cli": "cli"},
     ext_modules=[
-        Extension(f"{PACKAGE}.{vectors}", sources=[], optional=True)
-        for vectors in vectors_for(machine())
+        Extension(f"{PACKAGE}.{vectors}", sources=[]) for vectors in vectors_for(machine())
     ],
     cmdclass={"build_ext": BuildLibraries, "bdist_wheel": Wheel},
 )

@@ -172,6 +172,9 @@ def test_an_editable_installation_has_its_libraries_in_the_checkout(
         assert (source / name).read_text() == "made\n"
     setup(source, "-c", hook, compiler="/nonexistent/c++")
     assert [*folder.glob("*.so")] == []
+    strict = hook.replace("'..'", "'..', {'editable_mode': 'strict'}")
+    setup(source, "-c", strict, compiler="/nonexistent/c++")
+    setup(source, "-c", strict, compiler=compiler.path)
 
 
 @pytest.mark.slow

@@ -118,3 +118,11 @@ def test_who_is_interrupted_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(KeyboardInterrupt):
         answer_of_fork(sleep, seconds=60)
     assert psutil.Process().children() == []
+
+
+def test_any_thread_may_ask() -> None:
+    answers: list[int | None] = []
+    thread = threading.Thread(target=lambda: answers.append(answer_of_fork(lambda: 7, seconds=10)))
+    thread.start()
+    thread.join()
+    assert answers == [7]
