@@ -94,8 +94,10 @@ def draw(run: Run, result: Result, *, experiment: Experiment) -> Iterator[NotDra
 
 def records(run: Run, *, epochs: int) -> list[EpochRecord]:
     """The curve as it is stored. Raises RunCorrupt."""
+    if not (found := run.metrics(epochs=epochs)):
+        return []  # of a run that begins
     try:
-        return TypeAdapter(list[EpochRecord]).validate_python(run.metrics(epochs=epochs))
+        return TypeAdapter(list[EpochRecord]).validate_python(found)
     except ValidationError as error:
         message = f"{run.metrics_path} is damaged: {error.errors()[0]['msg']}"
         raise RunCorrupt(message, hint=FROM_SCRATCH) from None

@@ -209,7 +209,8 @@ def train(
         kept = None if request.engine is None else request.engine.device
         device = resolve_device(request.device, rather=kept)
         resolved = resolve_dataset(counted.experiment.dataset, data_dir=request.data_dir)
-        refuse(request, counted, auto=resolved.name)
+        if resolved.reason:  # `auto` is not MNIST
+            refuse(request, counted, auto=resolved.name)
         counted = counted.with_dataset(resolved.name)
         first = counted.for_seed(request.seeds[0])
         images = read_images(first.experiment, data_dir=request.data_dir, device=device)
