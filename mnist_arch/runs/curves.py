@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mnist_arch.drawing import (
     BLUE,
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mnist_arch.training.events import EpochRecord
+
+WIDTH: Final = 13.5
+HEIGHT: Final = 4.8
+PLACES: Final = {
+    "left": 0.7 / WIDTH,
+    "right": 1 - 0.25 / WIDTH,
+    "bottom": 0.65 / HEIGHT,
+    "top": 1 - 1.15 / HEIGHT,
+    "wspace": 0.45,
+}
+"""Of the three axes, in inches by those of the figure. Beside them is room for numbers of seven
+digits, and for the final accuracy."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,9 @@ def draw_curves(
     if not records or records[-1].correct is None:
         raise ValueError("curves need a last epoch that was judged")
     with drawing():
-        figure = new_figure(13.5, 4.8, title, facts)
-        loss, accuracy, rate = figure.subplots(1, 3)
+        figure = new_figure(WIDTH, HEIGHT, title, facts)
+        figure.set_layout_engine(None)  # to look where everything fits takes longer than to draw
+        loss, accuracy, rate = figure.subplots(1, 3, gridspec_kw=PLACES)
         _draw_loss(loss, records, split)
         _draw_accuracy(accuracy, records, split, asked)
         _draw_rate(rate, records)

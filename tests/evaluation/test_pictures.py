@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,6 +120,28 @@ def test_everything_that_is_drawn_is_in_a_legend(figures: list[Figure]) -> None:
         "right",
         "wrong; darker is more",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accuracies", [[995], [700, 900, 985, 990, 991, 992], [0] * 4])
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 2e5])
+def test_curves_do_not_lie_on_each_other(
+    accuracies: list[int], scale: float, figures: list[Figure]
+) -> None:
+    found = [
+        replace(it, rate=1e-3 * scale * it.rate, train_loss=scale * it.train_loss)
+        for it in records(accuracies)
+    ]
+    draw_curves(found, split="test", title="tiny", facts="seed 0")
+    title, facts = (text.get_window_extent() for text in figures[0].texts)
+    places = [axes.get_tightbbox() for axes in figures[0].axes]
+    for place in places:
+        assert figures[0].bbox.x0 <= place.x0
+        assert place.x1 <= figures[0].bbox.x1
+        assert figures[0].bbox.y0 <= place.y0
+        assert place.y1 < facts.y0 < title.y0
+    for left, right in pairwise(places):
+        assert left.x1 < right.x0
 
 
 def test_curves_need_an_epoch() -> None:
