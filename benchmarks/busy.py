@@ -2,9 +2,10 @@
 
     python benchmarks/busy.py --other CHECKOUT --rounds 3 --out benchmarks/results/busy.json
 
-Whole commands on the embedded sample, in turn. First two default trainings at once compared with
-two that are told to take one thread each; then two of the other checkout at once. After that each
-network of the zoo alone, here and in the other checkout: the figure is the speed of the last epoch.
+Whole commands of s6 on the embedded sample, in turn. Two trainings at once that are told to take one
+thread each, two by default, and two of the other checkout; then one of each beside a process that
+keeps a core busy. After that one that has the machine for itself, here and in the other checkout:
+the figure is the speed of the last epoch.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from report import PROGRAM, ROOT, compile_checkout, environment, origin, publish, spread, table
 
-from mnist_arch.zoo.index import zoo_names
+Way = Callable[..., float]
+"""Seconds of trainings by a program, with these further arguments, over so many epochs."""
 
 OTHER: Final = "import sys; sys.path.insert(0, sys.argv.pop(1)); from cli.app import app; app()"
 """The command of a checkout whose terminal is not installed, and has its former name."""
@@ -33,7 +35,7 @@ SET_BY_TORCH: Final = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "
 def started(program: Sequence[str], folder: Path, *more: str, epochs: int) -> subprocess.Popen[str]:
     """A training of the sample in a folder of its own."""
     flags = ["--dataset", "mnist-5k", "--epochs", str(epochs), "--out", str(folder), "--quiet"]
-    command = [*program, "train", *more, *flags]
+    command = [*program, "train", "s6", *more, *flags]
     return subprocess.Popen(
         command, env=environment(*SET_BY_TORCH), stdout=subprocess.DEVNULL, text=True
     )
@@ -55,10 +57,24 @@ def at_once(program: Sequence[str], *more: str, epochs: int) -> float:
         return time.perf_counter() - start
 
 
-def alone(program: Sequence[str], network: str, *, epochs: int) -> float:
+def beside_busy(program: Sequence[str], *more: str, epochs: int) -> float:
+    """Seconds of a training while another process computes without end."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy,
+    ):
+        try:
+            start = time.perf_counter()
+            finished([started(program, Path(name), *more, epochs=epochs)])
+            return time.perf_counter() - start
+        finally:
+            busy.kill()
+
+
+def alone(program: Sequence[str], *, epochs: int) -> float:
     """Images a second in the last epoch of a training that has the machine for itself."""
     with tempfile.TemporaryDirectory() as name:
-        finished([started(program, Path(name), network, epochs=epochs)])
+        finished([started(program, Path(name), epochs=epochs)])
         (metrics,) = Path(name).glob("*/metrics.jsonl")
         last = json.loads(metrics.read_text().splitlines()[-1])
         return float(last["images_per_second"])
@@ -68,7 +84,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--other", type=Path, required=True, help="the checkout to compare with")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--epochs", type=int, default=2)
+    options.add_argument("--epochs", type=int, default=10)
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
     for checkout in (ROOT, arguments.other):
@@ -79,40 +95,40 @@ def main() -> None:
         "by default": (PROGRAM, []),
         "the other checkout": (other, []),
     }
-    together: dict[str, list[float]] = {name: [] for name in commands}
-    speeds: dict[str, dict[str, list[float]]] = {}
-    for _ in range(arguments.rounds):
-        for name, (program, more) in commands.items():
-            together[name].append(at_once(program, *more, epochs=arguments.epochs))
-    for network in zoo_names():
-        speeds[network] = {"here": [], "other": []}
+    ways: dict[str, Way] = {"two at once": at_once, "beside a busy process": beside_busy}
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for title, way in ways.items():
+        seconds[title] = {name: [] for name in commands}
         for _ in range(arguments.rounds):
-            for side, program in (("here", PROGRAM), ("other", other)):
-                speeds[network][side].append(alone(program, network, epochs=arguments.epochs))
-    first = together["one thread each"]
+            for name, (program, more) in commands.items():
+                seconds[title][name].append(way(program, *more, epochs=arguments.epochs))
+    speeds: dict[str, list[float]] = {"here": [], "other": []}
+    for _ in range(arguments.rounds):
+        for side, program in (("here", PROGRAM), ("other", other)):
+            speeds[side].append(alone(program, epochs=arguments.epochs))
     ratios = {
-        name: [mine / its for mine, its in zip(found, first, strict=True)]
-        for name, found in together.items()
+        title: {
+            name: [one / two for one, two in zip(values, found["one thread each"], strict=True)]
+            for name, values in found.items()
+        }
+        for title, found in seconds.items()
     }
-    idle = {
-        network: [one / two for one, two in zip(found["here"], found["other"], strict=True)]
-        for network, found in speeds.items()
-    }
+    idle = [one / two for one, two in zip(speeds["here"], speeds["other"], strict=True)]
     rows = [
-        [f"two at once, {name}", "s", *(f"{it:.1f}" for it in spread(found).values())]
-        + [f"{it:.2f}" for it in spread(ratios[name]).values()]
-        for name, found in together.items()
+        [f"{title}, {name}", "s", *(f"{it:.1f}" for it in spread(values).values())]
+        + [f"{it:.2f}" for it in spread(ratios[title][name]).values()]
+        for title, found in seconds.items()
+        for name, values in found.items()
     ]
-    rows += [
-        [f"{network} alone", "images/s", *(f"{it:,.0f}" for it in spread(found["here"]).values())]
-        + [f"{it:.2f}" for it in spread(idle[network]).values()]
-        for network, found in speeds.items()
-    ]
+    rows.append(
+        ["alone", "images/s", *(f"{it:,.0f}" for it in spread(speeds["here"]).values())]
+        + [f"{it:.2f}" for it in spread(idle).values()]
+    )
     report = {
         **origin(),
         "epochs": arguments.epochs,
-        "together_seconds": together,
-        "together_ratios": ratios,
+        "seconds": seconds,
+        "ratios": ratios,
         "alone_images_per_second": speeds,
         "alone_ratios": idle,
     }

@@ -398,7 +398,11 @@ def steps(names: Sequence[str]) -> str:
     return "".join(map(made_by, names)) + table(headings, rows)
 
 
-SWEEPS: Final = {"AVX-512": "whole_sweep", "AVX2": "whole_sweep-avx2"}
+SWEEPS: Final = {
+    "Xeon": "whole_sweep",
+    "EPYC, AVX-512": "whole_sweep-epyc",
+    "EPYC, AVX2": "whole_sweep-epyc-avx2",
+}
 
 
 def whole_sweeps() -> str:
@@ -491,14 +495,19 @@ def linear() -> str:
     return made_by("linear") + table(headings, rows)
 
 
-def at_once() -> str:
+def not_idle() -> str:
+    """Trainings at once, or beside a busy process, with what one thread each takes."""
     found = report("busy")
-    ratios = found["together_ratios"]
     rows = [
-        [name.replace("the other checkout", "c05f2a9"), spread(it, 1), spread(ratios[name])]
-        for name, it in found["together_seconds"].items()
+        [
+            f"{title}: {name.replace('the other checkout', 'c05f2a9')}",
+            spread(values, 1),
+            spread(found["ratios"][title][name]),
+        ]
+        for title, ways in found["seconds"].items()
+        for name, values in ways.items()
     ]
-    return made_by("busy") + table(["two trainings at once", "seconds", "by one thread each"], rows)
+    return made_by("busy") + table(["trainings", "seconds", "by one thread each"], rows)
 
 
 def listing() -> str:
@@ -652,7 +661,9 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "engines-separable": partial(engines, SEPARABLE),
     "steps": partial(steps, ("native", "native-separable")),
     "steps-amx": partial(steps, ("native-wide-amx",)),
-    "steps-avx2": partial(steps, ("native-avx2", "native-separable-avx2")),
+    "steps-avx2": partial(steps, ("native-avx2",)),
+    "steps-epyc": partial(steps, ("native-epyc", "native-separable-epyc")),
+    "steps-epyc-avx2": partial(steps, ("native-epyc-avx2", "native-separable-epyc-avx2")),
     "whole-training": whole_training,
     "start-up": start_up,
     "first-command": first_commands,
@@ -661,7 +672,7 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "memory": memory,
     "linear": linear,
     "whole-sweeps": whole_sweeps,
-    "at-once": at_once,
+    "not-idle": not_idle,
     "listing": listing,
     "classroom": classroom,
     "levers": levers_of_steps,
