@@ -198,6 +198,7 @@ NETWORKS = {
     "global max": blocks("{channels: [4]}").replace("global-average", "global-max"),
     "a pool first": blocks("{pool: average}", "{channels: [4]}"),
     "wide": blocks("{channels: [20, 37], pool: {kind: max, size: 4}}"),
+    "wide to narrow": blocks("{channels: [64, 4]}"),
 }
 
 

@@ -88,11 +88,10 @@ std::size_t Convolution::scratch(const Kernel& kernel, const Map& input, const M
     const int inputs = input.channels / kernel.groups, outputs = output.channels;
     std::size_t most =
         std::size_t(inputs) * outputs * kernel.rows.size * kernel.columns.size * LANES;
-    if (kernel.is_for_winograd(input, output))
-        for (const int tiles : {Winograd::TILES, Winograd::TILES_OF_PRODUCTS})
-            for (const Map& to : {input, output})
-                most = std::max(most, Winograd::scratch(inputs, outputs, to, tiles));
-    return most;
+    if (!kernel.is_for_winograd(input, output)) return most;
+    for (const int tiles : {Winograd::TILES, Winograd::TILES_OF_PRODUCTS})
+        most = std::max(most, Winograd::scratch(inputs, outputs, output, tiles));
+    return std::max(most, Winograd::scratch(outputs, inputs, input, Winograd::TILES));  // backward
 }
 
 int Convolution::place(int output, int input, int ky, int kx) const {

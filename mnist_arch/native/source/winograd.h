@@ -21,7 +21,8 @@ public:
     /// a map with odd sides a tile reads, without consequences, one pixel more: its border has it.
     Winograd(const Map& from, const Map& to, int top, int left, int tiles);
 
-    /// Floats that a thread lends to `apply`, or to `correlate`, for such a map as `to`.
+    /// Floats that a thread lends to `apply`, or to `correlate`, from a map of `inputs` channels to such a
+    /// one as `to`, of `outputs`.
     static std::size_t scratch(int inputs, int outputs, const Map& to, int tiles);
 
     /// Places of weights, [output][input][row][column].
