@@ -2,10 +2,10 @@
 
     python benchmarks/busy.py --other CHECKOUT --rounds 3 --out benchmarks/results/busy.json
 
-Whole commands of s6 on the embedded sample, in turn. Two trainings at once that are told to take one
-thread each, two by default, and two of the other checkout; then one of each beside a process that
-keeps a core busy. After that one that has the machine for itself, here and in the other checkout:
-the figure is the speed of the last epoch.
+Whole commands of s6 on the embedded sample, in turn. Two trainings at once that are told to take
+one thread each, two by default, and two of the other checkout; then one of each beside a process
+that keeps a core busy. After that one that has the machine for itself, here and in the other
+checkout: the figure is the speed of the last epoch.
 """
 
 from __future__ import annotations
