@@ -37,6 +37,7 @@ NETWORKS = {
     "slopes": "[{channels: [5], norm: {affine: none}, activation: {kind: prelu, slopes: channel}}]",
     "residual": "[{channels: [5]}, {channels: [6, 5], residual: true, repeat: 2, share: true}]",
     "squeezed": "[{channels: [6], squeeze_excitation: 2, activation: prelu, dropout: 0.2}]",
+    "narrowing": "[{channels: [64, 4]}]",
     "pooled": "[{channels: [5], pool: {kind: max, size: 3, stride: 2}}, {channels: [3]}]",
 }
 

@@ -24,7 +24,7 @@ public:
 private:
     struct Wish {
         float** pointer;
-        std::size_t offset;
+        std::size_t first, end;  // in floats
     };
     std::vector<Wish> wishes_;
     std::size_t floats_ = 0, bytes_ = 0;
