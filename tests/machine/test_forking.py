@@ -55,6 +55,31 @@ def test_what_does_not_end_is_ended() -> None:
     assert psutil.Process().children() == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["waits", "blocks signals"])
+def test_a_fork_that_cannot_end_itself_is_ended(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """As what a library has asked for in each fork may wait for ever."""
+    fork = os.fork
+
+    def stuck() -> int:
+        child = fork()
+        if child == 0 and how == "waits":
+            time.sleep(10)
+        elif child == 0:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        return child
+
+    def sleep() -> int:
+        time.sleep(10)
+        return 0
+
+    monkeypatch.setattr(os, "fork", stuck)
+    start = time.monotonic()
+    assert answer_of_fork(sleep, seconds=1) is None
+    assert time.monotonic() - start < 8
+    assert psutil.Process().children() == []
+
+
 def test_threads_are_nothing_to_warn_of() -> None:
     """As Python does from 3.12 on; a warning is an error here."""
     stop = threading.Event()
