@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,12 @@ class Compiler:
     path: str
     version: str
     """The first line of what it says of itself."""
+    arguments: tuple[str, ...] = ()
+    """With which it is always called, as with `g++` where `CXX` is `ccache g++`."""
+
+    @property
+    def call(self) -> list[str]:
+        return [self.path, *self.arguments]
 
 
 def vectors_of(processor: str, capability: str) -> Vectors:
@@ -87,7 +94,10 @@ def is_arm(processor: str) -> bool:
 
 
 def find_compiler() -> Compiler:
-    """The compiler that `CXX` names, else the first one there is. Raises NoLibrary."""
+    """The compiler that `CXX` names, with its arguments, if any; else the first one there is.
+
+    Raises NoLibrary.
+    """
     if sys.platform not in ("linux", "darwin"):
         raise NoLibrary(f"the native engine is not made for {sys.platform}")
     return _compiler(os.environ.get("CXX"), os.environ.get("PATH"))
@@ -95,18 +105,28 @@ def find_compiler() -> Compiler:
 
 @lru_cache  # each trial of a sweep asks for it
 def _compiler(named: str | None, search: str | None) -> Compiler:
-    for name in [named] if named else ["c++", "g++", "clang++"]:
+    for name, *arguments in [_words(named, search)] if named else [["c++"], ["g++"], ["clang++"]]:
         path = shutil.which(name, path=search)
         if path is None:
             continue
         try:
-            said = _run([path, "--version"], seconds=10)
+            said = _run([path, *arguments, "--version"], seconds=10)
         except NoLibrary:
             continue
-        return Compiler(path, said.partition("\n")[0])
+        return Compiler(path, said.partition("\n")[0], tuple(arguments))
     if named:
         raise NoCompiler(f"CXX names {named}, which is no compiler that runs")
     raise NoCompiler("there is no C++ compiler; install g++ or clang++ for the native engine")
+
+
+def _words(named: str, search: str | None) -> list[str]:
+    """A program and its arguments. Without quotes a path with spaces is one, if it is there."""
+    if shutil.which(named, path=search) is not None:
+        return [named]
+    try:
+        return shlex.split(named) or [named]
+    except ValueError:  # a quote that is not closed
+        return [named]
 
 
 def library_name(vectors: Vectors, *made_with: str) -> str:
@@ -116,7 +136,7 @@ def library_name(vectors: Vectors, *made_with: str) -> str:
     texts = (sys.platform, platform.machine(), *_COMMON_FLAGS, *_FLAGS[vectors], *made_with)
     for text in (*texts, *(text for part in PARTS for text in part)):
         digest.update(text.encode() + b"\0")
-    for file in sorted(SOURCE.iterdir()):
+    for file in sorted(it for it in SOURCE.iterdir() if it.suffix in (".cpp", ".h")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return f"native-{vectors}-{digest.hexdigest()}.so"
 
@@ -134,13 +154,13 @@ def compile_library(
         part = made.with_name(f"{made.stem}-{number}.cpp")
         part.write_text("".join(f'#include "{name}.cpp"\n' for name in names.split()))
         target = str(part.with_suffix(".o"))
-        call = [compiler.path, *_COMMON_FLAGS, level, *_FLAGS[vectors], *flags, "-I", str(SOURCE)]
+        call = [*compiler.call, *_COMMON_FLAGS, level, *_FLAGS[vectors], *flags, "-I", str(SOURCE)]
         _run([*call, "-c", str(part), "-o", target], seconds=BUILD_SECONDS)
         return target
 
     with ThreadPoolExecutor(len(PARTS)) as pool:
         objects = [*pool.map(compiled, range(len(PARTS)))]
-    call = [compiler.path, "-shared", "-pthread", *flags, *objects, "-o", str(made)]
+    call = [*compiler.call, "-shared", "-pthread", *flags, *objects, "-o", str(made)]
     _run(call, seconds=BUILD_SECONDS)
 
 
@@ -150,8 +170,10 @@ def _run(call: list[str], *, seconds: float) -> str:
     try:
         done = subprocess.run(
             call,
+            env={**os.environ, "LC_ALL": "C"},  # in which an error is an "error:"
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=seconds,
             stdin=subprocess.DEVNULL,
             check=False,

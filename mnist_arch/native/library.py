@@ -70,7 +70,7 @@ def library_path(
     compiler: Compiler, vectors: Vectors, *, cache: Path, flags: Sequence[str] = ()
 ) -> Path:
     """Where the library of these sources, by this compiler, for these vectors is kept."""
-    return cache / library_name(vectors, compiler.version, *flags)
+    return cache / library_name(vectors, compiler.version, *compiler.arguments, *flags)
 
 
 def run_on(vectors: Vectors, here: Vectors) -> bool:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripted_compiler import calls, script
+from scripted_compiler import MAKES, calls, script
 
 from mnist_arch.native import compiling as native
 from mnist_arch.native.vectors import Vectors
@@ -45,6 +45,52 @@ def test_cxx_names_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CXX", str(tmp_path / "nothing"))
     with pytest.raises(native.NoLibrary):
         native.find_compiler()
+
+
+def test_cxx_may_have_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ccache g++`."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    wraps = script(
+        folder, f'[ "$1 $2" = "c++ -m64" ] || exit 1; [ "$3" = --version ] && exit; {MAKES}'
+    )
+    monkeypatch.setenv("CXX", f"'{wraps.path}' c++ -m64")
+    found = native.find_compiler()
+    assert found == native.Compiler(wraps.path, "", ("c++", "-m64"))
+    native.compile_library(found, "plain", tmp_path / "it.so")
+    assert (tmp_path / "it.so").exists()
+    monkeypatch.setenv("CXX", f"{wraps.path} c++ -m64")  # which is another program
+    with pytest.raises(native.NoLibrary, match="which is no compiler that runs"):
+        native.find_compiler()
+
+
+@pytest.mark.parametrize("named", ["'", " ", "/nothing 'c++"])
+def test_what_cannot_be_a_compiler_is_said(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("CXX", named)
+    with pytest.raises(native.NoCompiler, match="which is no compiler that runs"):
+        native.find_compiler()
+
+
+def test_a_path_with_spaces_needs_no_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    compiler = script(folder, "echo mine")
+    monkeypatch.setenv("CXX", compiler.path)
+    assert native.find_compiler() == native.Compiler(compiler.path, "mine")
+
+
+def test_what_a_compiler_says_is_read_in_any_language_and_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = script(tmp_path, r"""printf 'x\377 of %s\nerror: y\377\n' "$LC_ALL" >&2; exit 1""")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    with pytest.raises(native.NoLibrary, match="compiler fails: error: y\ufffd"):
+        native.compile_library(compiler, "plain", tmp_path / "it.so")
+    compiler = script(tmp_path, 'echo "of $LC_ALL" >&2; exit 1')
+    with pytest.raises(native.NoLibrary, match="compiler fails: of C"):
+        native.compile_library(compiler, "plain", tmp_path / "it.so")
 
 
 def test_a_process_asks_a_compiler_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,9 @@ def test_its_name_depends_on_all_that_it_is_made_of(tmp_path: Path) -> None:
         native.library_path(two, "plain", cache=tmp_path),
         native.library_path(one, "avx2", cache=tmp_path),
         native.library_path(one, "plain", cache=tmp_path, flags=["-g"]),
+        native.library_path(Compiler("/c++", "one", ("-m64",)), "plain", cache=tmp_path),
     }
-    assert len(names) == 4
+    assert len(names) == 5
 
 
 def test_a_compiler_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -210,6 +211,9 @@ def test_an_installed_library_is_of_just_these_sources(
     shutil.copytree(compiling.SOURCE, source)
     monkeypatch.setattr(compiling, "SOURCE", source)
     before = native.installed_path("plain")
+    (source / "map.h~").write_text("of an editor")
+    (source / ".cache").mkdir()
+    assert native.installed_path("plain") == before
     assert before.parent == Path(native.__file__).parent
     with (source / "map.h").open("a") as file:
         file.write("\n")

@@ -25,7 +25,7 @@ def test_no_byte_is_touched_that_is_not_ours(tmp_path: Path) -> None:
     except NoLibrary as error:
         pytest.skip(str(error))
     runtime = subprocess.run(
-        [compiler.path, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+        [*compiler.call, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not Path(runtime).is_absolute():
         pytest.skip("the compiler has no runtime of the sanitizers")
