@@ -120,19 +120,22 @@ def build(
     return Built(path, seconds)
 
 
-def trouble_of_installed(path: Path, *, cache: Path, check: Check) -> str:
+def trouble_of_installed(path: Path, *, cache: Path | None, check: Check) -> str:
     """What is wrong with an installed library, in a line, or nothing.
 
     It is tried by `check`, unless a seal in the cache says that this file in this place was. Where
-    no seal can be written, it is tried each time.
+    there is no cache, or no seal can be written, it is tried each time.
     """
-    seal = cache / f"{path.stem}-{_digest(os.fsencode(path.resolve()))}.json"
+    name = f"{path.stem}-{_digest(os.fsencode(path.resolve()))}.json"
+    seal = None if cache is None else cache / name
     try:
-        if is_sealed(path, seal):
+        if seal is not None and is_sealed(path, seal):
             return ""
         trouble = check(path)
     except NoLibrary as error:
         return str(error)
+    if cache is None or seal is None:
+        return trouble
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         _write_seal(seal, path, trouble)

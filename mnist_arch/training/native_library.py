@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from mnist_arch.data import folders
 from mnist_arch.errors import DeviceUnavailable
 from mnist_arch.native.compiling import NoLibrary, find_compiler
 from mnist_arch.native.library import (
@@ -58,23 +59,33 @@ def find_library(vectors: Vectors, *, builds: bool = True) -> Found:
     """
     path, cache, passed_over = installed_path(vectors), cache_folder(), ""
     if path.exists():
-        trouble = _trouble_of_installed(path, cache)
-        if not trouble:
-            return Found(load(path))
-        passed_over = f"; the library that was installed is not used: {trouble}"
+        try:
+            return Found(_installed(path, cache))
+        except NoLibrary as error:
+            passed_over = f"; the library that was installed is not used: {error}"
     try:
         return _built(vectors, cache, builds=builds, passed_over=passed_over)
     except NoLibrary as error:
         raise type(error)(f"{error}{passed_over}") from None
 
 
+def _installed(path: Path, cache: Path | None) -> ctypes.CDLL:
+    """Raises NoLibrary where it is wrong, or does not load, be it after another machine, with which
+    this one shares it, has found it right."""
+    if trouble := _trouble_of_installed(path, cache):
+        raise NoLibrary(trouble)
+    return load(path)
+
+
 @lru_cache  # where no seal can be written, it is tried once a process
-def _trouble_of_installed(path: Path, cache: Path) -> str:
+def _trouble_of_installed(path: Path, cache: Path | None) -> str:
     return trouble_of_installed(path, cache=cache, check=check)
 
 
-def _built(vectors: Vectors, cache: Path, *, builds: bool, passed_over: str) -> Found:
+def _built(vectors: Vectors, cache: Path | None, *, builds: bool, passed_over: str) -> Found:
     compiler = find_compiler()
+    if cache is None:
+        raise NoLibrary("there is no folder to build it in; XDG_CACHE_HOME names one")
     path = library_path(compiler, vectors, cache=cache)
     if not (builds or is_sealed(path)):
         raise NotBuilt("they would have to be built first")
@@ -94,8 +105,7 @@ def native_on_node(vectors: Vectors, builds: bool) -> tuple[str, str]:
         return str(error), ""
 
 
-def cache_folder() -> Path:
-    """Where libraries and seals are kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("mnist-arch")) / "native"
+def cache_folder() -> Path | None:
+    """Where libraries and seals are kept; None for a user without a home."""
+    folder = folders.cache_folder()
+    return None if folder is None else folder / "native"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,45 @@ def test_an_installed_library_that_does_not_work_is_passed_over(place: Place, wh
     assert said in it.note
     assert it.library._name.startswith(str(place.cache))
     assert found(builds=False).note is None
+
+
+def test_one_that_another_machine_found_right_and_that_does_not_load_here_is_passed_over(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where machines of which one is older share an installation and a cache."""
+
+    def load(path: Path) -> ctypes.CDLL:
+        if path == place.installed:
+            raise NoLibrary("the library does not load: no such GLIBC")
+        return libraries.load(path)
+
+    place.install()
+    assert found().library._name == str(place.installed)
+    monkeypatch.setattr(native_library, "load", load)
+    it = found()
+    assert it.library._name.startswith(str(place.cache))
+    assert it.note is not None
+    assert "is not used: the library does not load: no such GLIBC" in it.note
+
+
+def test_a_user_without_a_home_has_what_was_installed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_library, "cache_folder", lambda: None)
+    place.install()
+    for _ in range(2):
+        assert found().library._name == str(place.installed)
+    assert place.tried == [place.installed]
+    place.installed.unlink()
+    with pytest.raises(NoLibrary, match="there is no folder to build it in"):
+        found()
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native_library.cache_folder() is not None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without an entry
+    assert native_library.cache_folder() is None
 
 
 def test_a_node_says_what_was_waited_for_or_why_there_is_nothing(place: Place) -> None:
