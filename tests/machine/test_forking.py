@@ -74,9 +74,7 @@ def test_a_fork_that_cannot_end_itself_is_ended(monkeypatch: pytest.MonkeyPatch,
         return 0
 
     monkeypatch.setattr(os, "fork", stuck)
-    start = time.monotonic()
     assert answer_of_fork(sleep, seconds=1) is None
-    assert time.monotonic() - start < 8
     assert psutil.Process().children() == []
 
 
