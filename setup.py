@@ -56,7 +56,7 @@ class BuildLibraries(build_ext):
                 made = Path(folder, "library.so")
                 compile_library(find_compiler(), ext.name.rpartition(".")[2], made)
                 self.copy_file(made, target)
-        except NoLibrary as error:
+        except (NoLibrary, OSError) as error:  # such as of a full disk
             self.warn(f"{target.name} is left out: {error}")
             return False
         return True

@@ -48,7 +48,7 @@ class NotesInLines:
             yield
 
     def choosing(self) -> contextlib.AbstractContextManager[None]:
-        built = "native ones that were not installed are built, which takes about six seconds"
+        built = "native ones that were not installed are built, which takes about five seconds"
         return self.working(f"choosing how steps run; {built}")
 
     def judging(self, images: int) -> contextlib.AbstractContextManager[None]:

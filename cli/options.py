@@ -139,9 +139,9 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         help="plain runs operation by operation, in float32; compiled has torch compile a step"
-        " for a CPU; native steps are in C++, for a CPU, and need a compiler once; fast is the"
-        " fastest of this machine, a captured step on a GPU; auto is that where making it pays"
-        " back.",
+        " for a CPU; native steps are in C++, for a CPU, from a library that is installed, or"
+        " compiled once; fast is the fastest of this machine, a captured step on a GPU; auto is"
+        " that where making it pays back.",
     ),
 ]
 Threads = Annotated[

@@ -162,6 +162,8 @@ def compile_library(
         objects = [*pool.map(compiled, range(len(PARTS)))]
     call = [*compiler.call, "-shared", "-pthread", *flags, *objects, "-o", str(made)]
     _run(call, seconds=BUILD_SECONDS)
+    if not made.is_file():
+        raise NoLibrary(f"{Path(compiler.call[0]).name} says nothing, and writes no library")
 
 
 def _run(call: list[str], *, seconds: float) -> str:

@@ -141,17 +141,22 @@ def test_a_wheel_has_libraries_for_any_python_on_such_a_machine(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compiler", ["none", "fails"])
+@pytest.mark.parametrize("compiler", ["none", "fails", "writes nothing"])
 def test_without_a_compiler_that_works_a_wheel_is_for_any_machine(
     source: Path, tmp_path: Path, compiler: str
 ) -> None:
     fails = script(
         tmp_path, '[ "$1" = --version ] && echo mine && exit; echo "error: no" >&2; exit 1'
     )
-    named = fails.path if compiler == "fails" else "/nonexistent/c++"
+    why = "compiler fails: error: no"
+    if compiler == "writes nothing":
+        script(tmp_path, "echo mine")
+        why = "compiler says nothing, and writes no library"
+    named = "/nonexistent/c++" if compiler == "none" else fails.path
+    if compiler == "none":
+        why = f"CXX names {named}, which is no"
     tag, names, printed = wheel_of(source, compiler=named)
     assert (tag, names) == ("py3-none-any", set())
-    why = "compiler fails: error: no" if compiler == "fails" else f"CXX names {named}, which is no"
     for name in LIBRARIES:
         assert f"{Path(name).name} is left out: {why}" in printed
 
