@@ -400,8 +400,8 @@ def steps(names: Sequence[str]) -> str:
 
 SWEEPS: Final = {
     "Xeon": "whole_sweep",
-    "EPYC, AVX-512": "whole_sweep-epyc",
-    "EPYC, AVX2": "whole_sweep-epyc-avx2",
+    "EPYC, AVX-512": "epyc/whole_sweep",
+    "EPYC, AVX2": "epyc/whole_sweep-avx2",
 }
 
 
@@ -419,17 +419,18 @@ def whole_sweeps() -> str:
 
 def whole_training() -> str:
     """Whole commands compared with the script, pair by pair, and what each reaches."""
-    found = report("peer")
-    rows = []
-    for name, side in found["sides"].items():
-        outcomes = side["outcomes"]
-        accuracies = " ".join(f"{it['said']['accuracy_percent']:.2f}" for it in outcomes)
-        ratio = spread(found["ratios"]) if name == "mnist-arch" else ""
-        seconds = spread([it["seconds"] for it in outcomes], 0)
-        rows.append([name.replace("peer", "plain script"), seconds, ratio, f"{accuracies} %"])
-    of = f"s6, {found['epochs']} epoch{'s' if found['epochs'] > 1 else ''}"
-    headings = [of, "seconds", "times as fast", "final accuracy"]
-    return made_by("peer") + table(headings, rows)
+    names, rows = ("peer", "peer-19"), []
+    for found in map(report, names):
+        of = f"{found['epochs']} epoch{'s' if found['epochs'] > 1 else ''}"
+        for name, side in found["sides"].items():
+            outcomes = side["outcomes"]
+            accuracies = " ".join(f"{it['said']['accuracy_percent']:.2f}" for it in outcomes)
+            ratio = spread(found["ratios"]) if name == "mnist-arch" else ""
+            seconds = spread([it["seconds"] for it in outcomes], 0)
+            side_name = f"{of}: {name.replace('peer', 'plain script')}"
+            rows.append([side_name, seconds, ratio, f"{accuracies} %"])
+    headings = ["s6", "seconds", "times as fast", "final accuracy"]
+    return "".join(map(made_by, names)) + table(headings, rows)
 
 
 def start_up() -> str:
@@ -662,8 +663,8 @@ FIGURES: Final[dict[str, Callable[[], str]]] = {
     "steps": partial(steps, ("native", "native-separable")),
     "steps-amx": partial(steps, ("native-wide-amx",)),
     "steps-avx2": partial(steps, ("native-avx2",)),
-    "steps-epyc": partial(steps, ("native-epyc", "native-separable-epyc")),
-    "steps-epyc-avx2": partial(steps, ("native-epyc-avx2", "native-separable-epyc-avx2")),
+    "steps-epyc": partial(steps, ("epyc/native", "epyc/native-separable")),
+    "steps-epyc-avx2": partial(steps, ("epyc/native-avx2", "epyc/native-separable-avx2")),
     "whole-training": whole_training,
     "start-up": start_up,
     "first-command": first_commands,

@@ -22,7 +22,7 @@ from mnist_arch.sweeps.ledger import TrialStatus
 from mnist_arch.sweeps.loading import load_sweep
 from mnist_arch.sweeps.planning import plan_sweep
 from mnist_arch.sweeps.standings import Leaderboard
-from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS
+from mnist_arch.training.engine_choice import COMPILE_FROM_FLOPS, WIDE_CHANNELS
 from mnist_arch.zoo.index import zoo
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_the_recipe_for_a_large_batch_was_chosen_on_a_hold_out() -> None:
 
 
 def test_reports_lie_where_they_were_written_and_are_of_committed_code() -> None:
-    for path in RESULTS.glob("*.json"):
+    for path in RESULTS.rglob("*.json"):
         found = json.loads(path.read_text("utf-8"))
         if (command := found.get("command")) is not None:
             assert Path(command[command.index("--out") + 1]).name == path.name
@@ -141,14 +141,32 @@ def report(name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["native.json", "native-separable.json", "native-avx2.json", "native-separable-avx2.json"],
+STEPS = (
+    *("native.json", "native-separable.json", "native-avx2.json"),
+    *("epyc/native.json", "epyc/native-separable.json"),
+    *("epyc/native-avx2.json", "epyc/native-separable-avx2.json"),
 )
+
+
+@pytest.mark.parametrize("name", STEPS)
 def test_a_native_step_is_ahead_of_every_other_that_was_measured(name: str) -> None:
     for lever in report(name)["levers"]:
         native, *others = (statistics.median(values) for values in lever["values"].values())
         assert native < min(others)
+
+
+def test_tiles_of_bfloat16_are_taken_from_where_they_were_measured_to_be_ahead() -> None:
+    sides = set()
+    for lever in report("native-wide-amx.json")["levers"]:
+        found = {kind: statistics.median(values) for kind, values in lever["values"].items()}
+        channels = int(lever["name"].partition(",")[0].removeprefix("wide-"))
+        is_wide = channels > WIDE_CHANNELS["bfloat16"]
+        sides.add(is_wide)
+        if is_wide:
+            assert found["compiled-bfloat16"] < found["native"]
+        else:
+            assert found["native"] < 1.03 * min(found.values())
+    assert sides == {False, True}
 
 
 def test_a_run_is_compiled_from_where_that_was_measured_to_pay_back() -> None:
