@@ -134,10 +134,9 @@ SHA256: Final[dict[DatasetName, dict[str, str]]] = {
 """Of the uncompressed files, measured where the `.gz` has the MD5 that torchvision knows."""
 
 CONTENT_SHA256: Final[dict[tuple[str, ...], str]] = {
-    tuple(known.values()): sha256
-    for known, sha256 in (
-        (SHA256["mnist"], "35914650c8beaeed4429263376775b71ac05b224ab7d958a603bb5feac95afaf"),
-    )
+    tuple(SHA256["mnist"].values()): (
+        "35914650c8beaeed4429263376775b71ac05b224ab7d958a603bb5feac95afaf"
+    ),
 }
 """`content_hash` of both splits, by the SHA-256 of all the files that they are read from."""
 
